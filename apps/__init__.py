@@ -1,0 +1,1 @@
+"""Command-line programs: flags, load, one call, save."""

@@ -1,0 +1,188 @@
+"""tflm-fg-adapt: adapt a quantized .tflite with forward passes alone.
+
+  tflm-fg-adapt --model=kws.tflite --train=mine.npz --out=adapted.tflite
+
+The .npz holds x [N, ...] (floats in the units the model was trained on, or
+integers of its input dtype) and y [N] (classes). Part of the clips is kept
+aside; the result is never worse on them than the start. --test clips are
+scored before and after and never trained on.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from absl import flags
+
+import tflm_fg
+from apps import cli
+from tflm_fg import (
+  data,
+  estimators,
+  files,
+  journal,
+  optimizers,
+  plots,
+  runtimes,
+)
+from tflm_fg.base import TflmFgError
+from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
+
+_DEFAULTS = tflm_fg.Settings()
+
+_MODEL = flags.DEFINE_string(
+  "model", None, "an int8 or int16x8 .tflite, marked or not", required=True
+)
+_TRAIN = flags.DEFINE_string("train", None, "an .npz with x and y to train on")
+_TEST = flags.DEFINE_string("test", None, "an .npz with x and y to score on")
+_OUT = flags.DEFINE_string("out", None, "the adapted .tflite", required=True)
+_TRAINABLE = flags.DEFINE_string(
+  "trainable",
+  None,
+  "head, bias, all, a regular expression on tensor names, or several with "
+  "commas; by default what the file's mark says, or head",
+)
+_RUNTIME = flags.DEFINE_enum(
+  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
+)
+_STRATEGY = flags.DEFINE_enum(
+  "strategy", "auto", list(runtimes.STRATEGIES),
+  "write weights in place, or rebuild the interpreter for every pass")  # fmt: skip
+_KEEP_MARK = flags.DEFINE_boolean(
+  "keep_mark", False, "leave the training mark in the adapted file"
+)
+_PLOT = flags.DEFINE_string("plot", None, "PNG with loss and accuracy curves")
+_REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
+_LOG = flags.DEFINE_string("log", None, "CSV with every validation")
+_JOURNAL = flags.DEFINE_string(
+  "journal", None, "where to record seed and slopes of every step"
+)
+_REPLAY = flags.DEFINE_string(
+  "replay",
+  None,
+  "a journal: make its adapted file again from the same --model, without "
+  "--train and without an engine",
+)
+flags.DEFINE_enum(
+  "method", _DEFAULTS.method, list(estimators.METHODS), "what a slope is"
+)
+flags.DEFINE_enum(
+  "directions", _DEFAULTS.directions, ["rademacher", "normal"],
+  "how weights are perturbed")  # fmt: skip
+flags.DEFINE_integer(
+  "num_directions", _DEFAULTS.num_directions, "pairs of passes a step"
+)
+flags.DEFINE_float(
+  "epsilon_lsb", _DEFAULTS.epsilon_lsb, "perturbation, in int8 steps"
+)
+flags.DEFINE_float(
+  "learning_rate_lsb",
+  None,
+  "first learning rate, in int8 steps; by default the method's own "
+  f"({_DEFAULTS.rate} for {_DEFAULTS.method})",
+)
+flags.DEFINE_enum(
+  "decay", _DEFAULTS.decay, list(optimizers.DECAYS),
+  "how the learning rate falls over the steps")  # fmt: skip
+flags.DEFINE_float("momentum", _DEFAULTS.momentum, "0 to 1, as Keras has it")
+flags.DEFINE_integer("steps", _DEFAULTS.steps, "count of steps")
+flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "clips a pass")
+flags.DEFINE_integer("seed", _DEFAULTS.seed, "same seed, same bytes")
+flags.DEFINE_float(
+  "validation_fraction", _DEFAULTS.validation_fraction,
+  "share of the training clips kept aside to choose the best step by")  # fmt: skip
+flags.DEFINE_integer(
+  "validate_every", _DEFAULTS.validate_every, "steps between validations"
+)
+flags.DEFINE_integer(
+  "patience", _DEFAULTS.patience,
+  "validations without a lower loss before stopping; 0 never stops")  # fmt: skip
+
+_SETTINGS = tuple(tflm_fg.Settings.__dataclass_fields__)
+
+
+def main() -> None:
+  """Loads, adapts, saves."""
+  outputs = (_OUT, _PLOT, _REPORT, _LOG, _JOURNAL)
+  for flag in outputs:
+    if flag.value:
+      files.require_writable(flag.value)
+  if _PLOT.value:
+    plots.require_matplotlib()
+  model = files.read_bytes(_MODEL.value)
+  if _REPLAY.value:
+    _save(_replayed(model))
+    return
+  if not _TRAIN.value:
+    raise TflmFgError("--train=T.npz is missing: the clips to adapt to")
+  result = _adapted(model)
+  _save(result.model)
+  if _JOURNAL.value:
+    files.write_atomically(_JOURNAL.value, result.journal.to_bytes())
+  if _PLOT.value:
+    png = plots.training_curves(result.history, result.report)
+    files.write_atomically(_PLOT.value, png)
+  if _REPORT.value:
+    files.write_atomically(_REPORT.value, cli.to_json(result.report))
+  print_report(result.report)
+
+
+def _adapted(model: bytes) -> tflm_fg.Adapted:
+  settings = tflm_fg.Settings(
+    **{name: flags.FLAGS[name].value for name in _SETTINGS}
+  )
+  train = data.load_npz(_TRAIN.value)
+  test = data.load_npz(_TEST.value) if _TEST.value else None
+  watchers: list[Callback] = [ProgbarLogger()]
+  if _LOG.value:
+    watchers.append(CSVLogger(_LOG.value))
+  return tflm_fg.adapt(
+    model,
+    train.x,
+    train.y,
+    test=None if test is None else (test.x, test.y),
+    trainable=_TRAINABLE.value,
+    runtime=_RUNTIME.value,
+    strategy=_STRATEGY.value,
+    settings=settings,
+    callbacks=watchers,
+    name=_MODEL.value,
+  )
+
+
+def _replayed(model: bytes) -> bytes:
+  recorded = journal.parse(files.read_bytes(_REPLAY.value), _REPLAY.value)
+  marked = tflm_fg.present_mark(model, _TRAINABLE.value, _MODEL.value).data
+  return tflm_fg.replay(recorded, marked, _MODEL.value)
+
+
+def _save(adapted: bytes) -> None:
+  content = adapted if _KEEP_MARK.value else tflm_fg.strip(adapted)
+  files.write_atomically(_OUT.value, content)
+
+
+def print_report(report: dict[str, Any]) -> None:
+  """The main numbers, for people."""
+  for note in report["notes"]:
+    print(f"mended: {note}")
+  print(
+    f"{report['scored_on']} clips ({report['scored_clips']}): accuracy "
+    f"{report['accuracy_before']:.3f} -> {report['accuracy_after']:.3f}, loss "
+    f"{report['loss_before']:.3f} -> {report['loss_after']:.3f}"
+  )
+  print(
+    f"{report['trainable_parameters']} numbers, {report['steps']} steps, "
+    f"{report['forward_passes']} forward passes, {report['seconds']:.2f} s "
+    f"({report['invoke_seconds']:.2f} s in {report['runtime']}); training adds "
+    f"{report['trainer_bytes']} bytes to inference"
+  )
+
+
+def run() -> int:
+  """The console script."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

@@ -1,0 +1,85 @@
+"""What every program does around its main: flags, errors, exit status.
+
+Status 0: done. 1: refused or failed, with one line on stderr. 2: a flag is
+wrong. A traceback is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from tflm_fg.base import TflmFgError
+
+DONE, FAILED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
+
+
+def launch(
+  main: Callable[[], None], module: str, argv: list[str] | None = None
+) -> int:
+  """Parses flags, runs main, and turns faults into one line and a status.
+
+  Args:
+    main: the program.
+    module: its module; the docstring and the flags defined there are --help.
+    argv: program name and arguments; the process's own by default.
+
+  Returns:
+    The exit status.
+  """
+  argv = sys.argv if argv is None else argv
+  program = os.path.basename(argv[0]) or module
+  if any(arg in ("--help", "-h", "-help", "--helpfull") for arg in argv[1:]):
+    print(help_text(module))
+    return DONE
+  warnings.showwarning = _one_line_warning
+  try:
+    rest = flags.FLAGS(argv)
+    if rest[1:]:
+      raise flags.Error(f"unexpected argument {rest[1]!r}")
+  except flags.Error as fault:
+    line = " ".join(str(fault).split())
+    print(f"{program}: {line}; see --help", file=sys.stderr)
+    return WRONG_FLAG
+  try:
+    main()
+  except TflmFgError as fault:
+    print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
+    return FAILED
+  except KeyboardInterrupt:
+    print(f"\n{program}: interrupted; nothing was written", file=sys.stderr)
+    return INTERRUPTED
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+  return DONE
+
+
+def help_text(module: str) -> str:
+  """The program's docstring and each of its flags with its default."""
+  lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
+  names = [module, sys.argv[0]] if module == "__main__" else [module]
+  by_module = flags.FLAGS.flags_by_module_dict()
+  found = [flag for name in names for flag in by_module.get(name, [])]
+  for flag in found:
+    default = "" if flag.default is None else f" [{flag.default}]"
+    lines.append(f"  --{flag.name}{default}")
+    lines += textwrap.wrap(flag.help, 76, initial_indent=" " * 6,
+                           subsequent_indent=" " * 6)  # fmt: skip
+  return "\n".join(lines)
+
+
+def _one_line_warning(message: Any, *unused: Any, **also_unused: Any) -> None:
+  del unused, also_unused
+  print(f"warning: {message}", file=sys.stderr)
+
+
+def to_json(report: dict[str, Any]) -> bytes:
+  """A report for programs."""
+  return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()

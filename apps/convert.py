@@ -1,0 +1,96 @@
+"""tflm-fg-convert: mark what may train in a model, quantizing it if needed.
+
+  tflm-fg-convert --model=kws.tflite --trainable=head --out=marked.tflite
+  tflm-fg-convert --model=kws.keras --calibration=clips.npz --out=marked.tflite
+
+A .tflite stays as it is but for the mark. A Keras model (.keras, .h5) or a
+SavedModel folder is first quantized to int8, or int16x8, with the clips in
+--calibration; that needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+import tflm_fg
+from apps import cli
+from converters import quantize
+from tflm_fg import data, files
+from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer_verify import IDENTIFIER
+
+_MODEL = flags.DEFINE_string(
+  "model", None, "a .tflite, .keras or .h5 file, or a SavedModel folder",
+  required=True)  # fmt: skip
+_OUT = flags.DEFINE_string("out", None, "the marked .tflite", required=True)
+_TRAINABLE = flags.DEFINE_string(
+  "trainable",
+  "head",
+  "what may train: head (the last FULLY_CONNECTED or CONV_2D with its bias), "
+  "bias, all, a regular expression on tensor names, or several with commas",
+)
+_ACTIVATIONS = flags.DEFINE_enum(
+  "activations",
+  "int8",
+  list(quantize.ACTIVATIONS),
+  "activations of a converted Keras model; int16 costs time and memory",
+)
+_CALIBRATION = flags.DEFINE_string(
+  "calibration",
+  None,
+  "an .npz with x [N, ...]: about 100 float clips, in the units the model was "
+  "trained on; they set the ranges of activations",
+)
+
+
+def main() -> None:
+  """Loads, quantizes, marks, saves."""
+  path = _MODEL.value
+  files.require_writable(_OUT.value)
+  plain = _quantized() if _is_keras(path) else files.read_bytes(path)
+  marked = tflm_fg.mark(plain, _TRAINABLE.value, path)
+  files.write_atomically(_OUT.value, marked.data)
+  for note in marked.notes:
+    print(f"mended: {note}")
+  numbers = sum(t.size for t in marked.mark.trainable)
+  print(
+    f"{_OUT.value}: {len(marked.data)} bytes, {numbers} trainable numbers in "
+    f"{len(marked.mark.trainable)} tensors"
+  )
+
+
+def _is_keras(path: str) -> bool:
+  """Anything that does not say it is a .tflite, by name or by content."""
+  if path.endswith((".keras", ".h5", ".hdf5")):
+    return True
+  try:
+    with open(path, "rb") as file:
+      return file.read(8)[4:] != IDENTIFIER and not path.endswith(".tflite")
+  except IsADirectoryError:
+    return True
+  except OSError:
+    return False
+
+
+def _quantized() -> bytes:
+  model = quantize.load(_MODEL.value)
+  clips = None
+  if _CALIBRATION.value is not None:
+    clips = data.load_npz(_CALIBRATION.value, labels=False).x
+  elif not quantize.is_quantization_aware(model):
+    raise TflmFgError(
+      f"{_MODEL.value}: quantizing needs --calibration=X.npz with x, about "
+      "100 of your clips as floats"
+    )
+  return quantize.to_integer(model, clips, _ACTIVATIONS.value)
+
+
+def run() -> int:
+  """The console script."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

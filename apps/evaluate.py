@@ -1,0 +1,50 @@
+"""tflm-fg-evaluate: loss and accuracy of a quantized .tflite on labelled clips.
+
+tflm-fg-evaluate --model=adapted.tflite --data=test.npz --runtime=tflm
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+import tflm_fg
+from apps import cli
+from tflm_fg import data, files, runtimes
+
+_MODEL = flags.DEFINE_string(
+  "model", None, "an int8 or int16x8 .tflite", required=True
+)
+_DATA = flags.DEFINE_string("data", None, "an .npz with x and y", required=True)
+_RUNTIME = flags.DEFINE_enum(
+  "runtime", "litert", list(runtimes.NAMES), "the engine to run"
+)
+_REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
+
+
+def main() -> None:
+  """Loads, scores, prints."""
+  if _REPORT.value:
+    files.require_writable(_REPORT.value)
+  model = files.read_bytes(_MODEL.value)
+  clips = data.load_npz(_DATA.value)
+  report = tflm_fg.evaluate_model(
+    model, clips.x, clips.y, runtime=_RUNTIME.value, name=_MODEL.value
+  )
+  print(
+    f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f} on "
+    f"{report['clips']} clips ({report['runtime']}, "
+    f"{report['invoke_seconds']:.2f} s)"
+  )
+  if _REPORT.value:
+    files.write_atomically(_REPORT.value, cli.to_json(report))
+
+
+def run() -> int:
+  """The console script."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

@@ -1,0 +1,1 @@
+"""Host-side converters: trained models to int8 and int16x8 .tflite."""

@@ -1,0 +1,241 @@
+"""Turn a Keras model or a SavedModel into a fully integer .tflite.
+
+Keras 3, tf_keras and TFMOT's quantization-aware models all take the same way:
+a concrete function of one clip, so that the graph has fixed shapes and no
+shape arithmetic that a microcontroller would have to run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.base import TflmFgError
+
+ACTIVATIONS = ("int8", "int16")
+
+MAX_CALIBRATION_CLIPS = 500
+"""More clips than this no longer move the ranges, and cost time."""
+
+
+def load(path: str) -> Any:
+  """Loads a .keras or .h5 file (Keras 3 or tf_keras) or a SavedModel folder.
+
+  Raises:
+    TflmFgError: if TensorFlow is missing or the model cannot be loaded.
+  """
+  tensorflow = _tensorflow()
+  if not os.path.exists(path):
+    raise TflmFgError(f"{path}: no such file")
+  try:
+    if os.path.isdir(path):
+      return tensorflow.saved_model.load(path)
+    with _custom_layers():
+      return _keras_for(path).models.load_model(path, compile=False)
+  except TflmFgError:
+    raise
+  except Exception as fault:  # Keras raises what it likes on a bad file
+    line = " ".join(str(fault).split())[:200]
+    raise TflmFgError(f"{path}: not a model that loads: {line}") from None
+
+
+def to_integer(
+  model: Any,
+  representative: NDArray[np.floating] | None,
+  activations: str = "int8",
+) -> bytes:
+  """Quantizes a model: int8 weights, int8 or int16 activations and I/O.
+
+  Args:
+    model: a Keras model (Keras 3, tf_keras, quantization-aware) or what
+      `tf.saved_model.load` gives, with one input.
+    representative: clips [N, ...] in the model's float units, for the ranges
+      of activations; None only for a quantization-aware model.
+    activations: "int8", or "int16" for int16 activations and 64-bit biases.
+
+  Returns:
+    The .tflite, unmarked.
+
+  Raises:
+    TflmFgError: if the model does not fit or the clips are of another shape.
+  """
+  if activations not in ACTIVATIONS:
+    raise TflmFgError(
+      f"--activations={activations!r}: choose one of {', '.join(ACTIVATIONS)}"
+    )
+  tensorflow = _tensorflow()
+  function, shape = _one_clip_function(tensorflow, model)
+  clips = None
+  if representative is not None:
+    clips = _calibration_clips(representative, shape)
+  try:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+      _export(tensorflow, model, function, folder)
+      converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder)
+      _set_integer(tensorflow, converter, clips, activations)
+      return bytes(converter.convert())
+  except Exception as fault:  # the converter's faults have no common type
+    line = " ".join(str(fault).split())[:300]
+    hint = "" if clips is not None else "; give --calibration=X.npz"
+    raise TflmFgError(f"the model cannot be quantized: {line}{hint}") from None
+
+
+def _export(tensorflow: Any, model: Any, function: Any, folder: str) -> None:
+  """Writes a SavedModel of one clip, as each kind of model wants it."""
+  if type(model).__module__.split(".")[0] == "keras":  # Keras 3
+    signature = list(function.structured_input_signature[0])
+    model.export(folder, input_signature=signature, verbose=False)
+  else:
+    tensorflow.saved_model.save(model, folder, signatures=function)
+
+
+def _set_integer(
+  tensorflow: Any,
+  converter: Any,
+  clips: list[NDArray[np.float32]] | None,
+  activations: str,
+) -> None:
+  lite = tensorflow.lite
+  converter.optimizations = [lite.Optimize.DEFAULT]
+  if clips is not None:
+    converter.representative_dataset = lambda: ([clip] for clip in clips)
+  wide = activations == "int16"
+  converter.target_spec.supported_ops = [
+    lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    if wide
+    else lite.OpsSet.TFLITE_BUILTINS_INT8
+  ]
+  io_type = tensorflow.int16 if wide else tensorflow.int8
+  converter.inference_input_type = io_type
+  converter.inference_output_type = io_type
+
+
+def is_quantization_aware(model: Any) -> bool:
+  """Whether TFMOT has put quantizers into the model."""
+  layers = getattr(model, "layers", [])
+  return any(type(layer).__name__.startswith("Quantize") for layer in layers)
+
+
+def _one_clip_function(tensorflow: Any, model: Any) -> tuple[Any, list[int]]:
+  """The model as a concrete function of [1, ...], and that shape."""
+  if hasattr(model, "signatures"):
+    signature = model.signatures["serving_default"]
+    specs = list(signature.structured_input_signature[1].values())
+    name = next(iter(signature.structured_input_signature[1]))
+    call = lambda x: next(iter(signature(**{name: x}).values()))  # noqa: E731
+  else:
+    specs = [
+      tensorflow.TensorSpec(i.shape, i.dtype) for i in _as_list(model.inputs)
+    ]
+    call = lambda x: model(x, training=False)  # noqa: E731
+  if len(specs) != 1:
+    raise TflmFgError(
+      f"the model has {len(specs)} inputs; only models with one input can be "
+      "converted"
+    )
+  shape = [1, *list(specs[0].shape)[1:]]
+  if any(d is None for d in shape):
+    raise TflmFgError(
+      f"the model's input has shape {shape}; fix every size but the batch"
+    )
+  spec = tensorflow.TensorSpec(shape, specs[0].dtype)
+  return tensorflow.function(call).get_concrete_function(spec), shape
+
+
+def _as_list(value: Any) -> list[Any]:
+  return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _calibration_clips(
+  clips: NDArray[np.floating], shape: list[int]
+) -> list[NDArray[np.float32]]:
+  if clips.ndim == 0 or len(clips) == 0:
+    raise TflmFgError("calibration x: no clips")
+  if list(clips.shape[1:]) != shape[1:]:
+    raise TflmFgError(
+      f"calibration x: clips of shape {list(clips.shape[1:])}, the model takes "
+      f"{shape[1:]}"
+    )
+  if clips.dtype.kind != "f" or not np.all(np.isfinite(clips)):
+    raise TflmFgError(
+      f"calibration x: dtype {clips.dtype}; need finite floats in the units "
+      "the model was trained on"
+    )
+  stride = max(1, len(clips) // MAX_CALIBRATION_CLIPS)
+  chosen = clips[::stride][:MAX_CALIBRATION_CLIPS].astype(np.float32)
+  return [clip[None] for clip in chosen]
+
+
+def _tensorflow() -> Any:
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  try:
+    import tensorflow
+  except ImportError:
+    raise TflmFgError(
+      "converting a Keras model needs TensorFlow: pip install 'tflm-fg[tf]'"
+    ) from None
+  return tensorflow
+
+
+def _keras_for(path: str) -> Any:
+  """Keras 3, or tf_keras for files that Keras 2 wrote."""
+  if zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as archive:
+      metadata = json.loads(archive.read("metadata.json"))
+    legacy = str(metadata.get("keras_version", "3")).startswith("2")
+  else:
+    legacy = path.endswith(".h5")
+  if not legacy:
+    import keras
+
+    return keras
+  return _tf_keras(path)
+
+
+def _tf_keras(path: str) -> Any:
+  try:
+    import tf_keras
+  except ImportError:
+    raise TflmFgError(
+      f"{path} was written by Keras 2: pip install tf_keras"
+    ) from None
+  return tf_keras
+
+
+@contextlib.contextmanager
+def _custom_layers() -> Iterator[None]:
+  """Knows TFMOT's layers while loading, where TFMOT is installed."""
+  try:
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    import tensorflow_model_optimization as tfmot
+  except ImportError:
+    yield
+    return
+  with tfmot.quantization.keras.quantize_scope():
+    yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Drops what the converter's C++ side prints: its faults are raised too."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  kept = [os.dup(1), os.dup(2)]
+  with open(os.devnull, "wb") as sink:
+    os.dup2(sink.fileno(), 1)
+    os.dup2(sink.fileno(), 2)
+    try:
+      yield
+    finally:
+      for number, copy in zip((1, 2), kept):
+        os.dup2(copy, number)
+        os.close(copy)

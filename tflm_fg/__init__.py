@@ -1,0 +1,22 @@
+"""Adapt quantized .tflite models on the device, with forward passes alone."""
+
+from tflm_fg.adaptation import Adapted, adapt, evaluate_model
+from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer import strip
+from tflm_fg.flatbuffer_mark import mark, present_mark
+from tflm_fg.journal import replay
+from tflm_fg.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+  "Adapted",
+  "Settings",
+  "TflmFgError",
+  "adapt",
+  "evaluate_model",
+  "mark",
+  "present_mark",
+  "replay",
+  "strip",
+]

@@ -1,0 +1,285 @@
+"""From a .tflite and labelled clips to an adapted .tflite and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tflm_fg import memory, runtimes
+from tflm_fg.base import Array, Params, Weights
+from tflm_fg.callbacks import (
+  Callback,
+  EarlyStopping,
+  History,
+  ModelCheckpoint,
+)
+from tflm_fg.data import Batches, Dataset, hold_out
+from tflm_fg.flatbuffer_cut import whole
+from tflm_fg.flatbuffer_mark import Marked, present_mark
+from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.flatbuffer_tensors import tensor_spec
+from tflm_fg.graph import Graph, checked, logits_spec, loss_of
+from tflm_fg.journal import Journal, sha256
+from tflm_fg.metrics import logits_of, score
+from tflm_fg.quant import Layout
+from tflm_fg.settings import Settings
+from tflm_fg.trainer import Clips, evaluate, fit
+
+GUARD_CLIPS = 32
+"""Training clips that the write-visibility guard runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+  """What adapting gives.
+
+  Attributes:
+    model: the adapted file, still marked; `tflm_fg.strip` takes the mark off.
+    marked: the marked file that training began with.
+    report: what was done and what it gave; JSON-ready.
+    journal: seed and slopes, to make `model` again from `marked`.
+    history: curves over forward passes.
+  """
+
+  model: bytes
+  marked: bytes
+  report: dict[str, Any]
+  journal: Journal
+  history: History
+
+
+def adapt(
+  model: bytes,
+  x: Array,
+  y: Array,
+  *,
+  test: tuple[Array, Array] | None = None,
+  trainable: str | None = None,
+  runtime: str = "litert",
+  strategy: str = "auto",
+  settings: Settings | None = None,
+  callbacks: Sequence[Callback] = (),
+  name: str = "model",
+) -> Adapted:
+  """Adapts a quantized .tflite with forward passes alone.
+
+  Args:
+    model: an int8 or int16x8 .tflite, marked or not.
+    x: clips [N, ...], floats in the units the model was trained on or
+      integers of its input dtype.
+    y: classes, integers [N].
+    test: clips and classes that are only scored, before and after.
+    trainable: as for `mark`; None takes the file's mark, or "head" where it
+      has none.
+    runtime: one of `runtimes.NAMES`.
+    strategy: "auto", "in-place" or "rebuild".
+    settings: how to train.
+    callbacks: told of every step.
+    name: what to call the model in errors.
+
+  Returns:
+    The adapted file and a report. The result is never worse than the start
+    on the part of the clips that is kept aside for validation.
+
+  Raises:
+    TflmFgError: in one line, if anything does not fit.
+
+  Example:
+    >>> result = tflm_fg.adapt(open("kws.tflite", "rb").read(), x, y)
+    >>> open("adapted.tflite", "wb").write(tflm_fg.strip(result.model))
+  """
+  settings = settings or Settings()
+  marked = present_mark(model, trainable, name)
+  tensors = marked.mark.trainable
+  graph = Graph(marked.data, marked.mark, runtime, strategy)
+  layout = Layout(tensors)
+  start = graph.suffix.params()
+
+  began = time.perf_counter()
+  clips = graph.clips(Dataset(x, y), "train")
+  probes = tuple(a[:GUARD_CLIPS] for a in clips.inputs)
+  runtimes.require_visible(graph.suffix, tensors, probes)
+  run = _train(graph, layout, marked, clips, settings, callbacks)
+  cost = {
+    "steps": len(run.journal.slopes),
+    "kept_step": run.journal.kept_step,
+    "forward_passes": graph.forward_passes,
+    "samples_run": graph.samples_run,
+    "seconds": time.perf_counter() - began,
+    "invoke_seconds": graph.invoke_seconds,
+    "train_clips": len(clips) - len(run.validation),
+    "validation_clips": len(run.validation),
+    "feature_cache_bytes": sum(a.nbytes for a in clips.inputs),
+  }
+
+  weights = layout.weights(run.params)
+  if test is not None:
+    scored, part = graph.clips(Dataset(*test), "test"), "test"
+  elif len(run.validation):
+    scored, part = run.validation, "validation"
+  else:
+    scored, part = clips, "train"
+  report = {
+    "scored_on": part,
+    "scored_clips": len(scored),
+    **_before_and_after(graph, scored, start, weights),
+    **cost,
+    **_model_facts(marked, graph, run.params, settings),
+    "runtime": runtime,
+    "strategy": "in-place" if graph.suffix.traits.in_place else "rebuild",
+    **dataclasses.asdict(settings),
+    "learning_rate_lsb": settings.rate,
+    "notes": list(marked.notes),
+    "versions": versions(),
+  }
+  adapted = Patchable(marked.data, [t.index for t in tensors]).write(weights)
+  return Adapted(adapted, marked.data, report, run.journal, run.history)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+  """What training leaves behind."""
+
+  params: Params
+  validation: Clips
+  journal: Journal
+  history: History
+
+
+def _train(
+  graph: Graph,
+  layout: Layout,
+  marked: Marked,
+  clips: Clips,
+  settings: Settings,
+  callbacks: Sequence[Callback],
+) -> _Run:
+  """Holds clips out, fits on the others, rolls back to the best step."""
+  fit_on, kept = hold_out(
+    clips.labels, settings.validation_fraction, settings.seed
+  )
+  batches = Batches(len(fit_on), settings.batch_size, settings.seed)
+  rule = settings.rule(layout, batches.size)
+  journal = Journal(sha256(marked.data), settings, batches.size)
+  history, checkpoint = History(), ModelCheckpoint()
+  watchers: list[Callback] = [journal, history, checkpoint, *callbacks]
+  if settings.patience:
+    watchers.append(EarlyStopping(settings.patience))
+  state = fit(
+    session=graph.suffix,
+    rule=rule,
+    loss=loss_of(graph.logits),
+    clips=clips.take(fit_on),
+    batches=batches,
+    state=rule.start(layout.params(graph.suffix.params())),
+    steps=settings.steps,
+    validation=clips.take(kept),
+    validate_every=settings.validate_every,
+    callbacks=watchers,
+  )
+  params = state.params
+  if checkpoint.best is not None:
+    params, journal.kept_step = checkpoint.best, checkpoint.best_step
+  return _Run(params, clips.take(kept), journal, history)
+
+
+def _before_and_after(
+  graph: Graph, clips: Clips, before: Weights, after: Weights
+) -> dict[str, float]:
+  loss = loss_of(graph.logits)
+  first = evaluate(graph.suffix, before, clips, loss)
+  last = evaluate(graph.suffix, after, clips, loss)
+  return {
+    "accuracy_before": first.accuracy,
+    "accuracy_after": last.accuracy,
+    "loss_before": first.loss,
+    "loss_after": last.loss,
+  }
+
+
+def _model_facts(
+  marked: Marked, graph: Graph, params: Params, settings: Settings
+) -> dict[str, Any]:
+  parts = memory.trainer_bytes(
+    params,
+    classes=graph.logits.shape[-1],
+    momentum=settings.momentum > 0,
+    keeps_best=settings.validation_fraction > 0,
+  )
+  return {
+    "trainable": [t.name for t in marked.mark.trainable],
+    "trainable_parameters": sum(t.size for t in marked.mark.trainable),
+    "trainer_bytes": parts.total,
+    "trainer_bytes_parts": dataclasses.asdict(parts),
+    "model_bytes": len(marked.data),
+  }
+
+
+def evaluate_model(
+  model: bytes,
+  x: Array,
+  y: Array,
+  *,
+  runtime: str = "litert",
+  name: str = "model",
+) -> dict[str, Any]:
+  """Scores a .tflite on labelled clips.
+
+  Args:
+    model: an int8 or int16x8 .tflite, marked or not.
+    x: clips [N, ...], as for `adapt`.
+    y: classes, integers [N].
+    runtime: one of `runtimes.NAMES`.
+    name: what to call the model in errors.
+
+  Returns:
+    Accuracy, loss and cost; JSON-ready.
+
+  Raises:
+    TflmFgError: in one line, if anything does not fit.
+  """
+  marked = present_mark(model, None, name)
+  part = whole(marked.data, marked.mark)
+  logits = logits_spec(marked.data, marked.mark)
+  inputs = tensor_spec(marked.data, part.inputs[0])
+  x, y = checked(Dataset(x, y), inputs, logits, "data")
+  session = runtimes.open_session(runtime, part)
+  began = time.perf_counter()
+  result = score(logits_of(session, (x,)), y, loss_of(logits))
+  return {
+    "accuracy": result.accuracy,
+    "loss": result.loss,
+    "clips": len(y),
+    "seconds": time.perf_counter() - began,
+    "invoke_seconds": session.invoke_seconds,
+    "forward_passes": session.forward_passes,
+    "samples_run": session.samples_run,
+    "model_bytes": len(model),
+    "runtime": runtime,
+    "versions": versions(),
+  }
+
+
+_PACKAGES = (
+  "tflm-fg",
+  "numpy",
+  "ai-edge-litert",
+  "tflite-runtime",
+  "tensorflow-cpu",
+  "tensorflow",
+  "tflite-micro",
+)
+
+
+def versions() -> dict[str, str]:
+  """Versions of this project and of the engines that are installed."""
+  found = {}
+  for package in _PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return found

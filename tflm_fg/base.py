@@ -1,0 +1,201 @@
+"""The few types that every other file speaks in, and the one error users see.
+
+A network's trainable numbers exist in two forms. `Weights` are what an engine
+holds: int8 kernels and int32 (or int64) biases, one array a tensor. `Params`
+are what training holds: two flat vectors, the int16 kernel masters and the
+integer biases of all trainable tensors, in the order of the mark.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+Int8 = NDArray[np.int8]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+Weights = Sequence[Array]
+"""Engine values, one array a trainable tensor, in the mark's order."""
+
+Tensors = tuple[Array, ...]
+"""What flows through a cut of the graph: arrays whose first axis is clips."""
+
+
+class TflmFgError(Exception):
+  """Bad input or a missing part, told in one line that names the cure."""
+
+
+class Params(NamedTuple):
+  """The trained state: every trainable number as an integer.
+
+  Attributes:
+    kernels: int16 [K], masters of all kernels; one unit is scale / 256.
+    biases: int32 [B], all biases; one unit is the bias tensor's own scale.
+      int64 where the engine's biases are (int16 activations).
+  """
+
+  kernels: Int16
+  biases: Int32 | Int64
+
+
+class Vectors(NamedTuple):
+  """A vector in parameter space: a direction, a gradient or an update.
+
+  Attributes:
+    kernels: integer [..., K], in the order of `Params.kernels`.
+    biases: integer [..., B], in the order of `Params.biases`.
+  """
+
+  kernels: NDArray[np.signedinteger]
+  biases: NDArray[np.signedinteger]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainableTensor:
+  """A constant of the graph that training may write.
+
+  Attributes:
+    name: the tensor's name in the file.
+    subgraph: index of its subgraph.
+    index: index of the tensor in that subgraph; its address for randomness.
+    operator: index of the operator that reads it.
+    op_name: that operator's builtin name, for people.
+    role: "kernel" or "bias".
+    shape: the tensor's shape.
+    dtype: "int8" for kernels, "int32" or "int64" for biases.
+    scales: quantization scale, one or one an output channel.
+    channel_axis: the axis that `scales` runs along.
+    output_step: units of this tensor that move the operator's output by one
+      quantized step, one an element of `scales`; 256 master units for kernels
+      (one int8 step), round(s_out / (s_in s_w)) for biases.
+  """
+
+  name: str
+  subgraph: int
+  index: int
+  operator: int
+  op_name: str
+  role: str
+  shape: tuple[int, ...]
+  dtype: str
+  scales: tuple[float, ...]
+  channel_axis: int
+  output_step: tuple[int, ...]
+
+  @property
+  def size(self) -> int:
+    """Count of numbers in the tensor."""
+    return int(np.prod(self.shape, dtype=np.int64))
+
+  @property
+  def num_bytes(self) -> int:
+    """Bytes that the engine holds for the tensor."""
+    return self.size * np.dtype(self.dtype).itemsize
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mark:
+  """What the file says about training it.
+
+  Attributes:
+    trainable: the tensors that may change, in the order of training.
+    logits: index of the tensor in front of a final SOFTMAX, or the output.
+    head_input: index of the activation that the last layer reads.
+  """
+
+  trainable: tuple[TrainableTensor, ...]
+  logits: int
+  head_input: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traits:
+  """What a session can do, declared and never found out by exception.
+
+  Attributes:
+    runtime: the name users give.
+    in_place: weights are written into a living interpreter; otherwise every
+      load makes a new one.
+    batches: a batch is one call of the engine; otherwise clip by clip.
+    lsb_to_reference: the most that an int8 output may differ from LiteRT's
+      reference kernels, in output steps, as measured over models.
+  """
+
+  runtime: str
+  in_place: bool
+  batches: bool
+  lsb_to_reference: int
+
+
+InputSpecs = tuple[tuple[tuple[int, ...], str], ...]
+"""One clip's shape and dtype name, for each input."""
+
+
+class Session(Protocol):
+  """An inference engine whose weights can be set."""
+
+  traits: Traits
+  input_specs: InputSpecs
+  invoke_seconds: float
+  forward_passes: int
+  samples_run: int
+
+  def load(self, weights: Weights) -> None:
+    """Makes the engine hold `weights` (engine dtypes, the mark's order)."""
+
+  def run(self, inputs: Tensors) -> Tensors:
+    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
+
+  def params(self) -> Weights:
+    """The weights that the engine holds now, as copies."""
+
+  def flatbuffer(self) -> bytes:
+    """The session's model with its present weights, as a .tflite."""
+
+
+class Estimate(NamedTuple):
+  """A gradient before it is drawn: slopes along addressed directions.
+
+  Attributes:
+    step: the training step, part of the directions' address.
+    slopes: int64 [m] in Q16, change of the loss per perturbation unit, or
+      its sign times 65536.
+    losses: int64 [2 m], the loss at each + and - side, sum over the batch in
+      Q16 bits.
+  """
+
+  step: int
+  slopes: Int64
+  losses: Int64
+
+
+LossOfParams = Callable[[Weights], int]
+"""Loads the weights, runs the step's batch, gives its loss (Q16 bits, sum)."""
+
+
+class Estimator(Protocol):
+  """Turns forward passes into slopes."""
+
+  def __call__(
+    self, run_loss: LossOfParams, params: Params, step: int
+  ) -> Estimate:
+    """Runs the passes of one step."""
+
+
+class Transform(NamedTuple):
+  """A pair of pure functions, as optax has them.
+
+  Attributes:
+    init: params -> state.
+    update: (gradient, state, params, step) -> (updates in master units, state).
+  """
+
+  init: Callable[[Params], Vectors]
+  update: Callable[[Vectors, Vectors, Params, int], tuple[Vectors, Vectors]]

@@ -1,0 +1,172 @@
+"""What watches the loop, under Keras's names."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from tflm_fg.base import Params
+from tflm_fg.files import write_atomically
+
+Logs = dict[str, Any]
+
+
+class State(Protocol):
+  """What a callback may know of a train state."""
+
+  @property
+  def step(self) -> int:
+    """Count of steps taken."""
+
+  @property
+  def params(self) -> Params:
+    """The masters after them."""
+
+
+class Callback:
+  """Does nothing; override what you need.
+
+  Logs of `on_train_batch_end`: loss (mean nats of the step's passes), slopes,
+  forward_passes. Logs of `on_test_end`: val_loss, val_accuracy,
+  forward_passes, and the integers val_total and val_correct.
+
+  Attributes:
+    stop_training: set it to end training after the present step.
+  """
+
+  stop_training = False
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    """Before the first step; logs hold the planned `steps`."""
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    """After every step."""
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    """After every look at the validation part, the first before any step."""
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    """After the last step."""
+
+
+class History(Callback):
+  """Keeps the curves: losses of steps, and of the validation part.
+
+  Attributes:
+    batches: rows of (forward_passes, loss).
+    tests: rows of (forward_passes, val_loss, val_accuracy).
+  """
+
+  def __init__(self) -> None:
+    self.batches: list[tuple[int, float]] = []
+    self.tests: list[tuple[int, float, float]] = []
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self.batches.append((logs["forward_passes"], logs["loss"]))
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    self.tests.append(
+      (logs["forward_passes"], logs["val_loss"], logs["val_accuracy"])
+    )
+
+
+class CSVLogger(Callback):
+  """Writes a row a validation to a CSV file when training ends."""
+
+  def __init__(self, filename: str) -> None:
+    self._filename = filename
+    self._text = io.StringIO()
+    self._writer = csv.writer(self._text)
+    self._writer.writerow(
+      ["step", "forward_passes", "val_loss", "val_accuracy"]
+    )
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    keys = ("forward_passes", "val_loss", "val_accuracy")
+    self._writer.writerow([state.step, *(logs[k] for k in keys)])
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    write_atomically(self._filename, self._text.getvalue().encode())
+
+
+class ModelCheckpoint(Callback):
+  """Keeps the best masters of all validations, to roll back to.
+
+  The best has the lowest validation loss among those that are right on at
+  least as many clips as the start: what is kept is never worse than the start
+  on either count.
+
+  Attributes:
+    best: its masters; None before the first validation.
+    best_step: its step.
+  """
+
+  def __init__(self) -> None:
+    self.best: Params | None = None
+    self.best_step = 0
+    self._total = 0
+    self._correct_at_start = 0
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self.best is None:
+      self._correct_at_start = logs["val_correct"]
+    elif (
+      logs["val_total"] >= self._total
+      or logs["val_correct"] < self._correct_at_start
+    ):
+      return
+    self.best, self.best_step = state.params, state.step
+    self._total = logs["val_total"]
+
+
+class EarlyStopping(Callback):
+  """Stops when the validation loss has not fallen for `patience` validations.
+
+  Attributes:
+    patience: validations without a new lowest loss before stopping.
+  """
+
+  def __init__(self, patience: int) -> None:
+    self.patience = patience
+    self._best: int | None = None
+    self._waited = 0
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self._best is None or logs["val_total"] < self._best:
+      self._best, self._waited = logs["val_total"], 0
+    else:
+      self._waited += 1
+    self.stop_training = self._waited >= self.patience
+
+
+class ProgbarLogger(Callback):
+  """Shows a progress bar with the latest validation."""
+
+  def __init__(self, description: str = "adapting") -> None:
+    self._description = description
+    self._bar: Any = None
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    self._bar = tqdm(
+      total=logs["steps"],
+      initial=state.step,
+      desc=self._description,
+      unit="step",
+      disable=None,
+    )
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self._bar.update(1)
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self._bar is not None:
+      self._bar.set_postfix(
+        val_loss=f"{logs['val_loss']:.3f}",
+        val_acc=f"{logs['val_accuracy']:.3f}",
+      )
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    self._bar.close()

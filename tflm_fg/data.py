@@ -1,0 +1,171 @@
+"""Turn what users have on disk into the model's own integers, in batches."""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg import rng
+from tflm_fg.base import Array, TflmFgError
+from tflm_fg.flatbuffer_tensors import TensorSpec
+from tflm_fg.quant import quantize
+
+
+class Dataset(NamedTuple):
+  """Clips and their classes; x [N, ...], y integers [N] or None."""
+
+  x: Array
+  y: Array | None
+
+
+def load_npz(path: str, labels: bool = True) -> Dataset:
+  """Reads `x` and `y` from an .npz.
+
+  Raises:
+    TflmFgError: if the file is missing, is no .npz, or lacks an array.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      arrays = {key: archive[key] for key in archive.files}
+  except FileNotFoundError:
+    raise TflmFgError(f"{path}: no such file") from None
+  except (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    AttributeError,
+  ) as e:
+    line = " ".join(str(e).split())[:200]
+    raise TflmFgError(f"{path}: not a readable .npz ({line})") from None
+  for key in ("x", "y") if labels else ("x",):
+    if key not in arrays:
+      found = ", ".join(arrays) or "nothing"
+      raise TflmFgError(f"{path}: holds no array {key!r}, only {found}")
+  return Dataset(arrays["x"], arrays.get("y"))
+
+
+def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
+  """Checks clips and puts them on the model's input grid.
+
+  Args:
+    x: [N, ...]; floats in the units the model was trained on, or integers
+      already of the input's dtype.
+    spec: the model's input.
+    name: what to call the array in errors.
+
+  Returns:
+    [N, ...] of the input's dtype.
+
+  Raises:
+    TflmFgError: for a wrong shape or dtype, NaN, or no clips.
+  """
+  if x.ndim == 0 or len(x) == 0:
+    raise TflmFgError(f"{name}: no clips in an array of shape {x.shape}")
+  if x.shape[1:] != spec.shape[1:]:
+    raise TflmFgError(
+      f"{name}: clips of shape {list(x.shape[1:])}, the model takes "
+      f"{list(spec.shape[1:])}"
+    )
+  if x.dtype.kind == "f":
+    if not np.all(np.isfinite(x)):
+      raise TflmFgError(f"{name}: holds NaN or infinity; clean the clips first")
+    if spec.dtype == "float32":
+      return x.astype(np.float32)
+    if spec.scale > 0:
+      return quantize(
+        x.astype(np.float64), spec.scale, spec.zero_point, spec.dtype
+      )
+  if x.dtype.name == spec.dtype:
+    return x
+  raise TflmFgError(
+    f"{name}: dtype {x.dtype}, the model takes {spec.dtype}; give {spec.dtype} "
+    "or floats in the units it was trained on"
+  )
+
+
+def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Array:
+  """Checks class indices.
+
+  Returns:
+    int64 [N].
+
+  Raises:
+    TflmFgError: for a wrong length, dtype or range.
+  """
+  if y.shape != (clips,):
+    raise TflmFgError(
+      f"{name}: shape {list(y.shape)}, need one class for each of {clips} clips"
+    )
+  if y.dtype.kind not in "iu":
+    raise TflmFgError(f"{name}: dtype {y.dtype}, need integer class indices")
+  low, high = int(y.min()), int(y.max())
+  if low < 0 or high >= classes:
+    raise TflmFgError(
+      f"{name}: classes {low} to {high}, the model has 0 to {classes - 1}"
+    )
+  return y.astype(np.int64)
+
+
+def hold_out(
+  y: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+  """Splits clips into a part to train on and a part kept aside.
+
+  Every class gives its share, rounded; a class with a single clip gives none.
+
+  Args:
+    y: int64 [N], classes.
+    fraction: share kept aside, 0 <= fraction < 1.
+    seed: the run's seed.
+
+  Returns:
+    (train, kept), indices in ascending order.
+
+  Raises:
+    TflmFgError: if the fraction is out of range.
+  """
+  if not 0 <= fraction < 1:
+    raise TflmFgError(f"validation_fraction={fraction}: need 0 <= f < 1")
+  order = rng.permutation(seed, _SPLIT_EPOCH, len(y))
+  kept = np.zeros(len(y), bool)
+  for label in np.unique(y):
+    members = order[y[order] == label]
+    count = min(round(fraction * len(members)), len(members) - 1)
+    kept[members[:count]] = True
+  return np.flatnonzero(~kept), np.flatnonzero(kept)
+
+
+_SPLIT_EPOCH = 0xFFFFFFFF
+
+
+class Batches:
+  """Which clips a step takes: addressed shuffles, one an epoch.
+
+  Every clip comes once an epoch; a batch may straddle two epochs. A batch as
+  large as the set, or larger, is the whole set.
+  """
+
+  def __init__(self, clips: int, batch_size: int, seed: int) -> None:
+    if batch_size < 1:
+      raise TflmFgError(f"batch_size={batch_size}: need at least 1")
+    self.size = min(batch_size, clips)
+    self._clips = clips
+    self._shuffle = functools.lru_cache(maxsize=2)(
+      lambda epoch: rng.permutation(seed, epoch, clips)
+    )
+
+  def at(self, step: int) -> NDArray[np.int64]:
+    """The clips of a step, int64 [size]."""
+    if self.size == self._clips:
+      return np.arange(self._clips)
+    epoch, start = divmod(step * self.size, self._clips)
+    taken = self._shuffle(epoch)[start : start + self.size]
+    missing = self.size - len(taken)
+    if not missing:
+      return taken
+    return np.concatenate([taken, self._shuffle(epoch + 1)[:missing]])

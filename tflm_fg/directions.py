@@ -1,0 +1,127 @@
+"""Turn a step's address into random directions over all trainable numbers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg import rng
+from tflm_fg.base import Int8, TflmFgError, Vectors
+from tflm_fg.quant import Layout
+
+NORMAL_UNIT = 32
+"""What a standard deviation is in the rounded normal's int8 values."""
+
+_QUANTILES = [
+  round(NORMAL_UNIT * NormalDist().inv_cdf((i + 0.5) / 256)) for i in range(256)
+]
+_NORMAL = np.array(_QUANTILES, np.int8)
+
+_DRAWN_AT_ONCE, _MAX_CHUNK = 1 << 20, 128
+"""Numbers and steps of a lot: enough to hide NumPy's cost for a call."""
+
+_Spread = Callable[[NDArray[np.uint8]], Int8]
+
+
+class Directions:
+  """Draws directions for every trainable tensor in one call.
+
+  A tensor's numbers come from its own counter, so a selection of tensors
+  changes no other tensor's draw, and a microcontroller can draw one tensor at
+  a time.
+
+  Attributes:
+    unit: the value that counts as 1 in a direction (1 or 32).
+  """
+
+  def __init__(self, layout: Layout, seed: int, kind: str = "rademacher"):
+    if kind not in _KINDS:
+      raise TflmFgError(
+        f"direction {kind!r} is unknown; choose one of {', '.join(_KINDS)}"
+      )
+    self._spread, self._per_block, self.unit = _KINDS[kind]
+    self._seed = seed
+    self._kernels = _Addresses(layout, "kernel", self._per_block)
+    self._biases = _Addresses(layout, "bias", self._per_block)
+    self._lot = functools.lru_cache(maxsize=1)(
+      lambda first, count, m: self.draw(np.arange(first, first + count), m)
+    )
+
+  def at(self, step: int, num_directions: int) -> Vectors:
+    """The directions of one step: int8 [m, K] and [m, B].
+
+    Many steps are drawn at once and the last lot is kept; the address alone
+    decides the values.
+    """
+    total = self._kernels.size + self._biases.size
+    fit = _DRAWN_AT_ONCE // max(1, total * num_directions)
+    chunk = max(1, min(_MAX_CHUNK, fit))
+    lot = self._lot(step - step % chunk, chunk, num_directions)
+    return Vectors(*(part[step % chunk] for part in lot))
+
+  def draw(self, steps: NDArray[np.int64], num_directions: int) -> Vectors:
+    """Draws the directions of several steps at once.
+
+    Args:
+      steps: int64 [S], step numbers.
+      num_directions: m, directions a step.
+
+    Returns:
+      int8 [S, m, K] for kernels and [S, m, B] for biases.
+    """
+    numbers = np.arange(num_directions)
+    key = rng.key_of(self._seed, steps[:, None], numbers[None, :])
+    return Vectors(
+      self._kernels.draw(key, self._spread),
+      self._biases.draw(key, self._spread),
+    )
+
+
+class _Addresses:
+  """Block counters of all tensors of one role, laid out once."""
+
+  def __init__(self, layout: Layout, role: str, per_block: int) -> None:
+    tensors = [t for t in layout.tensors if t.role == role]
+    blocks = [math.ceil(t.size / per_block) for t in tensors]
+    self._tensor = np.repeat(
+      np.array([t.index for t in tensors], np.uint32), blocks
+    )
+    self._block = np.concatenate(
+      [np.zeros(0, np.uint32), *(np.arange(b, dtype=np.uint32) for b in blocks)]
+    )
+    self.size = sum(t.size for t in tensors)
+    starts = np.cumsum([0, *blocks]) * per_block
+    self._keep = np.concatenate(
+      [
+        np.zeros(0, np.int64),
+        *(np.arange(s, s + t.size) for s, t in zip(starts, tensors)),
+      ]
+    )
+
+  def draw(self, key: rng.Words, spread: _Spread) -> Int8:
+    """Draws int8 [..., size] under keys [...]."""
+    if not self._keep.size:
+      return np.zeros((*np.shape(key[0]), 0), np.int8)
+    values = spread(rng.random_bytes(key, self._tensor, self._block))
+    return values[..., self._keep]
+
+
+def _rademacher(random: NDArray[np.uint8]) -> Int8:
+  bits = np.unpackbits(random, axis=-1, bitorder="little")
+  return (bits.view(np.int8) << 1) - np.int8(1)
+
+
+def _normal(random: NDArray[np.uint8]) -> Int8:
+  return _NORMAL[random]
+
+
+_KINDS: dict[str, tuple[_Spread, int, int]] = {
+  "rademacher": (_rademacher, 64, 1),
+  "normal": (_normal, 8, NORMAL_UNIT),
+}
+"""Name -> (bytes to values, numbers a block of 64 bits, value of 1)."""

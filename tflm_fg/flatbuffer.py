@@ -1,0 +1,319 @@
+"""Read and write .tflite bytes: the mark, the weights, the aligned file.
+
+Marking puts a new root in front of the file and leaves every old byte as it
+was, so stripping gives back the original bytes, and an adapted file differs
+from its original in the trained bytes alone:
+
+    [new root, vectors, mark][the original file, whole]
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg.base import Mark, TflmFgError, TrainableTensor
+from tflm_fg.flatbuffer_patch import data_span
+from tflm_fg.flatbuffer_verify import IDENTIFIER, verify
+from tflm_fg.quant import MASTER_UNIT
+
+MARK_NAME = "tflm_fg"
+MARK_VERSION = 1
+ALIGNMENT = 16
+"""Constants start on this boundary: some microcontrollers fault otherwise."""
+
+OP_NAMES: dict[int, str] = {
+  code: name
+  for name, code in vars(schema.BuiltinOperator).items()
+  if isinstance(code, int)
+}
+TYPE_NAMES: dict[int, str] = {
+  code: name.lower()
+  for name, code in vars(schema.TensorType).items()
+  if isinstance(code, int)
+}
+
+
+def read(data: bytes, name: str = "model") -> schema.ModelT:
+  """Verifies the file and unpacks it.
+
+  Raises:
+    TflmFgError: if the bytes are not a sound .tflite.
+  """
+  verify(data, name)
+  try:
+    return schema.ModelT.InitFromPackedBuf(data, 0)
+  except Exception as fault:  # options tables that only the schema knows
+    raise TflmFgError(
+      f"{name}: corrupted .tflite: {fault}; copy or convert it again"
+    ) from None
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+  """Starts every byte vector, and so every constant, on 16 bytes."""
+
+  def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802,N803
+    if elemSize == 1:
+      alignment = ALIGNMENT
+    return super().StartVector(elemSize, numElems, alignment)
+
+
+def pack(model: schema.ModelT) -> bytes:
+  """Writes a model with every constant aligned to 16 bytes."""
+  builder = _AlignedBuilder(1 << 16)
+  builder.Finish(model.Pack(builder), IDENTIFIER)
+  return bytes(builder.Output())
+
+
+def is_aligned(data: bytes) -> bool:
+  """Whether every constant of a verified file starts on 16 bytes."""
+  model = schema.Model.GetRootAsModel(data, 0)
+  return all(
+    data_span(model.Buffers(i))[0] % ALIGNMENT == 0
+    for i in range(model.BuffersLength())
+  )
+
+
+def describe(
+  model: schema.ModelT, operator: int, index: int, role: str
+) -> TrainableTensor:
+  """Says what a trainable constant is, from the graph around it.
+
+  Args:
+    model: the unpacked model; the operator is in subgraph 0.
+    operator: the operator that reads the tensor.
+    index: the tensor.
+    role: "kernel" or "bias".
+  """
+  graph = model.subgraphs[0]
+  tensor, op = graph.tensors[index], graph.operators[operator]
+  quantization = tensor.quantization
+  scales = tuple(float(s) for s in quantization.scale)
+  out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
+  if role == "kernel":
+    steps = [MASTER_UNIT] * len(scales)
+  else:
+    steps = [max(1, round(out_scale / s)) for s in scales]
+  return TrainableTensor(
+    name=tensor.name.decode("utf-8", "replace"),
+    subgraph=0,
+    index=int(index),
+    operator=operator,
+    op_name=op_name(model, op),
+    role=role,
+    shape=tuple(int(d) for d in tensor.shape),
+    dtype=TYPE_NAMES[tensor.type],
+    scales=scales,
+    channel_axis=int(quantization.quantizedDimension),
+    output_step=tuple(steps),
+  )
+
+
+def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
+  """An operator's builtin name, or its custom code."""
+  code = model.operatorCodes[op.opcodeIndex]
+  number = max(code.builtinCode, code.deprecatedBuiltinCode)
+  if number == schema.BuiltinOperator.CUSTOM:
+    return (code.customCode or b"CUSTOM").decode("utf-8", "replace")
+  return OP_NAMES.get(number, f"operator code {number}")
+
+
+def read_mark(data: bytes, name: str = "model") -> Mark | None:
+  """Reads the mark of a file; None if it has none.
+
+  Raises:
+    TflmFgError: if the file or its mark is not sound.
+  """
+  model = read(data, name)
+  text = _mark_text(model)
+  if text is None:
+    return None
+  try:
+    content = json.loads(text)
+    version = content["version"]
+    if version != MARK_VERSION:
+      raise TflmFgError(
+        f"{name}: mark version {version}, this release reads {MARK_VERSION}; "
+        "convert the model again"
+      )
+    tensors = tuple(
+      _marked_tensor(model, entry, name) for entry in content["trainable"]
+    )
+    return Mark(
+      trainable=tensors,
+      logits=_index(model, content["logits"]),
+      head_input=_index(model, content["head_input"]),
+    )
+  except (ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
+    raise TflmFgError(
+      f"{name}: the training mark is broken ({fault}); convert it again"
+    ) from None
+
+
+def _mark_text(model: schema.ModelT) -> bytes | None:
+  for entry in model.metadata or []:
+    if entry.name == MARK_NAME.encode():
+      held = model.buffers[entry.buffer].data
+      return b"" if held is None else bytes(held)
+  return None
+
+
+def _index(model: schema.ModelT, index: Any) -> int:
+  if not 0 <= index < len(model.subgraphs[0].tensors):
+    raise IndexError(f"tensor {index}")
+  return int(index)
+
+
+def _marked_tensor(
+  model: schema.ModelT, entry: dict[str, Any], name: str
+) -> TrainableTensor:
+  graph = model.subgraphs[0]
+  index, operator = _index(model, entry["index"]), entry["operator"]
+  role = entry["role"]
+  if entry["subgraph"] != 0 or role not in ("kernel", "bias"):
+    raise ValueError(f"tensor {index}")
+  if not 0 <= operator < len(graph.operators):
+    raise IndexError(f"operator {operator}")
+  if index not in graph.operators[operator].inputs:
+    raise ValueError(f"operator {operator} does not read tensor {index}")
+  tensor = describe(model, operator, index, role)
+  allowed = ("int8",) if role == "kernel" else ("int32", "int64")
+  if tensor.dtype not in allowed or tensor.name != entry["name"]:
+    raise ValueError(f"tensor {index} is not the {role} that was marked")
+  if model.buffers[graph.tensors[index].buffer].data is None:
+    raise ValueError(f"tensor {index} is not a constant")
+  return tensor
+
+
+def write_mark(data: bytes, mark: Mark) -> bytes:
+  """Puts the mark in front of a verified, aligned file without one."""
+  content = {
+    "version": MARK_VERSION,
+    "trainable": [
+      {
+        "subgraph": t.subgraph,
+        "index": t.index,
+        "name": t.name,
+        "role": t.role,
+        "operator": t.operator,
+      }
+      for t in mark.trainable
+    ],
+    "logits": mark.logits,
+    "head_input": mark.head_input,
+  }
+  text = json.dumps(content, separators=(",", ":")).encode()
+  return _prepend_metadata(data, MARK_NAME, text)
+
+
+def _prepend_metadata(data: bytes, name: str, payload: bytes) -> bytes:
+  """Builds a root in front of `data` that adds one metadata entry.
+
+  FlatBuffers' offsets point forward only, so the new root, its vectors and
+  the payload come first and point into the untouched original behind them.
+  """
+  root = schema.Model.GetRootAsModel(data, 0)
+  table = root._tab
+  slots = range(len(_MODEL_SLOTS))
+  old = {s: table.Pos + table.Offset(4 + 2 * s) for s in slots}
+  present = {s for s in slots if table.Offset(4 + 2 * s)}
+  buffers = [root.Buffers(i)._tab.Pos for i in range(root.BuffersLength())]
+  entries = [root.Metadata(i)._tab.Pos for i in range(root.MetadataLength())]
+
+  # Positions in the new head: root table (vtable before it), the two vectors,
+  # the Metadata and Buffer tables that share one vtable shape, name, payload.
+  vtable_at = 8
+  root_at = _align(vtable_at + 4 + 2 * len(slots), 4)
+  buffers_at = root_at + 4 + 4 * len(slots)
+  entries_at = buffers_at + 4 + 4 * (len(buffers) + 1)
+  meta_vtable = entries_at + 4 + 4 * (len(entries) + 1)
+  meta_at = meta_vtable + 8
+  buffer_vtable = meta_at + 12
+  buffer_at = buffer_vtable + 8
+  name_at = buffer_at + 8
+  payload_at = _align(name_at + 4 + len(name) + 1 + 4, ALIGNMENT) - 4
+  shift = _align(payload_at + 4 + len(payload), ALIGNMENT)
+
+  head = bytearray(shift)
+
+  def put(form: str, at: int, *values: int) -> None:
+    struct.pack_into("<" + form, head, at, *values)
+
+  put("I", 0, root_at)
+  head[4:8] = IDENTIFIER
+  put("HH", vtable_at, 4 + 2 * len(slots), 4 + 4 * len(slots))
+  put("i", root_at, root_at - vtable_at)
+  for slot in slots:
+    field = root_at + 4 + 4 * slot
+    fresh = {_BUFFERS: buffers_at, _METADATA: entries_at}.get(slot)
+    if slot in present or fresh is not None:
+      put("H", vtable_at + 4 + 2 * slot, 4 + 4 * slot)
+    if slot == 0:
+      put("I", field, root.Version())
+    elif fresh is not None:
+      put("I", field, fresh - field)
+    elif slot in present:
+      target = old[slot] + struct.unpack_from("<I", data, old[slot])[0]
+      put("I", field, shift + target - field)
+  for at, tables, last in (
+    (buffers_at, buffers, buffer_at),
+    (entries_at, entries, meta_at),
+  ):
+    put("I", at, len(tables) + 1)
+    for i, target in enumerate([*(shift + t for t in tables), last]):
+      put("I", at + 4 + 4 * i, target - (at + 4 + 4 * i))
+  put("HHHH", meta_vtable, 8, 12, 4, 8)
+  put("iII", meta_at, 8, name_at - (meta_at + 4), len(buffers))
+  put("HHHH", buffer_vtable, 6, 8, 4, 0)
+  put("iI", buffer_at, 8, payload_at - (buffer_at + 4))
+  put("I", name_at, len(name))
+  head[name_at + 4 : name_at + 4 + len(name)] = name.encode()
+  put("I", payload_at, len(payload))
+  head[payload_at + 4 : payload_at + 4 + len(payload)] = payload
+  return bytes(head) + data
+
+
+_MODEL_SLOTS = (
+  "version",
+  "operator_codes",
+  "subgraphs",
+  "description",
+  "buffers",
+  "metadata_buffer",
+  "metadata",
+  "signature_defs",
+)
+_BUFFERS, _METADATA = 4, 6
+
+
+def _align(position: int, to: int) -> int:
+  return -(-position // to) * to
+
+
+def strip(data: bytes, name: str = "model") -> bytes:
+  """Takes the mark off: the bytes that were marked, with today's weights.
+
+  A file whose mark no longer stands in front (another tool wrote it again) is
+  written anew without it. A file without a mark comes back as it is.
+  """
+  model = read(data, name)
+  if _mark_text(model) is None:
+    return data
+  rest = data[_mark_end(data) :]
+  if rest[4:8] == IDENTIFIER:
+    return rest
+  model.metadata = [e for e in model.metadata if e.name != MARK_NAME.encode()]
+  return pack(model)
+
+
+def _mark_end(data: bytes) -> int:
+  model = schema.Model.GetRootAsModel(data, 0)
+  for i in range(model.MetadataLength()):
+    if model.Metadata(i).Name() == MARK_NAME.encode():
+      start, length = data_span(model.Buffers(model.Metadata(i).Buffer()))
+      return _align(start + length, ALIGNMENT)
+  return 0

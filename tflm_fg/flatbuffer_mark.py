@@ -1,0 +1,200 @@
+"""Choose what may train in a .tflite and mark it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg import flatbuffer
+from tflm_fg.base import Mark, TflmFgError, TrainableTensor
+from tflm_fg.flatbuffer import op_name
+from tflm_fg.flatbuffer_mend import mend
+from tflm_fg.flatbuffer_sites import Site, sites_of, tensor_name, untrainable
+
+HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D")
+
+_AFTER_LOGITS = (
+  "SOFTMAX",
+  "LOG_SOFTMAX",
+  "LOGISTIC",
+  "QUANTIZE",
+  "DEQUANTIZE",
+)
+_HOST_CUSTOM_OPS = ("TFLite_Detection_PostProcess", "Mfcc", "AudioSpectrogram")
+
+
+class Marked(NamedTuple):
+  """A marked file and what had to be changed before it could be marked."""
+
+  data: bytes
+  mark: Mark
+  notes: tuple[str, ...]
+
+
+def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
+  """Marks what may train; all else stays as it is.
+
+  Args:
+    data: a .tflite, marked or not.
+    trainable: "head" (the last FULLY_CONNECTED or CONV_2D with its bias),
+      "bias", "all", a regular expression on tensor names, or several of
+      these joined by commas.
+    name: what to call the file in errors.
+
+  Returns:
+    The marked file. A constant that is shared, a bias that the converter
+    dropped, a useless scale and constants off their 16-byte boundary are
+    mended first, each with a note; without a note the marked file holds the
+    original bytes whole.
+
+  Raises:
+    TflmFgError: if the file is not sound or the choice cannot be trained.
+  """
+  data = flatbuffer.strip(data, name)
+  model = flatbuffer.read(data, name)
+  _refuse_foreign_operators(model, name)
+  wanted = _choose(model, trainable, name)
+  notes = mend(model, wanted, name)
+  if not notes and not flatbuffer.is_aligned(data):
+    notes = ["constants moved to 16-byte boundaries"]
+  if notes:
+    data = flatbuffer.pack(model)
+    model = flatbuffer.read(data, name)
+  head = _last(sites_of(model), model)
+  chosen = Mark(
+    trainable=tuple(_tensors(model, wanted)),
+    logits=find_logits(model),
+    head_input=find_logits(model) if head is None else head.activation,
+  )
+  return Marked(flatbuffer.write_mark(data, chosen), chosen, tuple(notes))
+
+
+def find_logits(model: schema.ModelT) -> int:
+  """The tensor in front of a final SOFTMAX or LOGISTIC, or the output."""
+  graph = model.subgraphs[0]
+  writer = {int(o): op for op in graph.operators or [] for o in op.outputs}
+  tensor = int(graph.outputs[0])
+  while tensor in writer and op_name(model, writer[tensor]) in _AFTER_LOGITS:
+    tensor = int(writer[tensor].inputs[0])
+  return tensor
+
+
+def _refuse_foreign_operators(model: schema.ModelT, name: str) -> None:
+  for number, op in enumerate(model.subgraphs[0].operators or []):
+    code = model.operatorCodes[op.opcodeIndex]
+    custom = code.customCode is not None
+    if custom and op_name(model, op) not in _HOST_CUSTOM_OPS:
+      raise TflmFgError(
+        f"{name}: operator {number} is {op_name(model, op)!r}, which only its "
+        "own delegate can run; use the file from before it was compiled"
+      )
+
+
+def _choose(
+  model: schema.ModelT, trainable: str, name: str
+) -> dict[Site, set[str]]:
+  """Which roles of which operators the user asked for."""
+  sites = sites_of(model)
+  if not sites:
+    raise TflmFgError(
+      f"{name}: no FULLY_CONNECTED or convolution with constant weights"
+    )
+  wanted: dict[Site, set[str]] = {}
+  for part in filter(None, (p.strip() for p in trainable.split(","))):
+    found = _choose_part(model, sites, part, name)
+    for site, roles in found.items():
+      wanted.setdefault(site, set()).update(roles)
+  if not wanted:
+    raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
+  for site in wanted:
+    _refuse(model, site, name)
+  return wanted
+
+
+def _choose_part(
+  model: schema.ModelT, sites: list[Site], part: str, name: str
+) -> dict[Site, set[str]]:
+  good = [s for s in sites if untrainable(model, s) is None]
+  if part == "head":
+    head = _last(sites, model)
+    if head is None:
+      raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
+    return {head: {"kernel", "bias"}}
+  if part in ("bias", "all"):
+    if not good:  # all are refused: say why, by name
+      return {sites[-1]: {"bias"}}
+    roles = {"bias"} if part == "bias" else {"kernel", "bias"}
+    return {site: set(roles) for site in good}
+  return _match(model, sites, part, name)
+
+
+def _match(
+  model: schema.ModelT, sites: list[Site], pattern: str, name: str
+) -> dict[Site, set[str]]:
+  try:
+    expression = re.compile(pattern)
+  except re.error as fault:
+    raise TflmFgError(
+      f"--trainable={pattern!r} is not a regular expression: {fault}"
+    ) from None
+  tensors = model.subgraphs[0].tensors
+  found: dict[Site, set[str]] = {}
+  for site in sites:
+    for role, index in (("kernel", site.kernel), ("bias", site.bias)):
+      if index >= 0 and expression.search(tensor_name(tensors[index])):
+        found.setdefault(site, set()).add(role)
+  if not found:
+    raise TflmFgError(
+      f"{name}: --trainable={pattern!r} matches no weight or bias; "
+      "tflm-fg-inspect lists their names"
+    )
+  return found
+
+
+def _refuse(model: schema.ModelT, site: Site, name: str) -> None:
+  reason = untrainable(model, site)
+  if reason is not None:
+    op = model.subgraphs[0].operators[site.operator]
+    tensor = tensor_name(model.subgraphs[0].tensors[site.kernel])
+    raise TflmFgError(
+      f"{name}: operator {site.operator} {op_name(model, op)} "
+      f"{tensor!r} cannot be trained: {reason}"
+    )
+
+
+def _last(sites: list[Site], model: schema.ModelT) -> Site | None:
+  operators = model.subgraphs[0].operators
+  heads = [
+    s for s in sites if op_name(model, operators[s.operator]) in HEAD_OPS
+  ]
+  return heads[-1] if heads else None
+
+
+def _tensors(
+  model: schema.ModelT, wanted: dict[Site, set[str]]
+) -> list[TrainableTensor]:
+  """The marked tensors, as the mended file has them."""
+  tensors = []
+  roles = {site.operator: which for site, which in wanted.items()}
+  for site in sites_of(model):
+    for role in ("kernel", "bias"):
+      if role in roles.get(site.operator, ()):
+        index = site.kernel if role == "kernel" else site.bias
+        tensors.append(flatbuffer.describe(model, site.operator, index, role))
+  return tensors
+
+
+def present_mark(data: bytes, trainable: str | None, name: str) -> Marked:
+  """The file's own mark, or a new one where a choice is given or none stands.
+
+  Args:
+    data: a .tflite.
+    trainable: as for `mark`; None takes the file's mark, or "head".
+    name: what to call the file in errors.
+  """
+  found = flatbuffer.read_mark(data, name) if trainable is None else None
+  if found is not None:
+    return Marked(data, found, ())
+  return mark(data, trainable or "head", name)

@@ -1,0 +1,74 @@
+"""Find the operators of a .tflite whose weights could train."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+
+TRAINABLE_OPS = {
+  "FULLY_CONNECTED": (0, 1, 2),
+  "CONV_2D": (0, 1, 2),
+  "DEPTHWISE_CONV_2D": (0, 1, 2),
+  "TRANSPOSE_CONV": (2, 1, 3),
+}
+"""Operator -> positions of its activation, kernel and bias."""
+
+
+class Site(NamedTuple):
+  """An operator whose kernel and bias could train."""
+
+  operator: int
+  activation: int
+  kernel: int
+  bias: int  # -1 where the converter dropped it
+
+
+def sites_of(model: schema.ModelT) -> list[Site]:
+  """The operators of subgraph 0 that hold a constant kernel, in order."""
+  graph = model.subgraphs[0]
+  sites = []
+  for number, op in enumerate(graph.operators or []):
+    where = TRAINABLE_OPS.get(op_name(model, op))
+    if where is None or len(op.inputs) <= where[1]:
+      continue
+    activation, kernel = (int(op.inputs[i]) for i in where[:2])
+    bias = int(op.inputs[where[2]]) if len(op.inputs) > where[2] else -1
+    if model.buffers[graph.tensors[kernel].buffer].data is not None:
+      sites.append(Site(number, activation, kernel, bias))
+  return sites
+
+
+def untrainable(model: schema.ModelT, site: Site) -> str | None:
+  """Why an operator's weights cannot be trained; None if they can."""
+  graph = model.subgraphs[0]
+  kernel, activation = (
+    graph.tensors[site.kernel],
+    graph.tensors[site.activation],
+  )
+  held, flows = TYPE_NAMES[kernel.type], TYPE_NAMES[activation.type]
+  if held in ("float32", "float16", "bfloat16"):
+    return f"{held} weights; quantize the model to int8 first"
+  if held != "int8":
+    return f"{held} weights; only int8 weights can be trained"
+  if flows not in ("int8", "int16"):
+    return (
+      f"hybrid: int8 weights with {flows} activations; convert with a "
+      "representative dataset"
+    )
+  quantization = kernel.quantization
+  if quantization is None or quantization.scale is None:
+    return "weights without a scale"
+  if kernel.sparsity is not None:
+    return "sparse weights; convert without sparsity"
+  if quantization.zeroPoint is not None and np.any(quantization.zeroPoint):
+    return "asymmetric weights; convert with symmetric int8 weights"
+  return None
+
+
+def tensor_name(tensor: schema.TensorT) -> str:
+  """A tensor's name as text."""
+  return (tensor.name or b"").decode("utf-8", "replace")

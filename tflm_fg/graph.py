@@ -1,0 +1,119 @@
+"""A marked model open in a runtime: frozen prefix and trained suffix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tflm_fg import data, runtimes
+from tflm_fg.base import Array, Int64, Mark, Session, Tensors, TflmFgError
+from tflm_fg.data import Dataset
+from tflm_fg.flatbuffer_cut import cut
+from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
+from tflm_fg.losses import CrossEntropy
+from tflm_fg.metrics import run_all
+from tflm_fg.trainer import Clips
+
+
+def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:
+  """The classifier's logits.
+
+  Raises:
+    TflmFgError: if they are not quantized, or not [1, classes].
+  """
+  spec = tensor_spec(marked, mark.logits)
+  classes = int(np.prod(spec.shape[1:], dtype=np.int64))
+  if spec.dtype not in ("int8", "int16") or spec.scale <= 0:
+    raise TflmFgError(
+      f"the model's logits are {spec.dtype}; need a model quantized to int8 or "
+      "int16x8"
+    )
+  if len(spec.shape) < 2 or classes != spec.shape[-1] or classes < 2:
+    raise TflmFgError(
+      f"the model's output has shape {list(spec.shape)}; need a classifier "
+      "with [1, classes]"
+    )
+  return spec
+
+
+def loss_of(spec: TensorSpec) -> CrossEntropy:
+  """Cross-entropy on logits of this scale and width."""
+  return CrossEntropy(spec.scale, 8 if spec.dtype == "int8" else 16)
+
+
+class Graph:
+  """Runs frozen operators once a clip and the trained ones once a pass.
+
+  Attributes:
+    input: the model's input tensor.
+    logits: the model's logits.
+    suffix: from the cut to the logits; its weights are set.
+    prefix: from the input to the cut; None where all operators are trained.
+  """
+
+  suffix: Session
+  prefix: Session | None
+
+  def __init__(
+    self, marked: bytes, mark: Mark, runtime: str, strategy: str = "auto"
+  ) -> None:
+    self._cut = cut(marked, mark)
+    self.input = tensor_spec(marked, self._cut.graph_input)
+    self.logits = logits_spec(marked, mark)
+    self.suffix = runtimes.open_session(runtime, self._cut.suffix, strategy)
+    self.prefix = None
+    if self._cut.prefix is not None:
+      self.prefix = runtimes.open_session(runtime, self._cut.prefix)
+
+  def features(self, x: Array) -> Tensors:
+    """The suffix's inputs for some clips.
+
+    Args:
+      x: [N, ...] of the input's dtype.
+    """
+    values = {self._cut.graph_input: x}
+    if self.prefix is not None and self._cut.prefix is not None:
+      values.update(zip(self._cut.prefix.outputs, run_all(self.prefix, (x,))))
+    return tuple(values[i] for i in self._cut.suffix.inputs)
+
+  def clips(self, part: Dataset, name: str) -> Clips:
+    """Checks a data set and brings it to the suffix's inputs.
+
+    Raises:
+      TflmFgError: if the clips or their classes do not fit the model.
+    """
+    x, y = checked(part, self.input, self.logits, name)
+    return Clips(self.features(x), y)
+
+  @property
+  def sessions(self) -> list[Session]:
+    """Suffix, and prefix if there is one."""
+    return [self.suffix, *([self.prefix] if self.prefix else [])]
+
+  @property
+  def forward_passes(self) -> int:
+    """Runs of one batch so far."""
+    return sum(s.forward_passes for s in self.sessions)
+
+  @property
+  def samples_run(self) -> int:
+    """Clips in those runs."""
+    return sum(s.samples_run for s in self.sessions)
+
+  @property
+  def invoke_seconds(self) -> float:
+    """Seconds inside the engine."""
+    return sum(s.invoke_seconds for s in self.sessions)
+
+
+def checked(
+  part: Dataset, inputs: TensorSpec, logits: TensorSpec, name: str
+) -> tuple[Array, Int64]:
+  """Clips on the model's input grid and class indices that it knows.
+
+  Raises:
+    TflmFgError: naming the array that does not fit.
+  """
+  if part.y is None:
+    raise TflmFgError(f"{name}: holds no array 'y'")
+  x = data.model_input(part.x, inputs, f"{name} x")
+  return x, data.class_labels(part.y, len(x), logits.shape[-1], f"{name} y")

@@ -1,0 +1,114 @@
+"""Turn a gradient into integer updates: SGD with momentum, decayed.
+
+A learning rate is in int8 steps (`learning_rate_lsb`): a slope of 1.0 moves a
+kernel weight by that many int8 steps and a bias by that many of its layer's
+output steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.base import Params, TflmFgError, Transform, Vectors
+from tflm_fg.quant import Layout, round_shift, saturate
+
+Schedule = Callable[[int], int]
+"""Step -> learning rate in Q16 int8 steps."""
+
+DECAYS = ("constant", "linear")
+
+_RATE_BITS = 16
+_MOMENTUM_BITS = 8
+
+
+def schedule(learning_rate_lsb: float, decay: str, steps: int) -> Schedule:
+  """Makes a schedule of integers.
+
+  Args:
+    learning_rate_lsb: the first step's rate, in int8 steps.
+    decay: "constant", or "linear" down to zero behind the last step.
+    steps: count of steps.
+
+  Raises:
+    TflmFgError: if the rate or the decay is out of range.
+  """
+  if decay not in DECAYS:
+    raise TflmFgError(
+      f"decay {decay!r} is unknown; choose one of {', '.join(DECAYS)}"
+    )
+  start = round(abs(learning_rate_lsb) * (1 << _RATE_BITS))
+  if not 0 < start <= 1 << 24:
+    raise TflmFgError(
+      f"learning_rate_lsb={learning_rate_lsb}: need 2**-16 to 256 int8 steps"
+    )
+  sign = 1 if learning_rate_lsb > 0 else -1
+  if decay == "constant":
+    return lambda step: sign * start
+  return lambda step: sign * (start * max(steps - step, 0) // steps)
+
+
+def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
+  """Stochastic gradient descent in integers, with momentum as Keras has it.
+
+  velocity = momentum * velocity - rate * gradient, in master units (kernels,
+  int16) and bias units (int32); the decay truncates towards zero, so that a
+  velocity dies out. The velocity is the update.
+
+  Args:
+    layout: gives each tensor's step in units.
+    rate: the learning rate's schedule.
+    momentum: 0 <= momentum < 1, used in 1/256.
+
+  Example:
+    >>> optimizer = sgd(layout, schedule(0.5, "linear", 1000), momentum=0.9)
+    >>> state = optimizer.init(params)
+    >>> updates, state = optimizer.update(gradient, state, params, step)
+  """
+  if not 0 <= momentum < 1:
+    raise TflmFgError(f"momentum={momentum}: need 0 <= momentum < 1")
+  keep = round(momentum * (1 << _MOMENTUM_BITS))
+
+  def init(params: Params) -> Vectors:
+    if not keep:
+      return Vectors(np.zeros(0, np.int16), np.zeros(0, np.int32))
+    return Vectors(
+      np.zeros_like(params.kernels), np.zeros(params.biases.shape, np.int32)
+    )
+
+  def update(
+    gradient: Vectors, state: Vectors, params: Params, step: int
+  ) -> tuple[Vectors, Vectors]:
+    del params
+    moves = Vectors(
+      *(-_scaled(g, u, rate(step)) for g, u in zip(gradient, layout.step_units))
+    )
+    if not keep:
+      return moves, state
+    velocity = Vectors(
+      saturate(_decayed(state.kernels, keep) + moves.kernels, np.int16),
+      saturate(_decayed(state.biases, keep) + moves.biases, np.int32),
+    )
+    return velocity, velocity
+
+  return Transform(init, update)
+
+
+def _scaled(
+  gradient: NDArray[np.signedinteger], units: NDArray[np.int64], rate: int
+) -> NDArray[np.signedinteger]:
+  """Gives rate (Q16) * gradient (Q16) * units, rounded to whole units.
+
+  The first shift drops under 2**-16 of a step; it keeps 64 bits enough.
+  """
+  steps = (gradient * rate) >> _RATE_BITS
+  return round_shift(steps * units, _RATE_BITS)
+
+
+def _decayed(
+  velocity: NDArray[np.signedinteger], keep: int
+) -> NDArray[np.signedinteger]:
+  wide = velocity.astype(np.int64)
+  return np.sign(wide) * ((np.abs(wide) * keep) >> _MOMENTUM_BITS)

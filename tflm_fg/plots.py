@@ -1,0 +1,97 @@
+"""Draw what a training run did, as a PNG."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from tflm_fg.base import TflmFgError
+from tflm_fg.callbacks import History
+
+SMOOTHED_STEPS = 50
+"""Steps over which the training loss is averaged: single batches are noisy."""
+
+
+def require_matplotlib() -> None:
+  """Fails with the cure before long work, not behind it.
+
+  Raises:
+    TflmFgError: if matplotlib is missing.
+  """
+  try:
+    import matplotlib  # noqa: F401
+  except ImportError:
+    raise TflmFgError("plots need: pip install 'tflm-fg[plots]'") from None
+
+
+def new_figure(columns: int, width: float = 4.5, height: float = 3.6) -> Any:
+  """A figure with a row of axes, without a screen.
+
+  Returns:
+    (figure, list of axes).
+  """
+  require_matplotlib()
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(width * columns, height), layout="constrained")
+  axes = figure.subplots(1, columns, squeeze=False)[0]
+  return figure, list(axes)
+
+
+def to_png(figure: Any) -> bytes:
+  """Renders a figure; the same figure gives the same bytes."""
+  content = io.BytesIO()
+  figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+  return content.getvalue()
+
+
+def draw_loss(axes: Any, history: History) -> None:
+  """Loss over forward passes: of the batches, smoothed, and held out."""
+  passes, losses = np.array(history.batches, float).reshape(-1, 2).T
+  window = max(1, min(SMOOTHED_STEPS, len(losses)))
+  smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+  axes.plot(passes[window - 1 :], smooth, color="0.6", label="training batches")
+  if history.tests:
+    tests = np.array(history.tests)
+    axes.plot(tests[:, 0], tests[:, 1], color="C0", label="validation")
+  axes.set_xlabel("forward passes")
+  axes.set_ylabel("loss (nats)")
+  axes.set_ylim(bottom=0)
+  axes.legend(frameon=False)
+
+
+def draw_accuracy(axes: Any, history: History, report: dict[str, Any]) -> None:
+  """Accuracy over forward passes, with before and after as level lines."""
+  if history.tests:
+    tests = np.array(history.tests)
+    axes.plot(tests[:, 0], 100 * tests[:, 2], color="C0", label="validation")
+  for key, style in (("before", ":"), ("after", "--")):
+    value = 100 * report[f"accuracy_{key}"]
+    label = f"{report['scored_on']} {key}: {value:.1f} %"
+    axes.axhline(value, color="C1", linestyle=style, label=label)
+  axes.set_xlabel("forward passes")
+  axes.set_ylabel("accuracy (%)")
+  axes.set_ylim(0, 101)
+  axes.legend(frameon=False, loc="lower right")
+
+
+def training_curves(history: History, report: dict[str, Any]) -> bytes:
+  """Loss and accuracy over forward passes, side by side.
+
+  Args:
+    history: of the run.
+    report: the run's report.
+
+  Returns:
+    A PNG.
+  """
+  figure, (left, right) = new_figure(2)
+  draw_loss(left, history)
+  draw_accuracy(right, history, report)
+  figure.suptitle(
+    f"{report['method']} on {report['runtime']}: "
+    f"{report['trainable_parameters']} trainable numbers"
+  )
+  return to_png(figure)

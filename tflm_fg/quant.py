@@ -1,0 +1,173 @@
+"""Widen, round, saturate: the only place where a number is clipped.
+
+Masters are int16 with one unit = scale / 256, so the engine's int8 value is
+the master's high byte, rounded. Biases are already integers of one unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tflm_fg.base import (
+  Array,
+  Int8,
+  Int16,
+  Params,
+  TrainableTensor,
+  Vectors,
+  Weights,
+)
+
+MASTER_BITS = 8
+MASTER_UNIT = 1 << MASTER_BITS
+"""Master units in one int8 step."""
+
+WEIGHT_MAX = 127
+"""TFLite's symmetric weights never use -128: kernels rely on it."""
+
+_MASTER_MAX = WEIGHT_MAX << MASTER_BITS
+
+
+def round_shift(
+  x: NDArray[np.signedinteger], bits: int
+) -> NDArray[np.signedinteger]:
+  """Divides by 2**bits and rounds half away from zero.
+
+  Symmetric rounding makes a reversed step the exact opposite of the step.
+
+  Args:
+    x: signed integers wide enough to add 2**(bits - 1) without overflow.
+    bits: at least 1.
+
+  Returns:
+    The same dtype and shape.
+  """
+  half = 1 << (bits - 1)
+  return np.sign(x) * ((np.abs(x) + half) >> bits)
+
+
+def widen(weights: Int8) -> Int16:
+  """Makes the masters of int8 kernel values: the low byte starts at zero."""
+  return weights.astype(np.int16) << MASTER_BITS
+
+
+def narrow(masters: NDArray[np.signedinteger]) -> Int8:
+  """Rounds masters (any signed width, any range) to the int8 the engine holds.
+
+  Half a step rounds up, one addition and one shift on a microcontroller.
+
+  Returns:
+    int8 in [-127, 127].
+  """
+  steps = (masters.astype(np.int32) + (MASTER_UNIT >> 1)) >> MASTER_BITS
+  return np.clip(steps, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+
+
+def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+  """Clips integers into `dtype` and casts them."""
+  info = np.iinfo(dtype)
+  return np.clip(x, info.min, info.max).astype(dtype)
+
+
+def apply_updates(params: Params, updates: Vectors) -> Params:
+  """Adds updates to the trained state: the one line where a weight changes.
+
+  Args:
+    params: the state.
+    updates: integers in master units and bias units.
+
+  Returns:
+    The new state; kernels saturate at +-127 steps, biases at their dtype.
+  """
+  kernels = np.clip(
+    params.kernels + updates.kernels, -_MASTER_MAX, _MASTER_MAX
+  ).astype(np.int16)
+  biases = saturate(
+    params.biases + updates.biases.astype(np.int64), params.biases.dtype
+  )
+  return Params(kernels, biases)
+
+
+def quantize(
+  x: NDArray[np.floating], scale: float, zero_point: int, dtype: str
+) -> Array:
+  """Rounds real numbers onto a tensor's grid, as the TFLite converter does."""
+  return saturate(np.rint(x / scale) + zero_point, dtype)
+
+
+def dequantize(q: Array, scale: float, zero_point: int) -> NDArray[np.float64]:
+  """The real numbers that a quantized tensor stands for."""
+  return (q.astype(np.float64) - zero_point) * scale
+
+
+class Layout:
+  """Where each trainable tensor lies in the flat vectors of `Params`.
+
+  Attributes:
+    tensors: the trainable tensors, in the order of the mark.
+    step_units: master or bias units in one step of the layer's own grid, one
+      an element: int64 [K] and [B]. Perturbations and updates count in it.
+  """
+
+  def __init__(self, tensors: tuple[TrainableTensor, ...]) -> None:
+    self.tensors = tensors
+    self._slices: list[slice] = []
+    ends = {"kernel": 0, "bias": 0}
+    for tensor in tensors:
+      start = ends[tensor.role]
+      ends[tensor.role] = start + tensor.size
+      self._slices.append(slice(start, start + tensor.size))
+    self.num_kernels, self.num_biases = ends["kernel"], ends["bias"]
+    wide = any(t.dtype == "int64" for t in tensors)
+    self._bias_dtype = np.dtype(np.int64 if wide else np.int32)
+    self.step_units = Vectors(
+      np.concatenate([_EMPTY, *map(_steps, self._of_role("kernel"))]),
+      np.concatenate([_EMPTY, *map(_steps, self._of_role("bias"))]),
+    )
+
+  def _of_role(self, role: str) -> list[TrainableTensor]:
+    return [t for t in self.tensors if t.role == role]
+
+  def params(self, weights: Weights) -> Params:
+    """Widens engine weights into the trained state."""
+    kernels = np.zeros(self.num_kernels, np.int16)
+    biases = np.zeros(self.num_biases, self._bias_dtype)
+    for tensor, where, array in zip(
+      self.tensors, self._slices, weights, strict=True
+    ):
+      if tensor.role == "kernel":
+        kernels[where] = widen(array.reshape(-1).astype(np.int8))
+      else:
+        biases[where] = array.reshape(-1)
+    return Params(kernels, biases)
+
+  def weights(self, params: Vectors | Params) -> Weights:
+    """Narrows masters, of any width and range, to what the engine holds."""
+    kernels = narrow(params.kernels)
+    biases = saturate(params.biases, self._bias_dtype)
+    return [
+      kernels[where].reshape(tensor.shape)
+      if tensor.role == "kernel"
+      else biases[where].reshape(tensor.shape).astype(tensor.dtype, copy=False)
+      for tensor, where in zip(self.tensors, self._slices, strict=True)
+    ]
+
+  def move(self, params: Params, delta: Vectors) -> Weights:
+    """The engine's weights at params + delta; `params` stays as it is."""
+    return self.weights(
+      Vectors(params.kernels + delta.kernels, params.biases + delta.biases)
+    )
+
+
+_EMPTY = np.zeros(0, np.int64)
+
+
+def _steps(tensor: TrainableTensor) -> NDArray[np.int64]:
+  shape = [1] * len(tensor.shape)
+  if len(tensor.output_step) > 1:
+    shape[tensor.channel_axis] = -1
+  steps = np.asarray(tensor.output_step, np.int64).reshape(shape)
+  return np.broadcast_to(steps, tensor.shape).reshape(-1)

@@ -1,0 +1,100 @@
+"""The numbers a user may turn, checked in one place, and the rule they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+
+from tflm_fg import optimizers
+from tflm_fg.base import TflmFgError
+from tflm_fg.directions import Directions
+from tflm_fg.estimators import METHODS, CentralDifference
+from tflm_fg.quant import Layout
+from tflm_fg.trainer import Rule
+
+DEFAULT_RATES = {"sign-m-spsa": 0.5, "spsa": 8.0}
+"""Learning rates, in int8 steps, where none is given."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  """How to adapt; the defaults suit a head and a few clips a class.
+
+  Attributes:
+    method: "sign-m-spsa" or "spsa".
+    directions: "rademacher" or "normal".
+    num_directions: m, pairs of passes a step.
+    epsilon_lsb: perturbation, in int8 steps.
+    learning_rate_lsb: first learning rate, in int8 steps; None for the
+      method's own. A negative rate climbs.
+    decay: "linear" or "constant".
+    momentum: 0 <= momentum < 1.
+    steps: count of steps.
+    batch_size: clips a pass.
+    seed: 0 <= seed < 2**64.
+    validation_fraction: share of the training clips kept aside, to choose
+      the best step by and to roll back to; 0 keeps the last step.
+    validate_every: steps between looks at the validation part.
+    patience: looks without a new lowest loss before stopping; 0 never stops.
+  """
+
+  method: str = "sign-m-spsa"
+  directions: str = "rademacher"
+  num_directions: int = 1
+  epsilon_lsb: float = 2.0
+  learning_rate_lsb: float | None = None
+  decay: str = "linear"
+  momentum: float = 0.0
+  steps: int = 3800
+  batch_size: int = 256
+  seed: int = 0
+  validation_fraction: float = 0.15
+  validate_every: int = 50
+  patience: int = 0
+
+  def __post_init__(self) -> None:
+    if self.method not in METHODS:
+      raise TflmFgError(
+        f"method {self.method!r} is unknown; choose one of {', '.join(METHODS)}"
+      )
+    for name in ("steps", "batch_size", "validate_every"):
+      if not 1 <= getattr(self, name) < 1 << 31:
+        raise TflmFgError(f"{name}={getattr(self, name)}: need at least 1")
+    if not 0 <= self.seed < 1 << 64:
+      raise TflmFgError(f"seed={self.seed}: need 0 to 2**64 - 1")
+    if not math.isfinite(self.rate):
+      raise TflmFgError(f"learning_rate_lsb={self.rate}: need a number")
+    if self.patience < 0:
+      raise TflmFgError(f"patience={self.patience}: need 0 or more")
+    if self.epsilon_lsb < 1:
+      warnings.warn(
+        f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
+        "is mostly rounded away; use 1 or more",
+        stacklevel=3,
+      )
+
+  @property
+  def rate(self) -> float:
+    """The learning rate, the method's own if none is given."""
+    if self.learning_rate_lsb is None:
+      return DEFAULT_RATES[self.method]
+    return self.learning_rate_lsb
+
+  def rule(self, layout: Layout, batch_size: int) -> Rule:
+    """Builds estimator and optimizer for a layout.
+
+    Args:
+      layout: the trainable tensors.
+      batch_size: clips that a pass really takes.
+    """
+    estimator = CentralDifference(
+      layout=layout,
+      directions=Directions(layout, self.seed, self.directions),
+      method=self.method,
+      epsilon_lsb=self.epsilon_lsb,
+      num_directions=self.num_directions,
+      batch_size=batch_size,
+    )
+    rate = optimizers.schedule(self.rate, self.decay, self.steps)
+    return Rule(estimator, optimizers.sgd(layout, rate, self.momentum))

@@ -1,0 +1,95 @@
+"""Run a part of the graph in the real TensorFlow Lite Micro interpreter.
+
+TFLM keeps a raw pointer to the model and its reference kernels read weights
+from there on every call, as a microcontroller app does. So weights are
+written straight into the private copy of the file that TFLM points to. It
+takes no batches: clips go one by one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.base import Array, Tensors, TflmFgError, Traits, Weights
+from tflm_fg.flatbuffer_cut import Part
+from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.flatbuffer_tensors import activation_bytes
+
+LSB_TO_REFERENCE = 1
+"""FULLY_CONNECTED, MEAN and SOFTMAX round once where LiteRT rounds twice."""
+
+
+class TFLMSession:
+  """One TFLM interpreter over private model bytes."""
+
+  traits = Traits(
+    runtime="tflm",
+    in_place=True,
+    batches=False,
+    lsb_to_reference=LSB_TO_REFERENCE,
+  )
+
+  def __init__(self, part: Part) -> None:
+    from tflite_micro.python.tflite_micro import runtime
+
+    self._patchable = Patchable(part.data, part.writable)
+    self._model = bytes(bytearray(part.data))  # private: TFLM points into it
+    self._memory = _writable(self._model)
+    self._num_outputs = len(part.outputs)
+    self.invoke_seconds = 0.0
+    self.forward_passes = 0
+    self.samples_run = 0
+    # An arena that is far too small makes TFLM crash, so be generous.
+    arena = 10 * len(part.data) + 4 * activation_bytes(part.data) + (1 << 16)
+    try:
+      self._interpreter = runtime.Interpreter.from_bytes(
+        self._model, arena_size=arena
+      )
+    except RuntimeError as fault:
+      raise TflmFgError(f"TFLM refused the model: {fault}") from None
+    details = [
+      self._interpreter.get_input_details(i) for i in range(len(part.inputs))
+    ]
+    self.input_specs = tuple(
+      (tuple(map(int, d["shape"][1:])), np.dtype(d["dtype"]).name)
+      for d in details
+    )
+
+  def load(self, weights: Weights) -> None:
+    """Writes the weights where TFLM reads them."""
+    self._patchable.write_into(self._memory, weights)
+
+  def run(self, inputs: Tensors) -> Tensors:
+    """Runs a batch clip by clip; arrays [N, ...] in, arrays [N, ...] out."""
+    clips = len(inputs[0])
+    self.forward_passes += 1
+    self.samples_run += clips
+    rows = [self._invoke(inputs, i) for i in range(clips)]
+    return tuple(np.concatenate(column) for column in zip(*rows))
+
+  def _invoke(self, inputs: Tensors, clip: int) -> list[Array]:
+    for number, x in enumerate(inputs):
+      self._interpreter.set_input(x[clip : clip + 1], number)
+    start = time.perf_counter()
+    self._interpreter.invoke()
+    self.invoke_seconds += time.perf_counter() - start
+    return [self._interpreter.get_output(i) for i in range(self._num_outputs)]
+
+  def params(self) -> Weights:
+    """The weights that TFLM points to now, as copies."""
+    return self._patchable.read(self._memory)
+
+  def flatbuffer(self) -> bytes:
+    """This part of the model with its present weights, as a .tflite."""
+    return self._memory.tobytes()
+
+
+def _writable(model: bytes) -> NDArray[np.uint8]:
+  """A writable uint8 view of a private bytes object's payload."""
+  address = np.frombuffer(model, np.uint8).ctypes.data
+  memory = (ctypes.c_uint8 * len(model)).from_address(address)
+  return np.ctypeslib.as_array(memory)
