@@ -47,8 +47,11 @@ _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
 )
 _STRATEGY = flags.DEFINE_enum(
-  "strategy", "auto", list(runtimes.STRATEGIES),
-  "write weights in place, or rebuild the interpreter for every pass")  # fmt: skip
+  "strategy",
+  "auto",
+  list(runtimes.STRATEGIES),
+  "write weights in place, or rebuild the interpreter for every pass",
+)
 _KEEP_MARK = flags.DEFINE_boolean(
   "keep_mark", False, "leave the training mark in the adapted file"
 )
@@ -68,8 +71,11 @@ flags.DEFINE_enum(
   "method", _DEFAULTS.method, list(estimators.METHODS), "what a slope is"
 )
 flags.DEFINE_enum(
-  "directions", _DEFAULTS.directions, ["rademacher", "normal"],
-  "how weights are perturbed")  # fmt: skip
+  "directions",
+  _DEFAULTS.directions,
+  ["rademacher", "normal"],
+  "how weights are perturbed",
+)
 flags.DEFINE_integer(
   "num_directions", _DEFAULTS.num_directions, "pairs of passes a step"
 )
@@ -83,31 +89,38 @@ flags.DEFINE_float(
   f"({_DEFAULTS.rate} for {_DEFAULTS.method})",
 )
 flags.DEFINE_enum(
-  "decay", _DEFAULTS.decay, list(optimizers.DECAYS),
-  "how the learning rate falls over the steps")  # fmt: skip
+  "decay",
+  _DEFAULTS.decay,
+  list(optimizers.DECAYS),
+  "how the learning rate falls over the steps",
+)
 flags.DEFINE_float("momentum", _DEFAULTS.momentum, "0 to 1, as Keras has it")
 flags.DEFINE_integer("steps", _DEFAULTS.steps, "count of steps")
 flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "clips a pass")
 flags.DEFINE_integer("seed", _DEFAULTS.seed, "same seed, same bytes")
 flags.DEFINE_float(
-  "validation_fraction", _DEFAULTS.validation_fraction,
-  "share of the training clips kept aside to choose the best step by")  # fmt: skip
+  "validation_fraction",
+  _DEFAULTS.validation_fraction,
+  "share of the training clips kept aside to choose the best step by",
+)
 flags.DEFINE_integer(
   "validate_every", _DEFAULTS.validate_every, "steps between validations"
 )
 flags.DEFINE_integer(
-  "patience", _DEFAULTS.patience,
-  "validations without a lower loss before stopping; 0 never stops")  # fmt: skip
+  "patience",
+  _DEFAULTS.patience,
+  "validations without a lower loss before stopping; 0 never stops",
+)
 
 _SETTINGS = tuple(tflm_fg.Settings.__dataclass_fields__)
 
 
 def main() -> None:
   """Loads, adapts, saves."""
-  outputs = (_OUT, _PLOT, _REPORT, _LOG, _JOURNAL)
-  for flag in outputs:
-    if flag.value:
-      files.require_writable(flag.value)
+  files.require_outputs(
+    cli.values(_OUT, _PLOT, _REPORT, _LOG, _JOURNAL),
+    cli.values(_MODEL, _TRAIN, _TEST, _REPLAY),
+  )
   if _PLOT.value:
     plots.require_matplotlib()
   model = files.read_bytes(_MODEL.value)

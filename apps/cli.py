@@ -61,6 +61,11 @@ def launch(
   return DONE
 
 
+def values(*holders: Any) -> dict[str, Any]:
+  """Flag names with their values, None where a flag is not given."""
+  return {holder.name: holder.value for holder in holders}
+
+
 def help_text(module: str) -> str:
   """The program's docstring and each of its flags with its default."""
   lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
@@ -70,8 +75,9 @@ def help_text(module: str) -> str:
   for flag in found:
     default = "" if flag.default is None else f" [{flag.default}]"
     lines.append(f"  --{flag.name}{default}")
-    lines += textwrap.wrap(flag.help, 76, initial_indent=" " * 6,
-                           subsequent_indent=" " * 6)  # fmt: skip
+    lines += textwrap.wrap(
+      flag.help, 76, initial_indent=" " * 6, subsequent_indent=" " * 6
+    )
   return "\n".join(lines)
 
 

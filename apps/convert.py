@@ -22,8 +22,11 @@ from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer_verify import IDENTIFIER
 
 _MODEL = flags.DEFINE_string(
-  "model", None, "a .tflite, .keras or .h5 file, or a SavedModel folder",
-  required=True)  # fmt: skip
+  "model",
+  None,
+  "a .tflite, .keras or .h5 file, or a SavedModel folder",
+  required=True,
+)
 _OUT = flags.DEFINE_string("out", None, "the marked .tflite", required=True)
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
@@ -48,7 +51,7 @@ _CALIBRATION = flags.DEFINE_string(
 def main() -> None:
   """Loads, quantizes, marks, saves."""
   path = _MODEL.value
-  files.require_writable(_OUT.value)
+  files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _CALIBRATION))
   plain = _quantized() if _is_keras(path) else files.read_bytes(path)
   marked = tflm_fg.mark(plain, _TRAINABLE.value, path)
   files.write_atomically(_OUT.value, marked.data)

@@ -25,8 +25,7 @@ _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 
 def main() -> None:
   """Loads, scores, prints."""
-  if _REPORT.value:
-    files.require_writable(_REPORT.value)
+  files.require_outputs(cli.values(_REPORT), cli.values(_MODEL, _DATA))
   model = files.read_bytes(_MODEL.value)
   clips = data.load_npz(_DATA.value)
   report = tflm_fg.evaluate_model(

@@ -20,6 +20,7 @@ from tflm_fg import files, flatbuffer, memory, runtimes
 from tflm_fg.base import TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_cut import cut
 from tflm_fg.flatbuffer_mark import Marked, mark
+from tflm_fg.flatbuffer_tensors import activation_bytes
 from tflm_fg.quant import Layout
 
 _MODEL = flags.DEFINE_string("model", None, "a .tflite", required=True)
@@ -34,6 +35,7 @@ _REPORT = flags.DEFINE_string("report", None, "also write it all as JSON")
 
 def main() -> None:
   """Reads, describes, tries, prints."""
+  files.require_outputs(cli.values(_REPORT), cli.values(_MODEL))
   data = files.read_bytes(_MODEL.value)
   report = describe_file(data, _MODEL.value)
   print_file(report)
@@ -59,7 +61,7 @@ def describe_file(data: bytes, name: str) -> dict[str, Any]:
   return {
     "model_bytes": len(data),
     "operators": dict(Counter(flatbuffer.op_name(model, o) for o in operators)),
-    "activation_bytes": memory.activation_bytes(data),
+    "activation_bytes": activation_bytes(data),
     "aligned_to_16": flatbuffer.is_aligned(data),
   }
 
@@ -81,7 +83,7 @@ def describe_training(
     "runtime": runtime,
     "strategy": "in-place" if session.traits.in_place else "rebuild",
     "suffix_bytes": len(pieces.suffix.data),
-    "suffix_activation_bytes": memory.activation_bytes(pieces.suffix.data),
+    "suffix_activation_bytes": activation_bytes(pieces.suffix.data),
     "trainer_bytes": trainer.total,
     "tensors": [
       {**_row(v.tensor), "write_seen": v.seen, "cause": v.cause}

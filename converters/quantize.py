@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.base import TflmFgError
+from tflm_fg.quiet import native_output
 
 ACTIVATIONS = ("int8", "int16")
 
@@ -39,7 +39,7 @@ def load(path: str) -> Any:
   try:
     if os.path.isdir(path):
       return tensorflow.saved_model.load(path)
-    with _custom_layers():
+    with native_output(), _custom_layers():
       return _keras_for(path).models.load_model(path, compile=False)
   except TflmFgError:
     raise
@@ -78,7 +78,7 @@ def to_integer(
   if representative is not None:
     clips = _calibration_clips(representative, shape)
   try:
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, native_output():
       _export(tensorflow, model, function, folder)
       converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder)
       _set_integer(tensorflow, converter, clips, activations)
@@ -178,7 +178,8 @@ def _calibration_clips(
 def _tensorflow() -> Any:
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
-    import tensorflow
+    with native_output():
+      import tensorflow
   except ImportError:
     raise TflmFgError(
       "converting a Keras model needs TensorFlow: pip install 'tflm-fg[tf]'"
@@ -222,20 +223,3 @@ def _custom_layers() -> Iterator[None]:
     return
   with tfmot.quantization.keras.quantize_scope():
     yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Drops what the converter's C++ side prints: its faults are raised too."""
-  sys.stdout.flush()
-  sys.stderr.flush()
-  kept = [os.dup(1), os.dup(2)]
-  with open(os.devnull, "wb") as sink:
-    os.dup2(sink.fileno(), 1)
-    os.dup2(sink.fileno(), 2)
-    try:
-      yield
-    finally:
-      for number, copy in zip((1, 2), kept):
-        os.dup2(copy, number)
-        os.close(copy)

@@ -116,22 +116,21 @@ def adapt(
   }
 
   weights = layout.weights(run.params)
+  parts = {"train": clips, "validation": run.validation}
   if test is not None:
-    scored, part = graph.clips(Dataset(*test), "test"), "test"
-  elif len(run.validation):
-    scored, part = run.validation, "validation"
-  else:
-    scored, part = clips, "train"
+    parts["test"] = graph.clips(Dataset(*test), "test")
   report = {
-    "scored_on": part,
-    "scored_clips": len(scored),
-    **_before_and_after(graph, scored, start, weights),
+    **_before_and_after(graph, parts, start, weights),
     **cost,
     **_model_facts(marked, graph, run.params, settings),
     "runtime": runtime,
     "strategy": "in-place" if graph.suffix.traits.in_place else "rebuild",
-    **dataclasses.asdict(settings),
-    "learning_rate_lsb": settings.rate,
+    "method": settings.method,
+    "seed": settings.seed,
+    "settings": {
+      **dataclasses.asdict(settings),
+      "learning_rate_lsb": settings.rate,
+    },
     "notes": list(marked.notes),
     "versions": versions(),
   }
@@ -187,12 +186,16 @@ def _train(
 
 
 def _before_and_after(
-  graph: Graph, clips: Clips, before: Weights, after: Weights
-) -> dict[str, float]:
+  graph: Graph, parts: dict[str, Clips], before: Weights, after: Weights
+) -> dict[str, Any]:
+  """Scores both on the last part that has clips."""
+  name, clips = [item for item in parts.items() if len(item[1])][-1]
   loss = loss_of(graph.logits)
   first = evaluate(graph.suffix, before, clips, loss)
   last = evaluate(graph.suffix, after, clips, loss)
   return {
+    "scored_on": name,
+    "scored_clips": len(clips),
     "accuracy_before": first.accuracy,
     "accuracy_after": last.accuracy,
     "loss_before": first.loss,

@@ -21,7 +21,7 @@ from tflm_fg.base import (
   Vectors,
 )
 from tflm_fg.directions import Directions
-from tflm_fg.quant import Layout, round_shift
+from tflm_fg.quant import Layout, round_divide, round_shift
 
 ONE = 1 << 16
 """1.0 in Q16: a slope's fixed point."""
@@ -104,7 +104,7 @@ class CentralDifference:
       return np.sign(difference) * ONE
     # Q16 bits -> Q16 nats of the mean clip, per int8 step of perturbation.
     nats = round_shift(difference * _LN2, 16 - _EPSILON_BITS)
-    return nats // (2 * self._epsilon * self.batch_size)
+    return round_divide(nats, 2 * self._epsilon * self.batch_size)
 
   def gradient(self, estimate: Estimate) -> Vectors:
     """Draws the directions again and sums them by their slopes.
@@ -116,6 +116,6 @@ class CentralDifference:
     drawn = self.directions.at(estimate.step, self.num_directions)
     scale = self.num_directions * self.directions.unit
     kernels, biases = (
-      (estimate.slopes @ z.astype(np.int64)) // scale for z in drawn
+      round_divide(estimate.slopes @ z.astype(np.int64), scale) for z in drawn
     )
     return Vectors(kernels, biases)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 
 from tflm_fg.base import TflmFgError
+
+_PREFIX = ".tflm_fg-"
 
 
 def read_bytes(path: str) -> bytes:
@@ -15,60 +18,88 @@ def read_bytes(path: str) -> bytes:
   Raises:
     TflmFgError: if it cannot be read.
   """
+  _require_name(path)
   try:
     with open(path, "rb") as file:
       return file.read()
   except FileNotFoundError:
     raise TflmFgError(f"{path}: no such file") from None
-  except OSError as fault:
-    raise TflmFgError(f"{path}: cannot be read: {fault.strerror}") from None
+  except (OSError, ValueError) as fault:
+    raise TflmFgError(f"{path}: cannot be read: {_why(fault)}") from None
 
 
 def write_atomically(path: str, content: bytes) -> None:
   """Writes to a temporary file in the same folder, then renames it.
 
+  A link is followed: its target is replaced, not the link.
+
   Raises:
-    TflmFgError: if the folder cannot be written; nothing is left behind.
+    TflmFgError: if the file cannot be written; nothing is left behind.
   """
-  folder = os.path.dirname(path) or "."
+  _require_regular(path)
+  target = os.path.realpath(path)
   temporary = ""
   try:
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tflm_fg-")
+    handle, temporary = tempfile.mkstemp(
+      dir=os.path.dirname(target), prefix=_PREFIX
+    )
     with os.fdopen(handle, "wb") as file:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.chmod(temporary, 0o666 & ~_umask())
-    os.replace(temporary, path)
+    os.replace(temporary, target)
   except OSError as fault:
     if temporary:
       with contextlib.suppress(OSError):
         os.unlink(temporary)
-    raise TflmFgError(f"{path}: cannot be written: {fault.strerror}") from None
+    raise TflmFgError(f"{path}: cannot be written: {_why(fault)}") from None
 
 
 def require_writable(path: str) -> None:
   """Refuses an output path now rather than after long work.
 
   Raises:
-    TflmFgError: if its folder is missing or cannot be written.
+    TflmFgError: if its folder is missing or cannot be written, or its name
+      is not one a file can have.
   """
-  folder = os.path.dirname(path) or "."
+  _require_regular(path)
+  target = os.path.realpath(path)
+  folder, name = os.path.split(target)
   if not os.path.isdir(folder):
     raise TflmFgError(f"{path}: no folder {folder!r}; make it first")
-  if os.path.isdir(path):
-    raise TflmFgError(f"{path}: is a folder; name a file")
   try:
-    with tempfile.TemporaryFile(dir=folder, prefix=".tflm_fg-"):
+    with tempfile.TemporaryFile(dir=folder, prefix=_PREFIX):
       pass
+    longest = os.pathconf(folder, "PC_NAME_MAX")
   except OSError as fault:
-    raise TflmFgError(f"{path}: cannot be written: {fault.strerror}") from None
+    raise TflmFgError(f"{path}: cannot be written: {_why(fault)}") from None
+  if len(os.fsencode(name)) > longest:
+    raise TflmFgError(f"{path[:40]}...: a name longer than {longest} bytes")
 
 
-def _umask() -> int:
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
+def require_outputs(
+  outputs: Mapping[str, str | None], inputs: Mapping[str, str | None]
+) -> None:
+  """Refuses outputs that cannot be written or that would destroy something.
+
+  Args:
+    outputs: flag -> path, None for a flag that is not given.
+    inputs: the same for the files that are read.
+
+  Raises:
+    TflmFgError: naming the flag whose file another flag names too.
+  """
+  taken = {os.path.realpath(p): flag for flag, p in inputs.items() if p}
+  for flag, path in outputs.items():
+    if path is None:
+      continue
+    require_writable(path)
+    other = taken.setdefault(os.path.realpath(path), flag)
+    if other != flag:
+      raise TflmFgError(
+        f"{path}: named by --{flag} and by --{other}; name another file"
+      )
 
 
 def make_folder(path: str) -> None:
@@ -77,8 +108,33 @@ def make_folder(path: str) -> None:
   Raises:
     TflmFgError: if it cannot be made or written to.
   """
+  _require_name(path)
   try:
     os.makedirs(path, exist_ok=True)
   except OSError as fault:
-    raise TflmFgError(f"{path}: cannot be made: {fault.strerror}") from None
+    raise TflmFgError(f"{path}: cannot be made: {_why(fault)}") from None
   require_writable(os.path.join(path, "any"))
+
+
+def _require_name(path: str) -> None:
+  if not path or "\0" in path:
+    raise TflmFgError("an empty or impossible file name; name a file")
+
+
+def _require_regular(path: str) -> None:
+  """Only files are replaced: never a folder, a device or a pipe."""
+  _require_name(path)
+  if os.path.isdir(path):
+    raise TflmFgError(f"{path}: is a folder; name a file")
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise TflmFgError(f"{path}: is not a regular file; name a file")
+
+
+def _why(fault: Exception) -> str:
+  return getattr(fault, "strerror", None) or str(fault)
+
+
+def _umask() -> int:
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask

@@ -14,6 +14,7 @@ import struct
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.base import Mark, TflmFgError, TrainableTensor
@@ -92,6 +93,11 @@ def describe(
   graph = model.subgraphs[0]
   tensor, op = graph.tensors[index], graph.operators[operator]
   quantization = tensor.quantization
+  name = (tensor.name or b"").decode("utf-8", "replace")
+  if quantization is None or not np.all(np.atleast_1d(quantization.scale) > 0):
+    raise TflmFgError(
+      f"{name}: a {role} without a scale; convert the model again"
+    )
   scales = tuple(float(s) for s in quantization.scale)
   out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
   if role == "kernel":
@@ -99,7 +105,7 @@ def describe(
   else:
     steps = [max(1, round(out_scale / s)) for s in scales]
   return TrainableTensor(
-    name=tensor.name.decode("utf-8", "replace"),
+    name=name,
     subgraph=0,
     index=int(index),
     operator=operator,
@@ -143,12 +149,21 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
     tensors = tuple(
       _marked_tensor(model, entry, name) for entry in content["trainable"]
     )
+    if not tensors or len({t.index for t in tensors}) < len(tensors):
+      raise ValueError("no tensor, or one twice")
     return Mark(
       trainable=tensors,
-      logits=_index(model, content["logits"]),
-      head_input=_index(model, content["head_input"]),
+      logits=_activation(model, content["logits"]),
+      head_input=_activation(model, content["head_input"]),
     )
-  except (ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
+  except (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+  ) as fault:
     raise TflmFgError(
       f"{name}: the training mark is broken ({fault}); convert it again"
     ) from None
@@ -163,8 +178,15 @@ def _mark_text(model: schema.ModelT) -> bytes | None:
 
 
 def _index(model: schema.ModelT, index: Any) -> int:
-  if not 0 <= index < len(model.subgraphs[0].tensors):
+  if type(index) is not int or not 0 <= index < len(model.subgraphs[0].tensors):
     raise IndexError(f"tensor {index}")
+  return index
+
+
+def _activation(model: schema.ModelT, index: Any) -> int:
+  tensor = model.subgraphs[0].tensors[_index(model, index)]
+  if model.buffers[tensor.buffer].data is not None:
+    raise ValueError(f"tensor {index} is a constant")
   return int(index)
 
 
@@ -176,7 +198,7 @@ def _marked_tensor(
   role = entry["role"]
   if entry["subgraph"] != 0 or role not in ("kernel", "bias"):
     raise ValueError(f"tensor {index}")
-  if not 0 <= operator < len(graph.operators):
+  if type(operator) is not int or not 0 <= operator < len(graph.operators):
     raise IndexError(f"operator {operator}")
   if index not in graph.operators[operator].inputs:
     raise ValueError(f"operator {operator} does not read tensor {index}")

@@ -56,16 +56,11 @@ def cut(data: bytes, mark: Mark) -> Cut:
     mark: its mark.
 
   Raises:
-    TflmFgError: if the graph has several inputs.
+    TflmFgError: if the graph has several inputs, or one of several clips.
   """
   model = flatbuffer.read(data)
   graph = model.subgraphs[0]
-  if len(graph.inputs) != 1:
-    raise TflmFgError(
-      f"the model has {len(graph.inputs)} inputs; only models with one input "
-      "can be adapted"
-    )
-  graph_input = int(graph.inputs[0])
+  graph_input = _only_input(graph)
   needed = _needed(graph, mark.logits)
   touched = _touched(graph, {t.index for t in mark.trainable})
   frozen = [i for i in needed if i not in touched]
@@ -80,11 +75,27 @@ def cut(data: bytes, mark: Mark) -> Cut:
   return Cut(prefix, suffix, graph_input)
 
 
+def _only_input(graph: schema.SubGraphT) -> int:
+  """The graph's input, one clip a run."""
+  inputs = [int(i) for i in _or_empty(graph.inputs)]
+  if len(inputs) != 1:
+    raise TflmFgError(
+      f"the model has {len(inputs)} inputs; only models with one input can be "
+      "adapted"
+    )
+  shape = [int(d) for d in _or_empty(graph.tensors[inputs[0]].shape)]
+  if len(shape) < 2 or shape[0] != 1:
+    raise TflmFgError(
+      f"the model's input has shape {shape}; export it with a batch of 1"
+    )
+  return inputs[0]
+
+
 def whole(data: bytes, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
   model = flatbuffer.read(data)
   graph = model.subgraphs[0]
-  inputs = [int(i) for i in graph.inputs]
+  inputs = [_only_input(graph)]
   writable = [t.index for t in mark.trainable]
   needed = _needed(graph, mark.logits)
   return _extract(model, needed, inputs, [mark.logits], writable)
@@ -127,6 +138,8 @@ def _crossing(
     int(o) for n in frozen for o in graph.operators[n].outputs
   }
   read = {int(i) for n in moving for i in graph.operators[n].inputs}
+  if not made & read:
+    raise TflmFgError("the model's input does not reach its output")
   return sorted(made & read)
 
 

@@ -22,7 +22,6 @@ _AFTER_LOGITS = (
   "QUANTIZE",
   "DEQUANTIZE",
 )
-_HOST_CUSTOM_OPS = ("TFLite_Detection_PostProcess", "Mfcc", "AudioSpectrogram")
 
 
 class Marked(NamedTuple):
@@ -75,20 +74,24 @@ def find_logits(model: schema.ModelT) -> int:
   """The tensor in front of a final SOFTMAX or LOGISTIC, or the output."""
   graph = model.subgraphs[0]
   writer = {int(o): op for op in graph.operators or [] for o in op.outputs}
+  if graph.outputs is None or not len(graph.outputs):
+    raise TflmFgError("the model has no output")
   tensor = int(graph.outputs[0])
   while tensor in writer and op_name(model, writer[tensor]) in _AFTER_LOGITS:
-    tensor = int(writer[tensor].inputs[0])
+    inputs = writer[tensor].inputs
+    if inputs is None or not len(inputs):
+      break
+    tensor = int(inputs[0])
   return tensor
 
 
 def _refuse_foreign_operators(model: schema.ModelT, name: str) -> None:
   for number, op in enumerate(model.subgraphs[0].operators or []):
-    code = model.operatorCodes[op.opcodeIndex]
-    custom = code.customCode is not None
-    if custom and op_name(model, op) not in _HOST_CUSTOM_OPS:
+    if model.operatorCodes[op.opcodeIndex].customCode is not None:
       raise TflmFgError(
-        f"{name}: operator {number} is {op_name(model, op)!r}, which only its "
-        "own delegate can run; use the file from before it was compiled"
+        f"{name}: operator {number} is {op_name(model, op)!r}, a custom "
+        "operator that only its own delegate can run; use the file from before "
+        "it was compiled for the delegate"
       )
 
 

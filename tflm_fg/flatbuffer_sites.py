@@ -33,7 +33,7 @@ def sites_of(model: schema.ModelT) -> list[Site]:
   sites = []
   for number, op in enumerate(graph.operators or []):
     where = TRAINABLE_OPS.get(op_name(model, op))
-    if where is None or len(op.inputs) <= where[1]:
+    if where is None or op.inputs is None or len(op.inputs) <= where[1]:
       continue
     activation, kernel = (int(op.inputs[i]) for i in where[:2])
     bias = int(op.inputs[where[2]]) if len(op.inputs) > where[2] else -1
@@ -49,7 +49,8 @@ def untrainable(model: schema.ModelT, site: Site) -> str | None:
     graph.tensors[site.kernel],
     graph.tensors[site.activation],
   )
-  held, flows = TYPE_NAMES[kernel.type], TYPE_NAMES[activation.type]
+  held = TYPE_NAMES.get(kernel.type, "unknown")
+  flows = TYPE_NAMES.get(activation.type, "unknown")
   if held in ("float32", "float16", "bfloat16"):
     return f"{held} weights; quantize the model to int8 first"
   if held != "int8":
@@ -62,6 +63,16 @@ def untrainable(model: schema.ModelT, site: Site) -> str | None:
   quantization = kernel.quantization
   if quantization is None or quantization.scale is None:
     return "weights without a scale"
+  output = graph.tensors[graph.operators[site.operator].outputs[0]]
+  if not has_scale(activation) or not has_scale(output):
+    return "its input or output has no scale; convert it to full integers"
+  if site.bias >= 0:
+    bias = graph.tensors[site.bias]
+    kind = TYPE_NAMES.get(bias.type, "unknown")
+    if kind not in ("int32", "int64"):
+      return f"{kind} bias; need int32 or int64"
+    if model.buffers[bias.buffer].data is None:
+      return "a bias that is no constant"
   if kernel.sparsity is not None:
     return "sparse weights; convert without sparsity"
   if quantization.zeroPoint is not None and np.any(quantization.zeroPoint):
@@ -72,3 +83,12 @@ def untrainable(model: schema.ModelT, site: Site) -> str | None:
 def tensor_name(tensor: schema.TensorT) -> str:
   """A tensor's name as text."""
   return (tensor.name or b"").decode("utf-8", "replace")
+
+
+def has_scale(tensor: schema.TensorT) -> bool:
+  """Whether a tensor is quantized with scales that stand for something."""
+  quantization = tensor.quantization
+  given = quantization is not None and quantization.scale is not None
+  return (
+    given and len(quantization.scale) > 0 and bool(quantization.scale[0] > 0)
+  )

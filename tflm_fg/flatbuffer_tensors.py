@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.flatbuffer import TYPE_NAMES
-from tflm_fg.flatbuffer_verify import ITEM_BYTES
+from tflm_fg.flatbuffer_indices import ITEM_BYTES
 
 
 class TensorSpec(NamedTuple):
@@ -32,6 +32,12 @@ def tensor_spec(data: bytes, index: int) -> TensorSpec:
     scale=float(quantization.Scale(0)) if given else 0.0,
     zero_point=int(quantization.ZeroPoint(0)) if points else 0,
   )
+
+
+def tensor_count(data: bytes) -> int:
+  """Count of tensors in subgraph 0 of a verified file."""
+  model = schema.Model.GetRootAsModel(data, 0)
+  return int(model.Subgraphs(0).TensorsLength())
 
 
 def activation_bytes(data: bytes) -> int:

@@ -6,35 +6,14 @@ Engines trust the file: TFLM follows any offset, LiteRT divides by any stride.
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Callable
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer_indices import BrokenError, check_indices
 
 IDENTIFIER = b"TFL3"
-
-ITEM_BYTES = {
-  schema.TensorType.FLOAT32: 4,
-  schema.TensorType.FLOAT16: 2,
-  schema.TensorType.INT32: 4,
-  schema.TensorType.UINT8: 1,
-  schema.TensorType.INT64: 8,
-  schema.TensorType.BOOL: 1,
-  schema.TensorType.INT16: 2,
-  schema.TensorType.COMPLEX64: 8,
-  schema.TensorType.INT8: 1,
-  schema.TensorType.FLOAT64: 8,
-  schema.TensorType.COMPLEX128: 16,
-  schema.TensorType.UINT64: 8,
-  schema.TensorType.UINT32: 4,
-  schema.TensorType.UINT16: 2,
-  schema.TensorType.BFLOAT16: 2,
-}
-"""Bytes of one element; types absent here have no fixed whole-byte size."""
 
 _MAX_TABLES = 1_000_000
 
@@ -127,7 +106,7 @@ def verify(data: bytes, name: str = "model") -> None:
     model = schema.Model.GetRootAsModel(data, 0)
     check_indices(model)
   except (
-    _BrokenError,
+    BrokenError,
     struct.error,
     IndexError,
     ValueError,
@@ -136,10 +115,6 @@ def verify(data: bytes, name: str = "model") -> None:
     raise TflmFgError(
       f"{name}: corrupted .tflite: {fault}; copy or convert it again"
     ) from None
-
-
-class _BrokenError(ValueError):
-  """Where the file is broken."""
 
 
 class _Walker:
@@ -151,26 +126,26 @@ class _Walker:
 
   def _read(self, form: str, at: int) -> int:
     if at < 0 or at + struct.calcsize(form) > len(self._data):
-      raise _BrokenError(f"offset {at} is outside the file")
+      raise BrokenError(f"offset {at} is outside the file")
     return int(struct.unpack_from(form, self._data, at)[0])
 
   def offset(self, at: int) -> int:
     """The position that the unsigned offset stored at `at` points to."""
     distance = self._read("<I", at)
     if distance == 0 or at + distance + 4 > len(self._data):
-      raise _BrokenError(f"offset at {at} points outside the file")
+      raise BrokenError(f"offset at {at} points outside the file")
     return at + distance
 
   def table(self, kind: str, at: int, option_type: int) -> None:
     """Checks a table, its vtable and all that its known fields point to."""
     self._tables += 1
     if self._tables > _MAX_TABLES:
-      raise _BrokenError("more tables than any real model has")
+      raise BrokenError("more tables than any real model has")
     vtable = at - self._read("<i", at)
     vtable_bytes = self._read("<H", vtable)
     table_bytes = self._read("<H", vtable + 2)
     if vtable_bytes < 4 or vtable_bytes % 2 or table_bytes < 4:
-      raise _BrokenError(f"{kind} table at {at} has a broken vtable")
+      raise BrokenError(f"{kind} table at {at} has a broken vtable")
     self._read("<B", vtable + vtable_bytes - 1)
     self._read("<B", at + table_bytes - 1)
     if kind == "Any":
@@ -180,7 +155,7 @@ class _Walker:
     for slot, where in enumerate(fields):
       if where:
         if where < 4 or where >= table_bytes:
-          raise _BrokenError(
+          raise BrokenError(
             f"{kind} field {slot} lies outside its table at {at}"
           )
         self._field(kind, slot, at, where, table_bytes, fields)
@@ -197,7 +172,7 @@ class _Walker:
     field = _TABLES[kind].get(slot, 1)
     size = field if isinstance(field, int) else 4
     if where + size > table_bytes:
-      raise _BrokenError(f"{kind} field {slot} overruns its table at {at}")
+      raise BrokenError(f"{kind} field {slot} overruns its table at {at}")
     if isinstance(field, int):
       return
     target = self.offset(at + where)
@@ -216,143 +191,5 @@ class _Walker:
   def _vector(self, at: int, size: int) -> int:
     length = self._read("<I", at)
     if at + 4 + length * size > len(self._data):
-      raise _BrokenError(f"vector of {length} at {at} runs over the file's end")
+      raise BrokenError(f"vector of {length} at {at} runs over the file's end")
     return length
-
-
-def check_indices(model: schema.Model) -> None:
-  """Checks every index, shape and buffer size of a structurally sound model.
-
-  Raises:
-    ValueError: naming the subgraph, operator or tensor.
-  """
-  if model.Version() != 3:
-    raise _BrokenError(f"schema version {model.Version()}, need 3")
-  if not model.SubgraphsLength():
-    raise _BrokenError("no subgraph")
-  for i in range(model.BuffersLength()):
-    if model.Buffers(i).Offset() > 1:
-      raise _BrokenError(f"buffer {i} lies outside the flatbuffer")
-  for number in range(model.SubgraphsLength()):
-    graph = model.Subgraphs(number)
-    where = f"subgraph {number}"
-    constants = [
-      _check_tensor(model, graph.Tensors(i), f"{where} tensor {i}")
-      for i in range(graph.TensorsLength())
-    ]
-    _check_operators(model, graph, constants, where)
-  for i in range(model.MetadataLength()):
-    _check_range(
-      model.Metadata(i).Buffer(), model.BuffersLength(), f"metadata {i} buffer"
-    )
-
-
-def _check_range(index: int, size: int, what: str) -> None:
-  if not 0 <= index < size:
-    raise _BrokenError(f"{what} is {index}, out of {size}")
-
-
-def _check_tensor(
-  model: schema.Model, tensor: schema.Tensor, what: str
-) -> bool:
-  """Checks one tensor; True if it holds a constant or a variable."""
-  _check_range(tensor.Buffer(), model.BuffersLength(), f"{what} buffer")
-  shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
-  if any(d < 0 for d in shape) or math.prod(shape) >= 2**31:
-    raise _BrokenError(f"{what} has shape {shape}")
-  _check_quantization(tensor, shape, what)
-  held = int(model.Buffers(tensor.Buffer()).DataLength())
-  item = ITEM_BYTES.get(tensor.Type())
-  if held and item and tensor.Sparsity() is None:
-    need = math.prod(shape) * item
-    if held != need:
-      raise _BrokenError(
-        f"{what} of shape {shape} holds {held} bytes, needs {need}"
-      )
-  return bool(held) or bool(tensor.IsVariable())
-
-
-def _check_quantization(
-  tensor: schema.Tensor, shape: list[int], what: str
-) -> None:
-  quantization = tensor.Quantization()
-  if quantization is None or not quantization.ScaleLength():
-    return
-  scales = quantization.ScaleAsNumpy()
-  if not np.all(np.isfinite(scales)) or np.any(scales < 0):
-    raise _BrokenError(f"{what} has a scale that is negative or not finite")
-  axis = quantization.QuantizedDimension()
-  count = len(scales)
-  if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
-    raise _BrokenError(
-      f"{what} of shape {shape} has {count} scales on axis {axis}"
-    )
-  if quantization.ZeroPointLength() not in (0, 1, count):
-    raise _BrokenError(
-      f"{what} has {quantization.ZeroPointLength()} zero points"
-    )
-
-
-def _check_operators(
-  model: schema.Model,
-  graph: schema.SubGraph,
-  constants: list[bool],
-  where: str,
-) -> None:
-  tensors = len(constants)
-  known = {i for i, constant in enumerate(constants) if constant}
-  for i in range(graph.InputsLength()):
-    _check_range(graph.Inputs(i), tensors, f"{where} input {i}")
-    known.add(graph.Inputs(i))
-  for number in range(graph.OperatorsLength()):
-    operator = graph.Operators(number)
-    what = f"{where} operator {number}"
-    _check_range(operator.OpcodeIndex(), model.OperatorCodesLength(), what)
-    for i in range(operator.InputsLength()):
-      index = operator.Inputs(i)
-      if index != -1:
-        _check_range(index, tensors, f"{what} input {i}")
-        _require_known(model, graph, index, known, f"{what} input {i}")
-    for i in range(operator.OutputsLength()):
-      _check_range(operator.Outputs(i), tensors, f"{what} output {i}")
-      known.add(operator.Outputs(i))
-    _check_strides(operator, what)
-  for i in range(graph.OutputsLength()):
-    _check_range(graph.Outputs(i), tensors, f"{where} output {i}")
-    _require_known(model, graph, graph.Outputs(i), known, f"{where} output {i}")
-
-
-def _require_known(
-  model: schema.Model,
-  graph: schema.SubGraph,
-  index: int,
-  known: set[int],
-  what: str,
-) -> None:
-  empty = 0 in [
-    graph.Tensors(index).Shape(i)
-    for i in range(graph.Tensors(index).ShapeLength())
-  ]
-  if index not in known and not empty:
-    raise _BrokenError(f"{what} reads tensor {index} before anything writes it")
-
-
-_STRIDED: dict[int, Callable[[], object]] = {
-  schema.BuiltinOptions.Conv2DOptions: schema.Conv2DOptions,
-  schema.BuiltinOptions.DepthwiseConv2DOptions: schema.DepthwiseConv2DOptions,
-  schema.BuiltinOptions.Pool2DOptions: schema.Pool2DOptions,
-  schema.BuiltinOptions.TransposeConvOptions: schema.TransposeConvOptions,
-}
-
-
-def _check_strides(operator: schema.Operator, what: str) -> None:
-  kind = operator.BuiltinOptionsType()
-  if kind not in _STRIDED or operator.BuiltinOptions() is None:
-    return
-  options = _STRIDED[kind]()
-  raw = operator.BuiltinOptions()
-  options.Init(raw.Bytes, raw.Pos)  # type: ignore[attr-defined]
-  for name in ("StrideW", "StrideH", "FilterWidth", "FilterHeight"):
-    read = getattr(options, name, None)
-    if read is not None and not 0 < read() < 2**15:
-      raise _BrokenError(f"{what} has {name} {read()}")

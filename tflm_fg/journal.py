@@ -77,20 +77,34 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     head, *steps, tail = [json.loads(line) for line in content.splitlines()]
     if head["tflm_fg_journal"] != VERSION:
       raise ValueError(f"version {head['tflm_fg_journal']}, need {VERSION}")
-    slopes = [[int(s) for s in row["slopes"]] for row in steps]
+    slopes = [row["slopes"] for row in steps]
     if [row["step"] for row in steps] != list(range(len(steps))):
       raise ValueError("a step is missing")
-    kept = int(tail["kept_step"])
-    if not 0 <= kept <= len(slopes):
+    if any(not _is_slope(s) for row in slopes for s in row):
+      raise ValueError("a slope is not an integer of 32 bits")
+    kept, batch_size = tail["kept_step"], head["batch_size"]
+    if type(kept) is not int or not 0 <= kept <= len(slopes):
       raise ValueError(f"it kept step {kept} of {len(slopes)}")
     settings = Settings(**head["settings"])
+    if type(batch_size) is not int or batch_size < 1:
+      raise ValueError(f"batch_size {batch_size}")
     if any(len(row) != settings.num_directions for row in slopes):
       raise ValueError(f"a step without {settings.num_directions} slopes")
-    return Journal(
-      head["model_sha256"], settings, int(head["batch_size"]), slopes, kept
-    )
-  except (ValueError, KeyError, TypeError) as fault:
+    model = str(head["model_sha256"])
+    return Journal(model, settings, batch_size, slopes, kept)
+  except (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    TflmFgError,
+  ) as fault:
     raise TflmFgError(f"{name}: not a whole journal ({fault})") from None
+
+
+def _is_slope(value: object) -> bool:
+  return type(value) is int and abs(value) < 1 << 31
 
 
 def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:

@@ -28,9 +28,13 @@ class LiteRTSession:
   """One interpreter, private model bytes, writable constants."""
 
   def __init__(
-    self, part: Part, make: MakeInterpreter, runtime: str, in_place: bool,
+    self,
+    part: Part,
+    make: MakeInterpreter,
+    runtime: str,
+    in_place: bool,
     lsb_to_reference: int,
-  ) -> None:  # fmt: skip
+  ) -> None:
     self._part = part
     self._make = make
     self._in_place = in_place
@@ -65,7 +69,7 @@ class LiteRTSession:
         self._resize()
       else:
         self._interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as fault:
+    except (RuntimeError, ValueError, MemoryError) as fault:
       raise TflmFgError(
         f"the engine refused the model: {_line(fault)}"
       ) from None
@@ -112,8 +116,9 @@ class LiteRTSession:
     self.samples_run += clips
     if not self.traits.batches:
       self._refresh(1)
-      rows = [self._invoke(tuple(x[i : i + 1] for x in inputs))
-              for i in range(clips)]  # fmt: skip
+      rows = [
+        self._invoke(tuple(x[i : i + 1] for x in inputs)) for i in range(clips)
+      ]
       return tuple(np.concatenate(column) for column in zip(*rows))
     self._refresh(clips)
     return self._invoke(inputs)

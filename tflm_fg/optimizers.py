@@ -7,6 +7,7 @@ output steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,7 @@ DECAYS = ("constant", "linear")
 
 _RATE_BITS = 16
 _MOMENTUM_BITS = 8
+_VELOCITY_BITS = 4
 
 
 def schedule(learning_rate_lsb: float, decay: str, steps: int) -> Schedule:
@@ -39,10 +41,12 @@ def schedule(learning_rate_lsb: float, decay: str, steps: int) -> Schedule:
     raise TflmFgError(
       f"decay {decay!r} is unknown; choose one of {', '.join(DECAYS)}"
     )
+  if not math.isfinite(learning_rate_lsb):
+    raise TflmFgError(f"learning_rate_lsb={learning_rate_lsb}: need a number")
   start = round(abs(learning_rate_lsb) * (1 << _RATE_BITS))
-  if not 0 < start <= 1 << 24:
+  if not 0 < start <= 1 << 32:
     raise TflmFgError(
-      f"learning_rate_lsb={learning_rate_lsb}: need 2**-16 to 256 int8 steps"
+      f"learning_rate_lsb={learning_rate_lsb}: need 2**-16 to 65536 int8 steps"
     )
   sign = 1 if learning_rate_lsb > 0 else -1
   if decay == "constant":
@@ -53,14 +57,18 @@ def schedule(learning_rate_lsb: float, decay: str, steps: int) -> Schedule:
 def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
   """Stochastic gradient descent in integers, with momentum as Keras has it.
 
-  velocity = momentum * velocity - rate * gradient, in master units (kernels,
-  int16) and bias units (int32); the decay truncates towards zero, so that a
-  velocity dies out. The velocity is the update.
+  velocity = momentum * velocity - rate * gradient, and the velocity, rounded,
+  is the update. It is kept in 1/16 of a master unit (kernels, int16) and of a
+  bias unit (int32), so that slow movement is not lost; its decay truncates
+  towards zero, so that it dies out.
 
   Args:
     layout: gives each tensor's step in units.
     rate: the learning rate's schedule.
-    momentum: 0 <= momentum < 1, used in 1/256.
+    momentum: 0 <= momentum < 1, used in 1/256 and at most 255/256.
+
+  Raises:
+    TflmFgError: if the momentum is out of range.
 
   Example:
     >>> optimizer = sgd(layout, schedule(0.5, "linear", 1000), momentum=0.9)
@@ -69,29 +77,28 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
   """
   if not 0 <= momentum < 1:
     raise TflmFgError(f"momentum={momentum}: need 0 <= momentum < 1")
-  keep = round(momentum * (1 << _MOMENTUM_BITS))
+  unity = 1 << _MOMENTUM_BITS
+  keep = min(round(momentum * unity), unity - 1)
 
   def init(params: Params) -> Vectors:
-    if not keep:
-      return Vectors(np.zeros(0, np.int16), np.zeros(0, np.int32))
-    return Vectors(
-      np.zeros_like(params.kernels), np.zeros(params.biases.shape, np.int32)
-    )
+    sizes = (params.kernels.size, params.biases.size) if keep else (0, 0)
+    return Vectors(np.zeros(sizes[0], np.int16), np.zeros(sizes[1], np.int32))
 
   def update(
     gradient: Vectors, state: Vectors, params: Params, step: int
   ) -> tuple[Vectors, Vectors]:
     del params
-    moves = Vectors(
-      *(-_scaled(g, u, rate(step)) for g, u in zip(gradient, layout.step_units))
-    )
-    if not keep:
-      return moves, state
-    velocity = Vectors(
-      saturate(_decayed(state.kernels, keep) + moves.kernels, np.int16),
-      saturate(_decayed(state.biases, keep) + moves.biases, np.int32),
-    )
-    return velocity, velocity
+    moves = [
+      -_scaled(g, u, rate(step)) for g, u in zip(gradient, layout.step_units)
+    ]
+    if keep:
+      moves = [
+        saturate(_decayed(v, keep) + move, v.dtype)
+        for v, move in zip(state, moves)
+      ]
+      state = Vectors(*moves)
+    whole = (round_shift(m.astype(np.int64), _VELOCITY_BITS) for m in moves)
+    return Vectors(*whole), state
 
   return Transform(init, update)
 
@@ -99,12 +106,12 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
 def _scaled(
   gradient: NDArray[np.signedinteger], units: NDArray[np.int64], rate: int
 ) -> NDArray[np.signedinteger]:
-  """Gives rate (Q16) * gradient (Q16) * units, rounded to whole units.
+  """Gives rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
 
   The first shift drops under 2**-16 of a step; it keeps 64 bits enough.
   """
   steps = (gradient * rate) >> _RATE_BITS
-  return round_shift(steps * units, _RATE_BITS)
+  return round_shift(steps * units, _RATE_BITS - _VELOCITY_BITS)
 
 
 def _decayed(

@@ -28,6 +28,10 @@ MASTER_UNIT = 1 << MASTER_BITS
 WEIGHT_MAX = 127
 """TFLite's symmetric weights never use -128: kernels rely on it."""
 
+_LIMITS: dict[Any, tuple[int, int]] = {
+  np.dtype(d): (int(np.iinfo(d).min), int(np.iinfo(d).max))
+  for d in ("int8", "uint8", "int16", "int32", "int64")
+}
 _MASTER_MAX = WEIGHT_MAX << MASTER_BITS
 
 
@@ -49,6 +53,13 @@ def round_shift(
   return np.sign(x) * ((np.abs(x) + half) >> bits)
 
 
+def round_divide(
+  x: NDArray[np.signedinteger], divisor: int
+) -> NDArray[np.signedinteger]:
+  """Divides by a positive integer and rounds half away from zero."""
+  return np.sign(x) * ((np.abs(x) + divisor // 2) // divisor)
+
+
 def widen(weights: Int8) -> Int16:
   """Makes the masters of int8 kernel values: the low byte starts at zero."""
   return weights.astype(np.int16) << MASTER_BITS
@@ -68,8 +79,8 @@ def narrow(masters: NDArray[np.signedinteger]) -> Int8:
 
 def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
   """Clips integers into `dtype` and casts them."""
-  info = np.iinfo(dtype)
-  return np.clip(x, info.min, info.max).astype(dtype)
+  low, high = _LIMITS[np.dtype(dtype)]
+  return np.clip(x, low, high).astype(dtype)
 
 
 def apply_updates(params: Params, updates: Vectors) -> Params:

@@ -22,6 +22,7 @@ from tflm_fg.base import (
 )
 from tflm_fg.flatbuffer_cut import Part
 from tflm_fg.litert_session import LiteRTSession, interpreter_maker
+from tflm_fg.quiet import native_output
 from tflm_fg.tflm_session import TFLMSession
 
 STRATEGIES = ("auto", "in-place", "rebuild")
@@ -147,7 +148,11 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
     )
   in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"
   try:
-    return runtime.open(part, in_place)
+    with native_output() as last_line:
+      try:
+        return runtime.open(part, in_place)
+      except TflmFgError as fault:
+        raise TflmFgError(f"{name}: {fault} {last_line()}".rstrip()) from None
   except ImportError as fault:
     raise TflmFgError(
       f"runtime {name!r} does not import ({fault}); pip install "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 
 from tflm_fg import optimizers
@@ -13,8 +12,18 @@ from tflm_fg.estimators import METHODS, CentralDifference
 from tflm_fg.quant import Layout
 from tflm_fg.trainer import Rule
 
-DEFAULT_RATES = {"sign-m-spsa": 0.5, "spsa": 8.0}
+DEFAULT_RATES = {"sign-m-spsa": 0.5, "spsa": 64.0}
 """Learning rates, in int8 steps, where none is given."""
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+  ("num_directions", 1, 1024),
+  ("epsilon_lsb", 1 / 256, 127),
+  ("steps", 1, 2**31 - 1),
+  ("batch_size", 1, 2**31 - 1),
+  ("seed", 0, 2**64 - 1),
+  ("validate_every", 1, 2**31 - 1),
+  ("patience", 0, 2**31 - 1),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,19 +63,20 @@ class Settings:
   patience: int = 0
 
   def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      _require_type(field.name, getattr(self, field.name), str(field.type))
     if self.method not in METHODS:
       raise TflmFgError(
         f"method {self.method!r} is unknown; choose one of {', '.join(METHODS)}"
       )
-    for name in ("steps", "batch_size", "validate_every"):
-      if not 1 <= getattr(self, name) < 1 << 31:
-        raise TflmFgError(f"{name}={getattr(self, name)}: need at least 1")
-    if not 0 <= self.seed < 1 << 64:
-      raise TflmFgError(f"seed={self.seed}: need 0 to 2**64 - 1")
-    if not math.isfinite(self.rate):
-      raise TflmFgError(f"learning_rate_lsb={self.rate}: need a number")
-    if self.patience < 0:
-      raise TflmFgError(f"patience={self.patience}: need 0 or more")
+    for name, low, high in _RANGES:
+      value = getattr(self, name)
+      if not low <= value <= high:
+        raise TflmFgError(f"{name}={value}: need {low} to {high}")
+    if not 0 <= self.validation_fraction < 1:
+      raise TflmFgError(
+        f"validation_fraction={self.validation_fraction}: need 0 <= f < 1"
+      )
     if self.epsilon_lsb < 1:
       warnings.warn(
         f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
@@ -98,3 +108,13 @@ class Settings:
     )
     rate = optimizers.schedule(self.rate, self.decay, self.steps)
     return Rule(estimator, optimizers.sgd(layout, rate, self.momentum))
+
+
+def _require_type(name: str, value: object, wanted: str) -> None:
+  """Whole numbers where whole numbers are meant: a bool or 2.0 is none."""
+  kinds: tuple[type, ...] = {"int": (int,), "str": (str,)}.get(
+    wanted, (int, float)
+  )
+  fine = isinstance(value, kinds) and not isinstance(value, bool)
+  if not fine and not (value is None and "None" in wanted):
+    raise TflmFgError(f"{name}={value!r}: need {wanted}")

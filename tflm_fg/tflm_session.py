@@ -12,12 +12,17 @@ import ctypes
 import time
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from tflm_fg.base import Array, Tensors, TflmFgError, Traits, Weights
 from tflm_fg.flatbuffer_cut import Part
 from tflm_fg.flatbuffer_patch import Patchable
-from tflm_fg.flatbuffer_tensors import activation_bytes
+from tflm_fg.flatbuffer_tensors import (
+  activation_bytes,
+  tensor_count,
+  tensor_spec,
+)
 
 LSB_TO_REFERENCE = 1
 """FULLY_CONNECTED, MEAN and SOFTMAX round once where LiteRT rounds twice."""
@@ -36,6 +41,7 @@ class TFLMSession:
   def __init__(self, part: Part) -> None:
     from tflite_micro.python.tflite_micro import runtime
 
+    _require_shapes(part.data)
     self._patchable = Patchable(part.data, part.writable)
     self._model = bytes(bytearray(part.data))  # private: TFLM points into it
     self._memory = _writable(self._model)
@@ -49,7 +55,7 @@ class TFLMSession:
       self._interpreter = runtime.Interpreter.from_bytes(
         self._model, arena_size=arena
       )
-    except RuntimeError as fault:
+    except (RuntimeError, MemoryError) as fault:
       raise TflmFgError(f"TFLM refused the model: {fault}") from None
     details = [
       self._interpreter.get_input_details(i) for i in range(len(part.inputs))
@@ -93,3 +99,35 @@ def _writable(model: bytes) -> NDArray[np.uint8]:
   address = np.frombuffer(model, np.uint8).ctypes.data
   memory = (ctypes.c_uint8 * len(model)).from_address(address)
   return np.ctypeslib.as_array(memory)
+
+
+def _require_shapes(data: bytes) -> None:
+  """Lets LiteRT infer every shape, and refuses a file that tells others.
+
+  TFLM believes the shapes in the file and crashes on those that do not fit
+  the operators; LiteRT computes them.
+
+  Raises:
+    TflmFgError: naming the first tensor that does not fit.
+  """
+  interpreter = Interpreter(
+    model_content=bytes(bytearray(data)),
+    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+    num_threads=1,
+  )
+  try:
+    interpreter.allocate_tensors()
+  except (RuntimeError, ValueError, MemoryError) as fault:
+    line = " ".join(str(fault).split())[:200]
+    raise TflmFgError(f"the operators do not fit together: {line}") from None
+  count = tensor_count(data)  # behind them come the kernels' temporaries
+  for detail in interpreter.get_tensor_details():
+    if detail["index"] >= count:
+      continue
+    told = tensor_spec(data, detail["index"])
+    inferred = tuple(int(d) for d in detail["shape"])
+    if inferred != told.shape:
+      raise TflmFgError(
+        f"{detail['name']}: the file says shape {list(told.shape)}, its "
+        f"operator gives {list(inferred)}; convert the model again"
+      )

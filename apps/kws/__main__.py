@@ -1,0 +1,34 @@
+"""tflm-fg-kws: keyword spotting that adapts to who speaks.
+
+  tflm-fg-kws demo     a shipped model adapts to three new voices
+  tflm-fg-kws train    trains and quantizes the shipped model (TensorFlow)
+
+Each has its own --help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = ("demo", "train")
+
+
+def run() -> int:
+  """Hands the rest of the command line to a subcommand's module."""
+  command = sys.argv[1] if len(sys.argv) > 1 else ""
+  if command in ("", "--help", "-h", "help"):
+    print((__doc__ or "").strip())
+    return 0 if command else 2
+  if command not in COMMANDS:
+    print(
+      f"tflm-fg-kws: no command {command!r}; choose of {', '.join(COMMANDS)}",
+      file=sys.stderr,
+    )
+    return 2
+  sys.argv[:2] = [f"tflm-fg-kws {command}"]
+  return int(importlib.import_module(f"apps.kws.{command}").run())
+
+
+if __name__ == "__main__":
+  sys.exit(run())

@@ -1,0 +1,208 @@
+"""Utterances go in and espeak-ng's int16 PCM comes out, clip by clip.
+
+espeak-ng keeps state from one call to the next (noise, flutter, the phase of
+the voice), so a clip would depend on every clip before it, and it seeds its
+noise from the clock. Each clip is therefore spoken by a fork of a fresh child
+process and from a seed of its own: the same utterance is the same bytes in any
+order, in any batch and in any run on the same machine.
+
+The child runs this very file, so it imports the standard library only: a
+small process starts in 50 ms and forks in one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+SAMPLE_RATE_HZ = 22050
+
+# From espeak-ng's public header, speak_lib.h.
+_SYNCHRONOUS = 2
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
+_CHARS_UTF8 = 1
+_CALLBACK = ctypes.CFUNCTYPE(
+  ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
+)
+_LENGTH = struct.Struct("<I")
+_LIMITS = {
+  "rate_wpm": (80, 450),
+  "pitch": (0, 99),
+  "pitch_range": (0, 99),
+  "volume": (0, 200),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Utterance:
+  """One text, and how it is spoken.
+
+  Attributes:
+    text: What is said.
+    voice: An espeak-ng language and variant, such as "en-us+f3".
+    rate_wpm: Words a minute, 80 to 450.
+    pitch: Base pitch, 0 to 99; 50 is the voice's own.
+    pitch_range: Intonation, 0 (monotone) to 99; 50 is the voice's own.
+    volume: Amplitude, 0 to 200; 100 is normal.
+
+  Raises:
+    ValueError: A number is outside its limits.
+  """
+
+  text: str
+  voice: str = "en-us"
+  rate_wpm: int = 170
+  pitch: int = 50
+  pitch_range: int = 50
+  volume: int = 100
+
+  def __post_init__(self) -> None:
+    for name, (low, high) in _LIMITS.items():
+      value = getattr(self, name)
+      if not low <= value <= high:
+        raise ValueError(f"{name}: need {low} to {high}, got {value}")
+
+
+def synthesize(utterances: Sequence[Utterance]) -> Iterator[bytes]:
+  """Speaks the utterances in a child process, while the caller goes on.
+
+  Args:
+    utterances: What to say, in order.
+
+  Yields:
+    For each utterance its mono int16 PCM, little-endian, at SAMPLE_RATE_HZ.
+
+  Raises:
+    RuntimeError: espeakng-loader is missing, the system cannot fork, or
+      espeak-ng refused an utterance.
+  """
+  _check_installed()
+  with _start_child() as child:
+    assert child.stdin and child.stdout and child.stderr
+    try:
+      _send_plan(child.stdin, utterances)
+      for _ in utterances:
+        yield _receive_clip(child.stdout, child.stderr)
+    finally:
+      child.kill()  # A caller that stops early must not leave it speaking.
+
+
+def _check_installed() -> None:
+  if importlib.util.find_spec("espeakng_loader") is None:
+    raise RuntimeError("speech needs: pip install 'tflm-fg[kws]'")
+  if not hasattr(os, "fork"):
+    raise RuntimeError(
+      f"speech: {sys.platform} has no fork, which keeps clips reproducible; "
+      "use Linux, macOS or WSL"
+    )
+
+
+def _start_child() -> subprocess.Popen[bytes]:
+  # The child sees the caller's import path, however that came about.
+  path = os.pathsep.join(entry for entry in sys.path if entry)
+  return subprocess.Popen(
+    [sys.executable, str(pathlib.Path(__file__).resolve())],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    env={**os.environ, "PYTHONPATH": path},
+  )
+
+
+def _send_plan(stream: IO[bytes], utterances: Sequence[Utterance]) -> None:
+  plan = [dataclasses.asdict(utterance) for utterance in utterances]
+  try:
+    stream.write(json.dumps(plan).encode())
+    stream.close()
+  except BrokenPipeError:
+    pass  # The child died early; reading its first clip tells why.
+
+
+def _receive_clip(stream: IO[bytes], errors: IO[bytes]) -> bytes:
+  head = stream.read(_LENGTH.size)
+  if len(head) == _LENGTH.size:
+    (length,) = _LENGTH.unpack(head)
+    pcm = stream.read(length)
+    if len(pcm) == length:
+      return pcm
+  lines = errors.read().decode(errors="replace").strip().splitlines()
+  raise RuntimeError(f"speech: {lines[-1] if lines else 'espeak-ng died'}")
+
+
+class _Espeak:
+  """The shared library, opened once, before any fork."""
+
+  def __init__(self) -> None:
+    import espeakng_loader  # type: ignore[import-untyped]
+
+    data = espeakng_loader.get_data_path()
+    self._variants = set(os.listdir(pathlib.Path(data) / "voices" / "!v"))
+    self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+    if self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), 0) < 0:
+      sys.exit(f"espeak-ng cannot read its data in {data}")
+    # The first voice scans the data folder: 20 ms, paid here and not in forks.
+    self._library.espeak_SetVoiceByName(b"en")
+
+  def speak(self, utterance: Utterance) -> bytes:
+    """Returns the utterance as mono int16 PCM at SAMPLE_RATE_HZ."""
+    self._set_voice(utterance.voice)
+    # Breath and roughness are random, and seeded by the clock if not here.
+    seed = zlib.crc32(repr(utterance).encode()) | 1
+    self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
+    for parameter, value in (
+      (_RATE, utterance.rate_wpm),
+      (_VOLUME, utterance.volume),
+      (_PITCH, utterance.pitch),
+      (_RANGE, utterance.pitch_range),
+    ):
+      self._library.espeak_SetParameter(parameter, value, 0)
+    chunks: list[bytes] = []
+
+    def collect(samples: int, count: int, _events: int) -> int:
+      if samples and count > 0:
+        chunks.append(ctypes.string_at(samples, 2 * count))
+      return 0
+
+    callback = _CALLBACK(collect)  # A name, or it dies before it is called.
+    self._library.espeak_SetSynthCallback(callback)
+    text = utterance.text.encode() + b"\0"
+    self._library.espeak_Synth(
+      text, len(text), 0, 1, 0, _CHARS_UTF8, None, None
+    )
+    return b"".join(chunks)
+
+  def _set_voice(self, voice: str) -> None:
+    # espeak-ng itself silently ignores a variant that it does not know.
+    _, _, variant = voice.partition("+")
+    known = not variant or variant in self._variants
+    if not known or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+      sys.exit(f"no espeak-ng voice {voice!r}; try 'en-us+f3'")
+
+
+def _serve() -> None:
+  """Speaks the plan on stdin, each clip from a fork that writes to stdout."""
+  plan = [Utterance(**fields) for fields in json.load(sys.stdin)]
+  espeak = _Espeak()
+  for utterance in plan:
+    fork = os.fork()
+    if fork == 0:
+      pcm = espeak.speak(utterance)
+      with os.fdopen(1, "wb") as out:
+        out.write(_LENGTH.pack(len(pcm)) + pcm)
+      os._exit(0)
+    if os.waitpid(fork, 0)[1] != 0:
+      os._exit(1)
+
+
+if __name__ == "__main__":
+  _serve()

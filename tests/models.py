@@ -1,0 +1,264 @@
+"""Small quantized models and data, built in code, for tests of any engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg import flatbuffer
+
+_TYPES = {
+  "int8": schema.TensorType.INT8,
+  "int16": schema.TensorType.INT16,
+  "int32": schema.TensorType.INT32,
+  "int64": schema.TensorType.INT64,
+  "float32": schema.TensorType.FLOAT32,
+}
+
+
+class Builder:
+  """Adds tensors and operators to a one-subgraph model."""
+
+  def __init__(self) -> None:
+    self.model = schema.ModelT()
+    self.model.version = 3
+    self.model.description = b"built by a test"
+    self.model.operatorCodes = []
+    self.model.buffers = [schema.BufferT()]
+    self.graph = schema.SubGraphT()
+    self.graph.tensors, self.graph.operators = [], []
+    self.model.subgraphs = [self.graph]
+
+  def tensor(
+    self,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    scale: Any = None,
+    zero_point: int = 0,
+    axis: int = 0,
+    data: np.ndarray | None = None,
+  ) -> int:
+    tensor = schema.TensorT()
+    tensor.name = name.encode()
+    tensor.shape = np.array(shape, np.int32)
+    tensor.type = _TYPES[dtype]
+    tensor.buffer = 0
+    if scale is not None:
+      quantization = schema.QuantizationParametersT()
+      quantization.scale = np.atleast_1d(np.asarray(scale, np.float32))
+      points = np.full(len(quantization.scale), zero_point, np.int64)
+      quantization.zeroPoint = points
+      quantization.quantizedDimension = axis
+      tensor.quantization = quantization
+    if data is not None:
+      buffer = schema.BufferT()
+      raw = np.ascontiguousarray(data, dtype).tobytes()
+      buffer.data = np.frombuffer(raw, np.uint8)
+      tensor.buffer = len(self.model.buffers)
+      self.model.buffers.append(buffer)
+    self.graph.tensors.append(tensor)
+    return len(self.graph.tensors) - 1
+
+  def operator(
+    self,
+    name: str,
+    inputs: list[int],
+    output: int,
+    options: Any = None,
+    version: int = 1,
+  ) -> None:
+    code = schema.OperatorCodeT()
+    code.builtinCode = getattr(schema.BuiltinOperator, name)
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    code.version = version
+    self.model.operatorCodes.append(code)
+    op = schema.OperatorT()
+    op.opcodeIndex = len(self.model.operatorCodes) - 1
+    op.inputs = np.array(inputs, np.int32)
+    op.outputs = np.array([output], np.int32)
+    if options is not None:
+      kind = type(options).__name__.removesuffix("T")
+      op.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+      op.builtinOptions = options
+    self.graph.operators.append(op)
+
+  def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
+    self.graph.inputs = np.array(inputs, np.int32)
+    self.graph.outputs = np.array(outputs, np.int32)
+    return flatbuffer.pack(self.model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+  """An activation tensor on its way through the graph."""
+
+  index: int
+  shape: tuple[int, ...]
+  scale: float
+
+
+class Network(Builder):
+  """Layers with random int8 weights, scaled so that activations fill int8."""
+
+  def __init__(
+    self, seed: int = 0, wide: bool = False, per_channel: bool = True
+  ) -> None:
+    super().__init__()
+    self.random = np.random.default_rng(seed)
+    self.wide, self.per_channel = wide, per_channel
+    self.flow_type = "int16" if wide else "int8"
+
+  def activation(self, name: str, shape: tuple[int, ...], reach: float) -> Flow:
+    scale = reach / (32767 if self.wide else 127)
+    return Flow(self.tensor(name, shape, self.flow_type, scale), shape, scale)
+
+  def _weights(
+    self, name: str, shape: tuple[int, ...], axis: int, flow: Flow, bias: bool
+  ) -> list[int]:
+    channels = shape[axis]
+    fan_in = int(np.prod(shape)) // channels
+    scales = np.full(
+      channels if self.per_channel else 1, 2.5 / 127 / fan_in**0.5
+    )
+    if self.per_channel:
+      scales = scales * self.random.uniform(0.7, 1.3, channels)
+    kernel = np.clip(self.random.normal(0, 50, shape).round(), -127, 127)
+    made = [
+      self.tensor(f"{name}/kernel", shape, "int8", scales, 0, axis, kernel)
+    ]
+    if not bias:
+      return [*made, -1]
+    units = scales * flow.scale
+    values = np.round(self.random.normal(0, 0.05, channels) / units)
+    kind = "int64" if self.wide else "int32"
+    made.append(
+      self.tensor(f"{name}/bias", (channels,), kind, units, 0, 0, values)
+    )
+    return made
+
+  def dense(
+    self,
+    flow: Flow,
+    units: int,
+    name: str = "dense",
+    relu: bool = False,
+    bias: bool = True,
+    reach: float = 4.0,
+  ) -> Flow:
+    weights = self._weights(name, (units, flow.shape[-1]), 0, flow, bias)
+    out = self.activation(f"{name}/out", (1, units), reach)
+    options = schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = int(relu)
+    version = 4 if not self.wide else 7
+    self.operator(
+      "FULLY_CONNECTED", [flow.index, *weights], out.index, options, version
+    )
+    return out
+
+  def convolution(
+    self, flow: Flow, channels: int, name: str = "conv", depthwise: bool = False
+  ) -> Flow:
+    height, width, depth = flow.shape[1:]
+    shape = (1, 3, 3, depth) if depthwise else (channels, 3, 3, depth)
+    axis = 3 if depthwise else 0
+    weights = self._weights(name, shape, axis, flow, True)
+    channels = depth if depthwise else channels
+    out = self.activation(f"{name}/out", (1, height, width, channels), 4.0)
+    options = (
+      schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
+    )
+    options.strideW = options.strideH = 1
+    options.dilationWFactor = options.dilationHFactor = 1
+    options.fusedActivationFunction = 1
+    if depthwise:
+      options.depthMultiplier = 1
+    op = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+    self.operator(op, [flow.index, *weights], out.index, options, 3)
+    return out
+
+  def mean(self, flow: Flow) -> Flow:
+    axes = self.tensor("axes", (2,), "int32", data=np.array([1, 2]))
+    out = self.activation("mean/out", (1, flow.shape[-1]), 4.0)
+    options = schema.ReducerOptionsT()
+    options.keepDims = False
+    self.operator("MEAN", [flow.index, axes], out.index, options, 2)
+    return out
+
+  def softmax(self, flow: Flow) -> Flow:
+    scale = 1 / 32768 if self.wide else 1 / 256
+    zero = 0 if self.wide else -128
+    index = self.tensor("softmax", flow.shape, self.flow_type, scale, zero)
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    self.operator("SOFTMAX", [flow.index], index, options, 2)
+    return Flow(index, flow.shape, scale)
+
+
+def dense_model(
+  inputs: int = 8,
+  hidden: int = 16,
+  classes: int = 4,
+  *,
+  seed: int = 0,
+  wide: bool = False,
+  per_channel: bool = True,
+  bias: bool = True,
+  softmax: bool = True,
+) -> bytes:
+  """x [1, inputs] -> dense, ReLU -> dense -> softmax; logits scale 8 / 127."""
+  net = Network(seed, wide, per_channel)
+  x = net.activation("x", (1, inputs), 4.0)
+  flow = net.dense(x, hidden, "hidden", relu=True, bias=bias)
+  flow = net.dense(flow, classes, "head", bias=bias, reach=8.0)
+  out = net.softmax(flow) if softmax else flow
+  return net.finish([x.index], [out.index])
+
+
+def conv_model(
+  *, seed: int = 0, wide: bool = False, per_channel: bool = True
+) -> bytes:
+  """x [1, 6, 5, 2] -> conv, depthwise, mean, dense -> softmax of 3."""
+  net = Network(seed, wide, per_channel)
+  x = net.activation("x", (1, 6, 5, 2), 4.0)
+  flow = net.convolution(x, 4, "conv")
+  flow = net.convolution(flow, 4, "depthwise", depthwise=True)
+  flow = net.dense(net.mean(flow), 3, "head", reach=8.0)
+  return net.finish([x.index], [net.softmax(flow).index])
+
+
+def float_model(dtype: str = "float32") -> bytes:
+  """x [1, 4] -> dense with float activations; int8 weights make it hybrid."""
+  net = Builder()
+  x = net.tensor("x", (1, 4), "float32")
+  scale = 0.01 if dtype == "int8" else None
+  kernel = net.tensor(
+    "float/kernel", (3, 4), dtype, scale, data=np.ones((3, 4))
+  )
+  out = net.tensor("out", (1, 3), "float32")
+  options = schema.FullyConnectedOptionsT()
+  net.operator("FULLY_CONNECTED", [x, kernel, -1], out, options, 3)
+  return net.finish([x], [out])
+
+
+def int8_clips(
+  shape: tuple[int, ...], clips: int, seed: int = 0, dtype: str = "int8"
+) -> np.ndarray:
+  """Random clips over most of the input's range."""
+  reach = 100 if dtype == "int8" else 25_000
+  random = np.random.default_rng(seed)
+  return random.integers(-reach, reach, (clips, *shape)).astype(dtype)
+
+
+def separable(
+  clips: int = 240, inputs: int = 8, classes: int = 4, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+  """Clusters that a linear layer tells apart; x float32, y int64."""
+  random = np.random.default_rng(seed)
+  centres = np.random.default_rng(99).normal(0, 1.5, (classes, inputs))
+  y = np.arange(clips) % classes
+  x = centres[y] + random.normal(0, 0.6, (clips, inputs))
+  return x.astype(np.float32), y.astype(np.int64)

@@ -1,0 +1,290 @@
+"""The whole way: a .tflite and clips in, a better .tflite out."""
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tflm_fg import flatbuffer, journal, memory, plots, runtimes
+from tflm_fg.base import TflmFgError
+from tflm_fg.callbacks import Callback
+from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.quant import Layout
+
+X, Y = models.separable()
+TEST = models.separable(seed=1)
+MODEL = models.dense_model()
+QUICK = tflm_fg.Settings(steps=400, batch_size=64)
+
+REPORT_KEYS = {
+  "accuracy_before",
+  "accuracy_after",
+  "loss_before",
+  "loss_after",
+  "steps",
+  "forward_passes",
+  "samples_run",
+  "seconds",
+  "invoke_seconds",
+  "trainable_parameters",
+  "trainer_bytes",
+  "model_bytes",
+  "runtime",
+  "method",
+  "seed",
+  "versions",
+}
+
+
+def quick(**changes):
+  return tflm_fg.Settings(**{"steps": 400, "batch_size": 64, **changes})
+
+
+def adapt(model=MODEL, settings=QUICK, **options):
+  return tflm_fg.adapt(model, X, Y, test=TEST, settings=settings, **options)
+
+
+@pytest.mark.parametrize("trainable", ["head", "bias", "all"])
+def test_adapting_learns_what_it_is_shown(trainable):
+  report = adapt(trainable=trainable, settings=quick(steps=800)).report
+  assert report["accuracy_after"] > report["accuracy_before"] + 0.15
+  assert report["loss_after"] < report["loss_before"]
+
+
+@pytest.mark.parametrize("runtime", runtimes.installed())
+def test_every_runtime_trains(runtime):
+  settings = quick(steps=150, learning_rate_lsb=2.0)
+  report = adapt(runtime=runtime, settings=settings).report
+  assert report["runtime"] == runtime
+  assert report["loss_after"] < report["loss_before"] - 0.1
+
+
+@pytest.mark.parametrize("runtime", runtimes.installed())
+def test_int16_activations_train(runtime):
+  settings = quick(steps=150, learning_rate_lsb=2.0)
+  report = adapt(
+    models.dense_model(wide=True), settings, runtime=runtime
+  ).report
+  assert report["loss_after"] < report["loss_before"] - 0.1
+
+
+@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
+@pytest.mark.parametrize("directions", ["rademacher", "normal"])
+def test_every_method_and_direction_learns(method, directions):
+  settings = quick(method=method, directions=directions, num_directions=2)
+  report = adapt(settings=settings).report
+  assert report["loss_after"] < report["loss_before"] - 0.1
+
+
+@pytest.mark.parametrize("runtime", ["litert-reference", "litert"])
+def test_one_seed_gives_the_same_bytes_and_another_seed_others(runtime):
+  one, two = (adapt(runtime=runtime).model for _ in range(2))
+  other = adapt(runtime=runtime, settings=quick(seed=1)).model
+  assert one == two
+  assert one != other
+
+
+def test_runtimes_that_round_alike_give_the_same_file():
+  """In 16x8 LiteRT's optimized and reference kernels agree bit for bit."""
+  wide = models.dense_model(wide=True)
+  reference = adapt(wide, runtime="litert-reference")
+  assert adapt(wide, runtime="litert").model == reference.model
+
+
+def test_rebuilding_gives_the_same_file_as_writing_in_place():
+  quickest = quick(steps=60)
+  in_place = adapt(settings=quickest, strategy="in-place")
+  rebuilt = adapt(settings=quickest, strategy="rebuild")
+  assert in_place.model == rebuilt.model
+  assert rebuilt.report["strategy"] == "rebuild"
+
+
+@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
+def test_replaying_the_journal_gives_the_adapted_bytes(method):
+  settings = quick(method=method, momentum=0.5, num_directions=2)
+  result = adapt(settings=settings)
+  recorded = journal.parse(result.journal.to_bytes())
+  assert 0 < recorded.kept_step <= len(recorded.slopes)
+  assert tflm_fg.replay(recorded, result.marked) == result.model
+
+
+def test_a_journal_knows_its_model():
+  result = adapt(settings=quick(steps=5))
+  other = tflm_fg.mark(models.dense_model(seed=5), "head").data
+  with pytest.raises(TflmFgError, match="not the file this journal"):
+    tflm_fg.replay(result.journal, other)
+
+
+@pytest.mark.parametrize(
+  "spoil",
+  [
+    lambda lines: lines[:-1],
+    lambda lines: [lines[0], *lines[2:]],
+    lambda lines: [b"{}", *lines[1:]],
+    lambda lines: [*lines[:-1], b'{"kept_step":99}'],
+    lambda lines: [lines[0], b'{"step":0,"slopes":[1e400]}', *lines[2:]],
+    lambda lines: [lines[0].replace(b'"seed":0', b'"seed":0.5'), *lines[1:]],
+    lambda lines: [b"[" * 100_000],
+    lambda lines: [],
+  ],
+)
+def test_a_cut_or_edited_journal_is_refused(spoil):
+  lines = adapt(settings=quick(steps=5)).journal.to_bytes().splitlines()
+  with pytest.raises(TflmFgError, match="not a whole journal"):
+    journal.parse(b"\n".join(spoil(lines)))
+
+
+def test_only_the_marked_bytes_differ_and_strip_is_a_plain_model():
+  result = adapt(trainable="head")
+  stripped = tflm_fg.strip(result.model)
+  assert len(stripped) == len(MODEL)
+  assert flatbuffer.read_mark(stripped) is None
+  mark = flatbuffer.read_mark(result.marked)
+  patchable = Patchable(result.marked, [t.index for t in mark.trainable])
+  adapted = Patchable(result.model, [t.index for t in mark.trainable])
+  assert patchable.write(adapted.read()) == result.model
+  after = tflm_fg.evaluate_model(stripped, *TEST)
+  assert after["accuracy"] == result.report["accuracy_after"]
+  assert after["loss"] == pytest.approx(result.report["loss_after"])
+
+
+def test_the_result_is_never_worse_than_the_start_on_the_validation_part():
+  for rate in (-1.0, 64.0):  # climbing, and steps far too long
+    settings = quick(learning_rate_lsb=rate, steps=60, validate_every=7)
+    report = tflm_fg.adapt(MODEL, X, Y, settings=settings).report
+    assert report["scored_on"] == "validation"
+    assert report["accuracy_after"] >= report["accuracy_before"]
+    assert report["loss_after"] <= report["loss_before"]
+
+
+def test_without_a_validation_part_a_reversed_sign_climbs():
+  settings = quick(learning_rate_lsb=-0.5, validation_fraction=0.0)
+  report = tflm_fg.adapt(MODEL, X, Y, settings=settings).report
+  assert report["scored_on"] == "train"
+  assert report["loss_after"] > report["loss_before"] + 0.1
+
+
+def test_test_clips_are_never_trained_on():
+  """The same model comes out whatever the test clips are."""
+  other = TEST[0][::-1].copy(), (TEST[1] + 1) % 4
+  with_other = tflm_fg.adapt(MODEL, X, Y, test=other, settings=QUICK)
+  assert adapt().model == with_other.model
+
+
+def test_the_report_counts_passes_clips_and_bytes():
+  result = adapt(settings=quick(steps=10, num_directions=3, validate_every=5))
+  report = result.report
+  assert report.keys() >= REPORT_KEYS
+  assert report["trainable_parameters"] == 4 * 16 + 4
+  # 2 m steps, three validations, the guard's 1 + 2, one of the prefix.
+  assert report["forward_passes"] == 60 + 3 + 3 + 1
+  held = report["validation_clips"]
+  assert report["train_clips"] + held == len(X) == 240
+  assert report["samples_run"] == 60 * 64 + 3 * held + 3 * 32 + 240
+  assert report["seconds"] > report["invoke_seconds"] > 0
+  assert report["model_bytes"] == len(result.marked)
+  assert sum(report["trainer_bytes_parts"].values()) == report["trainer_bytes"]
+
+
+def test_frozen_layers_run_once_a_clip():
+  """Passes of a head run the suffix: its file holds one operator."""
+  few, many = (
+    adapt(settings=quick(steps=s, validation_fraction=0.0)).report
+    for s in (10, 20)
+  )
+  assert many["samples_run"] - few["samples_run"] == 2 * 10 * 64
+
+
+def test_early_stopping_ends_before_the_last_step():
+  settings = quick(learning_rate_lsb=-0.5, patience=2, validate_every=10)
+  assert adapt(settings=settings).report["steps"] == 20
+
+
+def test_a_callback_sees_every_step_and_can_stop():
+  class Stop(Callback):
+    steps = 0
+
+    def on_train_batch_end(self, state, logs):
+      self.steps += 1
+      self.stop_training = self.steps == 7
+
+  watcher = Stop()
+  assert adapt(callbacks=[watcher]).report["steps"] == 7
+
+
+def test_the_callers_model_is_not_written():
+  before = bytes(bytearray(MODEL))
+  adapt(trainable="all", settings=quick(steps=5))
+  assert before == MODEL
+
+
+@pytest.mark.parametrize(
+  ("x", "y", "message"),
+  [
+    (X[:0], Y[:0], "no clips"),
+    (X[:, :5], Y, "clips of shape"),
+    (X, Y + 4, "the model has 0 to 3"),
+    (X, Y[:9], "need one class for each"),
+    (np.full_like(X, np.nan), Y, "NaN"),
+  ],
+)
+def test_data_that_does_not_fit_is_refused(x, y, message):
+  with pytest.raises(TflmFgError, match=message):
+    tflm_fg.adapt(MODEL, x, y)
+
+
+def test_a_model_that_is_no_classifier_is_refused():
+  data = models.dense_model(classes=1)
+  with pytest.raises(TflmFgError, match="need a classifier"):
+    tflm_fg.adapt(data, X, Y * 0)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"steps": 0},
+    {"steps": 2.5},
+    {"seed": -1},
+    {"seed": True},
+    {"batch_size": 0},
+    {"validation_fraction": 1.0},
+    {"validation_fraction": float("nan")},
+    {"epsilon_lsb": 0.0},
+    {"method": "adam"},
+    {"patience": -1},
+    {"momentum": None},
+  ],
+)
+def test_settings_out_of_range_are_refused_by_name(change):
+  with pytest.raises(TflmFgError, match=next(iter(change))):
+    tflm_fg.Settings(**change)
+
+
+def test_a_perturbation_under_one_step_is_warned_of():
+  with pytest.warns(UserWarning, match="mostly rounded away"):
+    tflm_fg.Settings(epsilon_lsb=0.25)
+
+
+def test_trainer_bytes_count_each_part():
+  mark = tflm_fg.mark(MODEL, "head").mark
+  params = Layout(mark.trainable).params(
+    Patchable(
+      tflm_fg.mark(MODEL, "head").data, [t.index for t in mark.trainable]
+    ).read()
+  )
+  parts = memory.trainer_bytes(params, 4, momentum=True, keeps_best=True)
+  assert parts == memory.TrainerBytes(
+    low_bytes=64, momentum=2 * 64 + 4 * 4, best=2 * 64 + 4 * 4, loss=24
+  )
+  least = memory.trainer_bytes(params, 4, momentum=False, keeps_best=False)
+  assert least.total == 64 + 24
+
+
+def test_curves_are_a_png_of_a_size_to_look_at():
+  pytest.importorskip("matplotlib")
+  result = adapt(settings=quick(steps=60))
+  png = plots.training_curves(result.history, result.report)
+  assert png[:8] == b"\x89PNG\r\n\x1a\n"
+  width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+  assert width > 2 * height > 600
+  assert png == plots.training_curves(result.history, result.report)

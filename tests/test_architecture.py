@@ -1,0 +1,87 @@
+"""The architecture, held: who may import whom, and how long files are."""
+
+import ast
+import pathlib
+
+ROOT = pathlib.Path(__file__).parent.parent
+FOLDERS = ("tflm_fg", "converters", "apps")
+
+# A file of tflm_fg imports only files above it.
+ORDER = """
+  base quant rng files quiet
+  flatbuffer_indices flatbuffer_verify flatbuffer_patch
+  flatbuffer flatbuffer_tensors
+  flatbuffer_sites flatbuffer_mend flatbuffer_mark flatbuffer_cut
+  litert_session tflm_session runtimes
+  losses directions estimators optimizers
+  data metrics callbacks trainer settings journal
+  memory graph plots adaptation __init__
+""".split()
+SCHEMA = {n for n in ORDER if n.startswith("flatbuffer")}
+
+
+def imported(path):
+  """Dotted names that a file imports, at any depth."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      found |= {f"{node.module}.{alias.name}" for alias in node.names}
+      found.add(node.module)
+  return found
+
+
+def sources(folder):
+  return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_every_file_of_the_trainer_has_its_place_in_the_order():
+  assert sorted(p.stem for p in sources("tflm_fg")) == sorted(ORDER)
+
+
+def test_imports_in_the_trainer_point_up_the_list():
+  for path in sources("tflm_fg"):
+    for name in imported(path):
+      parts = name.split(".")
+      if parts[0] == "tflm_fg" and len(parts) > 1 and parts[1] in ORDER:
+        assert ORDER.index(parts[1]) < ORDER.index(path.stem), (path, name)
+
+
+def test_imports_between_folders_point_one_way():
+  for number, folder in enumerate(FOLDERS):
+    later = FOLDERS[number + 1 :]
+    for path in sources(folder):
+      tops = {name.split(".")[0] for name in imported(path)}
+      assert not tops & set(later), path
+
+
+def test_the_trainer_needs_no_tensorflow_to_import():
+  for path in sources("tflm_fg"):
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+      if isinstance(node, ast.Import | ast.ImportFrom):
+        text = ast.unparse(node)
+        for package in ("tensorflow", "tflite_micro", "matplotlib", "keras"):
+          assert package not in text, path
+
+
+def test_only_the_flatbuffer_files_know_the_schema():
+  for path in sources("tflm_fg"):
+    knows = any("schema_py_generated" in name for name in imported(path))
+    assert knows <= (path.stem in SCHEMA), path
+
+
+def test_no_source_file_is_longer_than_350_lines():
+  for folder in FOLDERS:
+    for path in sources(folder):
+      assert len(path.read_text().splitlines()) <= 350, path
+
+
+def test_no_function_is_longer_than_85_lines_with_its_docstring():
+  for folder in FOLDERS:
+    for path in sources(folder):
+      for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+          length = node.end_lineno - node.lineno + 1
+          assert length <= 85, (path, node.name, length)

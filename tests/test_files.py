@@ -1,0 +1,79 @@
+"""Outputs appear whole or not at all, and never over an input."""
+
+import os
+
+import pytest
+
+from tflm_fg import files
+from tflm_fg.base import TflmFgError
+
+
+def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):
+  path = tmp_path / "out.bin"
+  path.write_bytes(b"old")
+  files.write_atomically(str(path), b"new")
+  assert path.read_bytes() == b"new"
+  assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / "out.bin"
+  path.write_bytes(b"old")
+
+  def full(*unused):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(files.os, "fsync", full)
+  with pytest.raises(TflmFgError, match="No space left"):
+    files.write_atomically(str(path), b"new")
+  assert path.read_bytes() == b"old"
+  assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_a_link_is_followed(tmp_path):
+  target, link = tmp_path / "target", tmp_path / "link"
+  target.write_bytes(b"old")
+  link.symlink_to(target)
+  files.write_atomically(str(link), b"new")
+  assert link.is_symlink()
+  assert target.read_bytes() == b"new"
+
+
+def test_devices_pipes_and_folders_are_never_replaced(tmp_path):
+  pipe = tmp_path / "pipe"
+  os.mkfifo(pipe)
+  for path, message in (
+    (pipe, "not a regular file"),
+    (tmp_path, "is a folder"),
+  ):
+    for check in (
+      files.require_writable,
+      lambda p: files.write_atomically(p, b""),
+    ):
+      with pytest.raises(TflmFgError, match=message):
+        check(str(path))
+
+
+@pytest.mark.parametrize("name", ["missing/out", "x" * 300, "", "a\0b"])
+def test_paths_that_cannot_be_written_are_refused_before_the_work(
+  tmp_path, name
+):
+  path = str(tmp_path / name) if name else ""
+  with pytest.raises(TflmFgError):
+    files.require_writable(path)
+
+
+def test_two_flags_may_not_name_one_file(tmp_path):
+  one, two = str(tmp_path / "one"), str(tmp_path / "two")
+  files.require_outputs({"out": one, "report": None}, {"model": two})
+  with pytest.raises(TflmFgError, match="by --out and by --model"):
+    files.require_outputs({"out": one}, {"model": one})
+  with pytest.raises(TflmFgError, match="by --log and by --out"):
+    files.require_outputs({"out": one, "log": one}, {})
+
+
+def test_reading_what_is_not_there_is_refused(tmp_path):
+  with pytest.raises(TflmFgError, match="no such file"):
+    files.read_bytes(str(tmp_path / "missing"))
+  with pytest.raises(TflmFgError, match="cannot be read"):
+    files.read_bytes(str(tmp_path))

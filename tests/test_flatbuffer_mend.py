@@ -1,0 +1,161 @@
+"""What converters leave untrainable is mended, and said, or refused."""
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from tests import models
+from tflm_fg import flatbuffer, runtimes
+from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer_cut import whole
+from tflm_fg.flatbuffer_mark import mark
+from tflm_fg.flatbuffer_patch import weights_of
+
+
+def logits(data, x):
+  marked = mark(data, "head")
+  session = runtimes.open_session("litert", whole(marked.data, marked.mark))
+  return session.run((x,))[0]
+
+
+def edited(data, change):
+  model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)  # writable
+  change(model, model.subgraphs[0])
+  return flatbuffer.pack(model)
+
+
+def tensor(graph, name):
+  return next(t for t in graph.tensors if t.name == name)
+
+
+X = models.int8_clips((8,), 20)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_dropped_bias_is_put_back_as_zeros(wide):
+  data = models.dense_model(bias=False, wide=wide)
+  marked = mark(data, "head")
+  assert marked.notes == ("head/kernel: a bias of zeros put back",)
+  bias = marked.mark.trainable[1]
+  assert (bias.name, bias.role) == ("head/kernel/bias", "bias")
+  assert bias.dtype == ("int64" if wide else "int32")
+  assert not weights_of(marked.data, [bias])[0].any()
+  x = models.int8_clips((8,), 20, dtype="int16" if wide else "int8")
+  assert np.array_equal(logits(data, x), logits(marked.data, x))
+
+
+def test_a_shared_buffer_is_unshared_and_the_output_stays():
+  def share(model, graph):
+    kernels = [tensor(graph, n) for n in (b"hidden/kernel", b"head/kernel")]
+    for kernel in kernels:
+      kernel.buffer = kernels[0].buffer
+
+  data = edited(models.dense_model(inputs=8, hidden=8, classes=8), share)
+  marked = mark(data, "head")
+  assert marked.notes == ("head/kernel: given a buffer of its own",)
+  model = flatbuffer.read(marked.data)
+  graph = model.subgraphs[0]
+  assert (
+    tensor(graph, b"hidden/kernel").buffer
+    != tensor(graph, b"head/kernel").buffer
+  )
+  assert np.array_equal(logits(data, X), logits(marked.data, X))
+
+
+def test_a_tensor_that_two_operators_read_is_copied_for_each():
+  def tie(model, graph):
+    first, second = graph.operators[:2]
+    second.inputs = np.array([second.inputs[0], *first.inputs[1:]], np.int32)
+    tensor(graph, b"x").quantization.scale = tensor(
+      graph, b"hidden/out"
+    ).quantization.scale
+
+  data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie)
+  marked = mark(data, "all")
+  assert len({t.index for t in marked.mark.trainable}) == 4
+  assert all("copied" in note for note in marked.notes)
+  buffers = [
+    flatbuffer.read(marked.data).subgraphs[0].tensors[t.index].buffer
+    for t in marked.mark.trainable
+  ]
+  assert len(set(buffers)) == 4
+
+
+def test_a_dead_channel_gets_a_scale_and_its_bias_stays_in_place():
+  def kill(model, graph):
+    kernel, bias = tensor(graph, b"head/kernel"), tensor(graph, b"head/bias")
+    values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
+    values.reshape(4, 16)[2] = 0
+    model.buffers[kernel.buffer].data = values.view(np.uint8)
+    kernel.quantization.scale[2] = 3.9e-9
+    hidden = tensor(graph, b"hidden/out").quantization.scale[0]
+    old = bias.quantization.scale[2]
+    bias.quantization.scale[2] = 3.9e-9 * hidden
+    units = np.array(model.buffers[bias.buffer].data).view(np.int32)
+    units[2] = min(round(units[2] * old / (3.9e-9 * hidden)), 2**31 - 1)
+    model.buffers[bias.buffer].data = units.view(np.uint8)
+
+  data = edited(models.dense_model(), kill)
+  marked = mark(data, "head")
+  assert marked.notes == ("head/kernel: 1 channels of zeros got a scale",)
+  scales = marked.mark.trainable[0].scales
+  assert scales[2] == pytest.approx(np.median([*scales[:2], scales[3]]))
+  verdicts = runtimes.check_visibility(
+    runtimes.open_session("litert", whole(marked.data, marked.mark)),
+    marked.mark.trainable,
+  )
+  assert all(v.seen for v in verdicts)
+
+
+@pytest.mark.parametrize("scale", [3.9e-9, 0.0])
+def test_a_kernel_of_zeros_with_a_useless_scale_is_refused_by_name(scale):
+  def zero(model, graph):
+    kernel = tensor(graph, b"head/kernel")
+    kernel.quantization.scale[:] = scale
+    size = len(model.buffers[kernel.buffer].data)
+    model.buffers[kernel.buffer].data = np.zeros(size, np.uint8)
+
+  with pytest.raises(TflmFgError, match="head/kernel has a useless scale"):
+    mark(edited(models.dense_model(), zero), "head")
+
+
+def test_weights_of_minus_128_are_moved_and_said():
+  def lower(model, graph):
+    buffer = model.buffers[tensor(graph, b"head/kernel").buffer]
+    values = np.array(buffer.data)
+    values[:3] = 128  # -128 as int8
+    buffer.data = values
+
+  marked = mark(edited(models.dense_model(), lower), "head")
+  assert marked.notes == ("head/kernel: 3 weights of -128 moved to -127",)
+  assert weights_of(marked.data, marked.mark.trainable)[0].min() == -127
+
+
+def test_constants_off_their_boundary_are_moved_and_the_output_stays():
+  class Plain(flatbuffer.flatbuffers.Builder):
+    pass
+
+  model = flatbuffer.read(models.dense_model())
+  builder = Plain(1024)
+  builder.Finish(model.Pack(builder), b"TFL3")
+  data = bytes(builder.Output())
+  assert not flatbuffer.is_aligned(data)
+  marked = mark(data, "head")
+  assert marked.notes == ("constants moved to 16-byte boundaries",)
+  assert flatbuffer.is_aligned(marked.data)
+  assert np.array_equal(logits(data, X), logits(marked.data, X))
+  again = mark(flatbuffer.strip(marked.data), "head")
+  assert again.notes == ()
+
+
+def test_asymmetric_and_sparse_weights_are_refused_by_name():
+  def shift(model, graph):
+    points = tensor(graph, b"head/kernel").quantization.zeroPoint
+    points[:] = 3
+
+  def sparse(model, graph):
+    tensor(graph, b"head/kernel").sparsity = schema.SparsityParametersT()
+
+  for change, message in ((shift, "asymmetric"), (sparse, "sparse")):
+    with pytest.raises(TflmFgError, match=f"head/kernel.*{message}"):
+      mark(edited(models.dense_model(), change), "head")

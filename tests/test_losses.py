@@ -1,0 +1,93 @@
+"""The integer cross-entropy is the real one, within its stated error."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tflm_fg import losses
+from tflm_fg.losses import CrossEntropy, exp2_negative, log2_of, mean_nats
+
+
+def float_loss(logits, labels, scale):
+  z = logits.astype(np.float64) * scale
+  top = z.max(axis=1, keepdims=True)
+  total = np.log(np.exp(z - top).sum(axis=1)) + top[:, 0]
+  return total - z[np.arange(len(z)), labels]
+
+
+def worst_error(logits, labels, scale, bits):
+  got = CrossEntropy(scale, bits).per_clip(logits, labels)
+  exact = float_loss(logits, labels, scale)
+  return np.abs(got * losses.NATS_PER_UNIT - exact).max()
+
+
+@pytest.mark.parametrize("classes", [2, 12, 1024])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_error_against_float64_is_within_the_stated_bound(bits, classes):
+  random = np.random.default_rng(classes)
+  high = 1 << (bits - 1)
+  logits = random.integers(-high, high, (500, classes))
+  logits = logits.astype(f"int{bits}")
+  labels = random.integers(0, classes, 500)
+  for reach in (0.5, 4.0, 40.0):
+    scale = reach / high
+    error = worst_error(logits, labels, scale, bits)
+    assert error < losses.MAX_ERROR_NATS
+
+
+@settings(max_examples=50)
+@given(
+  st.lists(st.integers(-128, 127), min_size=2, max_size=20),
+  st.floats(1e-3, 1.0),
+  st.data(),
+)
+def test_any_int8_logits_stay_within_the_bound(row, scale, data):
+  label = data.draw(st.integers(0, len(row) - 1))
+  logits = np.array([row], np.int8)
+  assert worst_error(logits, [label], scale, 8) < losses.MAX_ERROR_NATS
+
+
+def test_loss_is_an_integer_and_the_sum_of_its_clips():
+  random = np.random.default_rng(0)
+  logits = random.integers(-128, 128, (30, 5)).astype(np.int8)
+  labels = random.integers(0, 5, 30)
+  loss = CrossEntropy(0.1)
+  total = loss(logits, labels)
+  assert isinstance(total, int)
+  assert total == sum(
+    loss(logits[i : i + 1], labels[i : i + 1]) for i in range(30)
+  )
+
+
+def test_equal_logits_cost_log_of_the_classes():
+  loss = CrossEntropy(0.1)(np.zeros((1, 8), np.int8), np.array([3]))
+  assert loss == 3 << losses.LOSS_BITS
+  assert mean_nats(loss, 1) == pytest.approx(math.log(8))
+
+
+def test_a_shift_of_all_logits_changes_nothing():
+  logits = np.array([[-20, 30, 5]], np.int8)
+  loss = CrossEntropy(0.2)
+  assert loss(logits, np.array([2])) == loss(
+    logits + np.int8(50), np.array([2])
+  )
+
+
+def test_a_larger_own_logit_never_costs_more():
+  loss = CrossEntropy(0.05)
+  costs = [
+    loss(np.array([[own, 10, -40]], np.int8), np.array([0]))
+    for own in range(-128, 128)
+  ]
+  assert costs == sorted(costs, reverse=True)
+
+
+def test_tables_agree_with_float64_at_every_kind_of_argument():
+  x = np.arange(0, 30 << 16, 997, dtype=np.int64)
+  exact = 2.0 ** (-x / 65536) * 2**24
+  assert np.abs(exp2_negative(x) - exact).max() < 2**24 * 2e-6 + 1
+  y = np.unique(np.geomspace(2**24, 2**40, 5000).astype(np.int64))
+  assert np.abs(log2_of(y) / 65536 - np.log2(y / 2**24)).max() < 3e-5

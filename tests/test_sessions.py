@@ -1,0 +1,219 @@
+"""One conformance suite: every session through the same checks."""
+
+import numpy as np
+import pytest
+
+from tests import models
+from tflm_fg import runtimes
+from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer_cut import whole
+from tflm_fg.flatbuffer_mark import mark
+from tflm_fg.flatbuffer_patch import Patchable
+
+MODELS = {
+  "dense": (models.dense_model(), (8,), "int8"),
+  "dense-per-tensor": (models.dense_model(per_channel=False), (8,), "int8"),
+  "dense-16x8": (models.dense_model(wide=True), (8,), "int16"),
+  "conv": (models.conv_model(), (6, 5, 2), "int8"),
+  "conv-16x8": (models.conv_model(wide=True), (6, 5, 2), "int16"),
+}
+INSTALLED = runtimes.installed()
+CLIPS = 6
+
+
+@pytest.fixture(params=MODELS, ids=str)
+def model(request):
+  data, shape, dtype = MODELS[request.param]
+  marked = mark(data, "all")
+  part = whole(marked.data, marked.mark)
+  return marked, part, models.int8_clips(shape, CLIPS, dtype=dtype)
+
+
+@pytest.fixture(params=INSTALLED)
+def runtime(request):
+  return request.param
+
+
+def other_weights(weights, seed=1):
+  random = np.random.default_rng(seed)
+  changed = []
+  for w in weights:
+    if w.dtype == np.int8:
+      changed.append(random.integers(-127, 128, w.shape).astype(np.int8))
+    else:
+      changed.append(w + random.integers(-9, 10, w.shape).astype(w.dtype))
+  return changed
+
+
+def test_a_write_equals_a_fresh_session_on_the_patched_file(model, runtime):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  for seed in range(5):
+    new = other_weights(session.params(), seed)
+    session.load(new)
+    patched = part._replace(data=Patchable(part.data, part.writable).write(new))
+    fresh = runtimes.open_session(runtime, patched)
+    assert np.array_equal(session.run((x,))[0], fresh.run((x,))[0])
+
+
+def test_params_are_what_was_loaded_and_are_copies(model, runtime):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  first = session.params()
+  new = other_weights(first)
+  session.load(new)
+  session.run((x,))
+  for got, want in zip(session.params(), new, strict=True):
+    assert np.array_equal(got, want)
+    assert got.dtype == want.dtype
+    got[...] = 0
+  for got, want in zip(session.params(), new, strict=True):
+    assert np.array_equal(got, want)
+
+
+def test_flatbuffer_holds_the_present_weights_and_nothing_else_new(
+  model, runtime
+):
+  _, part, _ = model
+  session = runtimes.open_session(runtime, part)
+  assert session.flatbuffer() == part.data
+  new = other_weights(session.params())
+  session.load(new)
+  assert session.flatbuffer() == Patchable(part.data, part.writable).write(new)
+
+
+def test_loading_the_old_weights_gives_back_the_old_outputs(model, runtime):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  start, before = session.params(), session.run((x,))[0]
+  session.load(other_weights(start))
+  assert not np.array_equal(session.run((x,))[0], before)
+  session.load(start)
+  assert np.array_equal(session.run((x,))[0], before)
+
+
+def test_a_batch_equals_its_clips_one_by_one(model, runtime):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  (together,) = session.run((x,))
+  alone = np.concatenate(
+    [session.run((x[i : i + 1],))[0] for i in range(CLIPS)]
+  )
+  assert np.array_equal(together, alone)
+
+
+def test_two_sessions_of_one_file_do_not_see_each_other(model, runtime):
+  _, part, x = model
+  kept = bytes(bytearray(part.data))
+  one, two = (runtimes.open_session(runtime, part) for _ in range(2))
+  before = two.run((x,))[0]
+  one.load(other_weights(one.params()))
+  one.run((x,))
+  assert np.array_equal(two.run((x,))[0], before)
+  assert part.data == kept, "the caller's bytes were written"
+
+
+def test_passes_clips_and_seconds_are_counted(model, runtime):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  counts = session.forward_passes, session.samples_run, session.invoke_seconds
+  assert counts == (0, 0, 0.0)
+  session.run((x,))
+  session.run((x[:2],))
+  assert (session.forward_passes, session.samples_run) == (2, CLIPS + 2)
+  assert session.invoke_seconds > 0
+
+
+def test_outputs_stay_within_the_declared_distance_of_the_reference(
+  model, runtime
+):
+  _, part, x = model
+  if "litert-reference" not in INSTALLED:
+    pytest.skip("needs LiteRT's reference kernels")
+  session = runtimes.open_session(runtime, part)
+  (got,) = session.run((x,))
+  (want,) = runtimes.open_session("litert-reference", part).run((x,))
+  distance = np.abs(got.astype(int) - want).max()
+  assert distance <= session.traits.lsb_to_reference
+
+
+def test_the_guard_sees_every_write_and_restores_the_weights(model, runtime):
+  marked, part, x = model
+  session = runtimes.open_session(runtime, part)
+  before = session.flatbuffer()
+  verdicts = runtimes.check_visibility(session, marked.mark.trainable, (x,))
+  assert [v.seen for v in verdicts] == [True] * len(verdicts)
+  assert session.flatbuffer() == before
+
+
+def test_input_specs_tell_shape_and_dtype(model, runtime):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  assert session.input_specs == ((x.shape[1:], x.dtype.name),)
+
+
+def test_traits_name_the_runtime(runtime):
+  marked = mark(models.dense_model(), "all")
+  part = whole(marked.data, marked.mark)
+  assert runtimes.open_session(runtime, part).traits.runtime == runtime
+
+
+@pytest.mark.parametrize("strategy", ["in-place", "rebuild"])
+def test_both_strategies_give_the_same_outputs_on_optimized_kernels(
+  model, strategy
+):
+  _, part, x = model
+  session = runtimes.open_session("litert", part, strategy)
+  assert session.traits.in_place == (strategy == "in-place")
+  new = other_weights(session.params())
+  session.load(new)
+  reference = runtimes.open_session("litert", part)
+  reference.load(new)
+  assert np.array_equal(session.run((x,))[0], reference.run((x,))[0])
+
+
+def test_the_guard_names_xnnpack_when_it_hides_writes():
+  marked = mark(models.dense_model(), "all")
+  part = whole(marked.data, marked.mark)
+  session = runtimes.open_session("litert-xnnpack", part, "in-place")
+  with pytest.raises(TflmFgError, match="XNNPACK packed the weights"):
+    runtimes.require_visible(session, marked.mark.trainable)
+
+
+def test_the_guard_names_a_tensor_that_reaches_no_output():
+  net = models.Network()
+  x = net.activation("x", (1, 8), 4.0)
+  dead = net.dense(x, 4, "dead")
+  live = net.dense(x, 4, "live")
+  marked = mark(net.finish([x.index], [live.index]), "all")
+  part = whole(marked.data, marked.mark)
+  session = runtimes.open_session("litert", part)
+  seen = {
+    v.tensor.name: v.seen
+    for v in runtimes.check_visibility(session, marked.mark.trainable)
+  }
+  assert seen["live/kernel"]
+  assert not seen["dead/kernel"]
+  assert dead.index != live.index
+
+
+def test_an_unknown_runtime_or_strategy_is_refused():
+  part = whole(*mark(models.dense_model(), "head")[:2])
+  with pytest.raises(TflmFgError, match="runtime 'gpu' is unknown"):
+    runtimes.open_session("gpu", part)
+  with pytest.raises(TflmFgError, match="strategy 'often' is unknown"):
+    runtimes.open_session("litert", part, "often")
+
+
+def test_a_missing_runtime_is_refused_with_its_cure(monkeypatch):
+  part = whole(*mark(models.dense_model(), "head")[:2])
+  monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(TflmFgError, match=r"pip install 'tflm-fg\[tflm\]'"):
+    runtimes.open_session("tflm", part)
+
+
+@pytest.mark.skipif("tflm" not in INSTALLED, reason="needs tflm")
+def test_tflm_refuses_to_rebuild():
+  part = whole(*mark(models.dense_model(), "head")[:2])
+  with pytest.raises(TflmFgError, match="writes in place"):
+    runtimes.open_session("tflm", part, "rebuild")
