@@ -17,6 +17,9 @@ from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer import TYPE_NAMES, op_name
 from tflm_fg.flatbuffer_sites import TRAINABLE_OPS, Site, tensor_name
 
+MIN_SCALE = 1e-7
+"""Weights this small come from a converter that was shown zeros."""
+
 
 def mend(
   model: schema.ModelT, wanted: dict[Site, set[str]], name: str
@@ -115,7 +118,7 @@ def _mend_scale(
   in_scale = float(activation.quantization.scale[0])
   out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
   reach = 127 * in_scale * 255 * kernel.quantization.scale.astype(np.float64)
-  useless = reach < out_scale
+  useless = (reach < out_scale) | (kernel.quantization.scale < MIN_SCALE)
   if not np.any(useless):
     return []
   values = np.asarray(model.buffers[kernel.buffer].data).view(np.int8)

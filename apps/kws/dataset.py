@@ -9,6 +9,7 @@ import tqdm
 from numpy.typing import NDArray
 
 from apps.kws import domains, frontend, speech
+from tflm_fg.base import TflmFgError
 
 
 def make(
@@ -39,11 +40,11 @@ def make(
     `domains.CLASSES`, with N = 12 * clips_per_class.
 
   Raises:
-    ValueError: The domain or split is unknown, or clips_per_class is below 1.
-    RuntimeError: A package is missing, or the speech synthesis failed.
+    TflmFgError: The domain or split is unknown, or clips_per_class is below 1.
+    TflmFgError: A package is missing, or the speech synthesis failed.
   """
   if clips_per_class < 1:
-    raise ValueError(f"clips_per_class: need 1 or more, got {clips_per_class}")
+    raise TflmFgError(f"clips_per_class: need 1 or more, got {clips_per_class}")
   who = domains.get(domain)
   plans = [
     domains.plan(who, split, label, first_index + index, seed)
@@ -74,7 +75,7 @@ def clips(plans: Sequence[domains.Plan]) -> Iterator[NDArray[np.int16]]:
     For each plan int16 [16000]: one second at 16 kHz.
 
   Raises:
-    RuntimeError: A package is missing, or the speech synthesis failed.
+    TflmFgError: A package is missing, or the speech synthesis failed.
   """
   utterances = [plan.utterance for plan in plans]
   spoken = speech.synthesize([u for u in utterances if u is not None])

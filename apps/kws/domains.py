@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.kws import microphone, speech
+from tflm_fg.base import TflmFgError
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -139,10 +140,10 @@ def get(name: str) -> Domain:
   """Returns the domain of that name.
 
   Raises:
-    ValueError: There is none.
+    TflmFgError: There is none.
   """
   if name not in DOMAINS:
-    raise ValueError(f"domain: need one of {', '.join(DOMAINS)}; got {name!r}")
+    raise TflmFgError(f"domain: need one of {', '.join(DOMAINS)}; got {name!r}")
   return DOMAINS[name]
 
 
@@ -160,7 +161,7 @@ def plan(domain: Domain, split: str, label: int, index: int, seed: int) -> Plan:
     The plan of the clip.
 
   Raises:
-    ValueError: The split is unknown, or a number is out of its range.
+    TflmFgError: The split is unknown, or a number is out of its range.
   """
   address = _address(domain, split, label, index, seed)
   rng = np.random.default_rng([*address, 0])
@@ -175,11 +176,11 @@ def _address(
   domain: Domain, split: str, label: int, index: int, seed: int
 ) -> tuple[int, ...]:
   if split not in SPLITS:
-    raise ValueError(f"split: need one of {', '.join(SPLITS)}; got {split!r}")
+    raise TflmFgError(f"split: need one of {', '.join(SPLITS)}; got {split!r}")
   if not 0 <= label < len(CLASSES):
-    raise ValueError(f"label: need 0 to {len(CLASSES) - 1}, got {label}")
+    raise TflmFgError(f"label: need 0 to {len(CLASSES) - 1}, got {label}")
   if min(index, seed) < 0:
-    raise ValueError(f"index, seed: need 0 or more, got {index}, {seed}")
+    raise TflmFgError(f"index, seed: need 0 or more, got {index}, {seed}")
   name = zlib.crc32(domain.name.encode())
   return seed, name, SPLITS.index(split), label, index
 

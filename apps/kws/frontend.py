@@ -11,6 +11,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.base import TflmFgError
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parameters:
@@ -58,11 +60,11 @@ def features(clip: NDArray[np.int16]) -> NDArray[np.float32]:
     float32 [49, 40, 1], 0 to about 26, in the frontend's own unit.
 
   Raises:
-    ValueError: The clip has another shape or dtype.
-    RuntimeError: pymicro-features is missing.
+    TflmFgError: The clip has another shape or dtype.
+    TflmFgError: pymicro-features is missing.
   """
   if clip.shape != (PARAMETERS.clip_samples,) or clip.dtype != np.int16:
-    raise ValueError(
+    raise TflmFgError(
       f"clip: need int16 [{PARAMETERS.clip_samples}] at "
       f"{PARAMETERS.sample_rate_hz} Hz, got {clip.dtype} {list(clip.shape)}; "
       "resample, pad or cut it"
@@ -85,10 +87,10 @@ def quantize(
     int8 of the same shape.
 
   Raises:
-    ValueError: The scale is not positive.
+    TflmFgError: The scale is not positive.
   """
   if not scale > 0:
-    raise ValueError(
+    raise TflmFgError(
       f"scale: need more than 0, got {scale}; is the model's input int8?"
     )
   steps = np.floor(values.astype(np.float64) / scale + 0.5) + zero_point
@@ -99,7 +101,7 @@ def _frames(pcm: bytes) -> list[list[float]]:
   try:
     import pymicro_features  # type: ignore[import-untyped]
   except ImportError as error:
-    raise RuntimeError(
+    raise TflmFgError(
       "the audio frontend needs: pip install 'tflm-fg[kws]'"
     ) from error
   micro_frontend = pymicro_features.MicroFrontend()  # 16 us, and so no reset.

@@ -25,6 +25,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from tflm_fg.base import TflmFgError
+
 SAMPLE_RATE_HZ = 22050
 
 # From espeak-ng's public header, speak_lib.h.
@@ -56,7 +58,7 @@ class Utterance:
     volume: Amplitude, 0 to 200; 100 is normal.
 
   Raises:
-    ValueError: A number is outside its limits.
+    TflmFgError: A number is outside its limits.
   """
 
   text: str
@@ -70,7 +72,7 @@ class Utterance:
     for name, (low, high) in _LIMITS.items():
       value = getattr(self, name)
       if not low <= value <= high:
-        raise ValueError(f"{name}: need {low} to {high}, got {value}")
+        raise TflmFgError(f"{name}: need {low} to {high}, got {value}")
 
 
 def synthesize(utterances: Sequence[Utterance]) -> Iterator[bytes]:
@@ -83,7 +85,7 @@ def synthesize(utterances: Sequence[Utterance]) -> Iterator[bytes]:
     For each utterance its mono int16 PCM, little-endian, at SAMPLE_RATE_HZ.
 
   Raises:
-    RuntimeError: espeakng-loader is missing, the system cannot fork, or
+    TflmFgError: espeakng-loader is missing, the system cannot fork, or
       espeak-ng refused an utterance.
   """
   _check_installed()
@@ -99,9 +101,9 @@ def synthesize(utterances: Sequence[Utterance]) -> Iterator[bytes]:
 
 def _check_installed() -> None:
   if importlib.util.find_spec("espeakng_loader") is None:
-    raise RuntimeError("speech needs: pip install 'tflm-fg[kws]'")
+    raise TflmFgError("speech needs: pip install 'tflm-fg[kws]'")
   if not hasattr(os, "fork"):
-    raise RuntimeError(
+    raise TflmFgError(
       f"speech: {sys.platform} has no fork, which keeps clips reproducible; "
       "use Linux, macOS or WSL"
     )
@@ -136,7 +138,7 @@ def _receive_clip(stream: IO[bytes], errors: IO[bytes]) -> bytes:
     if len(pcm) == length:
       return pcm
   lines = errors.read().decode(errors="replace").strip().splitlines()
-  raise RuntimeError(f"speech: {lines[-1] if lines else 'espeak-ng died'}")
+  raise TflmFgError(f"speech: {lines[-1] if lines else 'espeak-ng died'}")
 
 
 class _Espeak:

@@ -1,6 +1,6 @@
 """Synthetic source speech goes in; a trained int8 DS-CNN comes out.
 
-  python -m apps.kws.train --out=apps/kws/ds_cnn.tflite
+  tflm-fg-kws train --out=apps/kws/ds_cnn.tflite
 
 Reproducible: on one machine with the same versions of TensorFlow, NumPy,
 SciPy and espeakng-loader, the same flags give the same clips, the same
@@ -14,26 +14,26 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
-import pathlib
-from collections.abc import Iterator
+import os
+import sys
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import (
-  app,
-  flags,
-)
+from absl import flags
 from numpy.typing import NDArray
 
+import tflm_fg
+from apps import cli
 from apps.kws import dataset, domains, frontend
+from converters import quantize
+from tflm_fg import files
 
-_OUT = flags.DEFINE_string("out", None, "Where the .tflite goes.")
-_KERAS_OUT = flags.DEFINE_string("keras_out", None, "Where the .keras goes.")
-_CLIPS = flags.DEFINE_integer("clips_per_class", 500, "Clips a class.", 1)
-_EPOCHS = flags.DEFINE_integer("epochs", 10, "Passes over the clips.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the clips and the weights.", 0)
+_OUT = flags.DEFINE_string("out", None, "where the .tflite goes", required=True)
+_KERAS_OUT = flags.DEFINE_string("keras_out", None, "where the .keras goes")
+_CLIPS = flags.DEFINE_integer("clips_per_class", 500, "clips a class", 1)
+_EPOCHS = flags.DEFINE_integer("epochs", 10, "passes over the clips", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "of the clips and the weights", 0)
 
 BATCH_SIZE = 64
 TEST_CLIPS_PER_CLASS = 40
@@ -112,65 +112,6 @@ def fit(
   model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=2)
 
 
-def to_int8(
-  model: tf.keras.Model, representative: NDArray[np.float32]
-) -> bytes:
-  """Converts a Keras model to a .tflite with int8 weights, input and output.
-
-  Args:
-    model: Any Keras model of one input.
-    representative: Inputs that show the range of every activation, float32
-      [N, ...].
-
-  Returns:
-    The .tflite file.
-  """
-
-  def inputs() -> Iterator[list[NDArray[np.float32]]]:
-    for row in representative:
-      yield [row[None]]
-
-  # A fixed batch of 1 is what TFLM wants, and keeps shape operators out.
-  one = tf.keras.Input(batch_shape=(1, *representative.shape[1:]))
-  converter = tf.lite.TFLiteConverter.from_keras_model(
-    tf.keras.Model(one, model(one))
-  )
-  converter.optimizations = [tf.lite.Optimize.DEFAULT]
-  converter.representative_dataset = inputs
-  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-  converter.inference_input_type = tf.int8
-  converter.inference_output_type = tf.int8
-  return bytes(converter.convert())
-
-
-def int8_accuracy(
-  tflite: bytes, x: NDArray[np.float32], y: NDArray[np.int32]
-) -> float:
-  """Returns the share of clips, 0 to 1, that an int8 .tflite gets right.
-
-  Args:
-    tflite: A file of `to_int8`.
-    x: float32 [N, 49, 40, 1].
-    y: int32 [N].
-  """
-  interpreter = tf.lite.Interpreter(
-    model_content=tflite,
-    experimental_op_resolver_type=(
-      tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    ),
-    num_threads=1,
-  )
-  source = interpreter.get_input_details()[0]
-  sink = interpreter.get_output_details()[0]
-  interpreter.resize_tensor_input(source["index"], x.shape)
-  interpreter.allocate_tensors()
-  x_i8 = frontend.quantize(x, *source["quantization"])
-  interpreter.set_tensor(source["index"], x_i8)
-  interpreter.invoke()
-  logits = interpreter.get_tensor(sink["index"])
-  return float(np.mean(logits.argmax(axis=1) == y))
-
-
 def train(
   clips_per_class: int, epochs: int, seed: int
 ) -> tuple[tf.keras.Model, bytes, dict[str, Any]]:
@@ -189,9 +130,10 @@ def train(
   x, y = dataset.make("source", "train", clips_per_class, seed)
   model = ds_cnn()
   fit(model, x, y, epochs)
-  tflite = to_int8(model, x[:REPRESENTATIVE_CLIPS])
+  quantized = quantize.to_integer(model, x[:REPRESENTATIVE_CLIPS])
+  tflite = tflm_fg.strip(tflm_fg.mark(quantized, "head").data)  # aligned
   provenance = {
-    "script": "python -m apps.kws.train",
+    "script": "tflm-fg-kws train",
     "flags": {
       "clips_per_class": clips_per_class,
       "epochs": epochs,
@@ -216,25 +158,29 @@ def _accuracies(
     accuracies[name] = {
       "clips": len(y),
       "float": round(float(np.mean(logits.argmax(axis=1) == y)), 4),
-      "int8": round(int8_accuracy(tflite, x, y), 4),
+      "int8": round(tflm_fg.evaluate_model(tflite, x, y)["accuracy"], 4),
     }
   return accuracies
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Trains and writes the model and, beside it, where it came from."""
-  if len(argv) > 1:
-    raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+  outputs = cli.values(_OUT, _KERAS_OUT)
+  provenance_path = os.path.splitext(_OUT.value)[0] + ".json"
+  files.require_outputs({**outputs, "out's .json": provenance_path}, {})
   model, tflite, provenance = train(_CLIPS.value, _EPOCHS.value, _SEED.value)
-  out = pathlib.Path(_OUT.value)
-  out.write_bytes(tflite)
-  text = json.dumps(provenance, indent=2) + "\n"
-  out.with_suffix(".json").write_text(text, encoding="utf-8")
+  files.write_atomically(_OUT.value, tflite)
+  text = cli.to_json(provenance)
+  files.write_atomically(provenance_path, text)
   if _KERAS_OUT.value:
     model.save(_KERAS_OUT.value)
-  print(text + f"{out}: {len(tflite)} bytes")
+  print(f"{text.decode()}{_OUT.value}: {len(tflite)} bytes")
+
+
+def run() -> int:
+  """The subcommand."""
+  return cli.launch(main, __name__)
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("out")
-  app.run(main)
+  sys.exit(run())

@@ -7,6 +7,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 
 from apps.kws import dataset, domains, frontend
+from tflm_fg.base import TflmFgError
 
 _MODEL = pathlib.Path(dataset.__file__).with_name("ds_cnn.tflite")
 
@@ -94,7 +95,7 @@ def test_a_set_goes_on_where_another_ends():
 
 def test_an_unknown_domain_is_refused_in_one_line():
   """The error lists the domains there are."""
-  with pytest.raises(ValueError) as caught:
+  with pytest.raises(TflmFgError) as caught:
     dataset.make("martian", "test", 1)
   assert str(caught.value) == (
     "domain: need one of source, whisper, child, hungarian; got 'martian'"
@@ -103,7 +104,7 @@ def test_an_unknown_domain_is_refused_in_one_line():
 
 def test_an_unknown_split_is_refused_in_one_line():
   """The error lists the splits there are."""
-  with pytest.raises(ValueError, match="need one of train, adapt, test; got"):
+  with pytest.raises(TflmFgError, match="need one of train, adapt, test; got"):
     dataset.make("child", "holdout", 1)
 
 

@@ -5,6 +5,7 @@ import pymicro_features
 import pytest
 
 from apps.kws import frontend
+from tflm_fg.base import TflmFgError
 
 
 def _clip(seed: int, amplitude: float = 3000.0) -> np.ndarray:
@@ -65,7 +66,7 @@ def test_feature_values_are_pinned():
 )
 def test_a_wrong_clip_is_refused_with_the_cure(clip):
   """Another length, dtype or rank is named, with what to do."""
-  with pytest.raises(ValueError, match=r"clip: need int16 \[16000\].*cut it"):
+  with pytest.raises(TflmFgError, match=r"clip: need int16 \[16000\].*cut it"):
     frontend.features(clip)
 
 
@@ -79,5 +80,5 @@ def test_quantize_rounds_to_the_nearest_step_and_saturates():
 
 def test_quantize_refuses_a_scale_of_zero():
   """A float model has scale 0: dividing by it would hide the mistake."""
-  with pytest.raises(ValueError, match="is the model's input int8"):
+  with pytest.raises(TflmFgError, match="is the model's input int8"):
     frontend.quantize(np.zeros(3, np.float32), 0.0, 0)

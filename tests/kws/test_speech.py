@@ -9,6 +9,7 @@ import time
 import pytest
 
 from apps.kws import speech
+from tflm_fg.base import TflmFgError
 
 _UTTERANCES = [
   speech.Utterance(text=text, voice=voice, pitch=pitch)
@@ -20,6 +21,7 @@ _DIGEST_IN_A_NEW_PROCESS = """
 import hashlib
 from tests.kws.test_speech import _UTTERANCES
 from apps.kws import speech
+from tflm_fg.base import TflmFgError
 pcm = b"".join(speech.synthesize(_UTTERANCES))
 print(hashlib.sha256(pcm).hexdigest())
 """
@@ -70,7 +72,7 @@ def test_stopping_early_leaves_no_error():
 def test_an_unknown_voice_is_refused_in_one_line(voice):
   """espeak-ng itself would speak on with another voice."""
   utterance = speech.Utterance(text="yes", voice=voice)
-  with pytest.raises(RuntimeError) as caught:
+  with pytest.raises(TflmFgError) as caught:
     list(speech.synthesize([utterance]))
   assert f"no espeak-ng voice '{voice}'" in str(caught.value)
   assert "\n" not in str(caught.value)
@@ -78,12 +80,12 @@ def test_an_unknown_voice_is_refused_in_one_line(voice):
 
 def test_a_rate_out_of_range_is_refused():
   """espeak-ng would clamp it without a word."""
-  with pytest.raises(ValueError, match="rate_wpm: need 80 to 450, got 20"):
+  with pytest.raises(TflmFgError, match="rate_wpm: need 80 to 450, got 20"):
     speech.Utterance(text="yes", rate_wpm=20)
 
 
 def test_a_missing_package_names_the_cure(monkeypatch):
   """Without espeakng-loader the error says what to install."""
   monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-  with pytest.raises(RuntimeError, match=r"pip install 'tflm-fg\[kws\]'"):
+  with pytest.raises(TflmFgError, match=r"pip install 'tflm-fg\[kws\]'"):
     list(speech.synthesize(_UTTERANCES))

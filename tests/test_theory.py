@@ -1,0 +1,137 @@
+"""Estimates against Keras: direction, descent and where training ends."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="needs the extra tf")
+tensorflow = pytest.importorskip("tensorflow")
+
+import tflm_fg  # noqa: E402
+from converters import quantize  # noqa: E402
+from tests import models  # noqa: E402
+from tflm_fg.data import Dataset  # noqa: E402
+from tflm_fg.flatbuffer_patch import weights_of  # noqa: E402
+from tflm_fg.graph import Graph, loss_of  # noqa: E402
+from tflm_fg.quant import Layout  # noqa: E402
+
+CLASSES, INPUTS, HIDDEN = 4, 8, 32
+X, Y = models.separable(clips=240, inputs=INPUTS, classes=CLASSES)
+DRAWS = 300
+
+
+@pytest.fixture(scope="module")
+def network():
+  """A small Keras classifier, trained on some of the classes only."""
+  keras.utils.set_random_seed(1)
+  net = keras.Sequential(
+    [
+      keras.Input((INPUTS,)),
+      keras.layers.Dense(HIDDEN, activation="relu", name="hidden"),
+      keras.layers.Dense(CLASSES, name="head"),
+    ]
+  )
+  net.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
+  some = np.flatnonzero(Y < 2)
+  net.fit(X[some], Y[some], epochs=3, batch_size=16, verbose=0)
+  return net
+
+
+@pytest.fixture(scope="module", params=["int8", "int16"])
+def converted(request, network):
+  return quantize.to_integer(network, X, request.param)
+
+
+def keras_gradient(network, name):
+  """Gradient of the mean loss by a layer's kernel, [out, in] as in TFLite."""
+  layer = network.get_layer(name)
+  with tensorflow.GradientTape() as tape:
+    logits = network(X, training=False)
+    loss = tensorflow.reduce_mean(
+      tensorflow.nn.sparse_softmax_cross_entropy_with_logits(Y, logits)
+    )
+  gradient = tape.gradient(loss, layer.kernel.value)
+  return gradient.numpy().T
+
+
+def mean_cosine(data, pattern, truth, **settings):
+  """Mean cosine, over draws, of the estimate with the true gradient."""
+  marked = tflm_fg.mark(data, pattern)
+  (tensor,) = marked.mark.trainable
+  graph = Graph(marked.data, marked.mark, "litert")
+  clips = graph.clips(Dataset(X, Y), "x")
+  layout = Layout(marked.mark.trainable)
+  params = layout.params(weights_of(marked.data, marked.mark.trainable))
+  loss = loss_of(graph.logits)
+  options = tflm_fg.Settings(epsilon_lsb=4.0, **settings)
+  estimator = options.rule(layout, len(clips)).estimator
+
+  def run_loss(weights):
+    graph.suffix.load(weights)
+    (logits,) = graph.suffix.run(clips.inputs)
+    return loss(logits, clips.labels)
+
+  per_step = (truth * np.array(tensor.scales)[:, None]).reshape(-1)
+  cosines = []
+  for step in range(DRAWS):
+    estimate = estimator(run_loss, params, step)
+    gradient = estimator.gradient(estimate).kernels.astype(float)
+    size = np.linalg.norm(gradient) * np.linalg.norm(per_step)
+    cosines.append(gradient @ per_step / size if size else 0.0)
+  return float(np.mean(cosines)), per_step.size
+
+
+@pytest.mark.parametrize("m", [1, 4])
+@pytest.mark.parametrize("layer", ["head", "hidden"])
+@pytest.mark.parametrize("method", ["spsa", "sign-m-spsa"])
+def test_cosine_with_the_keras_gradient_follows_theory(
+  network, converted, method, layer, m
+):
+  """sqrt(m / (d + m)) for SPSA and sqrt(2 m / (pi d)) for sign-m-SPSA.
+
+  The margin covers 300 draws, the size of the perturbation, and int8 logits.
+  """
+  names = {"head": f"(?i){layer}.*/MatMul", "hidden": f"(?i){layer}.*/MatMul"}
+  truth = keras_gradient(network, layer)
+  cosine, d = mean_cosine(
+    converted, names[layer], truth, method=method, num_directions=m
+  )
+  if m == 1:
+    expected = (2 / (np.pi * d)) ** 0.5  # |cos| of one random direction
+  elif method == "spsa":
+    expected = (m / (d + m)) ** 0.5
+  else:
+    expected = (2 * m / (np.pi * d)) ** 0.5
+  assert cosine == pytest.approx(expected, rel=0.15)
+
+
+def test_a_reversed_sign_climbs_in_the_interpreter(converted):
+  settings = tflm_fg.Settings(
+    steps=800, learning_rate_lsb=-0.5, validation_fraction=0.0
+  )
+  report = tflm_fg.adapt(converted, X, Y, settings=settings).report
+  assert report["loss_after"] > 1.2 * report["loss_before"]
+
+
+def test_adapting_ends_within_three_points_of_keras_backpropagation(
+  network, converted
+):
+  test = models.separable(600, INPUTS, CLASSES, seed=5)
+  clone = keras.models.clone_model(network)
+  clone.set_weights(network.get_weights())
+  clone.get_layer("hidden").trainable = False
+  clone.compile(
+    keras.optimizers.Adam(0.02),
+    keras.losses.SparseCategoricalCrossentropy(True),
+  )
+  clone.fit(X, Y, epochs=60, batch_size=60, verbose=0)
+  predicted = clone.predict(test[0], verbose=0).argmax(axis=1)
+  backpropagation = (predicted == test[1]).mean()
+  reached = [
+    tflm_fg.adapt(
+      converted, X, Y, test=test, settings=tflm_fg.Settings(seed=seed)
+    ).report
+    for seed in range(3)
+  ]
+  mean = np.mean([r["accuracy_after"] for r in reached])
+  assert reached[0]["accuracy_before"] < 0.8
+  assert mean > backpropagation - 0.03
