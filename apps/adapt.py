@@ -125,6 +125,9 @@ def main() -> None:
     plots.require_matplotlib()
   model = files.read_bytes(_MODEL.value)
   if _REPLAY.value:
+    for flag in (_TRAIN, _TEST, _PLOT, _REPORT, _LOG, _JOURNAL):
+      if flag.value:
+        raise TflmFgError(f"--{flag.name}: a replay takes --model and --out")
     _save(_replayed(model))
     return
   if not _TRAIN.value:

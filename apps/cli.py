@@ -54,7 +54,7 @@ def launch(
     print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
     return FAILED
   except KeyboardInterrupt:
-    print(f"\n{program}: interrupted; nothing was written", file=sys.stderr)
+    print(f"\n{program}: interrupted", file=sys.stderr)
     return INTERRUPTED
   except BrokenPipeError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

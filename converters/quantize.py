@@ -33,9 +33,9 @@ def load(path: str) -> Any:
   Raises:
     TflmFgError: if TensorFlow is missing or the model cannot be loaded.
   """
-  tensorflow = _tensorflow()
   if not os.path.exists(path):
     raise TflmFgError(f"{path}: no such file")
+  tensorflow = _tensorflow()
   try:
     if os.path.isdir(path):
       return tensorflow.saved_model.load(path)
@@ -106,14 +106,14 @@ def _set_integer(
 ) -> None:
   lite = tensorflow.lite
   converter.optimizations = [lite.Optimize.DEFAULT]
-  if clips is not None:
-    converter.representative_dataset = lambda: ([clip] for clip in clips)
   wide = activations == "int16"
-  converter.target_spec.supported_ops = [
-    lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-    if wide
-    else lite.OpsSet.TFLITE_BUILTINS_INT8
-  ]
+  if clips is not None:  # without clips the model's own quantizers tell ranges
+    converter.representative_dataset = lambda: ([clip] for clip in clips)
+    converter.target_spec.supported_ops = [
+      lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+      if wide
+      else lite.OpsSet.TFLITE_BUILTINS_INT8
+    ]
   io_type = tensorflow.int16 if wide else tensorflow.int8
   converter.inference_input_type = io_type
   converter.inference_output_type = io_type

@@ -238,6 +238,20 @@ def test_broken_graph_is_refused_before_training(kind):
   refused(lambda: adapt(broken, x=x, trainable="all"))
 
 
+@pytest.mark.parametrize("operator", [0, 1])
+@pytest.mark.parametrize("stride", [None, 0])
+def test_convolution_without_its_options_is_refused(operator, stride):
+  # tflite-runtime divides by a stride that is not there.
+  model = flatbuffer.read(models.conv_model())
+  convolution = model.subgraphs[0].operators[operator]
+  if stride is None:
+    convolution.builtinOptions, convolution.builtinOptionsType = None, 0
+  else:
+    convolution.builtinOptions.strideH = stride
+  broken = flatbuffer.pack(model)
+  refused(lambda: tflm_fg.mark(broken, name="m.tflite"), "m.tflite")
+
+
 @pytest.mark.parametrize("name", [None, b"", b"\xff\xfe", b"a\nb"])
 def test_odd_tensor_names_are_no_fault(name):
   def edit(model: schema.ModelT) -> None:
@@ -709,6 +723,20 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
   monkeypatch.setattr(files.os, "fsync", full)
   refused(lambda: files.write_atomically(str(target), b"new"), "No space")
+  assert [p.name for p in tmp_path.iterdir()] == ["out"]
+  assert target.read_bytes() == b"old"
+
+
+def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+  target = tmp_path / "out"
+  target.write_bytes(b"old")
+
+  def interrupted(descriptor: int) -> None:
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(files.os, "fsync", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    files.write_atomically(str(target), b"new")
   assert [p.name for p in tmp_path.iterdir()] == ["out"]
   assert target.read_bytes() == b"old"
 

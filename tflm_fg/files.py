@@ -49,11 +49,13 @@ def write_atomically(path: str, content: bytes) -> None:
       os.fsync(file.fileno())
     os.chmod(temporary, 0o666 & ~_umask())
     os.replace(temporary, target)
+    temporary = ""
   except OSError as fault:
-    if temporary:
+    raise TflmFgError(f"{path}: cannot be written: {_why(fault)}") from None
+  finally:
+    if temporary:  # a fault, or Ctrl-C
       with contextlib.suppress(OSError):
         os.unlink(temporary)
-    raise TflmFgError(f"{path}: cannot be written: {_why(fault)}") from None
 
 
 def require_writable(path: str) -> None:

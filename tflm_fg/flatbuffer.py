@@ -47,11 +47,16 @@ def read(data: bytes, name: str = "model") -> schema.ModelT:
   """
   verify(data, name)
   try:
-    return schema.ModelT.InitFromPackedBuf(data, 0)
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
   except Exception as fault:  # options tables that only the schema knows
     raise TflmFgError(
       f"{name}: corrupted .tflite: {fault}; copy or convert it again"
     ) from None
+  for graph in model.subgraphs:
+    for op in graph.operators or []:  # engines take a missing vector as empty
+      op.inputs = [] if op.inputs is None else op.inputs
+      op.outputs = [] if op.outputs is None else op.outputs
+  return model
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]

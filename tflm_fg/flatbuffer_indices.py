@@ -139,7 +139,7 @@ def _check_operators(
       if index in known - variables:
         raise BrokenError(f"{what} writes tensor {index}, which is taken")
       known.add(index)
-    _check_strides(operator, what)
+    _check_strides(model, operator, what)
   for i in range(graph.OutputsLength()):
     _check_range(graph.Outputs(i), tensors, f"{where} output {i}")
     _require_known(model, graph, graph.Outputs(i), known, f"{where} output {i}")
@@ -160,21 +160,37 @@ def _require_known(
     raise BrokenError(f"{what} reads tensor {index} before anything writes it")
 
 
-_STRIDED: dict[int, Callable[[], object]] = {
-  schema.BuiltinOptions.Conv2DOptions: schema.Conv2DOptions,
-  schema.BuiltinOptions.DepthwiseConv2DOptions: schema.DepthwiseConv2DOptions,
-  schema.BuiltinOptions.Pool2DOptions: schema.Pool2DOptions,
-  schema.BuiltinOptions.TransposeConvOptions: schema.TransposeConvOptions,
+_Options = tuple[int, Callable[[], schema.Conv2DOptions]]
+_STRIDED: dict[int, _Options] = {
+  getattr(schema.BuiltinOperator, operator): (
+    getattr(schema.BuiltinOptions, options),
+    getattr(schema, options),
+  )
+  for operator, options in (
+    ("CONV_2D", "Conv2DOptions"),
+    ("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"),
+    ("TRANSPOSE_CONV", "TransposeConvOptions"),
+    ("AVERAGE_POOL_2D", "Pool2DOptions"),
+    ("MAX_POOL_2D", "Pool2DOptions"),
+    ("L2_POOL_2D", "Pool2DOptions"),
+  )
 }
+"""Operators whose kernels divide by what their options say."""
 
 
-def _check_strides(operator: schema.Operator, what: str) -> None:
-  kind = operator.BuiltinOptionsType()
-  if kind not in _STRIDED or operator.BuiltinOptions() is None:
+def _check_strides(
+  model: schema.Model, operator: schema.Operator, what: str
+) -> None:
+  code = model.OperatorCodes(operator.OpcodeIndex())
+  number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+  if number not in _STRIDED:
     return
-  options = _STRIDED[kind]()
+  kind, make = _STRIDED[number]
   raw = operator.BuiltinOptions()
-  options.Init(raw.Bytes, raw.Pos)  # type: ignore[attr-defined]
+  if raw is None or operator.BuiltinOptionsType() != kind:
+    raise BrokenError(f"{what} lacks its strides")
+  options = make()
+  options.Init(raw.Bytes, raw.Pos)
   for name in ("StrideW", "StrideH", "FilterWidth", "FilterHeight"):
     read = getattr(options, name, None)
     if read is not None and not 0 < read() < 2**15:

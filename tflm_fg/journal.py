@@ -86,6 +86,10 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     if type(kept) is not int or not 0 <= kept <= len(slopes):
       raise ValueError(f"it kept step {kept} of {len(slopes)}")
     settings = Settings(**head["settings"])
+    if len(slopes) > settings.steps:
+      raise ValueError(
+        f"{len(slopes)} steps, its settings say {settings.steps}"
+      )
     if type(batch_size) is not int or batch_size < 1:
       raise ValueError(f"batch_size {batch_size}")
     if any(len(row) != settings.num_directions for row in slopes):

@@ -110,12 +110,12 @@ def _require_shapes(data: bytes) -> None:
   Raises:
     TflmFgError: naming the first tensor that does not fit.
   """
-  interpreter = Interpreter(
-    model_content=bytes(bytearray(data)),
-    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-    num_threads=1,
-  )
   try:
+    interpreter = Interpreter(
+      model_content=bytes(bytearray(data)),
+      experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+      num_threads=1,
+    )
     interpreter.allocate_tensors()
   except (RuntimeError, ValueError, MemoryError) as fault:
     line = " ".join(str(fault).split())[:200]

@@ -10,7 +10,6 @@ TensorFlow, under a minute.
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import sys
 from typing import Any
@@ -19,17 +18,10 @@ from absl import flags
 
 import tflm_fg
 from apps import cli
-from apps.kws import dataset, domains
+from apps.kws.shipped import TARGETS, TITLES, clips_of, shipped_model
 from tflm_fg import files, plots, runtimes
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
-
-TARGETS = tuple(name for name in domains.DOMAINS if name != "source")
-TITLES = {
-  "whisper": "a whisper through a cheap microphone",
-  "child": "a child-like voice",
-  "hungarian": "a Hungarian voice reading English",
-}
 
 _DOMAIN = flags.DEFINE_list(
   "domain", list(TARGETS), f"who speaks: any of {', '.join(TARGETS)}"
@@ -73,17 +65,9 @@ def main() -> None:
   print(f"\nadapted models, report.json and demo.png are in {folder}/")
 
 
-def shipped_model() -> bytes:
-  """The int8 DS-CNN that `apps.kws.train` made."""
-  return (
-    importlib.resources.files("apps.kws").joinpath("ds_cnn.tflite").read_bytes()
-  )
-
-
 def adapt_to(name: str, model: bytes) -> tflm_fg.Adapted:
   """Adapts the head to a domain's clips; scores on others of its clips."""
-  train = dataset.make(name, "adapt", _CLIPS.value, _SEED.value)
-  test = dataset.make(name, "test", _TEST_CLIPS.value, _SEED.value)
+  train, test = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
   settings = tflm_fg.Settings(
     steps=_STEPS.value, seed=_SEED.value, validate_every=200
   )

@@ -1,0 +1,32 @@
+"""The shipped keyword spotter, and the voices that it has never heard."""
+
+from __future__ import annotations
+
+import importlib.resources
+
+from apps.kws import dataset, domains
+from tflm_fg.base import Array
+
+TARGETS = tuple(name for name in domains.DOMAINS if name != "source")
+TITLES = {
+  "whisper": "a whisper through a cheap microphone",
+  "child": "a child-like voice",
+  "hungarian": "a Hungarian voice reading English",
+}
+
+
+def shipped_model() -> bytes:
+  """The int8 DS-CNN that `apps.kws.train` made."""
+  return (
+    importlib.resources.files("apps.kws").joinpath("ds_cnn.tflite").read_bytes()
+  )
+
+
+def clips_of(
+  name: str, clips_per_word: int, test_clips_per_word: int, seed: int
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+  """Clips of a voice to adapt to, and others of it to score on; (x, y) each."""
+  return (
+    dataset.make(name, "adapt", clips_per_word, seed),
+    dataset.make(name, "test", test_clips_per_word, seed),
+  )
