@@ -73,7 +73,10 @@ def help_text(module: str) -> str:
   by_module = flags.FLAGS.flags_by_module_dict()
   found = [flag for name in names for flag in by_module.get(name, [])]
   for flag in found:
-    default = "" if flag.default is None else f" [{flag.default}]"
+    default = flag.default
+    if isinstance(default, list):
+      default = ",".join(default)
+    default = "" if default is None else f" [{default}]"
     lines.append(f"  --{flag.name}{default}")
     lines += textwrap.wrap(
       flag.help, 76, initial_indent=" " * 6, subsequent_indent=" " * 6

@@ -274,10 +274,13 @@ def test_trainer_bytes_count_each_part():
   )
   parts = memory.trainer_bytes(params, 4, momentum=True, keeps_best=True)
   assert parts == memory.TrainerBytes(
-    low_bytes=64, momentum=2 * 64 + 4 * 4, best=2 * 64 + 4 * 4, loss=24
+    masters=2 * 64 + 4 * 4,
+    momentum=2 * 64 + 4 * 4,
+    best=2 * 64 + 4 * 4,
+    loss=24,
   )
   least = memory.trainer_bytes(params, 4, momentum=False, keeps_best=False)
-  assert least.total == 64 + 24
+  assert least.total == 2 * 64 + 4 * 4 + 24
 
 
 def test_curves_are_a_png_of_a_size_to_look_at():

@@ -20,15 +20,10 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.programs import environment
 
 DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect")
-
-
-def environment(*first: pathlib.Path) -> dict[str, str]:
-  """This process's imports, for a child in another folder."""
-  path = [str(p) for p in first] + [p or os.getcwd() for p in sys.path]
-  return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 class Folder:

@@ -79,7 +79,7 @@ def find_logits(model: schema.ModelT) -> int:
   tensor = int(graph.outputs[0])
   while tensor in writer and op_name(model, writer[tensor]) in _AFTER_LOGITS:
     inputs = writer[tensor].inputs
-    if inputs is None or not len(inputs):
+    if not len(inputs):
       break
     tensor = int(inputs[0])
   return tensor
@@ -87,7 +87,9 @@ def find_logits(model: schema.ModelT) -> int:
 
 def _refuse_foreign_operators(model: schema.ModelT, name: str) -> None:
   for number, op in enumerate(model.subgraphs[0].operators or []):
-    if model.operatorCodes[op.opcodeIndex].customCode is not None:
+    code = model.operatorCodes[op.opcodeIndex]
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if builtin == schema.BuiltinOperator.CUSTOM:
       raise TflmFgError(
         f"{name}: operator {number} is {op_name(model, op)!r}, a custom "
         "operator that only its own delegate can run; use the file from before "

@@ -33,7 +33,7 @@ def sites_of(model: schema.ModelT) -> list[Site]:
   sites = []
   for number, op in enumerate(graph.operators or []):
     where = TRAINABLE_OPS.get(op_name(model, op))
-    if where is None or op.inputs is None or len(op.inputs) <= where[1]:
+    if where is None or len(op.inputs) <= where[1]:
       continue
     activation, kernel = (int(op.inputs[i]) for i in where[:2])
     bias = int(op.inputs[where[2]]) if len(op.inputs) > where[2] else -1

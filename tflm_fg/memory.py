@@ -11,17 +11,18 @@ from tflm_fg.base import Params
 class TrainerBytes:
   """What a step needs beyond inference, by part, on a microcontroller.
 
-  The high byte of a master is the weight that the engine holds, and biases
-  are trained where they stand. Directions are drawn again, never stored.
+  The engine's own copy of a weight is perturbed during a pass, and an int8
+  that saturates cannot be brought back by subtracting; so masters are whole
+  numbers beside it. Directions are drawn again, never stored.
 
   Attributes:
-    low_bytes: one byte a kernel weight, the master's lower half.
+    masters: two bytes a kernel weight, a bias at its own width.
     momentum: two bytes a kernel weight and four a bias, if momentum is on.
-    best: copy of the best weights and biases so far, if they are kept.
+    best: copy of the best masters so far, if they are kept.
     loss: per-clip terms of the loss: one 32-bit word a class and one a side.
   """
 
-  low_bytes: int
+  masters: int
   momentum: int
   best: int
   loss: int
@@ -29,7 +30,7 @@ class TrainerBytes:
   @property
   def total(self) -> int:
     """All parts together."""
-    return self.low_bytes + self.momentum + self.best + self.loss
+    return self.masters + self.momentum + self.best + self.loss
 
 
 def trainer_bytes(
@@ -41,13 +42,13 @@ def trainer_bytes(
     params: the state.
     classes: count of classes.
     momentum: whether the optimizer keeps a velocity.
-    keeps_best: whether the best weights are kept for rolling back.
+    keeps_best: whether the best masters are kept for rolling back.
   """
-  kernels, biases = params.kernels.size, params.biases.size
-  wide = params.biases.itemsize
+  masters = params.kernels.nbytes + params.biases.nbytes
+  velocity = 2 * params.kernels.size + 4 * params.biases.size
   return TrainerBytes(
-    low_bytes=kernels,
-    momentum=(2 * kernels + 4 * biases) if momentum else 0,
-    best=(2 * kernels + wide * biases) if keeps_best else 0,
+    masters=masters,
+    momentum=velocity if momentum else 0,
+    best=masters if keeps_best else 0,
     loss=4 * (classes + 2),
   )
