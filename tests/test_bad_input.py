@@ -582,7 +582,7 @@ TEXT = json.loads(MARKED[MARKED.index(b'{"version"') :].split(b"\0")[0])
 def remarked(content: bytes | dict[str, Any]) -> bytes:
   if isinstance(content, dict):
     content = json.dumps(content).encode()
-  return flatbuffer._prepend_metadata(MODEL, "tflm_fg", content)
+  return flatbuffer.prepend_metadata(MODEL, "tflm_fg", content)
 
 
 def _bad_marks() -> dict[str, bytes | dict[str, Any]]:

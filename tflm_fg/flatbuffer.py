@@ -10,7 +10,6 @@ from its original in the trained bytes alone:
 from __future__ import annotations
 
 import json
-import struct
 from typing import Any
 
 import flatbuffers
@@ -19,13 +18,12 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.base import Mark, TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_patch import data_span
+from tflm_fg.flatbuffer_prepend import ALIGNMENT, align, prepend_metadata
 from tflm_fg.flatbuffer_verify import IDENTIFIER, verify
 from tflm_fg.quant import MASTER_UNIT
 
 MARK_NAME = "tflm_fg"
 MARK_VERSION = 1
-ALIGNMENT = 16
-"""Constants start on this boundary: some microcontrollers fault otherwise."""
 
 OP_NAMES: dict[int, str] = {
   code: name
@@ -151,9 +149,7 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
         f"{name}: mark version {version}, this release reads {MARK_VERSION}; "
         "convert the model again"
       )
-    tensors = tuple(
-      _marked_tensor(model, entry, name) for entry in content["trainable"]
-    )
+    tensors = tuple(_marked_tensor(model, e) for e in content["trainable"])
     if not tensors or len({t.index for t in tensors}) < len(tensors):
       raise ValueError("no tensor, or one twice")
     return Mark(
@@ -196,7 +192,7 @@ def _activation(model: schema.ModelT, index: Any) -> int:
 
 
 def _marked_tensor(
-  model: schema.ModelT, entry: dict[str, Any], name: str
+  model: schema.ModelT, entry: dict[str, Any]
 ) -> TrainableTensor:
   graph = model.subgraphs[0]
   index, operator = _index(model, entry["index"]), entry["operator"]
@@ -234,91 +230,7 @@ def write_mark(data: bytes, mark: Mark) -> bytes:
     "head_input": mark.head_input,
   }
   text = json.dumps(content, separators=(",", ":")).encode()
-  return _prepend_metadata(data, MARK_NAME, text)
-
-
-def _prepend_metadata(data: bytes, name: str, payload: bytes) -> bytes:
-  """Builds a root in front of `data` that adds one metadata entry.
-
-  FlatBuffers' offsets point forward only, so the new root, its vectors and
-  the payload come first and point into the untouched original behind them.
-  """
-  root = schema.Model.GetRootAsModel(data, 0)
-  table = root._tab
-  slots = range(len(_MODEL_SLOTS))
-  old = {s: table.Pos + table.Offset(4 + 2 * s) for s in slots}
-  present = {s for s in slots if table.Offset(4 + 2 * s)}
-  buffers = [root.Buffers(i)._tab.Pos for i in range(root.BuffersLength())]
-  entries = [root.Metadata(i)._tab.Pos for i in range(root.MetadataLength())]
-
-  # Positions in the new head: root table (vtable before it), the two vectors,
-  # the Metadata and Buffer tables that share one vtable shape, name, payload.
-  vtable_at = 8
-  root_at = _align(vtable_at + 4 + 2 * len(slots), 4)
-  buffers_at = root_at + 4 + 4 * len(slots)
-  entries_at = buffers_at + 4 + 4 * (len(buffers) + 1)
-  meta_vtable = entries_at + 4 + 4 * (len(entries) + 1)
-  meta_at = meta_vtable + 8
-  buffer_vtable = meta_at + 12
-  buffer_at = buffer_vtable + 8
-  name_at = buffer_at + 8
-  payload_at = _align(name_at + 4 + len(name) + 1 + 4, ALIGNMENT) - 4
-  shift = _align(payload_at + 4 + len(payload), ALIGNMENT)
-
-  head = bytearray(shift)
-
-  def put(form: str, at: int, *values: int) -> None:
-    struct.pack_into("<" + form, head, at, *values)
-
-  put("I", 0, root_at)
-  head[4:8] = IDENTIFIER
-  put("HH", vtable_at, 4 + 2 * len(slots), 4 + 4 * len(slots))
-  put("i", root_at, root_at - vtable_at)
-  for slot in slots:
-    field = root_at + 4 + 4 * slot
-    fresh = {_BUFFERS: buffers_at, _METADATA: entries_at}.get(slot)
-    if slot in present or fresh is not None:
-      put("H", vtable_at + 4 + 2 * slot, 4 + 4 * slot)
-    if slot == 0:
-      put("I", field, root.Version())
-    elif fresh is not None:
-      put("I", field, fresh - field)
-    elif slot in present:
-      target = old[slot] + struct.unpack_from("<I", data, old[slot])[0]
-      put("I", field, shift + target - field)
-  for at, tables, last in (
-    (buffers_at, buffers, buffer_at),
-    (entries_at, entries, meta_at),
-  ):
-    put("I", at, len(tables) + 1)
-    for i, target in enumerate([*(shift + t for t in tables), last]):
-      put("I", at + 4 + 4 * i, target - (at + 4 + 4 * i))
-  put("HHHH", meta_vtable, 8, 12, 4, 8)
-  put("iII", meta_at, 8, name_at - (meta_at + 4), len(buffers))
-  put("HHHH", buffer_vtable, 6, 8, 4, 0)
-  put("iI", buffer_at, 8, payload_at - (buffer_at + 4))
-  put("I", name_at, len(name))
-  head[name_at + 4 : name_at + 4 + len(name)] = name.encode()
-  put("I", payload_at, len(payload))
-  head[payload_at + 4 : payload_at + 4 + len(payload)] = payload
-  return bytes(head) + data
-
-
-_MODEL_SLOTS = (
-  "version",
-  "operator_codes",
-  "subgraphs",
-  "description",
-  "buffers",
-  "metadata_buffer",
-  "metadata",
-  "signature_defs",
-)
-_BUFFERS, _METADATA = 4, 6
-
-
-def _align(position: int, to: int) -> int:
-  return -(-position // to) * to
+  return prepend_metadata(data, MARK_NAME, text)
 
 
 def strip(data: bytes, name: str = "model") -> bytes:
@@ -342,5 +254,5 @@ def _mark_end(data: bytes) -> int:
   for i in range(model.MetadataLength()):
     if model.Metadata(i).Name() == MARK_NAME.encode():
       start, length = data_span(model.Buffers(model.Metadata(i).Buffer()))
-      return _align(start + length, ALIGNMENT)
+      return align(start + length, ALIGNMENT)
   return 0

@@ -65,7 +65,7 @@ def cut(data: bytes, mark: Mark) -> Cut:
   touched = _touched(graph, {t.index for t in mark.trainable})
   frozen = [i for i in needed if i not in touched]
   moving = [i for i in needed if i in touched]
-  crossing = _crossing(model, graph, frozen, moving, mark.logits)
+  crossing = _crossing(graph, frozen, moving)
   writable = [t.index for t in mark.trainable]
   suffix = _extract(model, moving, crossing, [mark.logits], writable)
   made = [t for t in crossing if t != graph_input]
@@ -123,11 +123,7 @@ def _touched(graph: schema.SubGraphT, tensors: set[int]) -> set[int]:
 
 
 def _crossing(
-  model: schema.ModelT,
-  graph: schema.SubGraphT,
-  frozen: Sequence[int],
-  moving: Sequence[int],
-  logits: int,
+  graph: schema.SubGraphT, frozen: Sequence[int], moving: Sequence[int]
 ) -> list[int]:
   """Tensors that the frozen side makes and the moving side reads."""
   if not moving:

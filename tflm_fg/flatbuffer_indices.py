@@ -46,6 +46,8 @@ def check_indices(model: schema.Model) -> None:
     raise BrokenError(f"schema version {model.Version()}, need 3")
   if not model.SubgraphsLength():
     raise BrokenError("no subgraph")
+  if model.ExternalBuffersLength() or model.ExternalBufferGroupsLength():
+    raise BrokenError("weights in other files")
   for i in range(model.BuffersLength()):
     if model.Buffers(i).Offset() > 1:
       raise BrokenError(f"buffer {i} lies outside the flatbuffer")

@@ -151,7 +151,7 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
     with native_output() as last_line:
       try:
         return runtime.open(part, in_place)
-      except TflmFgError as fault:
+      except (TflmFgError, RuntimeError, ValueError) as fault:
         raise TflmFgError(f"{name}: {fault} {last_line()}".rstrip()) from None
   except ImportError as fault:
     raise TflmFgError(

@@ -115,17 +115,18 @@ def draw(results: dict[str, tflm_fg.Adapted]) -> bytes:
     ]
     for bar in drawn:
       bars.bar_label(bar, fmt="%.0f")
-    tests = list(zip(*history.tests))
-    loss.plot(tests[0], tests[1], color=f"C{place}", label=name)
-    accuracy.plot(
-      tests[0], [100 * a for a in tests[2]], color=f"C{place}", label=name
-    )
+    if not history.tests:  # too few clips to keep any aside
+      continue
+    passes, losses, shares = zip(*history.tests)
+    loss.plot(passes, losses, color=f"C{place}", label=name)
+    accuracy.plot(passes, [100 * a for a in shares], color=f"C{place}")
   bars.set_xticks(range(len(results)), list(results))
   bars.set(ylim=(0, 108), ylabel="accuracy (%)", title="before (grey), after")
   loss.set(xlabel="forward passes", ylabel="validation loss (nats)")
   loss.set_ylim(bottom=0)
+  if loss.lines:
+    loss.legend(frameon=False)
   accuracy.set(xlabel="forward passes", ylabel="validation accuracy (%)")
-  accuracy.legend(frameon=False)
   return plots.to_png(figure)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="needs the extra kws")
 
-from tests import programs  # noqa: E402
+from tests import programs
 
 SMALL = (
   "--domain=hungarian",
@@ -25,6 +25,14 @@ def test_the_demo_adapts_and_leaves_models_a_report_and_a_picture(tmp_path):
   assert report["trainable_parameters"] == 780
   assert (tmp_path / "out/demo.png").read_bytes()[1:4] == b"PNG"
   assert (tmp_path / "out/hungarian.tflite").read_bytes()[4:8] == b"TFL3"
+
+
+def test_two_clips_a_word_are_too_few_to_validate_and_still_run(tmp_path):
+  few = ("--clips_per_word=2", "--test_clips_per_word=1", "--steps=50")
+  done = programs.run(
+    tmp_path, "kws", "demo", "--domain=child", *few, "--out_dir=out"
+  )
+  assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
