@@ -19,7 +19,6 @@ import tflm_fg
 from apps import cli
 from tflm_fg import (
   data,
-  estimators,
   files,
   journal,
   optimizers,
@@ -28,8 +27,16 @@ from tflm_fg import (
 )
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
+from tflm_fg.settings import DEFAULTS, METHODS
 
 _DEFAULTS = tflm_fg.Settings()
+
+
+def _own(name: str) -> str:
+  """What each method takes where a flag is not given."""
+  values = [f"{m} {getattr(d, name):g}" for m, d in DEFAULTS.items()]
+  return f"; by default the method's own ({', '.join(values)})"
+
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite, marked or not", required=True
@@ -67,9 +74,7 @@ _REPLAY = flags.DEFINE_string(
   "a journal: make its adapted file again from the same --model, without "
   "--train and without an engine",
 )
-flags.DEFINE_enum(
-  "method", _DEFAULTS.method, list(estimators.METHODS), "what a slope is"
-)
+flags.DEFINE_enum("method", _DEFAULTS.method, list(METHODS), "what a slope is")
 flags.DEFINE_enum(
   "directions",
   _DEFAULTS.directions,
@@ -85,8 +90,8 @@ flags.DEFINE_float(
 flags.DEFINE_float(
   "learning_rate_lsb",
   None,
-  "first learning rate, in int8 steps; by default the method's own "
-  f"({_DEFAULTS.rate} for {_DEFAULTS.method})",
+  "first learning rate, in int8 steps, or for closed-form in safe steps of "
+  "gradient descent" + _own("learning_rate_lsb"),
 )
 flags.DEFINE_enum(
   "decay",
@@ -94,8 +99,10 @@ flags.DEFINE_enum(
   list(optimizers.DECAYS),
   "how the learning rate falls over the steps",
 )
-flags.DEFINE_float("momentum", _DEFAULTS.momentum, "0 to 1, as Keras has it")
-flags.DEFINE_integer("steps", _DEFAULTS.steps, "count of steps")
+flags.DEFINE_float(
+  "momentum", None, "0 to 1, as Keras has it" + _own("momentum")
+)
+flags.DEFINE_integer("steps", None, "count of steps" + _own("steps"))
 flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "clips a pass")
 flags.DEFINE_integer("seed", _DEFAULTS.seed, "same seed, same bytes")
 flags.DEFINE_float(
@@ -104,7 +111,7 @@ flags.DEFINE_float(
   "share of the training clips kept aside to choose the best step by",
 )
 flags.DEFINE_integer(
-  "validate_every", _DEFAULTS.validate_every, "steps between validations"
+  "validate_every", None, "steps between validations" + _own("validate_every")
 )
 flags.DEFINE_integer(
   "patience",

@@ -37,6 +37,7 @@ from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.graph import Graph
 from tflm_fg.metrics import logits_of
+from tflm_fg.settings import METHODS
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the demo's"
@@ -56,8 +57,11 @@ _CLIPS_PER_WORD = flags.DEFINE_integer(
   "clips_per_word", 20, "clips a word of a demo voice to train on"
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds to run")
+_METHOD = flags.DEFINE_enum(
+  "method", "sign-m-spsa", list(METHODS), "how the forward passes are used"
+)
 _STEPS = flags.DEFINE_integer(
-  "steps", tflm_fg.Settings().steps, "steps, of two passes each"
+  "steps", None, "steps; by default the method's own"
 )
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
@@ -132,7 +136,9 @@ def run_one(model: bytes, name: str, seed: int, split: Split) -> Row:
     test=test,
     trainable="head",
     runtime=_RUNTIME.value,
-    settings=tflm_fg.Settings(seed=seed, steps=_STEPS.value),
+    settings=tflm_fg.Settings(
+      method=_METHOD.value, seed=seed, steps=_STEPS.value
+    ),
     callbacks=[ProgbarLogger(f"{label} {seed}")],
   )
   report = result.report

@@ -252,7 +252,7 @@ def test_a_model_that_is_no_classifier_is_refused():
     {"epsilon_lsb": 0.0},
     {"method": "adam"},
     {"patience": -1},
-    {"momentum": None},
+    {"momentum": "0.9"},
   ],
 )
 def test_settings_out_of_range_are_refused_by_name(change):
@@ -276,9 +276,12 @@ def test_trainer_bytes_count_each_part():
   assert parts == memory.TrainerBytes(
     masters=2 * 64 + 4 * 4,
     momentum=2 * 64 + 4 * 4,
+    gradient=0,
     best=2 * 64 + 4 * 4,
     loss=24,
   )
+  exact = memory.trainer_bytes(params, 4, False, False, exact=True)
+  assert exact.gradient == 4 * 68
   least = memory.trainer_bytes(params, 4, momentum=False, keeps_best=False)
   assert least.total == 2 * 64 + 4 * 4 + 24
 

@@ -13,7 +13,7 @@ ORDER = """
   flatbuffer flatbuffer_tensors
   flatbuffer_sites flatbuffer_mend flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
-  losses directions estimators optimizers
+  losses directions estimators closed_form optimizers
   data metrics callbacks trainer settings journal
   memory graph plots adaptation __init__
 """.split()

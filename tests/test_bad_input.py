@@ -474,7 +474,7 @@ BAD_SETTINGS: list[dict[str, Any]] = [
   {"decay": "cosine"},
   {"steps": 2.5},
   {"seed": "1"},
-  {"momentum": None},
+  {"momentum": "much"},
 ]
 
 
@@ -679,7 +679,7 @@ BAD_JOURNALS: dict[str, list[str]] = {
       {"method": "zz"}, {"method": None}, {"method": ["spsa"]},
       {"directions": 3}, {"num_directions": 0}, {"num_directions": 1.0},
       {"epsilon_lsb": None}, {"epsilon_lsb": "2"}, {"epsilon_lsb": 1e400},
-      {"learning_rate_lsb": "x"}, {"decay": 5}, {"momentum": None},
+      {"learning_rate_lsb": "x"}, {"decay": 5}, {"momentum": "much"},
       {"momentum": [1]}, {"steps": 2.5}, {"steps": None}, {"seed": 1.5},
       {"seed": "a"}, {"seed": True}, {"bogus": 1},
     )

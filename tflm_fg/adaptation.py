@@ -127,10 +127,7 @@ def adapt(
     "strategy": "in-place" if graph.suffix.traits.in_place else "rebuild",
     "method": settings.method,
     "seed": settings.seed,
-    "settings": {
-      **dataclasses.asdict(settings),
-      "learning_rate_lsb": settings.rate,
-    },
+    "settings": dataclasses.asdict(settings),
     "notes": list(marked.notes),
     "versions": versions(),
   }
@@ -161,7 +158,10 @@ def _train(
     clips.labels, settings.validation_fraction, settings.seed
   )
   batches = Batches(len(fit_on), settings.batch_size, settings.seed)
-  rule = settings.rule(layout, batches.size)
+  fit_clips = clips.take(fit_on)
+  closed = settings.method == "closed-form"
+  head = graph.head(fit_clips) if closed else None
+  rule = settings.rule(layout, batches.size, head)
   journal = Journal(sha256(marked.data), settings, batches.size)
   history, checkpoint = History(), ModelCheckpoint()
   watchers: list[Callback] = [journal, history, checkpoint, *callbacks]
@@ -171,7 +171,7 @@ def _train(
     session=graph.suffix,
     rule=rule,
     loss=loss_of(graph.logits),
-    clips=clips.take(fit_on),
+    clips=fit_clips,
     batches=batches,
     state=rule.start(layout.params(graph.suffix.params())),
     steps=settings.steps,
@@ -211,6 +211,7 @@ def _model_facts(
     classes=graph.logits.shape[-1],
     momentum=settings.momentum > 0,
     keeps_best=settings.validation_fraction > 0,
+    exact=settings.method == "closed-form",
   )
   return {
     "trainable": [t.name for t in marked.mark.trainable],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,10 +165,9 @@ class Estimate(NamedTuple):
 
   Attributes:
     step: the training step, part of the directions' address.
-    slopes: int64 [m] in Q16, change of the loss per perturbation unit, or
-      its sign times 65536.
-    losses: int64 [2 m], the loss at each + and - side, sum over the batch in
-      Q16 bits.
+    slopes: int64 [m] in Q16, change of the loss along each direction, or its
+      sign times 65536.
+    losses: int64, one a pass: sum over the batch in Q16 bits.
   """
 
   step: int
@@ -176,17 +175,36 @@ class Estimate(NamedTuple):
   losses: Int64
 
 
-LossOfParams = Callable[[Weights], int]
-"""Loads the weights, runs the step's batch, gives its loss (Q16 bits, sum)."""
+class Passes(Protocol):
+  """The forward passes that a step may run, all on the step's batch.
+
+  Attributes:
+    inputs: what flows into the trained part of the graph, [N, ...] each.
+    labels: int64 [N].
+  """
+
+  inputs: Tensors
+  labels: Int64
+
+  def __call__(self, weights: Weights) -> int:
+    """Loads the weights and runs; the loss, Q16 bits, sum over the batch."""
+
+  def logits(self, weights: Weights) -> Array:
+    """Loads the weights and runs; integer logits [N, C]."""
 
 
 class Estimator(Protocol):
-  """Turns forward passes into slopes."""
+  """Turns forward passes into slopes, and slopes into a gradient."""
 
-  def __call__(
-    self, run_loss: LossOfParams, params: Params, step: int
-  ) -> Estimate:
+  @property
+  def layout(self) -> Any:
+    """Where the trainable tensors lie."""
+
+  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
     """Runs the passes of one step."""
+
+  def gradient(self, estimate: Estimate) -> Vectors:
+    """The gradient that the slopes stand for: int64 [K] and [B] in Q16."""
 
 
 class Transform(NamedTuple):

@@ -9,16 +9,17 @@ Mile" (Feng et al., NeurIPS 2024).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from tflm_fg.base import (
   Estimate,
   Int64,
-  LossOfParams,
   Params,
   TflmFgError,
   Vectors,
+  Weights,
 )
 from tflm_fg.directions import Directions
 from tflm_fg.quant import Layout, round_divide, round_shift
@@ -71,12 +72,12 @@ class CentralDifference:
     return round(self.epsilon_lsb * (1 << _EPSILON_BITS))
 
   def __call__(
-    self, run_loss: LossOfParams, params: Params, step: int
+    self, passes: Callable[[Weights], int], params: Params, step: int
   ) -> Estimate:
     """Runs 2 m passes.
 
     Args:
-      run_loss: weights -> sum of the losses of the step's batch.
+      passes: weights -> sum of the losses of the step's batch.
       params: where the slopes are taken.
       step: the directions' address.
     """
@@ -85,8 +86,8 @@ class CentralDifference:
     for i in range(self.num_directions):
       delta = self._perturbation(drawn, i)
       back = Vectors(-delta.kernels, -delta.biases)
-      losses[i, 0] = run_loss(self.layout.move(params, delta))
-      losses[i, 1] = run_loss(self.layout.move(params, back))
+      losses[i, 0] = passes(self.layout.move(params, delta))
+      losses[i, 1] = passes(self.layout.move(params, back))
     return Estimate(step, self._slopes(losses), losses.reshape(-1))
 
   def _perturbation(self, drawn: Vectors, i: int) -> Vectors:

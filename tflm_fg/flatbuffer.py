@@ -131,6 +131,12 @@ def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
   return OP_NAMES.get(number, f"operator code {number}")
 
 
+def operator_names(data: bytes) -> list[str]:
+  """Names of subgraph 0's operators, in order."""
+  model = read(data)
+  return [op_name(model, op) for op in model.subgraphs[0].operators or []]
+
+
 def read_mark(data: bytes, name: str = "model") -> Mark | None:
   """Reads the mark of a file; None if it has none.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tflm_fg import data, runtimes
+from tflm_fg import data, flatbuffer, runtimes
 from tflm_fg.base import Array, Int64, Mark, Session, Tensors, TflmFgError
+from tflm_fg.closed_form import REFUSAL, Head
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_cut import cut
+from tflm_fg.flatbuffer_mark import HEAD_OPS
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.metrics import run_all
@@ -56,6 +58,7 @@ class Graph:
   def __init__(
     self, marked: bytes, mark: Mark, runtime: str, strategy: str = "auto"
   ) -> None:
+    self._marked, self._mark = marked, mark
     self._cut = cut(marked, mark)
     self.input = tensor_spec(marked, self._cut.graph_input)
     self.logits = logits_spec(marked, mark)
@@ -83,6 +86,31 @@ class Graph:
     """
     x, y = checked(part, self.input, self.logits, name)
     return Clips(self.features(x), y)
+
+  def head(self, clips: Clips) -> Head:
+    """What the closed form must know of the head and of some clips.
+
+    Raises:
+      TflmFgError: if more than the head trains.
+    """
+    spec = tensor_spec(self._marked, self._mark.head_input)
+    one_operator = flatbuffer.operator_names(self._cut.suffix.data)
+    if (
+      self._cut.suffix.inputs != (self._mark.head_input,)
+      or len(one_operator) != 1
+      or one_operator[0] not in HEAD_OPS
+      or int(np.prod(spec.shape[:-1])) != 1
+    ):
+      raise TflmFgError(REFUSAL)
+    x = clips.inputs[0].reshape(len(clips), -1).astype(np.int64)
+    squares = ((x - spec.zero_point) ** 2).sum()
+    return Head(
+      input_scale=spec.scale,
+      input_zero_point=spec.zero_point,
+      output_scale=self.logits.scale,
+      mean_square=max(1, int(squares) // len(x)),
+      loss=loss_of(self.logits),
+    )
 
   @property
   def sessions(self) -> list[Session]:

@@ -85,6 +85,8 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     kept, batch_size = tail["kept_step"], head["batch_size"]
     if type(kept) is not int or not 0 <= kept <= len(slopes):
       raise ValueError(f"it kept step {kept} of {len(slopes)}")
+    if None in head["settings"].values():
+      raise ValueError("a setting without a value")
     settings = Settings(**head["settings"])
     if len(slopes) > settings.steps:
       raise ValueError(
@@ -92,8 +94,6 @@ def parse(content: bytes, name: str = "journal") -> Journal:
       )
     if type(batch_size) is not int or batch_size < 1:
       raise ValueError(f"batch_size {batch_size}")
-    if any(len(row) != settings.num_directions for row in slopes):
-      raise ValueError(f"a step without {settings.num_directions} slopes")
     model = str(head["model_sha256"])
     return Journal(model, settings, batch_size, slopes, kept)
   except (
@@ -132,6 +132,9 @@ def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:
       f"(sha256 {journal.model_sha256[:12]}...)"
     )
   layout = Layout(mark.trainable)
+  wanted = journal.settings.slopes_a_step(layout)
+  if any(len(row) != wanted for row in journal.slopes):
+    raise TflmFgError(f"{name}: a step of the journal without {wanted} slopes")
   patchable = Patchable(marked, [t.index for t in mark.trainable])
   rule = journal.settings.rule(layout, journal.batch_size)
   state = rule.start(layout.params(patchable.read()))

@@ -124,6 +124,22 @@ class CrossEntropy:
     own = gaps[np.arange(len(gaps)), labels]
     return log2_of(self._power[gaps].sum(axis=1)) + self._distance[own]
 
+  def residual(self, logits: Array, labels: Array) -> Int64:
+    """Softmax minus the one-hot label: the loss's gradient by the logits.
+
+    Args:
+      logits: int8 or int16 [N, C].
+      labels: integers [N] in [0, C).
+
+    Returns:
+      int64 [N, C] in Q16.
+    """
+    wide = logits.astype(np.int32)
+    power = self._power[wide.max(axis=1, keepdims=True) - wide]
+    share = (power << 16) // power.sum(axis=1, keepdims=True)
+    share[np.arange(len(share)), labels] -= 1 << 16
+    return share
+
   def __call__(self, logits: Array, labels: Array) -> int:
     """Sum of the losses of a batch, in Q16 bits."""
     return int(self.per_clip(logits, labels).sum())

@@ -18,23 +18,30 @@ class TrainerBytes:
   Attributes:
     masters: two bytes a kernel weight, a bias at its own width.
     momentum: two bytes a kernel weight and four a bias, if momentum is on.
+    gradient: four bytes a trainable number where the method sums an exact
+      gradient over a batch (closed-form).
     best: copy of the best masters so far, if they are kept.
     loss: per-clip terms of the loss: one 32-bit word a class and one a side.
   """
 
   masters: int
   momentum: int
+  gradient: int
   best: int
   loss: int
 
   @property
   def total(self) -> int:
     """All parts together."""
-    return self.masters + self.momentum + self.best + self.loss
+    return sum(dataclasses.astuple(self))
 
 
 def trainer_bytes(
-  params: Params, classes: int, momentum: bool, keeps_best: bool
+  params: Params,
+  classes: int,
+  momentum: bool,
+  keeps_best: bool,
+  exact: bool = False,
 ) -> TrainerBytes:
   """Counts the trainer's memory for a trained state.
 
@@ -43,12 +50,15 @@ def trainer_bytes(
     classes: count of classes.
     momentum: whether the optimizer keeps a velocity.
     keeps_best: whether the best masters are kept for rolling back.
+    exact: whether the method sums an exact gradient.
   """
   masters = params.kernels.nbytes + params.biases.nbytes
   velocity = 2 * params.kernels.size + 4 * params.biases.size
+  numbers = params.kernels.size + params.biases.size
   return TrainerBytes(
     masters=masters,
     momentum=velocity if momentum else 0,
+    gradient=4 * numbers if exact else 0,
     best=masters if keeps_best else 0,
     loss=4 * (classes + 2),
   )

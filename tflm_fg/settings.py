@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from typing import NamedTuple
 
-from tflm_fg import optimizers
+from tflm_fg import estimators, optimizers
 from tflm_fg.base import TflmFgError
+from tflm_fg.closed_form import ClosedFormHead, Head
 from tflm_fg.directions import Directions
-from tflm_fg.estimators import METHODS, CentralDifference
 from tflm_fg.quant import Layout
 from tflm_fg.trainer import Rule
 
-DEFAULT_RATES = {"sign-m-spsa": 0.5, "spsa": 64.0}
-"""Learning rates, in int8 steps, where none is given."""
+METHODS = (*estimators.METHODS, "closed-form")
+
+
+class Defaults(NamedTuple):
+  """What a method takes where nothing is given."""
+
+  learning_rate_lsb: float
+  momentum: float
+  steps: int
+  validate_every: int
+
+
+DEFAULTS = {
+  "sign-m-spsa": Defaults(0.5, 0.0, 3800, 50),
+  "spsa": Defaults(64.0, 0.0, 3800, 50),
+  "closed-form": Defaults(4.0, 0.9, 80, 8),
+}
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
   ("num_directions", 1, 1024),
@@ -30,13 +46,15 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 class Settings:
   """How to adapt; the defaults suit a head and a few clips a class.
 
+  What is None becomes the method's own default (`DEFAULTS`).
+
   Attributes:
-    method: "sign-m-spsa" or "spsa".
+    method: "sign-m-spsa", "spsa" or "closed-form".
     directions: "rademacher" or "normal".
     num_directions: m, pairs of passes a step.
     epsilon_lsb: perturbation, in int8 steps.
-    learning_rate_lsb: first learning rate, in int8 steps; None for the
-      method's own. A negative rate climbs.
+    learning_rate_lsb: first learning rate, in int8 steps; for closed-form,
+      in safe steps of gradient descent. A negative rate climbs.
     decay: "linear" or "constant".
     momentum: 0 <= momentum < 1.
     steps: count of steps.
@@ -52,17 +70,21 @@ class Settings:
   directions: str = "rademacher"
   num_directions: int = 1
   epsilon_lsb: float = 2.0
-  learning_rate_lsb: float | None = None
+  learning_rate_lsb: float = None  # type: ignore[assignment]
   decay: str = "linear"
-  momentum: float = 0.0
-  steps: int = 3800
+  momentum: float = None  # type: ignore[assignment]
+  steps: int = None  # type: ignore[assignment]
   batch_size: int = 256
   seed: int = 0
   validation_fraction: float = 0.15
-  validate_every: int = 50
+  validate_every: int = None  # type: ignore[assignment]
   patience: int = 0
 
   def __post_init__(self) -> None:
+    given = DEFAULTS.get(self.method, DEFAULTS["spsa"])
+    for name, default in given._asdict().items():
+      if getattr(self, name) is None:
+        object.__setattr__(self, name, default)
     for field in dataclasses.fields(self):
       _require_type(field.name, getattr(self, field.name), str(field.type))
     if self.method not in METHODS:
@@ -84,21 +106,21 @@ class Settings:
         stacklevel=3,
       )
 
-  @property
-  def rate(self) -> float:
-    """The learning rate, the method's own if none is given."""
-    if self.learning_rate_lsb is None:
-      return DEFAULT_RATES[self.method]
-    return self.learning_rate_lsb
-
-  def rule(self, layout: Layout, batch_size: int) -> Rule:
+  def rule(
+    self, layout: Layout, batch_size: int, head: Head | None = None
+  ) -> Rule:
     """Builds estimator and optimizer for a layout.
 
     Args:
       layout: the trainable tensors.
       batch_size: clips that a pass really takes.
+      head: what closed-form must know; None for replaying it.
     """
-    estimator = CentralDifference(
+    rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
+    optimizer = optimizers.sgd(layout, rate, self.momentum)
+    if self.method == "closed-form":
+      return Rule(ClosedFormHead(layout=layout, head=head), optimizer)
+    estimator = estimators.CentralDifference(
       layout=layout,
       directions=Directions(layout, self.seed, self.directions),
       method=self.method,
@@ -106,8 +128,13 @@ class Settings:
       num_directions=self.num_directions,
       batch_size=batch_size,
     )
-    rate = optimizers.schedule(self.rate, self.decay, self.steps)
-    return Rule(estimator, optimizers.sgd(layout, rate, self.momentum))
+    return Rule(estimator, optimizer)
+
+  def slopes_a_step(self, layout: Layout) -> int:
+    """How many slopes an estimate of this method holds."""
+    if self.method == "closed-form":
+      return layout.num_kernels + layout.num_biases
+    return self.num_directions
 
 
 def _require_type(name: str, value: object, wanted: str) -> None:
@@ -116,5 +143,5 @@ def _require_type(name: str, value: object, wanted: str) -> None:
     wanted, (int, float)
   )
   fine = isinstance(value, kinds) and not isinstance(value, bool)
-  if not fine and not (value is None and "None" in wanted):
+  if not fine:
     raise TflmFgError(f"{name}={value!r}: need {wanted}")

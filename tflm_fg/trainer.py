@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 from tflm_fg import quant
 from tflm_fg.base import (
   Array,
   Estimate,
+  Estimator,
   Int64,
   Params,
   Session,
@@ -20,7 +20,6 @@ from tflm_fg.base import (
 )
 from tflm_fg.callbacks import Callback, Logs
 from tflm_fg.data import Batches
-from tflm_fg.estimators import CentralDifference
 from tflm_fg.losses import CrossEntropy, mean_nats
 from tflm_fg.metrics import Score, logits_of, score
 
@@ -49,7 +48,7 @@ class Rule:
     optimizer: gradient to updates.
   """
 
-  estimator: CentralDifference
+  estimator: Estimator
   optimizer: Transform
 
   def start(self, params: Params) -> TrainState:
@@ -132,8 +131,8 @@ def fit(
   validate(state)
   while state.step < steps and not any(c.stop_training for c in callbacks):
     batch = clips.take(batches.at(state.step))
-    run_loss = functools.partial(_loss_at, session, loss, batch)
-    estimate = rule.estimator(run_loss, state.params, state.step)
+    passes = BatchPasses(session, loss, batch)
+    estimate = rule.estimator(passes, state.params, state.step)
     state = rule.advance(state, estimate)
     tell("on_train_batch_end", state, _batch_logs(session, estimate, batch))
     if state.step % validate_every == 0 or state.step == steps:
@@ -151,12 +150,25 @@ def evaluate(
   return score(logits_of(session, clips.inputs), clips.labels, loss)
 
 
-def _loss_at(
-  session: Session, loss: CrossEntropy, batch: Clips, weights: Weights
-) -> int:
-  session.load(weights)  # assignment: adding back is lossy where int8 saturates
-  (logits,) = session.run(batch.inputs)
-  return loss(logits.reshape(len(batch), -1), batch.labels)
+class BatchPasses:
+  """Runs one step's batch in a session; see `base.Passes`."""
+
+  def __init__(
+    self, session: Session, loss: CrossEntropy, batch: Clips
+  ) -> None:
+    self._session, self._loss = session, loss
+    self.inputs, self.labels = batch.inputs, batch.labels
+
+  def __call__(self, weights: Weights) -> int:
+    """The loss at some weights, Q16 bits, sum over the batch."""
+    return self._loss(self.logits(weights), self.labels)
+
+  def logits(self, weights: Weights) -> Array:
+    """Integer logits [N, C] at some weights."""
+    # Assignment restores: adding back is lossy where int8 saturates.
+    self._session.load(weights)
+    (logits,) = self._session.run(self.inputs)
+    return logits.reshape(len(logits), -1)
 
 
 def _batch_logs(session: Session, estimate: Estimate, batch: Clips) -> Logs:
