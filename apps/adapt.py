@@ -71,8 +71,8 @@ _JOURNAL = flags.DEFINE_string(
 _REPLAY = flags.DEFINE_string(
   "replay",
   None,
-  "a journal: make its adapted file again from the same --model, without "
-  "--train and without an engine",
+  "a journal: make its adapted file again from the --model and --trainable of "
+  "then, without --train and without an engine",
 )
 flags.DEFINE_enum("method", _DEFAULTS.method, list(METHODS), "what a slope is")
 flags.DEFINE_enum(
@@ -136,6 +136,7 @@ def main() -> None:
       if flag.value:
         raise TflmFgError(f"--{flag.name}: a replay takes --model and --out")
     _save(_replayed(model))
+    print(f"{_OUT.value}: made again from {_REPLAY.value}")
     return
   if not _TRAIN.value:
     raise TflmFgError("--train=T.npz is missing: the clips to adapt to")
@@ -188,7 +189,7 @@ def _save(adapted: bytes) -> None:
 def print_report(report: dict[str, Any]) -> None:
   """The main numbers, for people."""
   for note in report["notes"]:
-    print(f"mended: {note}")
+    print(f"note: {note}")
   print(
     f"{report['scored_on']} clips ({report['scored_clips']}): accuracy "
     f"{report['accuracy_before']:.3f} -> {report['accuracy_after']:.3f}, loss "

@@ -32,7 +32,7 @@ from tflm_fg import data, files, quant, runtimes
 from tflm_fg.base import Array, TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.flatbuffer_cut import whole
-from tflm_fg.flatbuffer_mark import mark
+from tflm_fg.flatbuffer_mark import mark, unmarked
 from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.graph import Graph
@@ -91,7 +91,8 @@ class Row:
 
 def main() -> None:
   """Runs the grid, prints a table, writes a CSV."""
-  files.require_outputs(cli.values(_OUT), cli.values(_MODEL))
+  read = {f"data={name}": name for name in _DATA.value}
+  files.require_outputs(cli.values(_OUT), {**cli.values(_MODEL), **read})
   model = shipped.shipped_model()
   if _MODEL.value:
     model = files.read_bytes(_MODEL.value)
@@ -223,9 +224,8 @@ def agreement(model: bytes, x: Array) -> float:
   """Share of clips that TFLM and LiteRT's reference kernels answer alike."""
   if not runtimes.is_installed("tflm"):
     return float("nan")
-  marked = tflm_fg.present_mark(model, None, "adapted")
-  part = whole(marked.data, marked.mark)
-  spec = tensor_spec(marked.data, part.inputs[0])
+  part = whole(model, unmarked(model, "adapted"))
+  spec = tensor_spec(model, part.inputs[0])
   clips = data.model_input(x, spec)
   answers = [
     logits_of(runtimes.open_session(name, part), (clips,)).argmax(axis=1)
@@ -258,10 +258,11 @@ def _table_row(name: str, rows: list[Row]) -> str:
     for key in ("forward_passes", "seconds", "trainer_bytes")
   }
   agree = 100 * min(row.tflm_agreement for row in rows)
+  agrees = "not installed" if np.isnan(agree) else f"{agree:.1f} %"
   return (
     f"| {name} | {percent('before')} | {percent('forward')} | "
     f"{percent('backpropagation')} | {gap:+.1f} | {worst['forward_passes']} | "
-    f"{worst['seconds']:.1f} | {worst['trainer_bytes']} | {agree:.1f} % |"
+    f"{worst['seconds']:.1f} | {worst['trainer_bytes']} | {agrees} |"
   )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 import warnings
@@ -35,7 +36,7 @@ def launch(
     The exit status.
   """
   argv = sys.argv if argv is None else argv
-  program = os.path.basename(argv[0]) or module
+  program = _program(argv[0], module)
   if any(arg in ("--help", "-h", "-help", "--helpfull") for arg in argv[1:]):
     print(help_text(module))
     return DONE
@@ -45,7 +46,7 @@ def launch(
     if rest[1:]:
       raise flags.Error(f"unexpected argument {rest[1]!r}")
   except flags.Error as fault:
-    line = " ".join(str(fault).split())
+    line = _MISSING.sub(r"--\1 is missing. ", " ".join(str(fault).split()))
     print(f"{program}: {line}; see --help", file=sys.stderr)
     return WRONG_FLAG
   try:
@@ -59,6 +60,20 @@ def launch(
   except BrokenPipeError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
   return DONE
+
+
+_MISSING = re.compile(
+  r"flag --(\w+)=None: Flag --\w+ must have a value other than None\. ?"
+)
+
+
+def _program(path: str, module: str) -> str:
+  """The command's name, also where Python was given the module."""
+  name = os.path.basename(path)
+  if name.startswith("tflm-fg"):
+    return name
+  file = getattr(sys.modules[module], "__file__", None) or path
+  return "tflm-fg-" + os.path.splitext(os.path.basename(file))[0]
 
 
 def values(*holders: Any) -> dict[str, Any]:

@@ -3,13 +3,15 @@
   tflm-fg-convert --model=kws.tflite --trainable=head --out=marked.tflite
   tflm-fg-convert --model=kws.keras --calibration=clips.npz --out=marked.tflite
 
-A .tflite stays as it is but for the mark. A Keras model (.keras, .h5) or a
+A .tflite stays as it is but for the mark, unless something has to be mended
+before it can train, which is said. A Keras model (.keras, .h5) or a
 SavedModel folder is first quantized to int8, or int16x8, with the clips in
 --calibration; that needs TensorFlow.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 from absl import flags
@@ -19,7 +21,6 @@ from apps import cli
 from converters import quantize
 from tflm_fg import data, files
 from tflm_fg.base import TflmFgError
-from tflm_fg.flatbuffer_verify import IDENTIFIER
 
 _MODEL = flags.DEFINE_string(
   "model",
@@ -52,7 +53,7 @@ def main() -> None:
   """Loads, quantizes, marks, saves."""
   path = _MODEL.value
   files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _CALIBRATION))
-  plain = _quantized() if _is_keras(path) else files.read_bytes(path)
+  plain = _quantized() if _is_keras(path) else _as_it_is(path)
   marked = tflm_fg.mark(plain, _TRAINABLE.value, path)
   files.write_atomically(_OUT.value, marked.data)
   for note in marked.notes:
@@ -64,17 +65,21 @@ def main() -> None:
   )
 
 
+def _as_it_is(path: str) -> bytes:
+  for flag in (_ACTIVATIONS, _CALIBRATION):
+    if flag.present:
+      raise TflmFgError(
+        f"--{flag.name} is for a Keras model or SavedModel; {path} is taken "
+        "as it is"
+      )
+  return files.read_bytes(path)
+
+
 def _is_keras(path: str) -> bool:
-  """Anything that does not say it is a .tflite, by name or by content."""
-  if path.endswith((".keras", ".h5", ".hdf5")):
+  """Whether TensorFlow must load it: by name, or a SavedModel folder."""
+  if path.endswith(quantize.KERAS_SUFFIXES):
     return True
-  try:
-    with open(path, "rb") as file:
-      return file.read(8)[4:] != IDENTIFIER and not path.endswith(".tflite")
-  except IsADirectoryError:
-    return True
-  except OSError:
-    return False
+  return os.path.isdir(path)
 
 
 def _quantized() -> bytes:

@@ -21,6 +21,7 @@ from tflm_fg.base import TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_cut import cut
 from tflm_fg.flatbuffer_mark import Marked, mark
 from tflm_fg.flatbuffer_tensors import activation_bytes
+from tflm_fg.graph import logits_spec
 from tflm_fg.quant import Layout
 
 _MODEL = flags.DEFINE_string("model", None, "a .tflite", required=True)
@@ -52,6 +53,11 @@ def main() -> None:
   print_training(report)
   if _REPORT.value:
     files.write_atomically(_REPORT.value, cli.to_json(report))
+  causes = [row["cause"] for row in report["tensors"] if row["cause"]]
+  if causes and len(causes) == len(report["tensors"]):
+    raise TflmFgError(
+      f"{_MODEL.value}: {report['runtime']!r} sees no write: {causes[0]}"
+    )
 
 
 def describe_file(data: bytes, name: str) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def describe_training(
   session = runtimes.open_session(runtime, pieces.suffix, strategy)
   verdicts = runtimes.check_visibility(session, tensors)
   layout = Layout(tensors)
-  classes = len(tensors[-1].scales)
+  classes = logits_spec(marked.data, marked.mark).shape[-1]
   trainer = memory.trainer_bytes(
     layout.params(session.params()), classes, momentum=False, keeps_best=True
   )
@@ -130,19 +136,16 @@ def print_training(report: dict[str, Any]) -> None:
     print(
       f"  {row['bytes']:7d} {row['dtype']:6} {row['role']:6} "
       f"{'x'.join(map(str, row['shape'])):16} {size:7} {seen:4}  "
-      f"{row['name'][:60]} ({row['operator']})"
+      f"{row['name']} ({row['operator']})"
     )
-    if row["cause"]:
-      print(f"          {row['cause']}")
+  for cause in dict.fromkeys(row["cause"] for row in report["tensors"]):
+    if cause:
+      print(f"  not seen: {cause}")
   print(
     f"a step runs {report['suffix_bytes']} bytes of model with "
     f"{report['suffix_activation_bytes']} bytes of activations; training adds "
     f"{report['trainer_bytes']} bytes"
   )
-  if not any(row["write_seen"] for row in report["tensors"]):
-    raise TflmFgError(
-      f"{_MODEL.value}: runtime {report['runtime']!r} sees no write at all"
-    )
 
 
 def run() -> int:

@@ -8,11 +8,12 @@ shape arithmetic that a microcontroller would have to run.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,10 @@ def load(path: str) -> Any:
   """
   if not os.path.exists(path):
     raise TflmFgError(f"{path}: no such file")
-  tensorflow = _tensorflow()
+  tf = tensorflow()
   try:
     if os.path.isdir(path):
-      return tensorflow.saved_model.load(path)
+      return tf.saved_model.load(path)
     with native_output(), _custom_layers():
       return _keras_for(path).models.load_model(path, compile=False)
   except TflmFgError:
@@ -72,16 +73,16 @@ def to_integer(
     raise TflmFgError(
       f"--activations={activations!r}: choose one of {', '.join(ACTIVATIONS)}"
     )
-  tensorflow = _tensorflow()
-  function, shape = _one_clip_function(tensorflow, model)
+  tf = tensorflow()
+  function, shape = _one_clip_function(tf, model)
   clips = None
   if representative is not None:
     clips = _calibration_clips(representative, shape)
   try:
     with tempfile.TemporaryDirectory() as folder, native_output():
-      _export(tensorflow, model, function, folder)
-      converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder)
-      _set_integer(tensorflow, converter, clips, activations)
+      _export(tf, model, function, folder)
+      converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+      _set_integer(tf, converter, clips, activations)
       return bytes(converter.convert())
   except Exception as fault:  # the converter's faults have no common type
     line = " ".join(str(fault).split())[:300]
@@ -89,22 +90,22 @@ def to_integer(
     raise TflmFgError(f"the model cannot be quantized: {line}{hint}") from None
 
 
-def _export(tensorflow: Any, model: Any, function: Any, folder: str) -> None:
+def _export(tf: Any, model: Any, function: Any, folder: str) -> None:
   """Writes a SavedModel of one clip, as each kind of model wants it."""
   if type(model).__module__.split(".")[0] == "keras":  # Keras 3
     signature = list(function.structured_input_signature[0])
     model.export(folder, input_signature=signature, verbose=False)
   else:
-    tensorflow.saved_model.save(model, folder, signatures=function)
+    tf.saved_model.save(model, folder, signatures=function)
 
 
 def _set_integer(
-  tensorflow: Any,
+  tf: Any,
   converter: Any,
   clips: list[NDArray[np.float32]] | None,
   activations: str,
 ) -> None:
-  lite = tensorflow.lite
+  lite = tf.lite
   converter.optimizations = [lite.Optimize.DEFAULT]
   wide = activations == "int16"
   if clips is not None:  # without clips the model's own quantizers tell ranges
@@ -114,7 +115,7 @@ def _set_integer(
       if wide
       else lite.OpsSet.TFLITE_BUILTINS_INT8
     ]
-  io_type = tensorflow.int16 if wide else tensorflow.int8
+  io_type = tf.int16 if wide else tf.int8
   converter.inference_input_type = io_type
   converter.inference_output_type = io_type
 
@@ -125,30 +126,44 @@ def is_quantization_aware(model: Any) -> bool:
   return any(type(layer).__name__.startswith("Quantize") for layer in layers)
 
 
-def _one_clip_function(tensorflow: Any, model: Any) -> tuple[Any, list[int]]:
+def _one_clip_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
   """The model as a concrete function of [1, ...], and that shape."""
   if hasattr(model, "signatures"):
-    signature = model.signatures["serving_default"]
-    specs = list(signature.structured_input_signature[1].values())
-    name = next(iter(signature.structured_input_signature[1]))
-    call = lambda x: next(iter(signature(**{name: x}).values()))  # noqa: E731
+    call, specs = _serving(model)
   else:
-    specs = [
-      tensorflow.TensorSpec(i.shape, i.dtype) for i in _as_list(model.inputs)
-    ]
-    call = lambda x: model(x, training=False)  # noqa: E731
+    inputs = _as_list(getattr(model, "inputs", None) or [])
+    specs = [tf.TensorSpec(i.shape, i.dtype) for i in inputs]
+    call = functools.partial(model, training=False)
   if len(specs) != 1:
     raise TflmFgError(
       f"the model has {len(specs)} inputs; only models with one input can be "
       "converted"
     )
+  if specs[0].shape.rank is None:
+    raise TflmFgError("the model's input has no rank; fix its shape")
   shape = [1, *list(specs[0].shape)[1:]]
   if any(d is None for d in shape):
     raise TflmFgError(
       f"the model's input has shape {shape}; fix every size but the batch"
     )
-  spec = tensorflow.TensorSpec(shape, specs[0].dtype)
-  return tensorflow.function(call).get_concrete_function(spec), shape
+  spec = tf.TensorSpec(shape, specs[0].dtype)
+  return tf.function(call).get_concrete_function(spec), shape
+
+
+def _serving(model: Any) -> tuple[Callable[[Any], Any], list[Any]]:
+  """A SavedModel's serving signature as a call of one tensor."""
+  if "serving_default" not in model.signatures:
+    raise TflmFgError(
+      "the SavedModel has no signature 'serving_default', only "
+      f"{sorted(model.signatures) or 'none'}; export it with one"
+    )
+  signature = model.signatures["serving_default"]
+  inputs = signature.structured_input_signature[1]
+  name = next(iter(inputs), "")
+  return (
+    lambda x: next(iter(signature(**{name: x}).values())),
+    list(inputs.values()),
+  )
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -175,27 +190,35 @@ def _calibration_clips(
   return [clip[None] for clip in chosen]
 
 
-def _tensorflow() -> Any:
+def tensorflow() -> Any:
+  """Imports TensorFlow, or fails with the cure."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
     with native_output():
-      import tensorflow
+      import tensorflow as module
   except ImportError:
     raise TflmFgError(
       "converting a Keras model needs TensorFlow: pip install 'tflm-fg[tf]'"
     ) from None
-  return tensorflow
+  return module
+
+
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def _keras_for(path: str) -> Any:
   """Keras 3, or tf_keras for files that Keras 2 wrote."""
   if zipfile.is_zipfile(path):
     with zipfile.ZipFile(path) as archive:
-      metadata = json.loads(archive.read("metadata.json"))
-    legacy = str(metadata.get("keras_version", "3")).startswith("2")
+      version = json.loads(archive.read("metadata.json"))["keras_version"]
+  elif path.endswith(KERAS_SUFFIXES[1:]):
+    import h5py  # comes with TensorFlow
+
+    with h5py.File(path, "r") as archive:
+      version = archive.attrs.get("keras_version", "3")
   else:
-    legacy = path.endswith(".h5")
-  if not legacy:
+    raise ValueError("neither a Keras archive nor HDF5")
+  if not str(version).startswith("2"):
     import keras
 
     return keras

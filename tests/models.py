@@ -180,6 +180,19 @@ class Network(Builder):
     self.operator(op, [flow.index, *weights], out.index, options, 3)
     return out
 
+  def transposed(self, flow: Flow, channels: int, name: str) -> Flow:
+    height, width, depth = flow.shape[1:]
+    shape = (1, 2 * height, 2 * width, channels)
+    weights = self._weights(name, (channels, 3, 3, depth), 0, flow, True)
+    target = self.tensor(f"{name}/shape", (4,), "int32", data=np.array(shape))
+    out = self.activation(f"{name}/out", shape, 4.0)
+    options = schema.TransposeConvOptionsT()
+    options.strideW = options.strideH = 2
+    kernel, bias = weights
+    inputs = [target, kernel, flow.index, bias]
+    self.operator("TRANSPOSE_CONV", inputs, out.index, options, 3)
+    return out
+
   def mean(self, flow: Flow) -> Flow:
     axes = self.tensor("axes", (2,), "int32", data=np.array([1, 2]))
     out = self.activation("mean/out", (1, flow.shape[-1]), 4.0)

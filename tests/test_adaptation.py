@@ -68,6 +68,28 @@ def test_int16_activations_train(runtime):
   assert report["loss_after"] < report["loss_before"] - 0.1
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_biases_alone_learn_in_int8_and_int16(wide):
+  settings = quick(steps=1500)
+  model = models.dense_model(wide=wide)
+  report = adapt(model, settings, trainable="bias").report
+  assert report["accuracy_after"] > report["accuracy_before"] + 0.15
+
+
+def test_test_clips_that_do_not_fit_are_refused_before_training():
+  watcher = Count()
+  with pytest.raises(TflmFgError, match="test x"):
+    tflm_fg.adapt(MODEL, X, Y, test=(X[:, :3], Y), callbacks=[watcher])
+  assert not watcher.steps
+
+
+class Count(Callback):
+  steps = 0
+
+  def on_train_batch_end(self, state, logs):
+    self.steps += 1
+
+
 @pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
 @pytest.mark.parametrize("directions", ["rademacher", "normal"])
 def test_every_method_and_direction_learns(method, directions):
@@ -164,6 +186,15 @@ def test_without_a_validation_part_a_reversed_sign_climbs():
   assert report["loss_after"] > report["loss_before"] + 0.1
 
 
+def test_the_report_says_when_nothing_was_gained_or_kept_aside():
+  worse = tflm_fg.adapt(MODEL, X, Y, settings=quick(learning_rate_lsb=-1.0))
+  assert "no step was better than the start" in worse.report["notes"][0]
+  assert worse.model == worse.marked
+  few = tflm_fg.adapt(MODEL, X[:8], Y[:8], settings=quick(steps=3))
+  assert "too few clips" in few.report["notes"][0]
+  assert not adapt(settings=quick()).report["notes"]
+
+
 def test_test_clips_are_never_trained_on():
   """The same model comes out whatever the test clips are."""
   other = TEST[0][::-1].copy(), (TEST[1] + 1) % 4
@@ -182,7 +213,7 @@ def test_the_report_counts_passes_clips_and_bytes():
   assert report["train_clips"] + held == len(X) == 240
   assert report["samples_run"] == 60 * 64 + 3 * held + 3 * 32 + 240
   assert report["seconds"] > report["invoke_seconds"] > 0
-  assert report["model_bytes"] == len(result.marked)
+  assert report["model_bytes"] == len(MODEL)
   assert sum(report["trainer_bytes_parts"].values()) == report["trainer_bytes"]
 
 

@@ -616,7 +616,8 @@ BAD_MARKS = _bad_marks()
 def test_broken_mark_is_refused(kind):
   broken = remarked(BAD_MARKS[kind])
   refused(lambda: adapt(broken))
-  refused(lambda: tflm_fg.evaluate_model(broken, X, Y))
+  # Nothing is trained, so the mark is not read: the file scores as before.
+  assert tflm_fg.evaluate_model(broken, X, Y)["clips"] == len(X)
 
 
 def test_broken_mark_comes_off():

@@ -71,3 +71,12 @@ def test_history_and_csv_hold_every_validation(tmp_path):
     "0,7,0.9,0.5",
     "1,7,0.8,0.5",
   ]
+
+
+def test_early_stopping_begins_anew_with_every_run():
+  stopping = EarlyStopping(patience=1)
+  for total in (5, 6):
+    stopping.on_test_end(state(0), logs(total))
+  assert stopping.stop_training
+  stopping.on_train_begin(state(0), {"steps": 9})
+  assert not stopping.stop_training

@@ -63,7 +63,7 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
 
   features = clips.inputs[0].reshape(len(clips), -1)
   inputs = dequantize(features, head.input_scale, head.input_zero_point)
-  logits = passes.logits(weights) * head.output_scale
+  logits = passes.logits(weights) * graph.logits.scale
   residual = (softmax(logits) - np.eye(logits.shape[1])[y]) / len(y)
   safe = 2 / ((inputs**2).sum(axis=1).mean() + 1)
   gradient = rule.estimator.gradient(estimate)
@@ -72,7 +72,8 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
       steps = residual.T @ inputs * safe / np.reshape(tensor.scales, (-1, 1))
       got = gradient.kernels.reshape(steps.shape)
     else:
-      steps = residual.sum(axis=0) * safe / head.output_scale
+      units = np.array(tensor.scales) * np.array(tensor.output_step)
+      steps = residual.sum(axis=0) * safe / units
       got = gradient.biases
     error = np.abs(got / 65536 - steps).max()
     assert error < 0.01 * np.abs(steps).max() + 1e-4

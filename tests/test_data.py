@@ -13,7 +13,7 @@ INT8 = TensorSpec((1, 2, 3), "int8", 0.5, 10)
 
 
 def test_floats_land_on_the_models_grid():
-  x = np.array([[[0.0, 0.5, 1.0], [-0.5, 1e9, -1e9]]])
+  x = np.array([[[0.0, 0.5, 1.0], [-0.5, 58.6, -69.4]]])
   got = data.model_input(x, INT8)
   assert got.dtype == np.int8
   assert got.tolist() == [[[10, 11, 12], [9, 127, -128]]]
@@ -48,6 +48,18 @@ def test_float_models_take_floats():
 def test_clips_that_do_not_fit_are_refused(x, message):
   with pytest.raises(TflmFgError, match=message):
     data.model_input(x, INT8)
+
+
+def test_floats_in_other_units_are_warned_of():
+  with pytest.warns(UserWarning, match="are they in the units"):
+    data.model_input(np.full((2, 2, 3), 1e3), INT8)
+
+
+def test_labels_that_are_words_are_refused_by_name(tmp_path):
+  path = str(tmp_path / "words.npz")
+  np.savez(path, x=np.ones((2, 3)), y=np.array(["yes", "no"]))
+  with pytest.raises(TflmFgError, match="'y' holds <U3; need numbers"):
+    data.load_npz(path)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,8 @@ def test_npz_of_objects_or_without_x_is_refused(tmp_path):
 
 def test_npz_round_trip(tmp_path):
   path = str(tmp_path / "good.npz")
-  np.savez(path, x=np.ones((2, 3)), y=np.array([0, 1]))
+  names = np.array(["yes", "no"])  # what else is in the file is left alone
+  np.savez(path, x=np.ones((2, 3)), y=np.array([0, 1]), names=names)
   clips = data.load_npz(path)
   assert clips.x.shape == (2, 3)
   assert clips.y.tolist() == [0, 1]

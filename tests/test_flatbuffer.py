@@ -134,6 +134,28 @@ def test_logits_stand_in_front_of_the_softmax_or_are_the_output():
     assert model.subgraphs[0].tensors[logits].name == b"head/out"
 
 
+@pytest.mark.parametrize("shaping", ["RESHAPE", "SQUEEZE"])
+def test_logits_are_found_where_a_reshape_stands_behind_the_softmax(shaping):
+  net = models.Network()
+  x = net.activation("x", (1, 8), 4.0)
+  soft = net.softmax(net.dense(x, 3, "head"))
+  out = net.tensor("shaped", (1, 3), "int8", soft.scale, -128)
+  net.operator(shaping, [soft.index], out, shaping_options(shaping))
+  model = flatbuffer.read(net.finish([x.index], [out]))
+  logits = find_logits(model)
+  assert model.subgraphs[0].tensors[logits].name == b"head/out"
+
+
+def shaping_options(shaping):
+  if shaping == "SQUEEZE":
+    options = schema.SqueezeOptionsT()
+    options.squeezeDims = []
+    return options
+  options = schema.ReshapeOptionsT()
+  options.newShape = [1, 3]
+  return options
+
+
 def test_bias_steps_are_one_step_of_the_output():
   marked = mark(models.dense_model(per_channel=True), "head")
   bias = marked.mark.trainable[1]

@@ -1,5 +1,7 @@
 """Prefix then suffix is the whole graph, bit for bit, in every engine."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -25,14 +27,31 @@ def residual_model():
   return net.finish([x.index], [net.softmax(flow).index])
 
 
+def parallel_model():
+  """x -> a -> b -> c; a + c -> mean -> head: training c leaves two inputs."""
+  net = models.Network(4)
+  x = net.activation("x", (1, 6, 5, 2), 4.0)
+  a = net.convolution(x, 4, "a")
+  c = net.convolution(net.convolution(a, 4, "b"), 4, "c")
+  total = net.activation("sum", (1, 6, 5, 4), 6.0)
+  net.operator(
+    "ADD", [a.index, c.index], total.index, models.schema.AddOptionsT(), 2
+  )
+  flow = net.dense(net.mean(total), 3, "head", reach=8.0)
+  return net.finish([x.index], [net.softmax(flow).index])
+
+
 @pytest.mark.parametrize("runtime", runtimes.installed())
-@pytest.mark.parametrize("trainable", ["head", "depthwise", "b/kernel", "conv"])
+@pytest.mark.parametrize(
+  "trainable", ["head", "depthwise", "b/kernel", "c/kernel", "conv"]
+)
 @pytest.mark.parametrize("wide", [False, True])
 def test_prefix_then_suffix_equals_the_whole(runtime, trainable, wide):
-  residual = trainable == "b/kernel"
-  if residual and wide:
-    pytest.skip("the residual model is int8")
-  data = residual_model() if residual else models.conv_model(wide=wide)
+  residual = {"b/kernel": residual_model, "c/kernel": parallel_model}
+  if trainable in residual and wide:
+    pytest.skip("the residual models are int8")
+  plain = functools.partial(models.conv_model, wide=wide)
+  data = residual.get(trainable, plain)()
   marked = mark(data, trainable)
   x = models.int8_clips((6, 5, 2), 5, dtype="int16" if wide else "int8")
   pieces = cut(marked.data, marked.mark)
@@ -47,11 +66,11 @@ def test_prefix_then_suffix_equals_the_whole(runtime, trainable, wide):
 
 
 def test_a_residual_that_crosses_the_cut_flows_in_beside_it():
-  marked = mark(residual_model(), "b/kernel")
+  marked = mark(parallel_model(), "c/kernel")
   pieces = cut(marked.data, marked.mark)
-  assert len(pieces.suffix.inputs) == 1  # conv b and ADD both read conv a
-  marked = mark(residual_model(), "head")
-  assert len(cut(marked.data, marked.mark).suffix.inputs) == 1
+  tensors = flatbuffer.read(marked.data).subgraphs[0].tensors
+  names = {tensors[i].name for i in pieces.suffix.inputs}
+  assert names == {b"a/out", b"b/out"}
 
 
 def test_no_prefix_where_the_first_layer_trains():
@@ -91,6 +110,22 @@ def test_a_reshape_to_one_clip_takes_a_batch():
   session = runtimes.open_session("litert", part)
   assert session.traits.batches
   assert session.run((models.int8_clips((2, 4), 7),))[0].shape == (7, 3)
+
+
+@pytest.mark.parametrize("operator", ["CALL_ONCE", "VAR_HANDLE"])
+def test_models_that_keep_state_are_refused_by_operator(operator):
+  model = flatbuffer.read(models.dense_model())
+  code = models.schema.OperatorCodeT()
+  code.builtinCode = getattr(models.schema.BuiltinOperator, operator)
+  code.deprecatedBuiltinCode = 127
+  model.operatorCodes.append(code)
+  op = models.schema.OperatorT()
+  op.opcodeIndex = len(model.operatorCodes) - 1
+  op.inputs, op.outputs = [], []
+  model.subgraphs[0].operators.insert(0, op)
+  marked = mark(flatbuffer.pack(model), "head")
+  with pytest.raises(TflmFgError, match=f"keeps state.*{operator}"):
+    cut(marked.data, marked.mark)
 
 
 def test_several_inputs_are_refused():

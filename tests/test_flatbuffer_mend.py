@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests import models
 from tflm_fg import flatbuffer, runtimes
@@ -12,10 +13,26 @@ from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.flatbuffer_patch import weights_of
 
 
-def logits(data, x):
-  marked = mark(data, "head")
-  session = runtimes.open_session("litert", whole(marked.data, marked.mark))
-  return session.run((x,))[0]
+def outputs(data, x):
+  """What a bare interpreter makes of the file as it is."""
+  interpreter = Interpreter(
+    model_content=bytes(bytearray(data)),
+    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+    experimental_preserve_all_tensors=True,
+  )
+  interpreter.allocate_tensors()
+  rows = []
+  for clip in x:
+    interpreter.set_tensor(
+      interpreter.get_input_details()[0]["index"], clip[None]
+    )
+    interpreter.invoke()
+    rows += [
+      interpreter.get_tensor(d["index"])
+      for d in interpreter.get_tensor_details()
+      if d["name"].endswith("/out")
+    ]
+  return np.concatenate(rows, axis=None)
 
 
 def edited(data, change):
@@ -41,7 +58,7 @@ def test_a_dropped_bias_is_put_back_as_zeros(wide):
   assert bias.dtype == ("int64" if wide else "int32")
   assert not weights_of(marked.data, [bias])[0].any()
   x = models.int8_clips((8,), 20, dtype="int16" if wide else "int8")
-  assert np.array_equal(logits(data, x), logits(marked.data, x))
+  assert np.array_equal(outputs(data, x), outputs(marked.data, x))
 
 
 def test_a_shared_buffer_is_unshared_and_the_output_stays():
@@ -59,7 +76,7 @@ def test_a_shared_buffer_is_unshared_and_the_output_stays():
     tensor(graph, b"hidden/kernel").buffer
     != tensor(graph, b"head/kernel").buffer
   )
-  assert np.array_equal(logits(data, X), logits(marked.data, X))
+  assert np.array_equal(outputs(data, X), outputs(marked.data, X))
 
 
 def test_a_tensor_that_two_operators_read_is_copied_for_each():
@@ -81,30 +98,61 @@ def test_a_tensor_that_two_operators_read_is_copied_for_each():
   assert len(set(buffers)) == 4
 
 
-def test_a_dead_channel_gets_a_scale_and_its_bias_stays_in_place():
-  def kill(model, graph):
-    kernel, bias = tensor(graph, b"head/kernel"), tensor(graph, b"head/bias")
-    values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
-    values.reshape(4, 16)[2] = 0
-    model.buffers[kernel.buffer].data = values.view(np.uint8)
-    kernel.quantization.scale[2] = 3.9e-9
-    hidden = tensor(graph, b"hidden/out").quantization.scale[0]
-    old = bias.quantization.scale[2]
-    bias.quantization.scale[2] = 3.9e-9 * hidden
-    units = np.array(model.buffers[bias.buffer].data).view(np.int32)
-    units[2] = min(round(units[2] * old / (3.9e-9 * hidden)), 2**31 - 1)
-    model.buffers[bias.buffer].data = units.view(np.uint8)
+def kill(model, graph):
+  """Gives channel 2 of the head zeros and the scale converters give zeros."""
+  kernel, bias = tensor(graph, b"head/kernel"), tensor(graph, b"head/bias")
+  values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
+  values.reshape(len(kernel.quantization.scale), -1)[2] = 0
+  model.buffers[kernel.buffer].data = values.view(np.uint8)
+  kernel.quantization.scale[2] = 3.9e-9
+  hidden = tensor(graph, b"hidden/out").quantization.scale[0]
+  old = bias.quantization.scale[2]
+  bias.quantization.scale[2] = 3.9e-9 * hidden
+  units = np.array(model.buffers[bias.buffer].data).view(np.int32)
+  moved = round(units[2] * old / (3.9e-9 * hidden))
+  units[2] = np.clip(moved, -(2**31) + 1, 2**31 - 1)
+  model.buffers[bias.buffer].data = units.view(np.uint8)
 
+
+@pytest.mark.parametrize("trainable", ["head", "head/kernel", "head/bias"])
+def test_a_dead_channel_gets_a_scale_and_its_bias_stays_in_place(trainable):
   data = edited(models.dense_model(), kill)
-  marked = mark(data, "head")
+  marked = mark(data, trainable)
   assert marked.notes == ("head/kernel: 1 channels of zeros got a scale",)
-  scales = marked.mark.trainable[0].scales
+  scales = flatbuffer.read(marked.data).subgraphs[0]
+  scales = tensor(scales, b"head/kernel").quantization.scale
   assert scales[2] == pytest.approx(np.median([*scales[:2], scales[3]]))
+  got, want = (outputs(d, X).astype(int) for d in (marked.data, data))
+  assert np.abs(got - want).max() <= 1  # the bias is rounded to its new scale
   verdicts = runtimes.check_visibility(
     runtimes.open_session("litert", whole(marked.data, marked.mark)),
     marked.mark.trainable,
   )
   assert all(v.seen for v in verdicts)
+
+
+@pytest.mark.parametrize("trainable", ["head", "all", "kernel"])
+def test_mending_a_shared_constant_leaves_its_other_users_alone(trainable):
+  def tie_and_kill(model, graph):
+    first, second = graph.operators[:2]
+    second.inputs = np.array([second.inputs[0], *first.inputs[1:]], np.int32)
+    kernel = tensor(graph, b"hidden/kernel")
+    kernel.quantization.scale[2] = 3.9e-9
+    values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
+    values.reshape(8, 8)[2] = 0
+    model.buffers[kernel.buffer].data = values.view(np.uint8)
+    units = np.zeros(8, np.int32)
+    bias = tensor(graph, b"hidden/bias")
+    model.buffers[bias.buffer].data = units.view(np.uint8)
+    in_scale = tensor(graph, b"x").quantization.scale[0]
+    bias.quantization.scale[2] = 3.9e-9 * in_scale
+    # Both layers read the same tensors, so both inputs have one scale.
+    tensor(graph, b"hidden/out").quantization.scale[0] = in_scale
+
+  data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie_and_kill)
+  marked = mark(data, trainable)
+  assert any("got a scale" in note for note in marked.notes)
+  assert np.array_equal(outputs(data, X), outputs(marked.data, X))
 
 
 @pytest.mark.parametrize("scale", [3.9e-9, 0.0])
@@ -143,7 +191,7 @@ def test_constants_off_their_boundary_are_moved_and_the_output_stays():
   marked = mark(data, "head")
   assert marked.notes == ("constants moved to 16-byte boundaries",)
   assert flatbuffer.is_aligned(marked.data)
-  assert np.array_equal(logits(data, X), logits(marked.data, X))
+  assert np.array_equal(outputs(data, X), outputs(marked.data, X))
   again = mark(flatbuffer.strip(marked.data), "head")
   assert again.notes == ()
 

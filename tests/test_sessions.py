@@ -180,6 +180,29 @@ def test_the_guard_names_xnnpack_when_it_hides_writes():
     runtimes.require_visible(session, marked.mark.trainable)
 
 
+def transposed_part():
+  net = models.Network()
+  x = net.activation("x", (1, 3, 3, 2), 4.0)
+  flow = net.transposed(x, 3, "up")
+  out = net.dense(net.mean(flow), 3, "head", reach=8.0)
+  marked = mark(net.finish([x.index], [out.index]), "all")
+  return marked.mark.trainable, whole(marked.data, marked.mark)
+
+
+def test_a_kernel_that_caches_its_weights_is_caught_and_named():
+  """LiteRT's optimized TRANSPOSE_CONV keeps a transposed copy."""
+  tensors, part = transposed_part()
+  session = runtimes.open_session("litert", part)
+  with pytest.raises(TflmFgError, match=r"'up/kernel'.*--strategy=rebuild"):
+    runtimes.require_visible(session, tensors)
+
+
+def test_rebuilding_trains_a_kernel_that_caches_its_weights():
+  tensors, part = transposed_part()
+  session = runtimes.open_session("litert", part, "rebuild")
+  runtimes.require_visible(session, tensors)
+
+
 def test_the_guard_names_a_tensor_that_reaches_no_output():
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)

@@ -88,12 +88,13 @@ def test_cosine_with_the_keras_gradient_follows_theory(
 ):
   """sqrt(m / (d + m)) for SPSA and sqrt(2 m / (pi d)) for sign-m-SPSA.
 
-  The margin covers 300 draws, the size of the perturbation, and int8 logits.
+  One direction is one line whatever its slope, so m = 1 is the mean |cos| of
+  a random direction, sqrt(2 / (pi d)), for both. The margin covers 300 draws,
+  the size of the perturbation, and int8 logits.
   """
-  names = {"head": f"(?i){layer}.*/MatMul", "hidden": f"(?i){layer}.*/MatMul"}
   truth = keras_gradient(network, layer)
   cosine, d = mean_cosine(
-    converted, names[layer], truth, method=method, num_directions=m
+    converted, f"(?i){layer}.*/MatMul", truth, method=method, num_directions=m
   )
   if m == 1:
     expected = (2 / (np.pi * d)) ** 0.5  # |cos| of one random direction

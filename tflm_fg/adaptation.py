@@ -17,8 +17,9 @@ from tflm_fg.callbacks import (
   ModelCheckpoint,
 )
 from tflm_fg.data import Batches, Dataset, hold_out
+from tflm_fg.flatbuffer import strip
 from tflm_fg.flatbuffer_cut import whole
-from tflm_fg.flatbuffer_mark import Marked, present_mark
+from tflm_fg.flatbuffer_mark import Marked, present_mark, unmarked
 from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, checked, logits_spec, loss_of
@@ -82,7 +83,8 @@ def adapt(
 
   Returns:
     The adapted file and a report. The result is never worse than the start
-    on the part of the clips that is kept aside for validation.
+    on the part of the clips that is kept aside for validation; where that is
+    none, the report's notes say so.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -100,6 +102,8 @@ def adapt(
 
   began = time.perf_counter()
   clips = graph.clips(Dataset(x, y), "train")
+  # Checked now, run after training.
+  held_back = graph.checked(Dataset(*test), "test") if test else None
   probes = tuple(a[:GUARD_CLIPS] for a in clips.inputs)
   runtimes.require_visible(graph.suffix, tensors, probes)
   run = _train(graph, layout, marked, clips, settings, callbacks)
@@ -117,8 +121,8 @@ def adapt(
 
   weights = layout.weights(run.params)
   parts = {"train": clips, "validation": run.validation}
-  if test is not None:
-    parts["test"] = graph.clips(Dataset(*test), "test")
+  if held_back is not None:
+    parts["test"] = Clips(graph.features(held_back[0]), held_back[1])
   report = {
     **_before_and_after(graph, parts, start, weights),
     **cost,
@@ -128,7 +132,7 @@ def adapt(
     "method": settings.method,
     "seed": settings.seed,
     "settings": dataclasses.asdict(settings),
-    "notes": list(marked.notes),
+    "notes": [*marked.notes, *_remarks(run, settings)],
     "versions": versions(),
   }
   adapted = Patchable(marked.data, [t.index for t in tensors]).write(weights)
@@ -185,6 +189,18 @@ def _train(
   return _Run(params, clips.take(kept), journal, history)
 
 
+def _remarks(run: _Run, settings: Settings) -> list[str]:
+  """What a user should know of the result."""
+  if settings.validation_fraction and not len(run.validation):
+    return ["too few clips to keep any aside; the last step was taken"]
+  if len(run.validation) and not run.journal.kept_step:
+    return [
+      "no step was better than the start on the clips kept aside; the weights "
+      "are unchanged: try more steps or a lower learning rate"
+    ]
+  return []
+
+
 def _before_and_after(
   graph: Graph, parts: dict[str, Clips], before: Weights, after: Weights
 ) -> dict[str, Any]:
@@ -218,7 +234,7 @@ def _model_facts(
     "trainable_parameters": sum(t.size for t in marked.mark.trainable),
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
-    "model_bytes": len(marked.data),
+    "model_bytes": len(strip(marked.data)),
   }
 
 
@@ -245,10 +261,10 @@ def evaluate_model(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
-  marked = present_mark(model, None, name)
-  part = whole(marked.data, marked.mark)
-  logits = logits_spec(marked.data, marked.mark)
-  inputs = tensor_spec(marked.data, part.inputs[0])
+  mark = unmarked(model, name)
+  part = whole(model, mark)
+  logits = logits_spec(model, mark)
+  inputs = tensor_spec(model, part.inputs[0])
   x, y = checked(Dataset(x, y), inputs, logits, "data")
   session = runtimes.open_session(runtime, part)
   began = time.perf_counter()

@@ -72,9 +72,10 @@ class TrainableTensor:
     dtype: "int8" for kernels, "int32" or "int64" for biases.
     scales: quantization scale, one or one an output channel.
     channel_axis: the axis that `scales` runs along.
-    output_step: units of this tensor that move the operator's output by one
-      quantized step, one an element of `scales`; 256 master units for kernels
-      (one int8 step), round(s_out / (s_in s_w)) for biases.
+    output_step: units of this tensor in one step of training, one an element
+      of `scales`: 256 master units for kernels (one int8 step), and for biases
+      what moves the operator's output by 1/256 of its range,
+      round(s_out / (s_in s_w)), 256 times that for an int16 output.
   """
 
   name: str

@@ -134,6 +134,9 @@ class EarlyStopping(Callback):
     self._best: int | None = None
     self._waited = 0
 
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    self._best, self._waited, self.stop_training = None, 0, False
+
   def on_test_end(self, state: State, logs: Logs) -> None:
     if self._best is None or logs["val_total"] < self._best:
       self._best, self._waited = logs["val_total"], 0

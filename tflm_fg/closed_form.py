@@ -12,9 +12,16 @@ import dataclasses
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tflm_fg.base import Estimate, Int64, Params, Passes, TflmFgError, Vectors
+from tflm_fg.base import (
+  Estimate,
+  Int64,
+  Params,
+  Passes,
+  TflmFgError,
+  TrainableTensor,
+  Vectors,
+)
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.quant import Layout, round_shift, saturate
 
@@ -28,7 +35,6 @@ class Head:
   Attributes:
     input_scale: of the layer's input.
     input_zero_point: of the layer's input.
-    output_scale: of the logits.
     mean_square: mean over clips of the input's squared length, in squared
       input steps: it sets the longest step that is safe.
     loss: cross-entropy on the logits.
@@ -36,7 +42,6 @@ class Head:
 
   input_scale: float
   input_zero_point: int
-  output_scale: float
   mean_square: int
   loss: CrossEntropy
 
@@ -80,7 +85,7 @@ class ClosedFormHead:
       "bias": residual.sum(axis=0),
     }
     slopes = [
-      self._slopes(head, tensor.role, np.array(tensor.scales), sums, len(x))
+      self._slopes(head, tensor, sums[tensor.role], len(x))
       for tensor in sorted(
         self.layout.tensors, key=lambda t: t.role != "kernel"
       )
@@ -89,25 +94,19 @@ class ClosedFormHead:
     return Estimate(step, flat, np.array([total]))
 
   def _slopes(
-    self,
-    head: Head,
-    role: str,
-    scales: NDArray[np.float64],
-    sums: dict[str, Int64],
-    clips: int,
+    self, head: Head, tensor: TrainableTensor, sums: Int64, clips: int
   ) -> Int64:
     """Sums of a batch as steps of the tensor's grid a unit of rate, Q16."""
     length = head.mean_square * head.input_scale**2 + 1
-    if role == "kernel":
-      reals = 2 * head.input_scale / (length * clips * scales)
+    reals = 2 / (length * clips * np.array(tensor.scales))
+    if tensor.role == "kernel":
+      reals = reals * head.input_scale
     else:
-      reals = np.full(
-        len(sums["bias"]), 2 / (length * clips * head.output_scale)
-      )
+      reals = reals / np.array(tensor.output_step)
     bits = _FACTOR_BITS - math.ceil(math.log2(reals.max()))
     factors = np.rint(reals * 2.0**bits).astype(np.int64)
     # One factor a class, or one for all where the kernel has one scale.
-    product = sums[role] * factors.reshape([-1] + [1] * (sums[role].ndim - 1))
+    product = sums * factors.reshape([-1] + [1] * (sums.ndim - 1))
     shifted = product << -bits if bits <= 0 else round_shift(product, bits)
     return shifted.reshape(-1)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +30,23 @@ def load_npz(path: str, labels: bool = True) -> Dataset:
   """
   try:
     with np.load(path, allow_pickle=False) as archive:
-      arrays = {key: np.asarray(archive[key]) for key in archive.files}
-      if any(a.dtype.kind not in "biuf" for a in arrays.values()):
-        raise ValueError("not numbers")
+      names = list(archive.files)
+      arrays = {k: np.asarray(archive[k]) for k in ("x", "y") if k in names}
   except FileNotFoundError:
     raise TflmFgError(f"{path}: no such file") from None
   except Exception:  # zip, header and array faults have no common type
     raise TflmFgError(
       f"{path}: not a readable .npz of plain arrays; save it with numpy.savez"
     ) from None
+  for key, array in arrays.items():
+    if array.dtype.kind not in "biuf":
+      raise TflmFgError(
+        f"{path}: {key!r} holds {array.dtype}; need numbers"
+        + (" (class indices from 0)" if key == "y" else "")
+      )
   for key in ("x", "y") if labels else ("x",):
     if key not in arrays:
-      found = ", ".join(arrays) or "nothing"
+      found = ", ".join(names) or "nothing"
       raise TflmFgError(f"{path}: holds no array {key!r}, only {found}")
   return Dataset(arrays["x"], arrays.get("y"))
 
@@ -73,6 +79,7 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
     if spec.dtype == "float32":
       return x.astype(np.float32)
     if spec.scale > 0:
+      _warn_of_saturation(x, spec, name)
       return quantize(
         x.astype(np.float64), spec.scale, spec.zero_point, spec.dtype
       )
@@ -82,6 +89,23 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
     f"{name}: dtype {x.dtype}, the model takes {spec.dtype}; give {spec.dtype} "
     "or floats in the units it was trained on"
   )
+
+
+def _warn_of_saturation(x: NDArray[Any], spec: TensorSpec, name: str) -> None:
+  """Says when the floats can hardly be in the model's units."""
+  info = np.iinfo(spec.dtype)
+  low = (info.min - 1 - spec.zero_point) * spec.scale
+  high = (info.max + 1 - spec.zero_point) * spec.scale
+  share = float(np.mean((x < low) | (x > high)))
+  if share > _SATURATION_SHARE:
+    warnings.warn(
+      f"{name}: {share:.0%} of the values lie outside the model's input range "
+      f"({low:.3g} to {high:.3g}); are they in the units it was trained on?",
+      stacklevel=3,
+    )
+
+
+_SATURATION_SHARE = 0.1
 
 
 def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Int64:

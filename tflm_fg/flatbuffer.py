@@ -102,11 +102,14 @@ def describe(
       f"{name}: a {role} without a scale; convert the model again"
     )
   scales = tuple(float(s) for s in quantization.scale)
-  out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
+  out = graph.tensors[op.outputs[0]]
+  out_step = float(out.quantization.scale[0])
+  if out.type == schema.TensorType.INT16:
+    out_step *= 256  # as coarse as an int8 output's, so that one epsilon fits
   if role == "kernel":
     steps = [MASTER_UNIT] * len(scales)
   else:
-    steps = [max(1, round(out_scale / s)) for s in scales]
+    steps = [max(1, round(out_step / s)) for s in scales]
   return TrainableTensor(
     name=name,
     subgraph=0,

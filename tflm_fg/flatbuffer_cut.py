@@ -60,7 +60,7 @@ def cut(data: bytes, mark: Mark) -> Cut:
   """
   model = flatbuffer.read(data)
   graph = model.subgraphs[0]
-  graph_input = _only_input(graph)
+  graph_input = _only_input(model)
   needed = _needed(graph, mark.logits)
   touched = _touched(graph, {t.index for t in mark.trainable})
   frozen = [i for i in needed if i not in touched]
@@ -75,8 +75,19 @@ def cut(data: bytes, mark: Mark) -> Cut:
   return Cut(prefix, suffix, graph_input)
 
 
-def _only_input(graph: schema.SubGraphT) -> int:
-  """The graph's input, one clip a run."""
+STATEFUL = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+
+
+def _only_input(model: schema.ModelT) -> int:
+  """The graph's input: one clip a run, and no memory of the run before."""
+  graph = model.subgraphs[0]
+  names = {flatbuffer.op_name(model, op) for op in graph.operators or []}
+  kept = [name for name in STATEFUL if name in names]
+  if kept or any(t.isVariable for t in graph.tensors):
+    raise TflmFgError(
+      f"the model keeps state from run to run ({', '.join(kept) or 'variables'}"
+      "); streaming models cannot be adapted"
+    )
   inputs = [int(i) for i in _or_empty(graph.inputs)]
   if len(inputs) != 1:
     raise TflmFgError(
@@ -95,7 +106,7 @@ def whole(data: bytes, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
   model = flatbuffer.read(data)
   graph = model.subgraphs[0]
-  inputs = [_only_input(graph)]
+  inputs = [_only_input(model)]
   writable = [t.index for t in mark.trainable]
   needed = _needed(graph, mark.logits)
   return _extract(model, needed, inputs, [mark.logits], writable)

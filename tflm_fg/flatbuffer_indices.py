@@ -128,8 +128,6 @@ def _check_operators(
     operator = graph.Operators(number)
     what = f"{where} operator {number}"
     _check_range(operator.OpcodeIndex(), model.OperatorCodesLength(), what)
-    if not operator.InputsLength() and not operator.OutputsLength():
-      raise BrokenError(f"{what} reads and writes nothing")
     for i in range(operator.InputsLength()):
       index = operator.Inputs(i)
       if index != -1:

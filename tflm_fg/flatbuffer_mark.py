@@ -22,6 +22,7 @@ _AFTER_LOGITS = (
   "QUANTIZE",
   "DEQUANTIZE",
 )
+_SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
 class Marked(NamedTuple):
@@ -71,18 +72,23 @@ def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
 
 
 def find_logits(model: schema.ModelT) -> int:
-  """The tensor in front of a final SOFTMAX or LOGISTIC, or the output."""
+  """The tensor in front of a final SOFTMAX or LOGISTIC, or the output.
+
+  Operators that only shape or quantize may stand around the SOFTMAX.
+  """
   graph = model.subgraphs[0]
   writer = {int(o): op for op in graph.operators or [] for o in op.outputs}
   if graph.outputs is None or not len(graph.outputs):
     raise TflmFgError("the model has no output")
-  tensor = int(graph.outputs[0])
-  while tensor in writer and op_name(model, writer[tensor]) in _AFTER_LOGITS:
-    inputs = writer[tensor].inputs
-    if not len(inputs):
+  tensor = logits = int(graph.outputs[0])
+  while tensor in writer and len(writer[tensor].inputs):
+    name = op_name(model, writer[tensor])
+    if name not in (*_AFTER_LOGITS, *_SHAPING):
       break
-    tensor = int(inputs[0])
-  return tensor
+    tensor = int(writer[tensor].inputs[0])
+    if name in _AFTER_LOGITS:
+      logits = tensor
+  return logits
 
 
 def _refuse_foreign_operators(model: schema.ModelT, name: str) -> None:
@@ -104,7 +110,8 @@ def _choose(
   sites = sites_of(model)
   if not sites:
     raise TflmFgError(
-      f"{name}: no FULLY_CONNECTED or convolution with constant weights"
+      f"{name}: no FULLY_CONNECTED or convolution with constant weights "
+      "(float16 models unpack theirs at run time); quantize to int8"
     )
   wanted: dict[Site, set[str]] = {}
   for part in filter(None, (p.strip() for p in trainable.split(","))):
@@ -203,3 +210,9 @@ def present_mark(data: bytes, trainable: str | None, name: str) -> Marked:
   if found is not None:
     return Marked(data, found, ())
   return mark(data, trainable or "head", name)
+
+
+def unmarked(data: bytes, name: str = "model") -> Mark:
+  """What evaluating must know of a file in which nothing shall train."""
+  logits = find_logits(flatbuffer.read(data, name))
+  return Mark(trainable=(), logits=logits, head_input=logits)

@@ -6,6 +6,7 @@ zeros a scale that no weight can use.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from typing import Any
 
@@ -34,8 +35,8 @@ def mend(
     for role, position in (("kernel", kernel_at), ("bias", bias_at)):
       if role in roles:
         notes += _unshare(model, op, position)
+    notes += _mend_scale(model, op, kernel_at, bias_at, name)
     if "kernel" in roles:
-      notes += _mend_scale(model, op, kernel_at, bias_at, name)
       notes += _narrow_range(model, int(op.inputs[kernel_at]))
   return notes
 
@@ -82,6 +83,7 @@ def _unshare(
   if readers[index] > 1:
     twin = schema.TensorT()
     twin.__dict__.update(graph.tensors[index].__dict__)
+    twin.quantization = copy.deepcopy(twin.quantization)
     graph.tensors.append(twin)
     index = len(graph.tensors) - 1
     twin.name = (twin.name or b"") + b"/own%d" % index
@@ -129,13 +131,17 @@ def _mend_scale(
       f"({kernel.quantization.scale[useless][0]:.2g}): its weights were zero "
       "when it was converted; give them small random values and convert again"
     )
+  notes = _unshare(model, op, kernel_at)
+  kernel = graph.tensors[op.inputs[kernel_at]]
   scale = kernel.quantization.scale.copy()
   scale[useless] = np.median(scale[~useless])
   kernel.quantization.scale = scale
   if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
+    notes += _unshare(model, op, bias_at)
     _rescale_bias(model, graph.tensors[op.inputs[bias_at]], in_scale * scale)
   return [
-    f"{tensor_name(kernel)}: {int(useless.sum())} channels of zeros got a scale"
+    *notes,
+    f"{tensor_name(kernel)}: {useless.sum()} channels of zeros got a scale",
   ]
 
 

@@ -79,13 +79,6 @@ class Patchable:
       view[start : start + length] = array.tobytes()
 
 
-def patch(
-  data: bytes, tensors: Sequence[TrainableTensor], weights: Weights
-) -> bytes:
-  """Writes trained weights into a verified file; see `Patchable.write`."""
-  return Patchable(data, [t.index for t in tensors]).write(weights)
-
-
 def weights_of(data: bytes, tensors: Sequence[TrainableTensor]) -> Weights:
   """Reads the trainable tensors' values from a verified file, as copies."""
   return Patchable(data, [t.index for t in tensors]).read()

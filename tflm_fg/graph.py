@@ -78,13 +78,21 @@ class Graph:
       values.update(zip(self._cut.prefix.outputs, run_all(self.prefix, (x,))))
     return tuple(values[i] for i in self._cut.suffix.inputs)
 
+  def checked(self, part: Dataset, name: str) -> tuple[Array, Int64]:
+    """Clips on the model's input grid and class indices that it knows.
+
+    Raises:
+      TflmFgError: naming the array that does not fit.
+    """
+    return checked(part, self.input, self.logits, name)
+
   def clips(self, part: Dataset, name: str) -> Clips:
     """Checks a data set and brings it to the suffix's inputs.
 
     Raises:
       TflmFgError: if the clips or their classes do not fit the model.
     """
-    x, y = checked(part, self.input, self.logits, name)
+    x, y = self.checked(part, name)
     return Clips(self.features(x), y)
 
   def head(self, clips: Clips) -> Head:
@@ -107,7 +115,6 @@ class Graph:
     return Head(
       input_scale=spec.scale,
       input_zero_point=spec.zero_point,
-      output_scale=self.logits.scale,
       mean_square=max(1, int(squares) // len(x)),
       loss=loss_of(self.logits),
     )

@@ -128,8 +128,8 @@ def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:
   mark = read_mark(marked, name)
   if mark is None or sha256(marked) != journal.model_sha256:
     raise TflmFgError(
-      f"{name}: not the file this journal was recorded on "
-      f"(sha256 {journal.model_sha256[:12]}...)"
+      f"{name}: not the file this journal was recorded on; give the --model "
+      "and the --trainable of then"
     )
   layout = Layout(mark.trainable)
   wanted = journal.settings.slopes_a_step(layout)

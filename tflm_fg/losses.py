@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Protocol
 
 import numpy as np
 
@@ -37,13 +36,6 @@ _EXP2 = np.array(
 _LOG2 = np.array(
   [round(2.0**30 * math.log2(1 + i / 256)) for i in range(257)], np.int64
 )
-
-
-class Loss(Protocol):
-  """Gives a batch's loss from its outputs; needs no derivative."""
-
-  def __call__(self, outputs: Array, targets: Array) -> int:
-    """Sum over the batch, in Q16 units."""
 
 
 def exp2_negative(x: Int64) -> Int64:

@@ -21,7 +21,7 @@ class TrainerBytes:
     gradient: four bytes a trainable number where the method sums an exact
       gradient over a batch (closed-form).
     best: copy of the best masters so far, if they are kept.
-    loss: per-clip terms of the loss: one 32-bit word a class and one a side.
+    loss: one clip's terms, a 32-bit word a class, and a 64-bit sum.
   """
 
   masters: int

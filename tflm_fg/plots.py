@@ -74,7 +74,7 @@ def draw_accuracy(axes: Any, history: History, report: dict[str, Any]) -> None:
   axes.set_xlabel("forward passes")
   axes.set_ylabel("accuracy (%)")
   axes.set_ylim(0, 101)
-  axes.legend(frameon=False, loc="lower right")
+  axes.legend(frameon=False, loc="best")
 
 
 def training_curves(history: History, report: dict[str, Any]) -> bytes:

@@ -158,11 +158,10 @@ class Layout:
   def weights(self, params: Vectors | Params) -> Weights:
     """Narrows masters, of any width and range, to what the engine holds."""
     kernels = narrow(params.kernels)
-    biases = saturate(params.biases, self._bias_dtype)
     return [
       kernels[where].reshape(tensor.shape)
       if tensor.role == "kernel"
-      else biases[where].reshape(tensor.shape).astype(tensor.dtype, copy=False)
+      else saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
       for tensor, where in zip(self.tensors, self._slices, strict=True)
     ]
 

@@ -153,7 +153,7 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
         return runtime.open(part, in_place)
       except (TflmFgError, RuntimeError, ValueError) as fault:
         raise TflmFgError(f"{name}: {fault} {last_line()}".rstrip()) from None
-  except ImportError as fault:
+  except (ImportError, SystemError, AttributeError) as fault:
     raise TflmFgError(
       f"runtime {name!r} does not import ({fault}); pip install "
       f"'{runtime.install}' in an environment of its own"
@@ -241,7 +241,7 @@ def _cause(session: Session) -> str:
     )
   if session.traits.in_place:
     return (
-      "a delegate keeps its own copy of the weights, or nothing after this "
-      "tensor reaches the output; try --runtime=litert"
+      "its kernel or a delegate keeps a copy of the weights, or nothing after "
+      "this tensor reaches the output; try --strategy=rebuild"
     )
   return "nothing after this tensor reaches the output; mark other tensors"

@@ -27,16 +27,7 @@ def run() -> int:
     )
     return 2
   sys.argv[:2] = [f"tflm-fg-kws {command}"]
-  try:
-    module = importlib.import_module(f"apps.kws.{command}")
-  except ModuleNotFoundError as fault:
-    extra = "kws,tf" if command == "train" else "kws"
-    print(
-      f"tflm-fg-kws {command}: {fault}; pip install 'tflm-fg[{extra}]'",
-      file=sys.stderr,
-    )
-    return 1
-  return int(module.run())
+  return int(importlib.import_module(f"apps.kws.{command}").run())
 
 
 if __name__ == "__main__":

@@ -73,30 +73,6 @@ def features(clip: NDArray[np.int16]) -> NDArray[np.float32]:
   return np.array(frames, np.float32).reshape(PARAMETERS.shape)
 
 
-def quantize(
-  values: NDArray[np.float32], scale: float, zero_point: int
-) -> NDArray[np.int8]:
-  """Rounds features to a model's int8 input, halves up, and saturates.
-
-  Args:
-    values: float32 of any shape.
-    scale: The input tensor's scale.
-    zero_point: The input tensor's zero point.
-
-  Returns:
-    int8 of the same shape.
-
-  Raises:
-    TflmFgError: The scale is not positive.
-  """
-  if not scale > 0:
-    raise TflmFgError(
-      f"scale: need more than 0, got {scale}; is the model's input int8?"
-    )
-  steps = np.floor(values.astype(np.float64) / scale + 0.5) + zero_point
-  return np.asarray(np.clip(steps, -128, 127), np.int8)
-
-
 def _frames(pcm: bytes) -> list[list[float]]:
   try:
     import pymicro_features  # type: ignore[import-untyped]

@@ -4,15 +4,12 @@ espeak-ng keeps state from one call to the next (noise, flutter, the phase of
 the voice), so a clip would depend on every clip before it, and it seeds its
 noise from the clock. Each clip is therefore spoken by a fork of a fresh child
 process and from a seed of its own: the same utterance is the same bytes in any
-order, in any batch and in any run on the same machine.
-
-The child runs this very file, so it imports the standard library only: a
-small process starts in 50 ms and forks in one.
+order, in any batch and in any run on the same machine. The child is
+`espeak_child.py`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import importlib.util
 import json
@@ -29,13 +26,6 @@ from tflm_fg.base import TflmFgError
 
 SAMPLE_RATE_HZ = 22050
 
-# From espeak-ng's public header, speak_lib.h.
-_SYNCHRONOUS = 2
-_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
-_CHARS_UTF8 = 1
-_CALLBACK = ctypes.CFUNCTYPE(
-  ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
-)
 _LENGTH = struct.Struct("<I")
 _LIMITS = {
   "rate_wpm": (80, 450),
@@ -113,7 +103,7 @@ def _start_child() -> subprocess.Popen[bytes]:
   # The child sees the caller's import path, however that came about.
   path = os.pathsep.join(entry for entry in sys.path if entry)
   return subprocess.Popen(
-    [sys.executable, str(pathlib.Path(__file__).resolve())],
+    [sys.executable, str(pathlib.Path(__file__).with_name("espeak_child.py"))],
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -122,7 +112,11 @@ def _start_child() -> subprocess.Popen[bytes]:
 
 
 def _send_plan(stream: IO[bytes], utterances: Sequence[Utterance]) -> None:
-  plan = [dataclasses.asdict(utterance) for utterance in utterances]
+  # Breath and roughness are random, and seeded by the clock if not here.
+  plan = [
+    {**dataclasses.asdict(u), "seed": zlib.crc32(repr(u).encode()) | 1}
+    for u in utterances
+  ]
   try:
     stream.write(json.dumps(plan).encode())
     stream.close()
@@ -139,72 +133,3 @@ def _receive_clip(stream: IO[bytes], errors: IO[bytes]) -> bytes:
       return pcm
   lines = errors.read().decode(errors="replace").strip().splitlines()
   raise TflmFgError(f"speech: {lines[-1] if lines else 'espeak-ng died'}")
-
-
-class _Espeak:
-  """The shared library, opened once, before any fork."""
-
-  def __init__(self) -> None:
-    import espeakng_loader  # type: ignore[import-untyped]
-
-    data = espeakng_loader.get_data_path()
-    self._variants = set(os.listdir(pathlib.Path(data) / "voices" / "!v"))
-    self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-    if self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), 0) < 0:
-      sys.exit(f"espeak-ng cannot read its data in {data}")
-    # The first voice scans the data folder: 20 ms, paid here and not in forks.
-    self._library.espeak_SetVoiceByName(b"en")
-
-  def speak(self, utterance: Utterance) -> bytes:
-    """Returns the utterance as mono int16 PCM at SAMPLE_RATE_HZ."""
-    self._set_voice(utterance.voice)
-    # Breath and roughness are random, and seeded by the clock if not here.
-    seed = zlib.crc32(repr(utterance).encode()) | 1
-    self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-    for parameter, value in (
-      (_RATE, utterance.rate_wpm),
-      (_VOLUME, utterance.volume),
-      (_PITCH, utterance.pitch),
-      (_RANGE, utterance.pitch_range),
-    ):
-      self._library.espeak_SetParameter(parameter, value, 0)
-    chunks: list[bytes] = []
-
-    def collect(samples: int, count: int, _events: int) -> int:
-      if samples and count > 0:
-        chunks.append(ctypes.string_at(samples, 2 * count))
-      return 0
-
-    callback = _CALLBACK(collect)  # A name, or it dies before it is called.
-    self._library.espeak_SetSynthCallback(callback)
-    text = utterance.text.encode() + b"\0"
-    self._library.espeak_Synth(
-      text, len(text), 0, 1, 0, _CHARS_UTF8, None, None
-    )
-    return b"".join(chunks)
-
-  def _set_voice(self, voice: str) -> None:
-    # espeak-ng itself silently ignores a variant that it does not know.
-    _, _, variant = voice.partition("+")
-    known = not variant or variant in self._variants
-    if not known or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-      sys.exit(f"no espeak-ng voice {voice!r}; try 'en-us+f3'")
-
-
-def _serve() -> None:
-  """Speaks the plan on stdin, each clip from a fork that writes to stdout."""
-  plan = [Utterance(**fields) for fields in json.load(sys.stdin)]
-  espeak = _Espeak()
-  for utterance in plan:
-    fork = os.fork()
-    if fork == 0:
-      pcm = espeak.speak(utterance)
-      with os.fdopen(1, "wb") as out:
-        out.write(_LENGTH.pack(len(pcm)) + pcm)
-      os._exit(0)
-    if os.waitpid(fork, 0)[1] != 0:
-      os._exit(1)
-
-
-if __name__ == "__main__":
-  _serve()

@@ -1,4 +1,4 @@
-"""Synthetic source speech goes in; a trained int8 DS-CNN comes out.
+"""tflm-fg-kws train: synthetic source speech in, a trained int8 DS-CNN out.
 
   tflm-fg-kws train --out=apps/kws/ds_cnn.tflite
 
@@ -19,7 +19,6 @@ import sys
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 from numpy.typing import NDArray
 
@@ -30,7 +29,6 @@ from converters import quantize
 from tflm_fg import files
 
 _OUT = flags.DEFINE_string("out", None, "where the .tflite goes", required=True)
-_KERAS_OUT = flags.DEFINE_string("keras_out", None, "where the .keras goes")
 _CLIPS = flags.DEFINE_integer("clips_per_class", 500, "clips a class", 1)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "passes over the clips", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the clips and the weights", 0)
@@ -48,7 +46,7 @@ _PACKAGES = (
 )
 
 
-def ds_cnn(filters: int = 64, blocks: int = 4) -> tf.keras.Model:
+def ds_cnn(filters: int = 64, blocks: int = 4) -> Any:
   """Builds the depthwise-separable network of MLPerf Tiny, for 49 x 40 inputs.
 
   The first block halves the channel axis once more than MLPerf's, whose input
@@ -61,6 +59,7 @@ def ds_cnn(filters: int = 64, blocks: int = 4) -> tf.keras.Model:
   Returns:
     float32 [batch, 49, 40, 1] to logits, float32 [batch, 12].
   """
+  tf = quantize.tensorflow()
   layers = tf.keras.layers
   inputs = tf.keras.Input(frontend.PARAMETERS.shape, name="features")
   x = _batch_relu(
@@ -82,12 +81,13 @@ def ds_cnn(filters: int = 64, blocks: int = 4) -> tf.keras.Model:
   return tf.keras.Model(inputs, logits)
 
 
-def _batch_relu(x: tf.Tensor) -> tf.Tensor:
+def _batch_relu(x: Any) -> Any:
+  tf = quantize.tensorflow()
   return tf.keras.layers.ReLU()(tf.keras.layers.BatchNormalization()(x))
 
 
 def fit(
-  model: tf.keras.Model,
+  model: Any,
   x: NDArray[np.float32],
   y: NDArray[np.int32],
   epochs: int,
@@ -100,6 +100,7 @@ def fit(
     y: int32 [N].
     epochs: Passes over the clips.
   """
+  tf = quantize.tensorflow()
   steps = epochs * -(-len(x) // BATCH_SIZE)
   rate = tf.keras.optimizers.schedules.CosineDecay(
     0.0, steps, warmup_target=4e-3, warmup_steps=steps // 10
@@ -114,7 +115,7 @@ def fit(
 
 def train(
   clips_per_class: int, epochs: int, seed: int
-) -> tuple[tf.keras.Model, bytes, dict[str, Any]]:
+) -> tuple[bytes, dict[str, Any]]:
   """Trains, converts and measures.
 
   Args:
@@ -123,8 +124,9 @@ def train(
     seed: Of the clips, of the weights and of their order.
 
   Returns:
-    The Keras model, the .tflite file, and its provenance.
+    The .tflite file, and its provenance.
   """
+  tf = quantize.tensorflow()
   tf.keras.utils.set_random_seed(seed)
   tf.config.experimental.enable_op_determinism()
   x, y = dataset.make("source", "train", clips_per_class, seed)
@@ -144,11 +146,11 @@ def train(
     "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
     "accuracy": _accuracies(model, tflite, seed),
   }
-  return model, tflite, provenance
+  return tflite, provenance
 
 
 def _accuracies(
-  model: tf.keras.Model, tflite: bytes, seed: int
+  model: Any, tflite: bytes, seed: int
 ) -> dict[str, dict[str, float]]:
   """Measures both models on the test clips of every domain."""
   accuracies = {}
@@ -165,15 +167,14 @@ def _accuracies(
 
 def main() -> None:
   """Trains and writes the model and, beside it, where it came from."""
-  outputs = cli.values(_OUT, _KERAS_OUT)
   provenance_path = os.path.splitext(_OUT.value)[0] + ".json"
-  files.require_outputs({**outputs, "out's .json": provenance_path}, {})
-  model, tflite, provenance = train(_CLIPS.value, _EPOCHS.value, _SEED.value)
+  files.require_outputs(
+    {**cli.values(_OUT), "out's .json": provenance_path}, {}
+  )
+  tflite, provenance = train(_CLIPS.value, _EPOCHS.value, _SEED.value)
   files.write_atomically(_OUT.value, tflite)
   text = cli.to_json(provenance)
   files.write_atomically(provenance_path, text)
-  if _KERAS_OUT.value:
-    model.save(_KERAS_OUT.value)
   print(f"{text.decode()}{_OUT.value}: {len(tflite)} bytes")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="needs the extra kws")
 
+from apps.kws import domains, shipped
 from tests import programs
 
 SMALL = (
@@ -33,6 +34,11 @@ def test_two_clips_a_word_are_too_few_to_validate_and_still_run(tmp_path):
     tmp_path, "kws", "demo", "--domain=child", *few, "--out_dir=out"
   )
   assert done.returncode == 0, done.stderr
+
+
+def test_the_demo_offers_every_voice_but_the_trained_ones():
+  assert {*shipped.TARGETS} == {*domains.DOMAINS} - {"source"}
+  assert {*shipped.TITLES} == {*shipped.TARGETS}
 
 
 @pytest.mark.parametrize(

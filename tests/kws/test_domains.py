@@ -4,9 +4,9 @@ import pathlib
 
 import numpy as np
 import pytest
-from ai_edge_litert import interpreter as litert
 
-from apps.kws import dataset, domains, frontend
+import tflm_fg
+from apps.kws import dataset, domains
 from tflm_fg.base import TflmFgError
 
 _MODEL = pathlib.Path(dataset.__file__).with_name("ds_cnn.tflite")
@@ -109,22 +109,8 @@ def test_an_unknown_split_is_refused_in_one_line():
 
 
 def _accuracy(name: str, clips_per_class: int) -> float:
-  interpreter = litert.Interpreter(
-    model_content=bytes(bytearray(_MODEL.read_bytes())),
-    experimental_op_resolver_type=(
-      litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    ),
-    num_threads=1,
-  )
   x, y = dataset.make(name, "test", clips_per_class, 7, progress=False)
-  source = interpreter.get_input_details()[0]
-  interpreter.resize_tensor_input(source["index"], x.shape)
-  interpreter.allocate_tensors()
-  x_i8 = frontend.quantize(x, *source["quantization"])
-  interpreter.set_tensor(source["index"], x_i8)
-  interpreter.invoke()
-  logits = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-  return float(np.mean(logits.argmax(axis=1) == y))
+  return float(tflm_fg.evaluate_model(_MODEL.read_bytes(), x, y)["accuracy"])
 
 
 def test_the_shipped_model_knows_voices_it_never_heard():

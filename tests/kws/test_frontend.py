@@ -68,17 +68,3 @@ def test_a_wrong_clip_is_refused_with_the_cure(clip):
   """Another length, dtype or rank is named, with what to do."""
   with pytest.raises(TflmFgError, match=r"clip: need int16 \[16000\].*cut it"):
     frontend.features(clip)
-
-
-def test_quantize_rounds_to_the_nearest_step_and_saturates():
-  """Halves go up, as in TFLite for features, which are never negative."""
-  values = np.array([0.0, 0.04, 0.05, 0.1, 25.5, 99.0], np.float32)
-  steps = frontend.quantize(values, 0.1, -128)
-  assert steps.dtype == np.int8
-  assert steps.tolist() == [-128, -128, -127, -127, 127, 127]
-
-
-def test_quantize_refuses_a_scale_of_zero():
-  """A float model has scale 0: dividing by it would hide the mistake."""
-  with pytest.raises(TflmFgError, match="is the model's input int8"):
-    frontend.quantize(np.zeros(3, np.float32), 0.0, 0)
