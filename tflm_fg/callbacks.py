@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -153,12 +154,15 @@ class ProgbarLogger(Callback):
     self._bar: Any = None
 
   def on_train_begin(self, state: State, logs: Logs) -> None:
+    columns, rows = shutil.get_terminal_size()  # never 0, as ptys may say
     self._bar = tqdm(
       total=logs["steps"],
       initial=state.step,
       desc=self._description,
       unit="step",
-      disable=None,
+      ncols=columns,
+      nrows=rows,
+      disable=None,  # silent where stderr is no terminal
     )
 
   def on_train_batch_end(self, state: State, logs: Logs) -> None:
