@@ -113,6 +113,15 @@ def test_more_than_the_head_is_refused(trainable):
     tflm_fg.adapt(MODELS["int8"], X, Y, trainable=trainable, settings=SETTINGS)
 
 
+def test_a_head_that_ends_in_a_relu_is_refused():
+  net = models.Network()
+  x = net.activation("x", (1, 8), 4.0)
+  flow = net.dense(net.dense(x, 16, "hidden"), 4, "head", relu=True)
+  data = net.finish([x.index], [flow.index])
+  with pytest.raises(TflmFgError, match="'closed-form' trains the last"):
+    tflm_fg.adapt(data, X, Y, settings=SETTINGS)
+
+
 def test_defaults_are_the_methods_own_and_a_value_overrides():
   assert tflm_fg.Settings().steps == 3800
   assert SETTINGS.steps == 80

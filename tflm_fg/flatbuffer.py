@@ -135,9 +135,13 @@ def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
 
 
 def operator_names(data: bytes) -> list[str]:
-  """Names of subgraph 0's operators, in order."""
+  """Subgraph 0's operators in order; one that ends in a ReLU ends in "+"."""
   model = read(data)
-  return [op_name(model, op) for op in model.subgraphs[0].operators or []]
+  return [
+    op_name(model, op)
+    + "+" * bool(getattr(op.builtinOptions, "fusedActivationFunction", 0))
+    for op in model.subgraphs[0].operators or []
+  ]
 
 
 def read_mark(data: bytes, name: str = "model") -> Mark | None:

@@ -102,11 +102,11 @@ class Graph:
       TflmFgError: if more than the head trains.
     """
     spec = tensor_spec(self._marked, self._mark.head_input)
-    one_operator = flatbuffer.operator_names(self._cut.suffix.data)
+    operators = flatbuffer.operator_names(self._cut.suffix.data)
     if (
       self._cut.suffix.inputs != (self._mark.head_input,)
-      or len(one_operator) != 1
-      or one_operator[0] not in HEAD_OPS
+      or len(operators) != 1
+      or operators[0] not in HEAD_OPS
       or int(np.prod(spec.shape[:-1])) != 1
     ):
       raise TflmFgError(REFUSAL)

@@ -108,7 +108,7 @@ def parse(content: bytes, name: str = "journal") -> Journal:
 
 
 def _is_slope(value: object) -> bool:
-  return type(value) is int and abs(value) < 1 << 31
+  return type(value) is int and abs(value) <= 1 << 31
 
 
 def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:
