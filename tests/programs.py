@@ -17,9 +17,9 @@ def environment(*first: pathlib.Path) -> dict[str, str]:
 def run(
   folder: pathlib.Path, program: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-  """Runs `python -m apps.PROGRAM` in a folder."""
+  """Runs `python -m PROGRAM` in a folder; BUILD reads the name from here."""
   return subprocess.run(
-    [sys.executable, "-m", f"apps.{program}", *arguments],
+    [sys.executable, "-m", program, *arguments],
     cwd=folder,
     env=environment(),
     capture_output=True,

@@ -49,7 +49,7 @@ def test_the_program_prints_a_row_a_data_set_and_writes_a_row_a_run(tmp_path):
     "--steps=600",
     "--out=rows.csv",
   ]
-  done = programs.run(tmp_path, "benchmark", *flags)
+  done = programs.run(tmp_path, "apps.benchmark", *flags)
   assert done.returncode == 0, done.stderr
   table = done.stdout.splitlines()
   assert [line.split("|")[1].strip() for line in table] == [
@@ -67,6 +67,6 @@ def test_the_program_prints_a_row_a_data_set_and_writes_a_row_a_run(tmp_path):
 
 def test_a_data_set_that_is_too_small_is_refused(tmp_path):
   np.savez(tmp_path / "few.npz", x=np.zeros((9, 8)), y=np.zeros(9, int))
-  done = programs.run(tmp_path, "benchmark", "--data=few.npz")
+  done = programs.run(tmp_path, "apps.benchmark", "--data=few.npz")
   assert done.returncode == 1
   assert done.stderr.splitlines()[-1].endswith("need 500")

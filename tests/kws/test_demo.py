@@ -9,6 +9,7 @@ pytest.importorskip("espeakng_loader", reason="needs the extra kws")
 from apps.kws import domains, shipped
 from tests import programs
 
+KWS = "apps.kws.__main__"
 SMALL = (
   "--domain=hungarian",
   "--clips_per_word=6",
@@ -18,7 +19,7 @@ SMALL = (
 
 
 def test_the_demo_adapts_and_leaves_models_a_report_and_a_picture(tmp_path):
-  done = programs.run(tmp_path, "kws", "demo", *SMALL, "--out_dir=out")
+  done = programs.run(tmp_path, KWS, "demo", *SMALL, "--out_dir=out")
   assert done.returncode == 0, done.stderr
   assert "a Hungarian voice" in done.stdout
   report = json.loads((tmp_path / "out/report.json").read_bytes())["hungarian"]
@@ -31,7 +32,7 @@ def test_the_demo_adapts_and_leaves_models_a_report_and_a_picture(tmp_path):
 def test_two_clips_a_word_are_too_few_to_validate_and_still_run(tmp_path):
   few = ("--clips_per_word=2", "--test_clips_per_word=1", "--steps=50")
   done = programs.run(
-    tmp_path, "kws", "demo", "--domain=child", *few, "--out_dir=out"
+    tmp_path, KWS, "demo", "--domain=child", *few, "--out_dir=out"
   )
   assert done.returncode == 0, done.stderr
 
@@ -52,7 +53,7 @@ def test_the_demo_offers_every_voice_but_the_trained_ones():
   ],
 )
 def test_wrong_words_are_refused_in_one_line(tmp_path, flags, status, words):
-  done = programs.run(tmp_path, "kws", *flags)
+  done = programs.run(tmp_path, KWS, *flags)
   assert done.returncode == status
   assert words in done.stderr.splitlines()[-1]
   assert "Traceback" not in done.stderr
