@@ -40,9 +40,11 @@ def test_a_link_is_followed(tmp_path):
 
 
 def test_devices_pipes_and_folders_are_never_replaced(tmp_path):
-  pipe = tmp_path / "pipe"
-  os.mkfifo(pipe)
+  pipe, link = tmp_path / "pipe", tmp_path / "link"
+  os.mkfifo(pipe)  # stands for a device: renaming over one destroys it
+  link.symlink_to(pipe)
   for path, message in (
+    (link, "not a regular file"),
     (pipe, "not a regular file"),
     (tmp_path, "is a folder"),
   ):
@@ -77,3 +79,17 @@ def test_reading_what_is_not_there_is_refused(tmp_path):
     files.read_bytes(str(tmp_path / "missing"))
   with pytest.raises(TflmFgError, match="cannot be read"):
     files.read_bytes(str(tmp_path))
+
+
+def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+  target = tmp_path / "out"
+  target.write_bytes(b"old")
+
+  def interrupted(descriptor: int) -> None:
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(files.os, "fsync", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    files.write_atomically(str(target), b"new")
+  assert [p.name for p in tmp_path.iterdir()] == ["out"]
+  assert target.read_bytes() == b"old"

@@ -96,7 +96,7 @@ def _warn_of_saturation(x: NDArray[Any], spec: TensorSpec, name: str) -> None:
   info = np.iinfo(spec.dtype)
   low = (info.min - 1 - spec.zero_point) * spec.scale
   high = (info.max + 1 - spec.zero_point) * spec.scale
-  share = float(np.mean((x < low) | (x > high)))
+  share = np.count_nonzero((x < low) | (x > high)) / max(1, x.size)
   if share > _SATURATION_SHARE:
     warnings.warn(
       f"{name}: {share:.0%} of the values lie outside the model's input range "

@@ -1,0 +1,145 @@
+"""Numbers and choices out of range are refused by name."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests.refusals import MODEL, adapt, refused
+from tflm_fg import runtimes
+from tflm_fg.flatbuffer_cut import cut
+
+# Numbers.
+
+BAD_SETTINGS: list[dict[str, Any]] = [
+  {"batch_size": 0},
+  {"batch_size": -1},
+  {"steps": 0},
+  {"steps": 10**15},
+  {"seed": -1},
+  {"seed": 2**64},
+  {"epsilon_lsb": 0.0},
+  {"epsilon_lsb": -1.0},
+  {"epsilon_lsb": 1000.0},
+  {"epsilon_lsb": float("nan")},
+  {"learning_rate_lsb": 0.0},
+  {"learning_rate_lsb": float("nan")},
+  {"learning_rate_lsb": float("inf")},
+  {"learning_rate_lsb": 1e9},
+  {"momentum": 1.0},
+  {"momentum": -0.1},
+  {"momentum": float("nan")},
+  {"validation_fraction": 1.0},
+  {"validation_fraction": -0.1},
+  {"validation_fraction": float("nan")},
+  {"num_directions": 0},
+  {"num_directions": 10**6},
+  {"validate_every": 0},
+  {"patience": -1},
+  {"method": "adam"},
+  {"directions": "sobol"},
+  {"decay": "cosine"},
+  {"steps": 2.5},
+  {"seed": "1"},
+  {"momentum": "much"},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_SETTINGS, ids=str)
+def test_number_out_of_range_is_named_without_a_warning(bad):
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    message = refused(
+      lambda: adapt(settings=tflm_fg.Settings(**{"steps": 3, **bad}))
+    )
+  (name,) = bad
+  assert name.removesuffix("s") in message
+
+
+def test_small_perturbation_warns_and_runs():
+  with pytest.warns(UserWarning, match="epsilon_lsb"):
+    settings = tflm_fg.Settings(steps=3, epsilon_lsb=0.5)
+  assert adapt(settings=settings).model
+
+
+def test_negative_rate_climbs():
+  def loss(rate: float) -> float:
+    settings = tflm_fg.Settings(
+      steps=150, learning_rate_lsb=rate, validation_fraction=0.0
+    )
+    return adapt(settings=settings).report["loss_after"]
+
+  assert loss(-0.5) > adapt().report["loss_before"] > loss(0.5)
+
+
+def test_momentum_just_under_one_dies_out_without_new_slopes():
+  from tflm_fg import optimizers, quant
+  from tflm_fg.base import Params, Vectors
+
+  layout = quant.Layout(tflm_fg.mark(MODEL).mark.trainable)
+  optimizer = optimizers.sgd(
+    layout, optimizers.schedule(1.0, "constant", 1), momentum=0.9999
+  )
+  params = Params(
+    np.zeros(layout.num_kernels, np.int16),
+    np.zeros(layout.num_biases, np.int32),
+  )
+  nothing = Vectors(
+    np.zeros(layout.num_kernels, np.int64),
+    np.zeros(layout.num_biases, np.int64),
+  )
+  full = Vectors(nothing.kernels + 65536, nothing.biases + 65536)
+  _, state = optimizer.update(full, optimizer.init(params), params, 0)
+  start = np.abs(state.kernels).max()
+  for step in range(1, 40):
+    _, state = optimizer.update(nothing, state, params, step)
+  assert 0 < np.abs(state.kernels).max() < start
+
+
+# What to train, and where.
+
+
+@pytest.mark.parametrize("choice", ["zzz", "(", "*", ",", " , ,", "[", "(?P<"])
+def test_choice_that_names_nothing_is_refused(choice):
+  refused(lambda: adapt(trainable=choice), "trainable")
+
+
+def test_unknown_runtime_and_strategy_are_refused():
+  refused(lambda: adapt(runtime="onnx"), "onnx", "litert")
+  refused(lambda: adapt(strategy="magic"), "magic", "in-place")
+
+
+def test_runtime_that_is_not_installed_is_refused_with_the_cure(monkeypatch):
+  monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
+  refused(lambda: adapt(runtime="tflm"), "tflm", "pip install")
+  assert runtimes.installed() == []
+
+
+def test_runtime_that_does_not_import_is_refused_with_the_cure(monkeypatch):
+  found = runtimes.importlib.import_module
+
+  def broken(name: str, *rest: Any) -> Any:
+    if name.startswith("ai_edge_litert.interpreter"):
+      raise ImportError("libc is too old")
+    return found(name, *rest)
+
+  monkeypatch.setattr(runtimes.importlib, "import_module", broken)
+  refused(lambda: adapt(), "libc is too old", "pip install")
+
+
+def test_guard_refuses_in_place_writes_under_xnnpack_with_the_cause():
+  call = lambda: adapt(runtime="litert-xnnpack", strategy="in-place")  # noqa: E731
+  refused(call, "XNNPACK", "--strategy=rebuild", "head/kernel")
+
+
+def test_guard_leaves_the_weights_as_they_were():
+  marked = tflm_fg.mark(MODEL, "all")
+  piece = cut(marked.data, marked.mark).suffix
+  session = runtimes.open_session("litert-xnnpack", piece, "in-place")
+  verdicts = runtimes.check_visibility(session, marked.mark.trainable)
+  assert not all(v.seen for v in verdicts)
+  assert session.flatbuffer() == piece.data
