@@ -3,6 +3,9 @@
 import pathlib
 import re
 
+from apps.kws import shipped
+from tflm_fg import runtimes
+
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 PROJECT = (pathlib.Path(__file__).parent.parent / "pyproject.toml").read_text()
 
@@ -13,6 +16,7 @@ def test_the_python_example_runs_and_learns(capsys):
   exec(compile(example, "README.md", "exec"), names)
   before, after = map(float, capsys.readouterr().out.split("->"))
   assert after < before
+  assert names["model"] == shipped.shipped_model()
   assert names["plain"][4:8] == b"TFL3"
   assert len(names["plain"]) == len(names["model"])
 
@@ -24,7 +28,5 @@ def test_every_program_is_in_the_readme_and_the_other_way_round():
 
 
 def test_every_runtime_is_in_the_table():
-  from tflm_fg import runtimes
-
   for name in runtimes.NAMES:
     assert f"| `{name}`" in README

@@ -1,6 +1,6 @@
 """A plan on stdin goes in; each clip, spoken by a fork, comes out on stdout.
 
-Run as a file by `speech.synthesize`. It imports the standard library and
+Run as a module by `speech.synthesize`. It imports the standard library and
 espeak-ng alone: a small process starts in 50 ms and forks in one.
 """
 

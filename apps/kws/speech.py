@@ -14,7 +14,6 @@ import dataclasses
 import importlib.util
 import json
 import os
-import pathlib
 import struct
 import subprocess
 import sys
@@ -103,7 +102,7 @@ def _start_child() -> subprocess.Popen[bytes]:
   # The child sees the caller's import path, however that came about.
   path = os.pathsep.join(entry for entry in sys.path if entry)
   return subprocess.Popen(
-    [sys.executable, str(pathlib.Path(__file__).with_name("espeak_child.py"))],
+    [sys.executable, "-m", "apps.kws.espeak_child"],
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
