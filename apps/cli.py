@@ -37,34 +37,40 @@ def launch(
   """
   argv = sys.argv if argv is None else argv
   program = _program(argv[0], module)
-  if any(arg in ("--help", "-h", "-help", "--helpfull") for arg in argv[1:]):
-    print(help_text(module))
-    return DONE
   warnings.showwarning = _one_line_warning
   try:
+    if _HELP & set(argv[1:]):
+      print(help_text(module), flush=True)
+      return DONE
     rest = flags.FLAGS(argv)
     if rest[1:]:
       raise flags.Error(f"unexpected argument {rest[1]!r}")
-  except flags.Error as fault:
-    line = _MISSING.sub(r"--\1 is missing. ", " ".join(str(fault).split()))
-    print(f"{program}: {line}; see --help", file=sys.stderr)
-    return WRONG_FLAG
-  try:
     main()
+  except flags.Error as fault:
+    print(f"{program}: {_flag_fault(fault)}; see --help", file=sys.stderr)
+    return WRONG_FLAG
   except TflmFgError as fault:
     print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
     return FAILED
   except KeyboardInterrupt:
     print(f"\n{program}: interrupted", file=sys.stderr)
     return INTERRUPTED
-  except BrokenPipeError:
+  except BrokenPipeError:  # whoever read our output has gone
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
   return DONE
 
 
+_HELP = {"--help", "-h", "-help", "--helpfull"}
 _MISSING = re.compile(
   r"flag --(\w+)=None: Flag --\w+ must have a value other than None\. ?"
 )
+
+
+def _flag_fault(fault: flags.Error) -> str:
+  """What is wrong with a flag, in one line."""
+  line = " ".join(str(fault).split())
+  missing = _MISSING.findall(line)
+  return ", ".join(f"--{name} is missing" for name in missing) or line
 
 
 def _program(path: str, module: str) -> str:

@@ -27,7 +27,15 @@ def run() -> int:
     )
     return 2
   sys.argv[:2] = [f"tflm-fg-kws {command}"]
-  return int(importlib.import_module(f"apps.kws.{command}").run())
+  try:
+    module = importlib.import_module(f"apps.kws.{command}")
+  except ModuleNotFoundError as fault:
+    print(
+      f"tflm-fg-kws {command}: {fault}; pip install 'tflm-fg[kws]'",
+      file=sys.stderr,
+    )
+    return 1
+  return int(module.run())
 
 
 if __name__ == "__main__":
