@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import tflm_fg
 from apps.kws import shipped
 from tflm_fg import runtimes
 
@@ -18,6 +19,7 @@ def test_the_python_example_runs_and_learns(capsys):
   assert after < before
   assert names["model"] == shipped.shipped_model()
   assert names["plain"][4:8] == b"TFL3"
+  assert tflm_fg.strip(names["result"].marked) == names["model"]
   assert len(names["plain"]) == len(names["model"])
 
 
