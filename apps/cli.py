@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import TflmFgError, one_line
 
 DONE, FAILED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 
@@ -50,7 +50,7 @@ def launch(
     print(f"{program}: {_flag_fault(fault)}; see --help", file=sys.stderr)
     return WRONG_FLAG
   except TflmFgError as fault:
-    print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
+    print(f"{program}: {one_line(fault)}", file=sys.stderr)
     return FAILED
   except KeyboardInterrupt:
     print(f"\n{program}: interrupted", file=sys.stderr)
@@ -68,7 +68,7 @@ _MISSING = re.compile(
 
 def _flag_fault(fault: flags.Error) -> str:
   """What is wrong with a flag, in one line."""
-  line = " ".join(str(fault).split())
+  line = one_line(fault)
   missing = _MISSING.findall(line)
   return ", ".join(f"--{name} is missing" for name in missing) or line
 

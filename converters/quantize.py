@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import TflmFgError, one_line
 from tflm_fg.quiet import native_output
 
 ACTIVATIONS = ("int8", "int16")
@@ -45,8 +45,9 @@ def load(path: str) -> Any:
   except TflmFgError:
     raise
   except Exception as fault:  # Keras raises what it likes on a bad file
-    line = " ".join(str(fault).split())[:200]
-    raise TflmFgError(f"{path}: not a model that loads: {line}") from None
+    raise TflmFgError(
+      f"{path}: not a model that loads: {one_line(fault, 200)}"
+    ) from None
 
 
 def to_integer(
@@ -85,9 +86,10 @@ def to_integer(
       _set_integer(tf, converter, clips, activations)
       return bytes(converter.convert())
   except Exception as fault:  # the converter's faults have no common type
-    line = " ".join(str(fault).split())[:300]
     hint = "" if clips is not None else "; give --calibration=X.npz"
-    raise TflmFgError(f"the model cannot be quantized: {line}{hint}") from None
+    raise TflmFgError(
+      f"the model cannot be quantized: {one_line(fault, 300)}{hint}"
+    ) from None
 
 
 def _export(tf: Any, model: Any, function: Any, folder: str) -> None:

@@ -162,7 +162,7 @@ def _train(
     clips.labels, settings.validation_fraction, settings.seed
   )
   batches = Batches(len(fit_on), settings.batch_size, settings.seed)
-  fit_clips = clips.take(fit_on)
+  fit_clips, validation = clips.take(fit_on), clips.take(kept)
   closed = settings.method == "closed-form"
   head = graph.head(fit_clips) if closed else None
   rule = settings.rule(layout, batches.size, head)
@@ -179,14 +179,14 @@ def _train(
     batches=batches,
     state=rule.start(layout.params(graph.suffix.params())),
     steps=settings.steps,
-    validation=clips.take(kept),
+    validation=validation,
     validate_every=settings.validate_every,
     callbacks=watchers,
   )
   params = state.params
   if checkpoint.best is not None:
     params, journal.kept_step = checkpoint.best, checkpoint.best_step
-  return _Run(params, clips.take(kept), journal, history)
+  return _Run(params, validation, journal, history)
 
 
 def _remarks(run: _Run, settings: Settings) -> list[str]:

@@ -32,6 +32,11 @@ class TflmFgError(Exception):
   """Bad input or a missing part, told in one line that names the cure."""
 
 
+def one_line(fault: BaseException, longest: int | None = None) -> str:
+  """A fault's message without line breaks, for users."""
+  return " ".join(str(fault).split())[:longest]
+
+
 class Params(NamedTuple):
   """The trained state: every trainable number as an integer.
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tflm_fg import rng
-from tflm_fg.base import Tensors, TflmFgError, Traits, Weights
+from tflm_fg.base import Tensors, TflmFgError, Traits, Weights, one_line
 from tflm_fg.flatbuffer_cut import Part
 from tflm_fg.flatbuffer_patch import Patchable
 
@@ -71,7 +71,7 @@ class LiteRTSession:
         self._interpreter.allocate_tensors()
     except (RuntimeError, ValueError, MemoryError) as fault:
       raise TflmFgError(
-        f"the engine refused the model: {_line(fault)}"
+        f"the engine refused the model: {one_line(fault, 300)}"
       ) from None
     self._stale = False
 
@@ -148,10 +148,6 @@ class LiteRTSession:
   def flatbuffer(self) -> bytes:
     """This part of the model with its present weights, as a .tflite."""
     return self._patchable.write(self.params())
-
-
-def _line(fault: BaseException) -> str:
-  return " ".join(str(fault).split())[:300]
 
 
 def interpreter_maker(module: Any, resolver: str) -> MakeInterpreter:

@@ -12,10 +12,16 @@ import ctypes
 import time
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from tflm_fg.base import Array, Tensors, TflmFgError, Traits, Weights
+from tflm_fg.base import (
+  Array,
+  Tensors,
+  TflmFgError,
+  Traits,
+  Weights,
+  one_line,
+)
 from tflm_fg.flatbuffer_cut import Part
 from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.flatbuffer_tensors import (
@@ -23,6 +29,7 @@ from tflm_fg.flatbuffer_tensors import (
   tensor_count,
   tensor_spec,
 )
+from tflm_fg.litert_session import interpreter_maker
 
 LSB_TO_REFERENCE = 1
 """FULLY_CONNECTED, MEAN and SOFTMAX round once where LiteRT rounds twice."""
@@ -110,16 +117,16 @@ def _require_shapes(data: bytes) -> None:
   Raises:
     TflmFgError: naming the first tensor that does not fit.
   """
+  from ai_edge_litert import interpreter as litert
+
   try:
-    interpreter = Interpreter(
-      model_content=bytes(bytearray(data)),
-      experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-      num_threads=1,
-    )
+    reference = interpreter_maker(litert, "BUILTIN_REF")
+    interpreter = reference(bytes(bytearray(data)))
     interpreter.allocate_tensors()
   except (RuntimeError, ValueError, MemoryError) as fault:
-    line = " ".join(str(fault).split())[:200]
-    raise TflmFgError(f"the operators do not fit together: {line}") from None
+    raise TflmFgError(
+      f"the operators do not fit together: {one_line(fault, 200)}"
+    ) from None
   count = tensor_count(data)  # behind them come the kernels' temporaries
   for detail in interpreter.get_tensor_details():
     if detail["index"] >= count:
