@@ -8,7 +8,6 @@ shape arithmetic that a microcontroller would have to run.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import tempfile
@@ -135,7 +134,7 @@ def _one_clip_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
   else:
     inputs = _as_list(getattr(model, "inputs", None) or [])
     specs = [tf.TensorSpec(i.shape, i.dtype) for i in inputs]
-    call = functools.partial(model, training=False)
+    call = _inference(model)
   if len(specs) != 1:
     raise TflmFgError(
       f"the model has {len(specs)} inputs; only models with one input can be "
@@ -150,6 +149,15 @@ def _one_clip_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
     )
   spec = tf.TensorSpec(shape, specs[0].dtype)
   return tf.function(call).get_concrete_function(spec), shape
+
+
+def _inference(model: Any) -> Callable[[Any], Any]:
+  """A Keras model as a function of `x`, the name its input gets in the file."""
+
+  def call(x: Any) -> Any:
+    return model(x, training=False)
+
+  return call
 
 
 def _serving(model: Any) -> tuple[Callable[[Any], Any], list[Any]]:
