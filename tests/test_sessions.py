@@ -113,6 +113,34 @@ def test_two_sessions_of_one_file_do_not_see_each_other(model, runtime):
   assert part.data == kept, "the caller's bytes were written"
 
 
+def test_a_fed_batch_stays_while_weights_and_other_batches_come_and_go(
+  model, runtime
+):
+  _, part, x = model
+  session = runtimes.open_session(runtime, part)
+  start, fed = session.params(), (x,)
+  changed = other_weights(start)
+  wanted = []
+  for weights in (start, changed):
+    session.load(weights)
+    wanted.append(session.run((x,))[0])
+  for number, weights in enumerate([start, changed] * 2):
+    session.load(weights)
+    session.feed(fed)
+    assert np.array_equal(session.forward()[0], wanted[number % 2])
+    if number == 1:
+      session.run((x[:2] + 1,))
+
+
+def test_a_run_sees_what_was_written_to_its_arrays(model, runtime):
+  _, part, x = model
+  session, inputs = runtimes.open_session(runtime, part), (x.copy(),)
+  session.run(inputs)
+  inputs[0][...] = x[::-1]
+  want = session.run((x[::-1].copy(),))[0]
+  assert np.array_equal(session.run(inputs)[0], want)
+
+
 def test_passes_clips_and_seconds_are_counted(model, runtime):
   _, part, x = model
   session = runtimes.open_session(runtime, part)
@@ -159,15 +187,21 @@ def test_traits_name_the_runtime(runtime):
 
 
 @pytest.mark.parametrize("strategy", ["in-place", "rebuild"])
-def test_both_strategies_give_the_same_outputs_on_optimized_kernels(
-  model, strategy
+@pytest.mark.parametrize(
+  ("name", "kernels"),
+  [("litert-reference", "litert-reference"), ("litert", "litert-xnnpack")],
+)
+def test_rebuilding_keeps_the_kernels_but_litert_takes_xnnpack(
+  model, name, kernels, strategy
 ):
   _, part, x = model
-  session = runtimes.open_session("litert", part, strategy)
+  session = runtimes.open_session(name, part, strategy)
   assert session.traits.in_place == (strategy == "in-place")
   new = other_weights(session.params())
   session.load(new)
-  reference = runtimes.open_session("litert", part)
+  if strategy == "in-place":
+    kernels = name
+  reference = runtimes.open_session(kernels, part)
   reference.load(new)
   assert np.array_equal(session.run((x,))[0], reference.run((x,))[0])
 

@@ -156,8 +156,17 @@ class Session(Protocol):
   def load(self, weights: Weights) -> None:
     """Makes the engine hold `weights` (engine dtypes, the mark's order)."""
 
+  def feed(self, inputs: Tensors) -> None:
+    """Sets the batch [N, ...] that `forward` runs.
+
+    The same tuple again costs nothing, so its arrays must not be written.
+    """
+
+  def forward(self) -> Tensors:
+    """Runs the batch that was fed last; arrays [N, ...] out."""
+
   def run(self, inputs: Tensors) -> Tensors:
-    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
+    """Runs one batch, fed anew; arrays [N, ...] in, arrays [N, ...] out."""
 
   def params(self) -> Weights:
     """The weights that the engine holds now, as copies."""
@@ -192,8 +201,12 @@ class Passes(Protocol):
   inputs: Tensors
   labels: Int64
 
-  def __call__(self, weights: Weights) -> int:
-    """Loads the weights and runs; the loss, Q16 bits, sum over the batch."""
+  def losses(self, candidates: Sequence[Weights]) -> Int64:
+    """Runs one pass for each of the weights, side by side where that helps.
+
+    Returns:
+      int64 [P], losses in Q16 bits, sums over the batch.
+    """
 
   def logits(self, weights: Weights) -> Array:
     """Loads the weights and runs; integer logits [N, C]."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from numpy.typing import NDArray
 
 from tflm_fg.base import Array, TflmFgError, TrainableTensor, Weights
 
@@ -82,3 +85,15 @@ class Patchable:
 def weights_of(data: bytes, tensors: Sequence[TrainableTensor]) -> Weights:
   """Reads the trainable tensors' values from a verified file, as copies."""
   return Patchable(data, [t.index for t in tensors]).read()
+
+
+def private_copy(data: bytes) -> tuple[bytes, NDArray[np.uint8]]:
+  """A copy of a file for an engine that points into it, writable by a view.
+
+  Returns:
+    The copy, which must outlive the view, and uint8 [len(data)] over it.
+  """
+  model = bytes(bytearray(data))
+  address = np.frombuffer(model, np.uint8).ctypes.data
+  memory = (ctypes.c_uint8 * len(model)).from_address(address)
+  return model, np.ctypeslib.as_array(memory)

@@ -18,7 +18,7 @@ import numpy as np
 from tflm_fg import rng
 from tflm_fg.base import Tensors, TflmFgError, Traits, Weights, one_line
 from tflm_fg.flatbuffer_cut import Part
-from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.flatbuffer_patch import Patchable, private_copy
 
 MakeInterpreter = Callable[[bytes], Any]
 """Makes an engine's interpreter from private model bytes."""
@@ -35,16 +35,18 @@ class LiteRTSession:
     in_place: bool,
     lsb_to_reference: int,
   ) -> None:
-    self._part = part
-    self._make = make
-    self._in_place = in_place
+    self._make, self._in_place = make, in_place
+    self._writable = part.writable
     self._patchable = Patchable(part.data, part.writable)
-    self._weights = self._patchable.read()
+    # LiteRT points into the bytes it is given; rebuilding patches them.
+    self._model, self._memory = private_copy(part.data)
     self._batch = 1
+    self._fed: Tensors = ()
     self.invoke_seconds = 0.0
     self.forward_passes = 0
     self.samples_run = 0
-    self._build()
+    self._inputs: list[int] = []  # indices, until known none to resize
+    self._rebuild()
     inputs = self._interpreter.get_input_details()
     outputs = self._interpreter.get_output_details()
     self._inputs = [d["index"] for d in inputs]
@@ -60,25 +62,26 @@ class LiteRTSession:
       lsb_to_reference=lsb_to_reference,
     )
 
-  def _build(self) -> None:
-    """Makes the interpreter on a private copy that holds today's weights."""
-    model = self._patchable.write(self._weights)
+  def _rebuild(self) -> None:
+    """Makes the interpreter anew on the private bytes."""
+    self._interpreter: Any = None  # gives its memory back to the next one
     try:
-      self._interpreter = self._make(model)
-      if self._batch != 1:
-        self._resize()
-      else:
+      self._interpreter = self._make(self._model)
+      if self._batch == 1:
         self._interpreter.allocate_tensors()
+      else:
+        self._resize()
     except (RuntimeError, ValueError, MemoryError) as fault:
       raise TflmFgError(
         f"the engine refused the model: {one_line(fault, 300)}"
       ) from None
-    self._stale = False
+    self._stale = self._placed = False
 
   def _resize(self) -> None:
     for index, (shape, _) in zip(self._inputs, self.input_specs):
       self._interpreter.resize_tensor_input(index, (self._batch, *shape))
     self._interpreter.allocate_tensors()
+    self._placed = False
 
   def _takes_batches(self) -> bool:
     """Whether two clips at once give what each gives alone."""
@@ -94,7 +97,7 @@ class LiteRTSession:
     except RuntimeError:
       both = ()
     self._batch = 1
-    self._build()
+    self._rebuild()
     self.invoke_seconds = 0.0
     return bool(both) and all(
       np.array_equal(np.concatenate(alone), together)
@@ -104,30 +107,47 @@ class LiteRTSession:
   def load(self, weights: Weights) -> None:
     """Makes the engine hold `weights`."""
     if self._in_place:
-      for index, array in zip(self._part.writable, weights, strict=True):
+      for index, array in zip(self._writable, weights, strict=True):
         self._interpreter.set_tensor(index, array)
     else:
-      self._weights, self._stale = weights, True
+      self._patchable.write_into(self._memory, weights)
+      self._stale = True
 
-  def run(self, inputs: Tensors) -> Tensors:
-    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
-    clips = len(inputs[0])
+  def feed(self, inputs: Tensors) -> None:
+    """Sets the batch that `forward` runs; see `base.Session`."""
+    if inputs is not self._fed:
+      self._fed, self._placed = inputs, False
+
+  def forward(self) -> Tensors:
+    """Runs the batch that was fed last; arrays [N, ...] out."""
+    clips = len(self._fed[0])
     self.forward_passes += 1
     self.samples_run += clips
     if not self.traits.batches:
       self._refresh(1)
       rows = [
-        self._invoke(tuple(x[i : i + 1] for x in inputs)) for i in range(clips)
+        self._invoke(tuple(x[i : i + 1] for x in self._fed))
+        for i in range(clips)
       ]
       return tuple(np.concatenate(column) for column in zip(*rows))
     self._refresh(clips)
-    return self._invoke(inputs)
+    # LiteRT never plans other tensors over a graph's inputs.
+    outputs = self._invoke(() if self._placed else self._fed)
+    self._placed = True
+    return outputs
+
+  def run(self, inputs: Tensors) -> Tensors:
+    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
+    self._fed, self._placed = inputs, False
+    outputs = self.forward()
+    self._fed = ()  # the caller may write to the arrays
+    return outputs
 
   def _refresh(self, batch: int) -> None:
     """Brings batch size and, when rebuilding, weights up to date."""
     changed, self._batch = batch != self._batch, batch
     if self._stale or (changed and not self._in_place):
-      self._build()
+      self._rebuild()
     elif changed:
       self._resize()
 
@@ -142,8 +162,8 @@ class LiteRTSession:
   def params(self) -> Weights:
     """The weights that the engine holds now, as copies."""
     if not self._in_place:
-      return [np.array(w) for w in self._weights]
-    return [self._interpreter.get_tensor(i) for i in self._part.writable]
+      return self._patchable.read(self._memory)
+    return [self._interpreter.get_tensor(i) for i in self._writable]
 
   def flatbuffer(self) -> bytes:
     """This part of the model with its present weights, as a .tflite."""

@@ -38,11 +38,18 @@ class _Runtime(NamedTuple):
 
 
 def _litert_like(
-  module: str, resolver: str, name: str, lsb: int
+  module: str,
+  resolver: str,
+  name: str,
+  lsb: int,
+  rebuilt: tuple[str, int] | None = None,
 ) -> Callable[[Part, bool], Session]:
+  """Opens with `resolver`, or when rebuilding with `rebuilt`'s and its LSBs."""
+
   def open_part(part: Part, in_place: bool) -> Session:
-    make = interpreter_maker(_engine(module), resolver)
-    return LiteRTSession(part, make, name, in_place, lsb)
+    kernels, most = (resolver, lsb) if in_place else rebuilt or (resolver, lsb)
+    make = interpreter_maker(_engine(module), kernels)
+    return LiteRTSession(part, make, name, in_place, most)
 
   return open_part
 
@@ -75,11 +82,12 @@ def _tflm(part: Part, in_place: bool) -> Session:
 
 _LITERT = "ai_edge_litert.interpreter"
 _OPTIMIZED = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+_XNNPACK = ("BUILTIN", 6)
 _RUNTIMES = {
   "litert": _Runtime(
     "ai_edge_litert",
     "ai-edge-litert",
-    _litert_like(_LITERT, _OPTIMIZED, "litert", 1),
+    _litert_like(_LITERT, _OPTIMIZED, "litert", 1, rebuilt=_XNNPACK),
     True,
   ),
   "litert-reference": _Runtime(
@@ -91,7 +99,7 @@ _RUNTIMES = {
   "litert-xnnpack": _Runtime(
     "ai_edge_litert",
     "ai-edge-litert",
-    _litert_like(_LITERT, "BUILTIN", "litert-xnnpack", 6),
+    _litert_like(_LITERT, _XNNPACK[0], "litert-xnnpack", _XNNPACK[1]),
     False,
   ),
   "tflite-runtime": _Runtime(

@@ -8,11 +8,9 @@ takes no batches: clips go one by one.
 
 from __future__ import annotations
 
-import ctypes
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tflm_fg.base import (
   Array,
@@ -23,7 +21,7 @@ from tflm_fg.base import (
   one_line,
 )
 from tflm_fg.flatbuffer_cut import Part
-from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.flatbuffer_patch import Patchable, private_copy
 from tflm_fg.flatbuffer_tensors import (
   activation_bytes,
   tensor_count,
@@ -50,8 +48,8 @@ class TFLMSession:
 
     _require_shapes(part.data)
     self._patchable = Patchable(part.data, part.writable)
-    self._model = bytes(bytearray(part.data))  # private: TFLM points into it
-    self._memory = _writable(self._model)
+    self._model, self._memory = private_copy(part.data)
+    self._fed: Tensors = ()
     self._num_outputs = len(part.outputs)
     self.invoke_seconds = 0.0
     self.forward_passes = 0
@@ -76,16 +74,26 @@ class TFLMSession:
     """Writes the weights where TFLM reads them."""
     self._patchable.write_into(self._memory, weights)
 
-  def run(self, inputs: Tensors) -> Tensors:
-    """Runs a batch clip by clip; arrays [N, ...] in, arrays [N, ...] out."""
-    clips = len(inputs[0])
+  def feed(self, inputs: Tensors) -> None:
+    """Sets the batch that `forward` runs; see `base.Session`."""
+    self._fed = inputs
+
+  def forward(self) -> Tensors:
+    """Runs the fed batch clip by clip; arrays [N, ...] out."""
+    clips = len(self._fed[0])
     self.forward_passes += 1
     self.samples_run += clips
-    rows = [self._invoke(inputs, i) for i in range(clips)]
+    rows = [self._invoke(i) for i in range(clips)]
     return tuple(np.concatenate(column) for column in zip(*rows))
 
-  def _invoke(self, inputs: Tensors, clip: int) -> list[Array]:
-    for number, x in enumerate(inputs):
+  def run(self, inputs: Tensors) -> Tensors:
+    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
+    self.feed(inputs)
+    return self.forward()
+
+  def _invoke(self, clip: int) -> list[Array]:
+    # TFLM's arena is reused: an input is gone after every invoke.
+    for number, x in enumerate(self._fed):
       self._interpreter.set_input(x[clip : clip + 1], number)
     start = time.perf_counter()
     self._interpreter.invoke()
@@ -99,13 +107,6 @@ class TFLMSession:
   def flatbuffer(self) -> bytes:
     """This part of the model with its present weights, as a .tflite."""
     return self._memory.tobytes()
-
-
-def _writable(model: bytes) -> NDArray[np.uint8]:
-  """A writable uint8 view of a private bytes object's payload."""
-  address = np.frombuffer(model, np.uint8).ctypes.data
-  memory = (ctypes.c_uint8 * len(model)).from_address(address)
-  return np.ctypeslib.as_array(memory)
 
 
 def _require_shapes(data: bytes) -> None:
