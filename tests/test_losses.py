@@ -18,6 +18,45 @@ def float_loss(logits, labels, scale):
   return total - z[np.arange(len(z)), labels]
 
 
+def plain_loss(logits, labels, loss):
+  """The definition, a clip and a class at a time, in Python's integers."""
+  power, rate = loss.power.tolist(), loss.distance.tolist()
+  table = [round(2.0**30 * math.log2(1 + i / 256)) for i in range(257)]
+  losses = []
+  for row, label in zip(logits.tolist(), labels.tolist()):
+    total = sum(power[max(row) - own] for own in row)
+    top = total.bit_length() - 1
+    fraction = ((total << 48) >> top) - (1 << 48)  # [0, 1) in Q48
+    index, rest = fraction >> 40, (fraction >> 24) & 0xFFFF
+    log2 = table[index] + (((table[index + 1] - table[index]) * rest) >> 16)
+    losses.append(
+      ((top - 24) << 16) + (log2 >> 14) + rate[max(row) - row[label]]
+    )
+  return losses
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12, 127, 128, 1000])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_fast_loss_is_the_plain_one_to_the_last_bit(bits, classes):
+  random = np.random.default_rng(classes + bits)
+  high = 1 << (bits - 1)
+  loss = CrossEntropy(random.uniform(2, 40) / high, bits)
+  ledger = losses.Ledger(loss, 3, 12, classes)
+  for number in range(4):
+    reach = (high, 3, high // 2, high)[number]
+    passes = random.integers(-reach, reach, (3, 12, classes))
+    if number == 3:  # the far ends of the range
+      passes = np.where(passes > 0, high - 1, -high)
+    passes = passes.astype(f"int{bits}")
+    labels = random.integers(0, classes, 12)
+    got = ledger.per_clip(list(passes), labels)
+    assert got.dtype == np.int64
+    for row, logits in zip(got, passes):
+      assert row.tolist() == plain_loss(logits, labels, loss)
+    assert ledger(list(passes), labels).tolist() == got.sum(axis=1).tolist()
+    assert loss(passes[1], labels) == got[1].sum()
+
+
 def worst_error(logits, labels, scale, bits):
   got = CrossEntropy(scale, bits).per_clip(logits, labels)
   exact = float_loss(logits, labels, scale)
