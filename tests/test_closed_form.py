@@ -10,8 +10,8 @@ from tflm_fg.base import TflmFgError
 from tflm_fg.data import Dataset
 from tflm_fg.graph import Graph, loss_of
 from tflm_fg.losses import CrossEntropy
+from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout, dequantize
-from tflm_fg.trainer import BatchPasses
 
 X, Y = models.separable()
 TEST = models.separable(seed=1)

@@ -97,14 +97,33 @@ def test_bias_units_follow_their_channel_and_kernels_count_256():
   assert np.array_equal(layout.step_units.biases, np.concatenate(expected))
 
 
-def test_move_leaves_the_params_as_they_are():
-  marked = mark(models.dense_model(), "all")
+@pytest.mark.parametrize("wide", [False, True])
+def test_both_sides_are_the_narrowed_sum_and_difference(wide):
+  marked = mark(models.conv_model(wide=wide), "all")
   layout = quant.Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   kept = Params(params.kernels.copy(), params.biases.copy())
-  layout.move(params, Vectors(params.kernels * 0 + 999, params.biases * 0 + 9))
-  assert np.array_equal(kept.kernels, params.kernels)
-  assert np.array_equal(kept.biases, params.biases)
+  sides, random = quant.Sides(layout, 3), np.random.default_rng(0)
+  for reach in (300, 2**17, 2**31 - 1):
+    delta = Vectors(
+      random.integers(-min(reach, 2**17), 2**17, (3, layout.num_kernels)),
+      random.integers(-reach, reach, (3, layout.num_biases)),
+    )
+    moved = sides.move(params, delta)
+    assert len(moved) == 6
+    for number, weights in enumerate(moved):
+      sign = -1 if number % 2 else 1
+      want = layout.weights(
+        Vectors(
+          params.kernels + sign * delta.kernels[number // 2],
+          params.biases + sign * delta.biases[number // 2],
+        )
+      )
+      for got, array in zip(weights, want, strict=True):
+        assert got.dtype == array.dtype
+        assert np.array_equal(got, array)
+    assert np.array_equal(kept.kernels, params.kernels)
+    assert np.array_equal(kept.biases, params.biases)
 
 
 def test_quantize_rounds_to_the_grid_and_saturates():

@@ -12,6 +12,7 @@ from tests import models  # noqa: E402
 from tflm_fg.data import Dataset  # noqa: E402
 from tflm_fg.flatbuffer_patch import weights_of  # noqa: E402
 from tflm_fg.graph import Graph, loss_of  # noqa: E402
+from tflm_fg.passes import BatchPasses  # noqa: E402
 from tflm_fg.quant import Layout  # noqa: E402
 
 CLASSES, INPUTS, HIDDEN = 4, 8, 32
@@ -61,19 +62,14 @@ def mean_cosine(data, pattern, truth, **settings):
   clips = graph.clips(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
-  loss = loss_of(graph.logits)
   options = tflm_fg.Settings(epsilon_lsb=4.0, **settings)
   estimator = options.rule(layout, len(clips)).estimator
 
-  def run_loss(weights):
-    graph.suffix.load(weights)
-    (logits,) = graph.suffix.run(clips.inputs)
-    return loss(logits, clips.labels)
-
+  passes = BatchPasses(graph.suffix, loss_of(graph.logits), clips)
   per_step = (truth * np.array(tensor.scales)[:, None]).reshape(-1)
   cosines = []
   for step in range(DRAWS):
-    estimate = estimator(run_loss, params, step)
+    estimate = estimator(passes, params, step)
     gradient = estimator.gradient(estimate).kernels.astype(float)
     size = np.linalg.norm(gradient) * np.linalg.norm(per_step)
     cosines.append(gradient @ per_step / size if size else 0.0)

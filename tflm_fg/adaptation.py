@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tflm_fg import memory, runtimes
-from tflm_fg.base import Array, Params, Weights
+from tflm_fg.base import Array, Clips, Params, Weights
 from tflm_fg.callbacks import (
   Callback,
   EarlyStopping,
@@ -27,7 +27,7 @@ from tflm_fg.journal import Journal, sha256
 from tflm_fg.metrics import logits_of, score
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
-from tflm_fg.trainer import Clips, evaluate, fit
+from tflm_fg.trainer import evaluate, fit
 
 GUARD_CLIPS = 32
 """Training clips that the write-visibility guard runs."""

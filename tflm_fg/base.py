@@ -28,6 +28,26 @@ Tensors = tuple[Array, ...]
 """What flows through a cut of the graph: arrays whose first axis is clips."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Clips:
+  """What a set of clips is to the trained part of the graph.
+
+  Attributes:
+    inputs: arrays [N, ...], what flows into the suffix.
+    labels: int64 [N].
+  """
+
+  inputs: Tensors
+  labels: Int64
+
+  def take(self, indices: Array) -> Clips:
+    """Some of the clips."""
+    return Clips(tuple(x[indices] for x in self.inputs), self.labels[indices])
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+
 class TflmFgError(Exception):
   """Bad input or a missing part, told in one line that names the cure."""
 

@@ -175,13 +175,22 @@ class Batches:
       raise TflmFgError(f"batch_size={batch_size}: need at least 1")
     self.size = min(batch_size, clips)
     self._clips = clips
-    self._shuffle = functools.lru_cache(maxsize=2)(
-      lambda epoch: rng.permutation(seed, epoch, clips)
+    # Several epochs are drawn at once, to hide NumPy's cost for a call.
+    self._chunk = max(1, min(64, (1 << 16) // clips))
+    self._lot = functools.lru_cache(maxsize=2)(
+      lambda first: rng.permutation(
+        seed, np.arange(first, first + self._chunk), clips
+      )
     )
+
+  @property
+  def whole(self) -> bool:
+    """Whether every batch is the whole set, in its own order."""
+    return self.size == self._clips
 
   def at(self, step: int) -> NDArray[np.int64]:
     """The clips of a step, int64 [size]."""
-    if self.size == self._clips:
+    if self.whole:
       return np.arange(self._clips)
     epoch, start = divmod(step * self.size, self._clips)
     taken = self._shuffle(epoch)[start : start + self.size]
@@ -189,3 +198,7 @@ class Batches:
     if not missing:
       return taken
     return np.concatenate([taken, self._shuffle(epoch + 1)[:missing]])
+
+  def _shuffle(self, epoch: int) -> NDArray[np.int64]:
+    within = epoch % self._chunk
+    return self._lot(epoch - within)[within]

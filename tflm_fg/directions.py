@@ -46,23 +46,25 @@ class Directions:
       )
     self._spread, self._per_block, self.unit = _KINDS[kind]
     self._seed = seed
-    self._kernels = _Addresses(layout, "kernel", self._per_block)
-    self._biases = _Addresses(layout, "bias", self._per_block)
+    self._num_kernels = layout.num_kernels
+    self._addresses = _Addresses(layout, self._per_block)
     self._lot = functools.lru_cache(maxsize=1)(
-      lambda first, count, m: self.draw(np.arange(first, first + count), m)
+      lambda first, count, m: self._flat(np.arange(first, first + count), m)
     )
 
   def at(self, step: int, num_directions: int) -> Vectors:
-    """The directions of one step: int8 [m, K] and [m, B].
+    """The directions of one step: int8 [m, K] and [m, B]."""
+    return self._split(self.flat_at(step, num_directions))
+
+  def flat_at(self, step: int, num_directions: int) -> Int8:
+    """The same with kernels and biases in a row: int8 [m, K + B].
 
     Many steps are drawn at once and the last lot is kept; the address alone
     decides the values.
     """
-    total = self._kernels.size + self._biases.size
-    fit = _DRAWN_AT_ONCE // max(1, total * num_directions)
+    fit = _DRAWN_AT_ONCE // max(1, self._addresses.size * num_directions)
     chunk = max(1, min(_MAX_CHUNK, fit))
-    lot = self._lot(step - step % chunk, chunk, num_directions)
-    return Vectors(*(part[step % chunk] for part in lot))
+    return self._lot(step - step % chunk, chunk, num_directions)[step % chunk]
 
   def draw(self, steps: NDArray[np.int64], num_directions: int) -> Vectors:
     """Draws the directions of several steps at once.
@@ -74,41 +76,38 @@ class Directions:
     Returns:
       int8 [S, m, K] for kernels and [S, m, B] for biases.
     """
+    return self._split(self._flat(steps, num_directions))
+
+  def _flat(self, steps: NDArray[np.int64], num_directions: int) -> Int8:
     numbers = np.arange(num_directions)
     key = rng.key_of(self._seed, steps[:, None], numbers[None, :])
-    return Vectors(
-      self._kernels.draw(key, self._spread),
-      self._biases.draw(key, self._spread),
-    )
+    return self._addresses.draw(key, self._spread)
+
+  def _split(self, flat: Int8) -> Vectors:
+    kernels = self._num_kernels
+    return Vectors(flat[..., :kernels], flat[..., kernels:])
 
 
 class _Addresses:
-  """Block counters of all tensors of one role, laid out once."""
+  """Block counters of all tensors, laid out once: kernels, then biases."""
 
-  def __init__(self, layout: Layout, role: str, per_block: int) -> None:
-    tensors = [t for t in layout.tensors if t.role == role]
+  def __init__(self, layout: Layout, per_block: int) -> None:
+    tensors = sorted(layout.tensors, key=lambda t: t.role != "kernel")
     blocks = [math.ceil(t.size / per_block) for t in tensors]
     self._tensor = np.repeat(
       np.array([t.index for t in tensors], np.uint32), blocks
     )
     self._block = np.concatenate(
-      [np.zeros(0, np.uint32), *(np.arange(b, dtype=np.uint32) for b in blocks)]
+      [np.arange(b, dtype=np.uint32) for b in blocks]
     )
-    self.size = sum(t.size for t in tensors)
     starts = np.cumsum([0, *blocks]) * per_block
-    self._keep = np.concatenate(
-      [
-        np.zeros(0, np.int64),
-        *(np.arange(s, s + t.size) for s, t in zip(starts, tensors)),
-      ]
-    )
+    self._spans = [(s, s + t.size) for s, t in zip(starts, tensors)]
+    self.size = sum(t.size for t in tensors)
 
   def draw(self, key: rng.Words, spread: _Spread) -> Int8:
     """Draws int8 [..., size] under keys [...]."""
-    if not self._keep.size:
-      return np.zeros((*np.shape(key[0]), 0), np.int8)
     values = spread(rng.random_bytes(key, self._tensor, self._block))
-    return values[..., self._keep]
+    return np.concatenate([values[..., a:b] for a, b in self._spans], axis=-1)
 
 
 def _rademacher(random: NDArray[np.uint8]) -> Int8:

@@ -9,7 +9,8 @@ Mile" (Feng et al., NeurIPS 2024).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import itertools
 
 import numpy as np
 
@@ -17,12 +18,12 @@ from tflm_fg.base import (
   Estimate,
   Int64,
   Params,
+  Passes,
   TflmFgError,
   Vectors,
-  Weights,
 )
 from tflm_fg.directions import Directions
-from tflm_fg.quant import Layout, round_divide, round_shift
+from tflm_fg.quant import Layout, Sides, round_divide, round_shift
 
 ONE = 1 << 16
 """1.0 in Q16: a slope's fixed point."""
@@ -31,6 +32,9 @@ METHODS = ("sign-m-spsa", "spsa")
 
 _LN2 = round(np.log(2) * ONE)
 _EPSILON_BITS = 8
+
+_NUMBERS_AT_ONCE = 1 << 22
+"""Perturbed numbers of a lot, of each sign: bounds the memory of many m."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,32 +75,55 @@ class CentralDifference:
   def _epsilon(self) -> int:
     return round(self.epsilon_lsb * (1 << _EPSILON_BITS))
 
-  def __call__(
-    self, passes: Callable[[Weights], int], params: Params, step: int
-  ) -> Estimate:
+  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
     """Runs 2 m passes.
 
     Args:
-      passes: weights -> sum of the losses of the step's batch.
+      passes: of the step's batch.
       params: where the slopes are taken.
       step: the directions' address.
     """
     drawn = self.directions.at(step, self.num_directions)
-    losses = np.empty((self.num_directions, 2), np.int64)
-    for i in range(self.num_directions):
-      delta = self._perturbation(drawn, i)
-      back = Vectors(-delta.kernels, -delta.biases)
-      losses[i, 0] = passes(self.layout.move(params, delta))
-      losses[i, 1] = passes(self.layout.move(params, back))
-    return Estimate(step, self._slopes(losses), losses.reshape(-1))
+    lots = [
+      passes.losses(sides.move(params, self._perturbation(drawn, first, last)))
+      for first, last, sides in self._sides
+    ]
+    losses = lots[0] if len(lots) == 1 else np.concatenate(lots)
+    return Estimate(step, self._slopes(losses.reshape(-1, 2)), losses)
 
-  def _perturbation(self, drawn: Vectors, i: int) -> Vectors:
+  @functools.cached_property
+  def _sides(self) -> list[tuple[int, int, Sides]]:
+    """Buffers for lots of directions, from `first` to before `last`."""
+    numbers = self.layout.num_kernels + self.layout.num_biases
+    size = max(1, min(self.num_directions, _NUMBERS_AT_ONCE // numbers))
+    whole = Sides(self.layout, size)
+    ends = [*range(0, self.num_directions, size), self.num_directions]
+    return [
+      (a, b, whole if b - a == size else Sides(self.layout, b - a))
+      for a, b in itertools.pairwise(ends)
+    ]
+
+  @functools.cached_property
+  def _unit_steps(self) -> Vectors:
+    """Master and bias units of eps, for directions of plus and minus one."""
+    kernels, biases = (
+      round_shift(steps * self._epsilon, _EPSILON_BITS)
+      for steps in self.layout.step_units
+    )
+    return Vectors(kernels.astype(np.int32), biases)
+
+  def _perturbation(self, drawn: Vectors, first: int, last: int) -> Vectors:
     """Gives eps z in master and bias units, rounded once."""
-    bits = _EPSILON_BITS + self.directions.unit.bit_length() - 1
-    steps, epsilon = self.layout.step_units, self._epsilon
+    some = [z[first:last] for z in drawn]
+    unit = self.directions.unit
+    if unit == 1:  # rounding is symmetric: the sign may come behind it
+      return Vectors(*(z * u for z, u in zip(some, self._unit_steps)))
+    bits = _EPSILON_BITS + unit.bit_length() - 1
     return Vectors(
-      round_shift(steps.kernels * drawn.kernels[i] * epsilon, bits),
-      round_shift(steps.biases * drawn.biases[i] * epsilon, bits),
+      *(
+        round_shift(steps * z * self._epsilon, bits)
+        for z, steps in zip(some, self.layout.step_units)
+      )
     )
 
   def _slopes(self, losses: Int64) -> Int64:
@@ -114,9 +141,8 @@ class CentralDifference:
       int64 [K] and [B]: 1/m sum_i slope_i z_i in Q16, per step of each
       tensor's own grid.
     """
-    drawn = self.directions.at(estimate.step, self.num_directions)
+    drawn = self.directions.flat_at(estimate.step, self.num_directions)
     scale = self.num_directions * self.directions.unit
-    kernels, biases = (
-      round_divide(estimate.slopes @ z.astype(np.int64), scale) for z in drawn
-    )
-    return Vectors(kernels, biases)
+    flat = round_divide(estimate.slopes @ drawn.astype(np.int64), scale)
+    kernels = self.layout.num_kernels
+    return Vectors(flat[:kernels], flat[kernels:])

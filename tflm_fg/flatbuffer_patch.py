@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-
 from numpy.typing import NDArray
 
 from tflm_fg.base import Array, TflmFgError, TrainableTensor, Weights

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from tflm_fg import data, flatbuffer, runtimes
-from tflm_fg.base import Array, Int64, Mark, Session, Tensors, TflmFgError
+from tflm_fg.base import (
+  Array,
+  Clips,
+  Int64,
+  Mark,
+  Session,
+  Tensors,
+  TflmFgError,
+)
 from tflm_fg.closed_form import REFUSAL, Head
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_cut import cut
@@ -13,7 +21,6 @@ from tflm_fg.flatbuffer_mark import HEAD_OPS
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.metrics import run_all
-from tflm_fg.trainer import Clips
 
 
 def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:

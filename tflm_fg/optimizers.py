@@ -11,9 +11,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tflm_fg.base import Params, TflmFgError, Transform, Vectors
+from tflm_fg.base import Int64, Params, TflmFgError, Transform, Vectors
 from tflm_fg.quant import Layout, round_shift, saturate
 
 Schedule = Callable[[int], int]
@@ -80,6 +79,9 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
   unity = 1 << _MOMENTUM_BITS
   keep = min(round(momentum * unity), unity - 1)
 
+  units = np.concatenate(layout.step_units)
+  kernels = layout.num_kernels
+
   def init(params: Params) -> Vectors:
     sizes = (params.kernels.size, params.biases.size) if keep else (0, 0)
     return Vectors(np.zeros(sizes[0], np.int16), np.zeros(sizes[1], np.int32))
@@ -88,34 +90,30 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
     gradient: Vectors, state: Vectors, params: Params, step: int
   ) -> tuple[Vectors, Vectors]:
     del params
-    moves = [
-      -_scaled(g, u, rate(step)) for g, u in zip(gradient, layout.step_units)
-    ]
+    moves = _scaled(np.concatenate(gradient), units, rate(step))
     if keep:
-      moves = [
-        saturate(_decayed(v, keep) + move, v.dtype)
-        for v, move in zip(state, moves)
-      ]
-      state = Vectors(*moves)
-    whole = (round_shift(m.astype(np.int64), _VELOCITY_BITS) for m in moves)
-    return Vectors(*whole), state
+      moves += _decayed(np.concatenate(state, dtype=np.int64), keep)
+      state = Vectors(
+        saturate(moves[:kernels], np.int16), saturate(moves[kernels:], np.int32)
+      )
+      moves = np.concatenate(state, dtype=np.int64)
+    whole = round_shift(moves, _VELOCITY_BITS)
+    return Vectors(whole[:kernels], whole[kernels:]), state
 
   return Transform(init, update)
 
 
-def _scaled(
-  gradient: NDArray[np.signedinteger], units: NDArray[np.int64], rate: int
-) -> NDArray[np.signedinteger]:
-  """Gives rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
+def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
+  """Gives -rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
 
   The first shift drops under 2**-16 of a step; it keeps 64 bits enough.
+  `gradient` is used up.
   """
-  steps = (gradient * rate) >> _RATE_BITS
-  return round_shift(steps * units, _RATE_BITS - _VELOCITY_BITS)
+  gradient *= rate
+  gradient >>= _RATE_BITS
+  gradient *= units
+  return -round_shift(gradient, _RATE_BITS - _VELOCITY_BITS)
 
 
-def _decayed(
-  velocity: NDArray[np.signedinteger], keep: int
-) -> NDArray[np.signedinteger]:
-  wide = velocity.astype(np.int64)
-  return np.sign(wide) * ((np.abs(wide) * keep) >> _MOMENTUM_BITS)
+def _decayed(velocity: Int64, keep: int) -> Int64:
+  return np.sign(velocity) * ((np.abs(velocity) * keep) >> _MOMENTUM_BITS)

@@ -15,6 +15,8 @@ from tflm_fg.base import (
   Array,
   Int8,
   Int16,
+  Int32,
+  Int64,
   Params,
   TrainableTensor,
   Vectors,
@@ -49,14 +51,20 @@ def round_shift(
   Returns:
     The same dtype and shape.
   """
-  half = 1 << (bits - 1)
-  return np.sign(x) * ((np.abs(x) + half) >> bits)
+  # A negative number rounds to the same as one less than half would.
+  rounded = x >> (8 * x.itemsize - 1)
+  rounded += x
+  rounded += 1 << (bits - 1)
+  rounded >>= bits
+  return rounded
 
 
 def round_divide(
   x: NDArray[np.signedinteger], divisor: int
 ) -> NDArray[np.signedinteger]:
   """Divides by a positive integer and rounds half away from zero."""
+  if divisor == 1:
+    return x
   return np.sign(x) * ((np.abs(x) + divisor // 2) // divisor)
 
 
@@ -73,8 +81,27 @@ def narrow(masters: NDArray[np.signedinteger]) -> Int8:
   Returns:
     int8 in [-127, 127].
   """
-  steps = (masters.astype(np.int32) + (MASTER_UNIT >> 1)) >> MASTER_BITS
-  return np.clip(steps, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+  steps = np.empty(masters.shape, np.int8)
+  _narrow_into(masters.astype(np.int32), steps)
+  return steps
+
+
+def _narrow_into(masters: Int32, out: Int8) -> None:
+  """Narrows into `out`; `masters` is used up."""
+  masters += MASTER_UNIT >> 1
+  masters >>= MASTER_BITS
+  _clip_into(masters, -WEIGHT_MAX, WEIGHT_MAX, out)
+
+
+def _clip_into(
+  x: NDArray[np.signedinteger],
+  low: int,
+  high: int,
+  out: Array,
+) -> None:
+  """Clips x into `out` of any width; `x` is used up. Faster than np.clip."""
+  np.minimum(x, high, out=x)
+  np.maximum(x, low, out=out, casting="unsafe")
 
 
 def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -93,13 +120,19 @@ def apply_updates(params: Params, updates: Vectors) -> Params:
   Returns:
     The new state; kernels saturate at +-127 steps, biases at their dtype.
   """
-  kernels = np.clip(
-    params.kernels + updates.kernels, -_MASTER_MAX, _MASTER_MAX
-  ).astype(np.int16)
-  biases = saturate(
-    params.biases + updates.biases.astype(np.int64), params.biases.dtype
+  new = Params(np.empty_like(params.kernels), np.empty_like(params.biases))
+  _clip_into(
+    np.add(params.kernels, updates.kernels, dtype=np.int64),
+    -_MASTER_MAX,
+    _MASTER_MAX,
+    new.kernels,
   )
-  return Params(kernels, biases)
+  _clip_into(
+    np.add(params.biases, updates.biases, dtype=np.int64),
+    *_LIMITS[new.biases.dtype],
+    new.biases,
+  )
+  return new
 
 
 def quantize(
@@ -119,18 +152,20 @@ class Layout:
 
   Attributes:
     tensors: the trainable tensors, in the order of the mark.
+    places: each tensor with its slice of the kernels or of the biases.
+    num_kernels, num_biases: K and B.
     step_units: master or bias units in one step of the layer's own grid, one
       an element: int64 [K] and [B]. Perturbations and updates count in it.
   """
 
   def __init__(self, tensors: tuple[TrainableTensor, ...]) -> None:
     self.tensors = tensors
-    self._slices: list[slice] = []
+    self.places: list[tuple[TrainableTensor, slice]] = []
     ends = {"kernel": 0, "bias": 0}
     for tensor in tensors:
       start = ends[tensor.role]
       ends[tensor.role] = start + tensor.size
-      self._slices.append(slice(start, start + tensor.size))
+      self.places.append((tensor, slice(start, start + tensor.size)))
     self.num_kernels, self.num_biases = ends["kernel"], ends["bias"]
     wide = any(t.dtype == "int64" for t in tensors)
     self._bias_dtype = np.dtype(np.int64 if wide else np.int32)
@@ -146,9 +181,7 @@ class Layout:
     """Widens engine weights into the trained state."""
     kernels = np.zeros(self.num_kernels, np.int16)
     biases = np.zeros(self.num_biases, self._bias_dtype)
-    for tensor, where, array in zip(
-      self.tensors, self._slices, weights, strict=True
-    ):
+    for (tensor, where), array in zip(self.places, weights, strict=True):
       if tensor.role == "kernel":
         kernels[where] = widen(array.reshape(-1).astype(np.int8))
       else:
@@ -162,14 +195,53 @@ class Layout:
       kernels[where].reshape(tensor.shape)
       if tensor.role == "kernel"
       else saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
-      for tensor, where in zip(self.tensors, self._slices, strict=True)
+      for tensor, where in self.places
     ]
 
-  def move(self, params: Params, delta: Vectors) -> Weights:
-    """The engine's weights at params + delta; `params` stays as it is."""
-    return self.weights(
-      Vectors(params.kernels + delta.kernels, params.biases + delta.biases)
+
+class Sides:
+  """The engine's weights on both sides of the masters, in buffers made once.
+
+  Attributes:
+    weights: 2 m sets of weights, overwritten by every `move`: params + delta
+      and params - delta of the first direction, then of the second.
+  """
+
+  def __init__(self, layout: Layout, num_directions: int) -> None:
+    sides = (num_directions, 2)
+    self._wide = Vectors(
+      np.empty((*sides, layout.num_kernels), np.int32),
+      np.empty((*sides, layout.num_biases), np.int64),
     )
+    self._kernels = np.empty(self._wide.kernels.shape, np.int8)
+    self._biases: list[tuple[Int64, Array]] = []
+    tensors = []
+    for tensor, where in layout.places:
+      if tensor.role == "kernel":
+        held: Array = self._kernels[..., where]
+      else:
+        held = np.empty((*sides, tensor.size), tensor.dtype)
+        self._biases.append((self._wide.biases[..., where], held))
+      tensors.append(held.reshape(-1, *tensor.shape))
+    self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
+
+  def move(self, params: Params, delta: Vectors) -> list[Weights]:
+    """Writes both sides; `params` stays as it is.
+
+    Args:
+      params: the masters.
+      delta: integers [m, K] and [m, B], in master and bias units.
+
+    Returns:
+      `weights`.
+    """
+    for wide, centre, away in zip(self._wide, params, delta):
+      np.add(centre, away, out=wide[:, 0])
+      np.subtract(centre, away, out=wide[:, 1])
+    _narrow_into(self._wide.kernels, self._kernels)
+    for wide, held in self._biases:
+      _clip_into(wide, *_LIMITS[held.dtype], held)
+    return self.weights
 
 
 _EMPTY = np.zeros(0, np.int64)

@@ -84,21 +84,21 @@ def random_bytes(key: Words, tensor: ArrayLike, block: ArrayLike) -> Array8:
   return words.reshape(*words.shape[:-2], -1).view(np.uint8)
 
 
-def permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+def permutation(seed: int, epoch: ArrayLike, size: int) -> NDArray[np.int64]:
   """Shuffles `range(size)` by sorting addressed 32-bit keys.
 
   Args:
     seed: the run's seed.
-    epoch: which shuffle.
+    epoch: which shuffle, or an array [...] of them.
     size: count of clips.
 
   Returns:
-    int64 [size].
+    int64 [..., size].
   """
   blocks = np.arange((size + 1) // 2, dtype=np.uint32)
   key = key_of(seed, epoch, 0)
   keys = random_bytes(key, np.full_like(blocks, BATCH_TENSOR), blocks)
-  return np.argsort(keys.view("<u4")[:size], kind="stable")
+  return np.argsort(keys.view("<u4")[..., :size], axis=-1, kind="stable")
 
 
 def probe_input(

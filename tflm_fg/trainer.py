@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 from tflm_fg import quant
 from tflm_fg.base import (
-  Array,
+  Clips,
   Estimate,
   Estimator,
-  Int64,
   Params,
   Session,
-  Tensors,
   Transform,
   Vectors,
   Weights,
@@ -22,6 +20,7 @@ from tflm_fg.callbacks import Callback, Logs
 from tflm_fg.data import Batches
 from tflm_fg.losses import CrossEntropy, mean_nats
 from tflm_fg.metrics import Score, logits_of, score
+from tflm_fg.passes import BatchPasses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,29 +64,10 @@ class Rule:
     return TrainState(estimate.step + 1, params, velocity)
 
 
-@dataclasses.dataclass(frozen=True)
-class Clips:
-  """What a set of clips is to the trained part of the graph.
-
-  Attributes:
-    inputs: arrays [N, ...], what flows into the suffix.
-    labels: int64 [N].
-  """
-
-  inputs: Tensors
-  labels: Int64
-
-  def take(self, indices: Array) -> Clips:
-    """Some of the clips."""
-    return Clips(tuple(x[indices] for x in self.inputs), self.labels[indices])
-
-  def __len__(self) -> int:
-    return len(self.labels)
-
-
 def fit(
   *,
   session: Session,
+  helpers: Sequence[Session] = (),
   rule: Rule,
   loss: CrossEntropy,
   clips: Clips,
@@ -102,6 +82,8 @@ def fit(
 
   Args:
     session: runs the suffix.
+    helpers: more sessions of the suffix, to run passes side by side; they
+      change no number.
     rule: estimator and optimizer.
     loss: logits and labels to integers.
     clips: what to train on.
@@ -121,7 +103,10 @@ def fit(
   def validate(state: TrainState) -> None:
     if validation is not None and len(validation):
       result = evaluate(session, layout.weights(state.params), validation, loss)
-      tell("on_test_end", state, _validation_logs(session, result))
+      tell("on_test_end", state, _validation_logs(result, ran()))
+
+  def ran() -> int:
+    return sum(s.forward_passes for s in (session, *helpers))
 
   def tell(event: str, state: TrainState, logs: Logs) -> None:
     for callback in callbacks:
@@ -129,12 +114,16 @@ def fit(
 
   tell("on_train_begin", state, {"steps": steps})
   validate(state)
+  # A batch of all clips is fed once and never copied.
+  passes = BatchPasses(session, loss, clips, helpers)
   while state.step < steps and not any(c.stop_training for c in callbacks):
-    batch = clips.take(batches.at(state.step))
-    passes = BatchPasses(session, loss, batch)
+    if not batches.whole:
+      passes.use(clips.take(batches.at(state.step)))
     estimate = rule.estimator(passes, state.params, state.step)
     state = rule.advance(state, estimate)
-    tell("on_train_batch_end", state, _batch_logs(session, estimate, batch))
+    tell(
+      "on_train_batch_end", state, _batch_logs(estimate, batches.size, ran())
+    )
     if state.step % validate_every == 0 or state.step == steps:
       validate(state)
   session.load(layout.weights(state.params))
@@ -150,42 +139,19 @@ def evaluate(
   return score(logits_of(session, clips.inputs), clips.labels, loss)
 
 
-class BatchPasses:
-  """Runs one step's batch in a session; see `base.Passes`."""
-
-  def __init__(
-    self, session: Session, loss: CrossEntropy, batch: Clips
-  ) -> None:
-    self._session, self._loss = session, loss
-    self.inputs, self.labels = batch.inputs, batch.labels
-
-  def __call__(self, weights: Weights) -> int:
-    """The loss at some weights, Q16 bits, sum over the batch."""
-    return self._loss(self.logits(weights), self.labels)
-
-  def logits(self, weights: Weights) -> Array:
-    """Integer logits [N, C] at some weights."""
-    # Assignment restores: adding back is lossy where int8 saturates.
-    self._session.load(weights)
-    (logits,) = self._session.run(self.inputs)
-    return logits.reshape(len(logits), -1)
-
-
-def _batch_logs(session: Session, estimate: Estimate, batch: Clips) -> Logs:
+def _batch_logs(estimate: Estimate, clips: int, passes: int) -> Logs:
   return {
-    "loss": mean_nats(
-      int(estimate.losses.sum()), estimate.losses.size * len(batch)
-    ),
+    "loss": mean_nats(int(estimate.losses.sum()), estimate.losses.size * clips),
     "slopes": estimate.slopes,
-    "forward_passes": session.forward_passes,
+    "forward_passes": passes,
   }
 
 
-def _validation_logs(session: Session, result: Score) -> Logs:
+def _validation_logs(result: Score, passes: int) -> Logs:
   return {
     "val_loss": result.loss,
     "val_accuracy": result.accuracy,
     "val_total": result.total,
     "val_correct": result.correct,
-    "forward_passes": session.forward_passes,
+    "forward_passes": passes,
   }
