@@ -57,7 +57,21 @@ _STRATEGY = flags.DEFINE_enum(
   "strategy",
   "auto",
   list(runtimes.STRATEGIES),
-  "write weights in place, or rebuild the interpreter for every pass",
+  "write weights in place; rebuild the interpreter for every pass, which on "
+  "litert runs XNNPACK's kernels; or time both there and take rebuild where it "
+  "is clearly faster",
+)
+_EXACT_PREFIX = flags.DEFINE_boolean(
+  "exact_prefix",
+  False,
+  "run frozen layers on --runtime too, and not on XNNPACK, which differs from "
+  "other kernels by a few steps",
+)
+_WORKERS = flags.DEFINE_integer(
+  "workers",
+  None,
+  "passes to run side by side; by default as many as there are cores, or 1 "
+  "where threads do not pay; it changes no number",
 )
 _KEEP_MARK = flags.DEFINE_boolean(
   "keep_mark", False, "leave the training mark in the adapted file"
@@ -169,6 +183,8 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     trainable=_TRAINABLE.value,
     runtime=_RUNTIME.value,
     strategy=_STRATEGY.value,
+    exact_prefix=_EXACT_PREFIX.value,
+    workers=_WORKERS.value,
     settings=settings,
     callbacks=watchers,
     name=_MODEL.value,

@@ -14,7 +14,7 @@ ORDER = """
   flatbuffer_sites flatbuffer_mend flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
   losses directions estimators closed_form optimizers
-  data metrics passes callbacks trainer settings journal
+  data metrics passes timing callbacks trainer settings journal
   memory graph plots adaptation __init__
 """.split()
 SCHEMA = {n for n in ORDER if n.startswith("flatbuffer")}

@@ -61,6 +61,8 @@ def adapt(
   trainable: str | None = None,
   runtime: str = "litert",
   strategy: str = "auto",
+  exact_prefix: bool = False,
+  workers: int | None = None,
   settings: Settings | None = None,
   callbacks: Sequence[Callback] = (),
   name: str = "model",
@@ -76,7 +78,12 @@ def adapt(
     trainable: as for `mark`; None takes the file's mark, or "head" where it
       has none.
     runtime: one of `runtimes.NAMES`.
-    strategy: "auto", "in-place" or "rebuild".
+    strategy: "in-place"; "rebuild", which on "litert" means XNNPACK's kernels;
+      or "auto", which on "litert" times both and rebuilds only where that is
+      clearly faster.
+    exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
+    workers: passes to run side by side, at most; None for as many as pay. It
+      changes no number.
     settings: how to train.
     callbacks: told of every step.
     name: what to call the model in errors.
@@ -96,7 +103,7 @@ def adapt(
   settings = settings or Settings()
   marked = present_mark(model, trainable, name)
   tensors = marked.mark.trainable
-  graph = Graph(marked.data, marked.mark, runtime, strategy)
+  graph = Graph(marked.data, marked.mark, runtime, strategy, exact_prefix)
   layout = Layout(tensors)
   start = graph.suffix.params()
 
@@ -104,6 +111,8 @@ def adapt(
   clips = graph.clips(Dataset(x, y), "train")
   # Checked now, run after training.
   held_back = graph.checked(Dataset(*test), "test") if test else None
+  batch = tuple(a[: settings.batch_size] for a in clips.inputs)
+  choice = graph.settle(batch, settings.passes_at_once(), workers)
   probes = tuple(a[:GUARD_CLIPS] for a in clips.inputs)
   runtimes.require_visible(graph.suffix, tensors, probes)
   run = _train(graph, layout, marked, clips, settings, callbacks)
@@ -128,7 +137,10 @@ def adapt(
     **cost,
     **_model_facts(marked, graph, run.params, settings),
     "runtime": runtime,
-    "strategy": "in-place" if graph.suffix.traits.in_place else "rebuild",
+    "prefix_runtime": graph.prefix and graph.prefix.traits.runtime,
+    "strategy": choice.strategy,
+    "strategy_seconds": choice.seconds,
+    "workers": choice.workers,
     "method": settings.method,
     "seed": settings.seed,
     "settings": dataclasses.asdict(settings),
@@ -173,6 +185,7 @@ def _train(
     watchers.append(EarlyStopping(settings.patience))
   state = fit(
     session=graph.suffix,
+    helpers=graph.helpers,
     rule=rule,
     loss=loss_of(graph.logits),
     clips=fit_clips,

@@ -149,6 +149,8 @@ class Traits:
     runtime: the name users give.
     in_place: weights are written into a living interpreter; otherwise every
       load makes a new one.
+    parallel: runs without Python's lock, so that sessions in threads use a
+      core each.
     batches: a batch is one call of the engine; otherwise clip by clip.
     lsb_to_reference: the most that an int8 output may differ from LiteRT's
       reference kernels, in output steps, as measured over models.
@@ -156,6 +158,7 @@ class Traits:
 
   runtime: str
   in_place: bool
+  parallel: bool
   batches: bool
   lsb_to_reference: int
 

@@ -21,6 +21,7 @@ from tflm_fg.flatbuffer_mark import HEAD_OPS
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.metrics import run_all
+from tflm_fg.timing import Choice, choose
 
 
 def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:
@@ -56,23 +57,78 @@ class Graph:
     input: the model's input tensor.
     logits: the model's logits.
     suffix: from the cut to the logits; its weights are set.
+    helpers: more sessions of the suffix, to run passes at the same time.
     prefix: from the input to the cut; None where all operators are trained.
   """
 
   suffix: Session
+  helpers: list[Session]
   prefix: Session | None
 
   def __init__(
-    self, marked: bytes, mark: Mark, runtime: str, strategy: str = "auto"
+    self,
+    marked: bytes,
+    mark: Mark,
+    runtime: str,
+    strategy: str = "auto",
+    exact_prefix: bool = False,
   ) -> None:
+    """Cuts the model and opens both pieces.
+
+    Args:
+      marked: the marked file.
+      mark: its mark.
+      runtime: one of `runtimes.NAMES`, for the suffix.
+      strategy: "auto", "in-place" or "rebuild".
+      exact_prefix: run the prefix on `runtime` too. By default it runs on
+        XNNPACK, FASTER.
+
+    Raises:
+      TflmFgError: if the model cannot be cut, or an engine refuses it.
+    """
     self._marked, self._mark = marked, mark
+    self._runtime, self._strategy = runtime, strategy
     self._cut = cut(marked, mark)
     self.input = tensor_spec(marked, self._cut.graph_input)
     self.logits = logits_spec(marked, mark)
     self.suffix = runtimes.open_session(runtime, self._cut.suffix, strategy)
+    self.helpers = []
     self.prefix = None
     if self._cut.prefix is not None:
-      self.prefix = runtimes.open_session(runtime, self._cut.prefix)
+      self.prefix = runtimes.open_frozen(
+        runtime, self._cut.prefix, exact_prefix
+      )
+
+  def settle(
+    self, inputs: Tensors, passes: int, workers: int | None = None
+  ) -> Choice:
+    """Chooses strategy and workers for training, by timing where it is open.
+
+    Args:
+      inputs: a batch as training will have it.
+      passes: passes that a step has to run at once.
+      workers: at most so many sessions side by side; None for as many as pay.
+
+    Returns:
+      What `suffix` and `helpers` now are.
+    """
+
+    def reopen(strategy: str) -> Session:
+      return runtimes.open_session(self._runtime, self._cut.suffix, strategy)
+
+    choice = choose(
+      self.suffix,
+      reopen,
+      inputs,
+      may_rebuild=self._strategy == "auto"
+      and runtimes.rebuilds_faster(self._runtime),
+      passes=passes,
+      workers=workers,
+    )
+    if self.suffix.traits.in_place != (choice.strategy == "in-place"):
+      self.suffix = reopen(choice.strategy)
+    self.helpers = [reopen(choice.strategy) for _ in range(choice.workers - 1)]
+    return choice
 
   def features(self, x: Array) -> Tensors:
     """The suffix's inputs for some clips.
@@ -128,8 +184,9 @@ class Graph:
 
   @property
   def sessions(self) -> list[Session]:
-    """Suffix, and prefix if there is one."""
-    return [self.suffix, *([self.prefix] if self.prefix else [])]
+    """Suffix, its helpers, and prefix if there is one."""
+    prefix = [self.prefix] if self.prefix else []
+    return [self.suffix, *self.helpers, *prefix]
 
   @property
   def forward_passes(self) -> int:
@@ -143,7 +200,7 @@ class Graph:
 
   @property
   def invoke_seconds(self) -> float:
-    """Seconds inside the engine."""
+    """Seconds inside the engine, summed over the sessions."""
     return sum(s.invoke_seconds for s in self.sessions)
 
 

@@ -58,6 +58,7 @@ class LiteRTSession:
     self.traits = Traits(
       runtime=runtime,
       in_place=in_place,
+      parallel=True,
       batches=self._takes_batches(),
       lsb_to_reference=lsb_to_reference,
     )

@@ -12,11 +12,63 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tflm_fg.base import Array, Clips, Int64, Session, Weights
+from tflm_fg.base import Array, Clips, Int64, Session, Tensors, Weights
 from tflm_fg.losses import CrossEntropy, Ledger
 
 _LOGITS_AT_ONCE = 1 << 16
 """Logits whose losses are summed in one go: they should stay in the cache."""
+
+
+class Crew:
+  """Sessions of one part of the graph, one thread each."""
+
+  def __init__(self, sessions: Sequence[Session]) -> None:
+    self._sessions = sessions
+    self._threads = (
+      ThreadPoolExecutor(len(sessions) - 1) if len(sessions) > 1 else None
+    )
+
+  def outputs(
+    self, inputs: Tensors, candidates: Sequence[Weights]
+  ) -> list[Array]:
+    """Runs a batch at each of the weights.
+
+    Args:
+      inputs: [N, ...] each; the same tuple again is not copied again.
+      candidates: every session takes every n-th of them.
+
+    Returns:
+      The part's one output [N, C], an array for each of the weights.
+    """
+    if self._threads is None:
+      return _run(self._sessions[0], inputs, candidates)
+    first, *others = self._sessions
+    count = len(self._sessions)
+    jobs = [
+      self._threads.submit(_run, session, inputs, candidates[i::count])
+      for i, session in enumerate(others, 1)
+    ]
+    outputs: list[Array] = [_NONE] * len(candidates)
+    outputs[::count] = _run(first, inputs, candidates[::count])
+    for i, job in enumerate(jobs, 1):
+      outputs[i::count] = job.result()
+    return outputs
+
+
+_NONE = np.empty(0, np.int8)
+
+
+def _run(
+  session: Session, inputs: Tensors, candidates: Sequence[Weights]
+) -> list[Array]:
+  session.feed(inputs)
+  rows = []
+  for weights in candidates:
+    # Assignment restores: adding back is lossy where int8 saturates.
+    session.load(weights)
+    (output,) = session.forward()
+    rows.append(output.reshape(len(output), -1))
+  return rows
 
 
 class BatchPasses:
@@ -42,8 +94,7 @@ class BatchPasses:
       batch: the clips.
       helpers: sessions of the same part, to run passes at the same time.
     """
-    self._sessions = [session, *helpers]
-    self._threads = ThreadPoolExecutor(len(helpers)) if helpers else None
+    self._crew = Crew([session, *helpers])
     self._loss = loss
     self._ledgers: dict[tuple[int, ...], Ledger] = {}
     self.use(batch)
@@ -54,11 +105,11 @@ class BatchPasses:
 
   def logits(self, weights: Weights) -> Array:
     """Integer logits [N, C] at some weights."""
-    return self._run(self._sessions[0], [weights])[0]
+    return self._crew.outputs(self.inputs, [weights])[0]
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
     """The losses at each of the weights: int64 [P] in Q16 bits."""
-    logits = self._logits(candidates)
+    logits = self._crew.outputs(self.inputs, candidates)
     few = max(1, _LOGITS_AT_ONCE // logits[0].size)
     sums = [
       self._ledger(part)(part, self.labels)
@@ -71,32 +122,3 @@ class BatchPasses:
     if shape not in self._ledgers:
       self._ledgers[shape] = Ledger(self._loss, *shape)
     return self._ledgers[shape]
-
-  def _logits(self, candidates: Sequence[Weights]) -> list[Array]:
-    """Every session takes every n-th of the weights."""
-    if self._threads is None:
-      return self._run(self._sessions[0], candidates)
-    first, *others = self._sessions
-    count = len(self._sessions)
-    jobs = [
-      self._threads.submit(self._run, session, candidates[i::count])
-      for i, session in enumerate(others, 1)
-    ]
-    logits: list[Array] = [np.empty(0)] * len(candidates)
-    logits[::count] = self._run(first, candidates[::count])
-    for i, job in enumerate(jobs, 1):
-      logits[i::count] = job.result()
-    return logits
-
-  def _run(
-    self, session: Session, candidates: Sequence[Weights]
-  ) -> list[Array]:
-    """Logits [N, C] of one session's share."""
-    session.feed(self.inputs)
-    rows = []
-    for weights in candidates:
-      # Assignment restores: adding back is lossy where int8 saturates.
-      session.load(weights)
-      (logits,) = session.forward()
-      rows.append(logits.reshape(len(logits), -1))
-    return rows

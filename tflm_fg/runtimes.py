@@ -130,6 +130,32 @@ def installed() -> list[str]:
   return [name for name in NAMES if is_installed(name)]
 
 
+def rebuilds_faster(name: str) -> bool:
+  """Whether rebuilding brings kernels that may be faster than in place."""
+  return name == "litert"
+
+
+def open_frozen(name: str, part: Part, exact: bool) -> Session:
+  """Opens a part without trained tensors.
+
+  It is written never, so XNNPACK may pack it, whatever runs the rest.
+
+  Args:
+    name: the runtime of the trained part.
+    part: what to run.
+    exact: to run it on `name` too, as it also does where XNNPACK refuses.
+
+  Raises:
+    TflmFgError: if the runtime is unknown, missing, or refuses the model.
+  """
+  if not exact:
+    try:
+      return open_session("litert-xnnpack", part, "in-place")
+    except TflmFgError:
+      pass
+  return open_session(name, part)
+
+
 def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
   """Opens a part of the graph in a runtime.
 

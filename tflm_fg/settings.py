@@ -130,6 +130,10 @@ class Settings:
     )
     return Rule(estimator, optimizer)
 
+  def passes_at_once(self) -> int:
+    """Passes of a step that do not wait for each other."""
+    return 1 if self.method == "closed-form" else 2 * self.num_directions
+
   def slopes_a_step(self, layout: Layout) -> int:
     """How many slopes an estimate of this method holds."""
     if self.method == "closed-form":

@@ -39,6 +39,7 @@ class TFLMSession:
   traits = Traits(
     runtime="tflm",
     in_place=True,
+    parallel=False,
     batches=False,
     lsb_to_reference=LSB_TO_REFERENCE,
   )
