@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tflm_fg import memory, runtimes
-from tflm_fg.base import Array, Clips, Params, Weights
+from tflm_fg.base import Array, Clips, Int64, Mark, Params
 from tflm_fg.callbacks import (
   Callback,
   EarlyStopping,
@@ -24,9 +24,10 @@ from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, checked, logits_spec, loss_of
 from tflm_fg.journal import Journal, sha256
-from tflm_fg.metrics import logits_of, score
+from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
+from tflm_fg.timing import Choice
 from tflm_fg.trainer import evaluate, fit
 
 GUARD_CLIPS = 32
@@ -78,12 +79,10 @@ def adapt(
     trainable: as for `mark`; None takes the file's mark, or "head" where it
       has none.
     runtime: one of `runtimes.NAMES`.
-    strategy: "in-place"; "rebuild", which on "litert" means XNNPACK's kernels;
-      or "auto", which on "litert" times both and rebuilds only where that is
-      clearly faster.
+    strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
+      "auto", which on "litert" times both and takes what is clearly faster.
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
-    workers: passes to run side by side, at most; None for as many as pay. It
-      changes no number.
+    workers: passes side by side, at most; None for as many as pay.
     settings: how to train.
     callbacks: told of every step.
     name: what to call the model in errors.
@@ -116,38 +115,28 @@ def adapt(
   probes = tuple(a[:GUARD_CLIPS] for a in clips.inputs)
   runtimes.require_visible(graph.suffix, tensors, probes)
   run = _train(graph, layout, marked, clips, settings, callbacks)
-  cost = {
-    "steps": len(run.journal.slopes),
-    "kept_step": run.journal.kept_step,
-    "forward_passes": graph.forward_passes,
-    "samples_run": graph.samples_run,
-    "seconds": time.perf_counter() - began,
-    "invoke_seconds": graph.invoke_seconds,
-    "train_clips": len(clips) - len(run.validation),
-    "validation_clips": len(run.validation),
-    "feature_cache_bytes": sum(a.nbytes for a in clips.inputs),
-  }
-
+  cost = _cost(graph, choice, clips, run, time.perf_counter() - began)
   weights = layout.weights(run.params)
-  parts = {"train": clips, "validation": run.validation}
+  adapted = Patchable(marked.data, [t.index for t in tensors]).write(weights)
   if held_back is not None:
-    parts["test"] = Clips(graph.features(held_back[0]), held_back[1])
+    # Whole files, as they will be used: no cut and no other engine's prefix.
+    before, after = (
+      _score_file(file, marked.mark, runtime, held_back)
+      for file in (marked.data, adapted)
+    )
+  else:
+    scored, loss = run.validation or clips, loss_of(graph.logits)
+    before, after = (
+      evaluate(graph.suffix, w, scored, loss) for w in (start, weights)
+    )
   report = {
-    **_before_and_after(graph, parts, start, weights),
+    **_scores(held_back is not None, run, before, after),
     **cost,
     **_model_facts(marked, graph, run.params, settings),
     "runtime": runtime,
-    "prefix_runtime": graph.prefix and graph.prefix.traits.runtime,
-    "strategy": choice.strategy,
-    "strategy_seconds": choice.seconds,
-    "workers": choice.workers,
-    "method": settings.method,
-    "seed": settings.seed,
-    "settings": dataclasses.asdict(settings),
     "notes": [*marked.notes, *_remarks(run, settings)],
     "versions": versions(),
   }
-  adapted = Patchable(marked.data, [t.index for t in tensors]).write(weights)
   return Adapted(adapted, marked.data, report, run.journal, run.history)
 
 
@@ -214,21 +203,38 @@ def _remarks(run: _Run, settings: Settings) -> list[str]:
   return []
 
 
-def _before_and_after(
-  graph: Graph, parts: dict[str, Clips], before: Weights, after: Weights
+def _cost(
+  graph: Graph, choice: Choice, clips: Clips, run: _Run, seconds: float
 ) -> dict[str, Any]:
-  """Scores both on the last part that has clips."""
-  name, clips = [item for item in parts.items() if len(item[1])][-1]
-  loss = loss_of(graph.logits)
-  first = evaluate(graph.suffix, before, clips, loss)
-  last = evaluate(graph.suffix, after, clips, loss)
+  """What training took, and how it ran."""
   return {
-    "scored_on": name,
-    "scored_clips": len(clips),
-    "accuracy_before": first.accuracy,
-    "accuracy_after": last.accuracy,
-    "loss_before": first.loss,
-    "loss_after": last.loss,
+    "steps": len(run.journal.slopes),
+    "kept_step": run.journal.kept_step,
+    "forward_passes": graph.forward_passes,
+    "samples_run": graph.samples_run,
+    "seconds": seconds,
+    "invoke_seconds": graph.invoke_seconds,
+    "train_clips": len(clips) - len(run.validation),
+    "validation_clips": len(run.validation),
+    "feature_cache_bytes": sum(a.nbytes for a in clips.inputs),
+    "prefix_runtime": graph.prefix and graph.prefix.traits.runtime,
+    "strategy": choice.strategy,
+    "strategy_seconds": choice.seconds,
+    "workers": choice.workers,
+  }
+
+
+def _scores(
+  tested: bool, run: _Run, before: Score, after: Score
+) -> dict[str, Any]:
+  kept = "validation" if run.validation else "train"
+  return {
+    "scored_on": "test" if tested else kept,
+    "scored_clips": before.clips,
+    "accuracy_before": before.accuracy,
+    "accuracy_after": after.accuracy,
+    "loss_before": before.loss,
+    "loss_after": after.loss,
   }
 
 
@@ -248,6 +254,9 @@ def _model_facts(
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
     "model_bytes": len(strip(marked.data)),
+    "method": settings.method,
+    "seed": settings.seed,
+    "settings": dataclasses.asdict(settings),
   }
 
 
@@ -294,6 +303,15 @@ def evaluate_model(
     "runtime": runtime,
     "versions": versions(),
   }
+
+
+def _score_file(
+  model: bytes, mark: Mark, runtime: str, clips: tuple[Array, Int64]
+) -> Score:
+  """Scores a whole file on clips on its input's grid, in a new session."""
+  session = runtimes.open_session(runtime, whole(model, mark))
+  loss = loss_of(logits_spec(model, mark))
+  return score(logits_of(session, (clips[0],)), clips[1], loss)
 
 
 _PACKAGES = (

@@ -21,12 +21,14 @@ class Score(NamedTuple):
     accuracy: share of clips whose largest logit is the label's.
     total: the loss as the integer sum that training compares, in Q16 bits.
     correct: count of right clips.
+    clips: count of all.
   """
 
   loss: float
   accuracy: float
   total: int
   correct: int
+  clips: int
 
 
 def run_all(session: Session, inputs: Tensors, batch: int = BATCH) -> Tensors:
@@ -50,4 +52,4 @@ def score(logits: Array, labels: Array, loss: CrossEntropy) -> Score:
   total = loss(logits, labels)
   correct = int((logits.argmax(axis=1) == labels).sum())
   clips = len(labels)
-  return Score(mean_nats(total, clips), correct / clips, total, correct)
+  return Score(mean_nats(total, clips), correct / clips, total, correct, clips)

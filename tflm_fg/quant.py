@@ -217,12 +217,12 @@ class Sides:
     self._biases: list[tuple[Int64, Array]] = []
     tensors = []
     for tensor, where in layout.places:
-      if tensor.role == "kernel":
-        held: Array = self._kernels[..., where]
-      else:
-        held = np.empty((*sides, tensor.size), tensor.dtype)
+      if tensor.role == "bias":
+        held: Array = np.empty((*sides, tensor.size), tensor.dtype)
         self._biases.append((self._wide.biases[..., where], held))
-      tensors.append(held.reshape(-1, *tensor.shape))
+      else:
+        held = self._kernels[..., where]
+      tensors.append(held.reshape(2 * num_directions, *tensor.shape))
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
 
   def move(self, params: Params, delta: Vectors) -> list[Weights]:
