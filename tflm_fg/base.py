@@ -61,7 +61,8 @@ class Params(NamedTuple):
   """The trained state: every trainable number as an integer.
 
   Attributes:
-    kernels: int16 [K], masters of all kernels; one unit is scale / 256.
+    kernels: int16 [K], masters of all kernels and prompts, of whatever is int8
+      in the engine; one unit is scale / 256.
     biases: int32 [B], all biases; one unit is the bias tensor's own scale.
       int64 where the engine's biases are (int16 activations).
   """
@@ -82,6 +83,10 @@ class Vectors(NamedTuple):
   biases: NDArray[np.signedinteger]
 
 
+ROLES = ("kernel", "bias", "offset", "gain")
+"""What a trainable constant is; the last two make up an input prompt."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainableTensor:
   """A constant of the graph that training may write.
@@ -92,13 +97,13 @@ class TrainableTensor:
     index: index of the tensor in that subgraph; its address for randomness.
     operator: index of the operator that reads it.
     op_name: that operator's builtin name, for people.
-    role: "kernel" or "bias".
+    role: one of `ROLES`.
     shape: the tensor's shape.
-    dtype: "int8" for kernels, "int32" or "int64" for biases.
+    dtype: "int32" or "int64" for biases, "int8" for all others.
     scales: quantization scale, one or one an output channel.
     channel_axis: the axis that `scales` runs along.
     output_step: units of this tensor in one step of training, one an element
-      of `scales`: 256 master units for kernels (one int8 step), and for biases
+      of `scales`: 256 master units where it is int8 (one step), and for biases
       what moves the operator's output by 1/256 of its range,
       round(s_out / (s_in s_w)), 256 times that for an int16 output.
   """
@@ -114,6 +119,11 @@ class TrainableTensor:
   scales: tuple[float, ...]
   channel_axis: int
   output_step: tuple[int, ...]
+
+  @property
+  def has_master(self) -> bool:
+    """Whether it is int8 and trains through an int16 master."""
+    return self.role != "bias"
 
   @property
   def size(self) -> int:

@@ -92,7 +92,7 @@ class _Addresses:
   """Block counters of all tensors, laid out once: kernels, then biases."""
 
   def __init__(self, layout: Layout, per_block: int) -> None:
-    tensors = sorted(layout.tensors, key=lambda t: t.role == "bias")
+    tensors = sorted(layout.tensors, key=lambda t: not t.has_master)
     blocks = [math.ceil(t.size / per_block) for t in tensors]
     self._tensor = np.repeat(
       np.array([t.index for t in tensors], np.uint32), blocks

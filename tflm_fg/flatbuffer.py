@@ -16,7 +16,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.base import Mark, TflmFgError, TrainableTensor
+from tflm_fg.base import ROLES, Mark, TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_patch import data_span
 from tflm_fg.flatbuffer_prepend import ALIGNMENT, align, prepend_metadata
 from tflm_fg.flatbuffer_verify import IDENTIFIER, verify
@@ -91,7 +91,7 @@ def describe(
     model: the unpacked model; the operator is in subgraph 0.
     operator: the operator that reads the tensor.
     index: the tensor.
-    role: "kernel" or "bias".
+    role: one of `base.ROLES`.
   """
   graph = model.subgraphs[0]
   tensor, op = graph.tensors[index], graph.operators[operator]
@@ -106,10 +106,10 @@ def describe(
   out_step = float(out.quantization.scale[0])
   if out.type == schema.TensorType.INT16:
     out_step *= 256  # as coarse as an int8 output's, so that one epsilon fits
-  if role == "kernel":
-    steps = [MASTER_UNIT] * len(scales)
-  else:
+  if role == "bias":
     steps = [max(1, round(out_step / s)) for s in scales]
+  else:
+    steps = [MASTER_UNIT] * len(scales)
   return TrainableTensor(
     name=name,
     subgraph=0,
@@ -210,14 +210,14 @@ def _marked_tensor(
   graph = model.subgraphs[0]
   index, operator = _index(model, entry["index"]), entry["operator"]
   role = entry["role"]
-  if entry["subgraph"] != 0 or role not in ("kernel", "bias"):
+  if entry["subgraph"] != 0 or role not in ROLES:
     raise ValueError(f"tensor {index}")
   if type(operator) is not int or not 0 <= operator < len(graph.operators):
     raise IndexError(f"operator {operator}")
   if index not in graph.operators[operator].inputs:
     raise ValueError(f"operator {operator} does not read tensor {index}")
   tensor = describe(model, operator, index, role)
-  allowed = ("int8",) if role == "kernel" else ("int32", "int64")
+  allowed = ("int32", "int64") if role == "bias" else ("int8",)
   if tensor.dtype not in allowed or tensor.name != entry["name"]:
     raise ValueError(f"tensor {index} is not the {role} that was marked")
   if model.buffers[graph.tensors[index].buffer].data is None:

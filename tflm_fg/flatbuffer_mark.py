@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
@@ -11,7 +13,9 @@ from tflm_fg import flatbuffer
 from tflm_fg.base import Mark, TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer import op_name
 from tflm_fg.flatbuffer_mend import mend
+from tflm_fg.flatbuffer_prompt import insert_prompt, prompts_of, role_of
 from tflm_fg.flatbuffer_sites import Site, sites_of, tensor_name, untrainable
+from tflm_fg.flatbuffer_wide import is_wide, widen_head
 
 HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D")
 
@@ -33,21 +37,46 @@ class Marked(NamedTuple):
   notes: tuple[str, ...]
 
 
-def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Surgery:
+  """How the graph may grow where "prompt" or "wide-head" shall train.
+
+  Attributes:
+    gain: the prompt has a gain in front of its offset.
+    layers: a regular expression on output tensors' names, the layers that a
+      wide head joins; all where it is empty.
+    ranges: largest pooled value of such a layer as a share of what its output
+      can hold, by the output tensor's name; 1/4 where it is missing.
+  """
+
+  gain: bool = False
+  layers: str = ""
+  ranges: Mapping[str, float] | None = None
+
+
+def mark(
+  data: bytes,
+  trainable: str = "head",
+  name: str = "model",
+  surgery: Surgery | None = None,
+) -> Marked:
   """Marks what may train; all else stays as it is.
 
   Args:
     data: a .tflite, marked or not.
     trainable: "head" (the last FULLY_CONNECTED or CONV_2D with its bias),
-      "bias", "all", a regular expression on tensor names, or several of
-      these joined by commas.
+      "wide-head" (the same, reading earlier layers too), "prompt" (an offset
+      a channel of the input), "bias", "all", a regular expression on tensor
+      names, or several of these joined by commas.
     name: what to call the file in errors.
+    surgery: how the graph grows for a prompt or a wide head.
 
   Returns:
-    The marked file. A constant that is shared, a bias that the converter
-    dropped, a useless scale and constants off their 16-byte boundary are
-    mended first, each with a note; without a note the marked file holds the
-    original bytes whole.
+    The marked file. Operators are added for a prompt or a wide head, without
+    a change of the outputs. A constant that is shared, a bias that the
+    converter dropped, a useless scale and constants off their 16-byte boundary
+    are mended first. Each comes with a note; without a note the marked file
+    holds the original bytes whole.
 
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
@@ -55,20 +84,43 @@ def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
   data = flatbuffer.strip(data, name)
   model = flatbuffer.read(data, name)
   _refuse_foreign_operators(model, name)
-  wanted = _choose(model, trainable, name)
-  notes = mend(model, wanted, name)
+  parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
+  if not parts:
+    raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
+  notes = _operate(model, parts, surgery or Surgery(), name)
+  wanted = _choose(model, parts, name)
+  notes += mend(model, wanted, name)
   if not notes and not flatbuffer.is_aligned(data):
     notes = ["constants moved to 16-byte boundaries"]
   if notes:
     data = flatbuffer.pack(model)
     model = flatbuffer.read(data, name)
-  head = _last(sites_of(model), model)
+  head = last_head(model)
+  prompts = prompts_of(model) if "prompt" in parts else []
   chosen = Mark(
-    trainable=tuple(_tensors(model, wanted)),
+    trainable=(*_prompts(model, prompts), *_tensors(model, wanted)),
     logits=find_logits(model),
     head_input=find_logits(model) if head is None else head.activation,
   )
   return Marked(flatbuffer.write_mark(data, chosen), chosen, tuple(notes))
+
+
+def _operate(
+  model: schema.ModelT, parts: list[str], surgery: Surgery, name: str
+) -> list[str]:
+  """Adds the operators that the choice asks for and that are not there."""
+  notes = []
+  if "prompt" in parts and not prompts_of(model):
+    numbers = insert_prompt(model, surgery.gain, name)
+    notes.append(f"an input prompt of {numbers} numbers inserted")
+  if "wide-head" in parts and not is_wide(model):
+    head = last_head(model)
+    if head is None:
+      raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
+    _refuse(model, head, name)
+    numbers = widen_head(model, head, surgery.layers, surgery.ranges, name)
+    notes.append(f"the head reads {numbers} more inputs, of earlier layers")
+  return notes
 
 
 def find_logits(model: schema.ModelT) -> int:
@@ -104,7 +156,7 @@ def _refuse_foreign_operators(model: schema.ModelT, name: str) -> None:
 
 
 def _choose(
-  model: schema.ModelT, trainable: str, name: str
+  model: schema.ModelT, parts: list[str], name: str
 ) -> dict[Site, set[str]]:
   """Which roles of which operators the user asked for."""
   sites = sites_of(model)
@@ -114,12 +166,12 @@ def _choose(
       "(float16 models unpack theirs at run time); quantize to int8"
     )
   wanted: dict[Site, set[str]] = {}
-  for part in filter(None, (p.strip() for p in trainable.split(","))):
+  for part in parts:
+    if part == "prompt":
+      continue
     found = _choose_part(model, sites, part, name)
     for site, roles in found.items():
       wanted.setdefault(site, set()).update(roles)
-  if not wanted:
-    raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
   for site in wanted:
     _refuse(model, site, name)
   return wanted
@@ -129,8 +181,8 @@ def _choose_part(
   model: schema.ModelT, sites: list[Site], part: str, name: str
 ) -> dict[Site, set[str]]:
   good = [s for s in sites if untrainable(model, s) is None]
-  if part == "head":
-    head = _last(sites, model)
+  if part in ("head", "wide-head"):
+    head = last_head(model)
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     return {head: {"kernel", "bias"}}
@@ -176,12 +228,28 @@ def _refuse(model: schema.ModelT, site: Site, name: str) -> None:
     )
 
 
-def _last(sites: list[Site], model: schema.ModelT) -> Site | None:
+def last_head(model: schema.ModelT) -> Site | None:
+  """The last FULLY_CONNECTED or CONV_2D; None if there is none."""
   operators = model.subgraphs[0].operators
   heads = [
-    s for s in sites if op_name(model, operators[s.operator]) in HEAD_OPS
+    s
+    for s in sites_of(model)
+    if op_name(model, operators[s.operator]) in HEAD_OPS
   ]
   return heads[-1] if heads else None
+
+
+def _prompts(
+  model: schema.ModelT, constants: list[int]
+) -> list[TrainableTensor]:
+  """The prompt's constants, with the operators that read them."""
+  operators = model.subgraphs[0].operators
+  return [
+    flatbuffer.describe(model, number, index, role_of(model, index))
+    for index in constants
+    for number, op in enumerate(operators)
+    if index in op.inputs
+  ]
 
 
 def _tensors(
@@ -198,18 +266,24 @@ def _tensors(
   return tensors
 
 
-def present_mark(data: bytes, trainable: str | None, name: str) -> Marked:
+def present_mark(
+  data: bytes,
+  trainable: str | None,
+  name: str,
+  surgery: Surgery | None = None,
+) -> Marked:
   """The file's own mark, or a new one where a choice is given or none stands.
 
   Args:
     data: a .tflite.
     trainable: as for `mark`; None takes the file's mark, or "head".
     name: what to call the file in errors.
+    surgery: as for `mark`.
   """
   found = flatbuffer.read_mark(data, name) if trainable is None else None
   if found is not None:
     return Marked(data, found, ())
-  return mark(data, trainable or "head", name)
+  return mark(data, trainable or "head", name, surgery)
 
 
 def unmarked(data: bytes, name: str = "model") -> Mark:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+from tflm_fg.flatbuffer_grow import add_buffer
 from tflm_fg.flatbuffer_sites import TRAINABLE_OPS, Site, tensor_name
 
 MIN_SCALE = 1e-7
@@ -34,7 +35,7 @@ def mend(
       notes.append(_put_back_bias(model, site, bias_at))
     for role, position in (("kernel", kernel_at), ("bias", bias_at)):
       if role in roles:
-        notes += _unshare(model, op, position)
+        notes += unshare(model, op, position)
     notes += _mend_scale(model, op, kernel_at, bias_at, name)
     if "kernel" in roles:
       notes += _narrow_range(model, int(op.inputs[kernel_at]))
@@ -58,7 +59,7 @@ def _put_back_bias(model: schema.ModelT, site: Site, position: int) -> str:
   in_scale = activation.quantization.scale[0]
   bias.quantization.scale = (in_scale * kernel.quantization.scale).astype("<f4")
   bias.quantization.zeroPoint = np.zeros(len(bias.quantization.scale), "<i8")
-  bias.buffer = _add_buffer(model, bytes(channels * (8 if wide else 4)))
+  bias.buffer = add_buffer(model, bytes(channels * (8 if wide else 4)))
   graph.tensors.append(bias)
   inputs = [int(i) for i in op.inputs] + [-1] * (position + 1 - len(op.inputs))
   inputs[position] = len(graph.tensors) - 1
@@ -66,14 +67,7 @@ def _put_back_bias(model: schema.ModelT, site: Site, position: int) -> str:
   return f"{tensor_name(kernel)}: a bias of zeros put back"
 
 
-def _add_buffer(model: schema.ModelT, content: bytes) -> int:
-  buffer = schema.BufferT()
-  buffer.data = np.frombuffer(content, np.uint8)
-  model.buffers.append(buffer)
-  return len(model.buffers) - 1
-
-
-def _unshare(
+def unshare(
   model: schema.ModelT, op: schema.OperatorT, position: int
 ) -> list[str]:
   """Gives the operator's constant a tensor and a buffer of its own."""
@@ -97,7 +91,7 @@ def _unshare(
     t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors
   )
   if holders > 1:
-    tensor.buffer = _add_buffer(model, bytes(model.buffers[tensor.buffer].data))
+    tensor.buffer = add_buffer(model, bytes(model.buffers[tensor.buffer].data))
     if not notes:
       notes.append(f"{tensor_name(tensor)}: given a buffer of its own")
   return notes
@@ -131,13 +125,13 @@ def _mend_scale(
       f"({kernel.quantization.scale[useless][0]:.2g}): its weights were zero "
       "when it was converted; give them small random values and convert again"
     )
-  notes = _unshare(model, op, kernel_at)
+  notes = unshare(model, op, kernel_at)
   kernel = graph.tensors[op.inputs[kernel_at]]
   scale = kernel.quantization.scale.copy()
   scale[useless] = np.median(scale[~useless])
   kernel.quantization.scale = scale
   if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
-    notes += _unshare(model, op, bias_at)
+    notes += unshare(model, op, bias_at)
     _rescale_bias(model, graph.tensors[op.inputs[bias_at]], in_scale * scale)
   return [
     *notes,

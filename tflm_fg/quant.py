@@ -6,6 +6,7 @@ the master's high byte, rounded. Biases are already integers of one unit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -161,28 +162,45 @@ class Layout:
   def __init__(self, tensors: tuple[TrainableTensor, ...]) -> None:
     self.tensors = tensors
     self.places: list[tuple[TrainableTensor, slice]] = []
-    ends = {"kernel": 0, "bias": 0}
+    ends = {True: 0, False: 0}
     for tensor in tensors:
-      start = ends[tensor.role]
-      ends[tensor.role] = start + tensor.size
+      start = ends[tensor.has_master]
+      ends[tensor.has_master] = start + tensor.size
       self.places.append((tensor, slice(start, start + tensor.size)))
-    self.num_kernels, self.num_biases = ends["kernel"], ends["bias"]
+    self.num_kernels, self.num_biases = ends[True], ends[False]
     wide = any(t.dtype == "int64" for t in tensors)
     self._bias_dtype = np.dtype(np.int64 if wide else np.int32)
     self.step_units = Vectors(
-      np.concatenate([_EMPTY, *map(_steps, self._of_role("kernel"))]),
-      np.concatenate([_EMPTY, *map(_steps, self._of_role("bias"))]),
+      np.concatenate([_EMPTY, *(_steps(t) for t in tensors if t.has_master)]),
+      np.concatenate(
+        [_EMPTY, *(_steps(t) for t in tensors if not t.has_master)]
+      ),
     )
 
-  def _of_role(self, role: str) -> list[TrainableTensor]:
-    return [t for t in self.tensors if t.role == role]
+  def gather(self, masters: Mapping[int, Array]) -> Params:
+    """The state of these tensors out of the masters of more, by index."""
+    kernels = np.zeros(self.num_kernels, np.int16)
+    biases = np.zeros(self.num_biases, self._bias_dtype)
+    for tensor, where in self.places:
+      held = kernels if tensor.has_master else biases
+      held[where] = masters[tensor.index]
+    return Params(kernels, biases)
+
+  def scatter(self, params: Params) -> dict[int, Array]:
+    """Each tensor's masters, flat, by the tensor's index."""
+    return {
+      tensor.index: (
+        params.kernels[where] if tensor.has_master else params.biases[where]
+      )
+      for tensor, where in self.places
+    }
 
   def params(self, weights: Weights) -> Params:
     """Widens engine weights into the trained state."""
     kernels = np.zeros(self.num_kernels, np.int16)
     biases = np.zeros(self.num_biases, self._bias_dtype)
     for (tensor, where), array in zip(self.places, weights, strict=True):
-      if tensor.role == "kernel":
+      if tensor.has_master:
         kernels[where] = widen(array.reshape(-1).astype(np.int8))
       else:
         biases[where] = array.reshape(-1)
@@ -193,7 +211,7 @@ class Layout:
     kernels = narrow(params.kernels)
     return [
       kernels[where].reshape(tensor.shape)
-      if tensor.role == "kernel"
+      if tensor.has_master
       else saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
       for tensor, where in self.places
     ]
@@ -217,7 +235,7 @@ class Sides:
     self._biases: list[tuple[Int64, Array]] = []
     tensors = []
     for tensor, where in layout.places:
-      if tensor.role == "bias":
+      if not tensor.has_master:
         held: Array = np.empty((*sides, tensor.size), tensor.dtype)
         self._biases.append((self._wide.biases[..., where], held))
       else:

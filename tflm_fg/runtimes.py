@@ -260,7 +260,7 @@ def require_visible(
 
 def _shifted(array: NDArray[Any], tensor: TrainableTensor) -> Array:
   """Another value for every element, far enough to move the outputs."""
-  if tensor.role == "kernel":
+  if tensor.has_master:
     return np.where(array > 0, -127, 127).astype(np.int8)
   steps = np.resize(np.asarray(tensor.output_step, np.int64), array.shape)
   signs = np.where(np.arange(array.size) % 2, 60, -60).reshape(array.shape)
