@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -142,6 +142,16 @@ class CrossEntropy:
     share = (power << 16) // power.sum(axis=1, keepdims=True)
     share[np.arange(len(share)), labels] -= 1 << 16
     return share
+
+  def ledger(
+    self, passes: int, clips: int, classes: int
+  ) -> Callable[[Sequence[Array], Array], Int64]:
+    """Prepares summing the losses of one batch under several weights.
+
+    Returns:
+      (one array of logits a pass, labels) -> int64 [P], as `Ledger`.
+    """
+    return Ledger(self, passes, clips, classes)
 
   def __call__(self, logits: Array, labels: Array) -> int:
     """Sum of the losses of a batch, in Q16 bits."""

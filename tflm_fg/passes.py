@@ -7,16 +7,19 @@ back in the order of the weights: the number of sessions changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from tflm_fg.base import Array, Clips, Int64, Session, Tensors, Weights
-from tflm_fg.losses import CrossEntropy, Ledger
+from tflm_fg.losses import CrossEntropy
 
 _LOGITS_AT_ONCE = 1 << 16
 """Logits whose losses are summed in one go: they should stay in the cache."""
+
+
+_Sums = Callable[[Sequence[Array], Array], Int64]
 
 
 class Crew:
@@ -96,7 +99,7 @@ class BatchPasses:
     """
     self._crew = Crew([session, *helpers])
     self._loss = loss
-    self._ledgers: dict[tuple[int, ...], Ledger] = {}
+    self._ledgers: dict[tuple[int, ...], _Sums] = {}
     self.use(batch)
 
   def use(self, batch: Clips) -> None:
@@ -117,8 +120,8 @@ class BatchPasses:
     ]
     return sums[0] if len(sums) == 1 else np.concatenate(sums)
 
-  def _ledger(self, logits: Sequence[Array]) -> Ledger:
+  def _ledger(self, logits: Sequence[Array]) -> _Sums:
     shape = (len(logits), *logits[0].shape)
     if shape not in self._ledgers:
-      self._ledgers[shape] = Ledger(self._loss, *shape)
+      self._ledgers[shape] = self._loss.ledger(*shape)
     return self._ledgers[shape]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tflm_fg import estimators, optimizers
 from tflm_fg.base import TflmFgError
@@ -13,7 +13,10 @@ from tflm_fg.directions import Directions
 from tflm_fg.quant import Layout
 from tflm_fg.trainer import Rule
 
-METHODS = (*estimators.METHODS, "closed-form")
+METHODS = ("auto", *estimators.METHODS, "closed-form")
+
+
+LABELS = ("auto", "given", "none")
 
 
 class Defaults(NamedTuple):
@@ -22,13 +25,18 @@ class Defaults(NamedTuple):
   learning_rate_lsb: float
   momentum: float
   steps: int
+  batch_size: int
   validate_every: int
+  epsilon_lsb: float = 2.0
+  num_directions: int = 1
+  validation_fraction: float = 0.15
+  patience: int = 0
 
 
 DEFAULTS = {
-  "sign-m-spsa": Defaults(0.5, 0.0, 3800, 50),
-  "spsa": Defaults(64.0, 0.0, 3800, 50),
-  "closed-form": Defaults(4.0, 0.9, 80, 8),
+  "sign-m-spsa": Defaults(0.5, 0.0, 3800, 256, 50),
+  "spsa": Defaults(64.0, 0.0, 3800, 256, 50),
+  "closed-form": Defaults(8.0, 0.9, 60, 4096, 4),
 }
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
@@ -44,12 +52,14 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-  """How to adapt; the defaults suit a head and a few clips a class.
+  """How to adapt.
 
-  What is None becomes the method's own default (`DEFAULTS`).
+  What is None sets itself: under a method it becomes the method's own default
+  (`DEFAULTS`), under "auto" it is chosen while adapting.
 
   Attributes:
-    method: "sign-m-spsa", "spsa" or "closed-form".
+    method: "auto", "sign-m-spsa", "spsa", "node" or "closed-form".
+    labels: "given"; "none" to look at no label; "auto" for what the data has.
     directions: "rademacher" or "normal".
     num_directions: m, pairs of passes a step.
     epsilon_lsb: perturbation, in int8 steps.
@@ -61,50 +71,60 @@ class Settings:
     batch_size: clips a pass.
     seed: 0 <= seed < 2**64.
     validation_fraction: share of the training clips kept aside, to choose
-      the best step by and to roll back to; 0 keeps the last step.
+      by and to roll back to; 0 keeps the last step.
     validate_every: steps between looks at the validation part.
     patience: looks without a new lowest loss before stopping; 0 never stops.
   """
 
-  method: str = "sign-m-spsa"
+  method: str = "auto"
+  labels: str = "auto"
   directions: str = "rademacher"
-  num_directions: int = 1
-  epsilon_lsb: float = 2.0
+  num_directions: int = None  # type: ignore[assignment]
+  epsilon_lsb: float = None  # type: ignore[assignment]
   learning_rate_lsb: float = None  # type: ignore[assignment]
   decay: str = "linear"
   momentum: float = None  # type: ignore[assignment]
   steps: int = None  # type: ignore[assignment]
-  batch_size: int = 256
+  batch_size: int = None  # type: ignore[assignment]
   seed: int = 0
-  validation_fraction: float = 0.15
+  validation_fraction: float = None  # type: ignore[assignment]
   validate_every: int = None  # type: ignore[assignment]
-  patience: int = 0
+  patience: int = None  # type: ignore[assignment]
 
   def __post_init__(self) -> None:
-    given = DEFAULTS.get(self.method, DEFAULTS["spsa"])
-    for name, default in given._asdict().items():
-      if getattr(self, name) is None:
-        object.__setattr__(self, name, default)
+    if self.method in DEFAULTS:
+      for name, default in DEFAULTS[self.method]._asdict().items():
+        if getattr(self, name) is None:
+          object.__setattr__(self, name, default)
     for field in dataclasses.fields(self):
-      _require_type(field.name, getattr(self, field.name), str(field.type))
-    if self.method not in METHODS:
-      raise TflmFgError(
-        f"method {self.method!r} is unknown; choose one of {', '.join(METHODS)}"
-      )
+      value = getattr(self, field.name)
+      if value is not None or field.default is not None:
+        _require_type(field.name, value, str(field.type))
+    _require_one("method", self.method, METHODS)
+    _require_one("labels", self.labels, LABELS)
     for name, low, high in _RANGES:
       value = getattr(self, name)
-      if not low <= value <= high:
+      if value is not None and not low <= value <= high:
         raise TflmFgError(f"{name}={value}: need {low} to {high}")
-    if not 0 <= self.validation_fraction < 1:
-      raise TflmFgError(
-        f"validation_fraction={self.validation_fraction}: need 0 <= f < 1"
-      )
-    if self.epsilon_lsb < 1:
+    fraction = self.validation_fraction
+    if fraction is not None and not 0 <= fraction < 1:
+      raise TflmFgError(f"validation_fraction={fraction}: need 0 <= f < 1")
+    if self.epsilon_lsb is not None and self.epsilon_lsb < 1:
       warnings.warn(
         f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
         "is mostly rounded away; use 1 or more",
         stacklevel=3,
       )
+
+  def under(self, method: str, **own: Any) -> Settings:
+    """These settings under a method of a phase.
+
+    Args:
+      method: what the phase runs; not "auto".
+      own: the phase's own values for what is not given here.
+    """
+    missing = {k: v for k, v in own.items() if getattr(self, k) is None}
+    return dataclasses.replace(self, method=method, **missing)
 
   def rule(
     self, layout: Layout, batch_size: int, head: Head | None = None
@@ -130,15 +150,27 @@ class Settings:
     )
     return Rule(estimator, optimizer)
 
+  @property
+  def is_exact(self) -> bool:
+    """Whether one pass gives the whole gradient."""
+    return self.method == "closed-form"
+
   def passes_at_once(self) -> int:
     """Passes of a step that do not wait for each other."""
-    return 1 if self.method == "closed-form" else 2 * self.num_directions
+    return 1 if self.is_exact else 2 * self.num_directions
 
   def slopes_a_step(self, layout: Layout) -> int:
     """How many slopes an estimate of this method holds."""
     if self.method == "closed-form":
       return layout.num_kernels + layout.num_biases
     return self.num_directions
+
+
+def _require_one(name: str, value: str, known: tuple[str, ...]) -> None:
+  if value not in known:
+    raise TflmFgError(
+      f"{name} {value!r} is unknown; choose one of {', '.join(known)}"
+    )
 
 
 def _require_type(name: str, value: object, wanted: str) -> None:
