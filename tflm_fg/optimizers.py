@@ -79,7 +79,7 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
   unity = 1 << _MOMENTUM_BITS
   keep = min(round(momentum * unity), unity - 1)
 
-  units = np.concatenate(layout.step_units)
+  downhill = -np.concatenate(layout.step_units)
   kernels = layout.num_kernels
 
   def init(params: Params) -> Vectors:
@@ -90,7 +90,7 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
     gradient: Vectors, state: Vectors, params: Params, step: int
   ) -> tuple[Vectors, Vectors]:
     del params
-    moves = _scaled(np.concatenate(gradient), units, rate(step))
+    moves = _scaled(np.concatenate(gradient), downhill, rate(step))
     if keep:
       moves += _decayed(np.concatenate(state, dtype=np.int64), keep)
       state = Vectors(
@@ -104,7 +104,7 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
 
 
 def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
-  """Gives -rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
+  """Gives rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
 
   The first shift drops under 2**-16 of a step; it keeps 64 bits enough.
   `gradient` is used up.
@@ -112,7 +112,7 @@ def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
   gradient *= rate
   gradient >>= _RATE_BITS
   gradient *= units
-  return -round_shift(gradient, _RATE_BITS - _VELOCITY_BITS)
+  return round_shift(gradient, _RATE_BITS - _VELOCITY_BITS)
 
 
 def _decayed(velocity: Int64, keep: int) -> Int64:

@@ -37,6 +37,9 @@ _LIMITS: dict[Any, tuple[int, int]] = {
 }
 _MASTER_MAX = WEIGHT_MAX << MASTER_BITS
 
+_Limits = tuple[int, int] | tuple[Array, Array]
+"""The lowest and the highest that may be, or an array of each."""
+
 
 def round_shift(
   x: NDArray[np.signedinteger], bits: int
@@ -87,22 +90,24 @@ def narrow(masters: NDArray[np.signedinteger]) -> Int8:
   return steps
 
 
-def _narrow_into(masters: Int32, out: Int8) -> None:
+def _narrow_into(
+  masters: Int32, out: Int8, limits: _Limits = (-WEIGHT_MAX, WEIGHT_MAX)
+) -> None:
   """Narrows into `out`; `masters` is used up."""
   masters += MASTER_UNIT >> 1
   masters >>= MASTER_BITS
-  _clip_into(masters, -WEIGHT_MAX, WEIGHT_MAX, out)
+  _clip_into(masters, limits, out)
 
 
 def _clip_into(
-  x: NDArray[np.signedinteger],
-  low: int,
-  high: int,
-  out: Array,
+  x: NDArray[np.signedinteger], limits: _Limits, out: Array
 ) -> None:
-  """Clips x into `out` of any width; `x` is used up. Faster than np.clip."""
-  np.minimum(x, high, out=x)
-  np.maximum(x, low, out=out, casting="unsafe")
+  """Clips x into `out` of any width; `x` is used up.
+
+  Faster than np.clip on few numbers, and on many where limits are arrays.
+  """
+  np.minimum(x, limits[1], out=x)
+  np.maximum(x, limits[0], out=out, casting="unsafe")
 
 
 def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -122,17 +127,9 @@ def apply_updates(params: Params, updates: Vectors) -> Params:
     The new state; kernels saturate at +-127 steps, biases at their dtype.
   """
   new = Params(np.empty_like(params.kernels), np.empty_like(params.biases))
-  _clip_into(
-    np.add(params.kernels, updates.kernels, dtype=np.int64),
-    -_MASTER_MAX,
-    _MASTER_MAX,
-    new.kernels,
-  )
-  _clip_into(
-    np.add(params.biases, updates.biases, dtype=np.int64),
-    *_LIMITS[new.biases.dtype],
-    new.biases,
-  )
+  limits = ((-_MASTER_MAX, _MASTER_MAX), _LIMITS[new.biases.dtype])
+  for old, update, limit, out in zip(params, updates, limits, new):
+    _clip_into(np.add(old, update, dtype=np.int64), limit, out)
   return new
 
 
@@ -232,6 +229,8 @@ class Sides:
       np.empty((*sides, layout.num_biases), np.int64),
     )
     self._kernels = np.empty(self._wide.kernels.shape, np.int8)
+    most = np.full(layout.num_kernels, WEIGHT_MAX, np.int32)
+    self._limits = -most, most
     self._biases: list[tuple[Int64, Array]] = []
     tensors = []
     for tensor, where in layout.places:
@@ -253,12 +252,13 @@ class Sides:
     Returns:
       `weights`.
     """
-    for wide, centre, away in zip(self._wide, params, delta):
+    for wide, masters, away in zip(self._wide, params, delta):
+      centre = masters.astype(wide.dtype)
       np.add(centre, away, out=wide[:, 0])
       np.subtract(centre, away, out=wide[:, 1])
-    _narrow_into(self._wide.kernels, self._kernels)
+    _narrow_into(self._wide.kernels, self._kernels, self._limits)
     for wide, held in self._biases:
-      _clip_into(wide, *_LIMITS[held.dtype], held)
+      _clip_into(wide, _LIMITS[held.dtype], held)
     return self.weights
 
 
