@@ -32,7 +32,7 @@ class Callback:
 
   Logs of `on_train_batch_end`: loss (mean nats of the step's passes), slopes,
   forward_passes. Logs of `on_test_end`: val_loss, val_accuracy,
-  forward_passes, and the integers val_total and val_correct.
+  forward_passes, and the integers val_total, val_correct and val_answers.
 
   Attributes:
     stop_training: set it to end training after the present step.
@@ -97,8 +97,10 @@ class ModelCheckpoint(Callback):
   """Keeps the best masters of all validations, to roll back to.
 
   The best has the lowest validation loss among those that are right on at
-  least as many clips as the start: what is kept is never worse than the start
-  on either count.
+  least as many clips as the start, and whose answers have not collapsed: what
+  is kept is never worse than the start on either count, and answers with at
+  least three quarters of the classes that the start answered with. Without
+  labels no clip is right, so the loss and the answers decide.
 
   Attributes:
     best: its masters; None before the first validation.
@@ -110,13 +112,16 @@ class ModelCheckpoint(Callback):
     self.best_step = 0
     self._total = 0
     self._correct_at_start = 0
+    self._answers_at_start = 0
 
   def on_test_end(self, state: State, logs: Logs) -> None:
     if self.best is None:
       self._correct_at_start = logs["val_correct"]
+      self._answers_at_start = logs["val_answers"]
     elif (
       logs["val_total"] >= self._total
       or logs["val_correct"] < self._correct_at_start
+      or 4 * logs["val_answers"] < 3 * self._answers_at_start
     ):
       return
     self.best, self.best_step = state.params, state.step

@@ -7,8 +7,9 @@ along the coordinate axes, one a weight, so that optimizer and journal take it
 like any other.
 
 Pooled activations share a large mean and differ in spread, which makes plain
-gradient descent slow. So x is centred, the bias taking up what that moves, and
-each input's step is divided by the square of its spread, a power of two.
+gradient descent slow. So x is centred (`optimizers.centred` lets the bias take
+up what that moves), and each input's step is divided by the square of its
+spread, a power of two.
 """
 
 from __future__ import annotations
@@ -137,8 +138,8 @@ class ClosedFormHead:
       kernel = _kernel_slopes(head, tensors["kernel"], sums, clips)
     slopes = [kernel.reshape(-1)]
     if "bias" in tensors:
-      bias = _bias_slopes(head, tensors["bias"], residual.sum(axis=0), clips)
-      slopes.append(bias - _carried(head, tensors, kernel))
+      sums = residual.sum(axis=0)
+      slopes.append(_bias_slopes(head, tensors["bias"], sums, clips))
     flat = saturate(np.concatenate(slopes), np.int32).astype(np.int64)
     return Estimate(step, flat, np.array([total]))
 
@@ -180,23 +181,6 @@ def _bias_slopes(
   units = np.array(bias.scales) * np.array(bias.output_step)
   factors, bits = _integers(2 * share / (clips * units))
   return _shifted(sums * factors, np.array(bits))
-
-
-def _carried(
-  head: Head, tensors: dict[str, TrainableTensor], kernel: Int64
-) -> Int64:
-  """What the bias takes up when the kernel moves along centred inputs, Q16.
-
-  A step of weight j moves the output by input_scale * scale * x_j; what it
-  does at x_j = centre_j is no business of the weight's.
-  """
-  if not kernel.size:
-    return _NOTHING.sum()
-  scales = np.array(tensors["kernel"].scales) * head.input_scale
-  bias = tensors["bias"]
-  units = np.array(bias.scales) * np.array(bias.output_step)
-  factors, bits = _integers(scales / units)
-  return _shifted((kernel @ head.centre) * factors, np.array(bits))
 
 
 def _integers(reals: Array) -> tuple[Int64, int]:

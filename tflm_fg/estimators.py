@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from tflm_fg.base import (
   Passes,
   TflmFgError,
   Vectors,
+  Weights,
 )
 from tflm_fg.directions import Directions
 from tflm_fg.quant import Layout, Sides, round_divide, round_shift
@@ -83,13 +85,20 @@ class CentralDifference:
       params: where the slopes are taken.
       step: the directions' address.
     """
-    drawn = self.directions.at(step, self.num_directions)
-    lots = [
-      passes.losses(sides.move(params, self._perturbation(drawn, first, last)))
-      for first, last, sides in self._sides
-    ]
+    lots = [passes.losses(sides) for sides in self.lots(params, step)]
     losses = lots[0] if len(lots) == 1 else np.concatenate(lots)
     return Estimate(step, self._slopes(losses.reshape(-1, 2)), losses)
+
+  def lots(self, params: Params, step: int) -> Iterator[list[Weights]]:
+    """Weights on both sides of params along each direction of a step.
+
+    Yields:
+      params + eps z and params - eps z of some directions, in turn. They lie
+      in buffers that the next lot overwrites.
+    """
+    drawn = self.directions.at(step, self.num_directions)
+    for first, last, sides in self._sides:
+      yield sides.move(params, self._perturbation(drawn, first, last))
 
   @functools.cached_property
   def _sides(self) -> list[tuple[int, int, Sides]]:
@@ -141,8 +150,9 @@ class CentralDifference:
       int64 [K] and [B]: 1/m sum_i slope_i z_i in Q16, per step of each
       tensor's own grid.
     """
-    drawn = self.directions.flat_at(estimate.step, self.num_directions)
-    scale = self.num_directions * self.directions.unit
+    m = len(estimate.slopes)  # of the step: the count may grow in a run
+    drawn = self.directions.flat_at(estimate.step, m)
+    scale = m * self.directions.unit
     # NumPy's product of integer matrices is slower than this.
     weighted = drawn.astype(np.int64)
     weighted *= estimate.slopes[:, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tflm_fg import data, flatbuffer, runtimes
@@ -14,14 +16,20 @@ from tflm_fg.base import (
   Tensors,
   TflmFgError,
 )
-from tflm_fg.closed_form import REFUSAL, Head
+from tflm_fg.closed_form import REFUSAL, Head, head_of
 from tflm_fg.data import Dataset
-from tflm_fg.flatbuffer_cut import cut
+from tflm_fg.flatbuffer_cut import Cut, cut
 from tflm_fg.flatbuffer_mark import HEAD_OPS
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
+from tflm_fg.information import InformationMaximisation
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.metrics import run_all
+from tflm_fg.settings import Settings
 from tflm_fg.timing import Choice, choose
+
+
+CHEAP_BATCH, DEAR_BATCH = 256, 128
+"""Clips a pass where the head alone trains, and where more does."""
 
 
 def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:
@@ -45,9 +53,46 @@ def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:
   return spec
 
 
-def loss_of(spec: TensorSpec) -> CrossEntropy:
-  """Cross-entropy on logits of this scale and width."""
-  return CrossEntropy(spec.scale, 8 if spec.dtype == "int8" else 16)
+def loss_of(spec: TensorSpec, labelled: bool = True) -> CrossEntropy:
+  """The loss on logits of this scale and width, with labels or without."""
+  kind = CrossEntropy if labelled else InformationMaximisation
+  return kind(spec.scale, 8 if spec.dtype == "int8" else 16)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Host:
+  """Which engine runs the passes, and how.
+
+  Attributes:
+    runtime: one of `runtimes.NAMES`, for what trains.
+    strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
+      "auto", which on "litert" times both and takes what is clearly faster.
+    exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
+    workers: passes side by side, at most; None for as many as pay.
+  """
+
+  runtime: str = "litert"
+  strategy: str = "auto"
+  exact_prefix: bool = False
+  workers: int | None = None
+
+
+def exact_tensors(marked: bytes, mark: Mark) -> tuple[int, ...]:
+  """The marked tensors of the head, if its gradient has a closed form."""
+  last = max(t.operator for t in mark.trainable)
+  head = tuple(t for t in mark.trainable if t.operator == last)
+  part = dataclasses.replace(mark, trainable=head)
+  exact = is_head(cut(marked, part), mark)
+  return tuple(t.index for t in head) if exact else ()
+
+
+def is_head(pieces: Cut, mark: Mark) -> bool:
+  """Whether the suffix is the head alone: one linear layer on one vector."""
+  operators = flatbuffer.operator_names(pieces.suffix.data)
+  if pieces.suffix.inputs != (mark.head_input,) or len(operators) != 1:
+    return False
+  inputs = tensor_spec(pieces.suffix.data, 0).shape
+  return operators[0] in HEAD_OPS and int(np.prod(inputs[:-1])) == 1
 
 
 class Graph:
@@ -65,70 +110,67 @@ class Graph:
   helpers: list[Session]
   prefix: Session | None
 
-  def __init__(
-    self,
-    marked: bytes,
-    mark: Mark,
-    runtime: str,
-    strategy: str = "auto",
-    exact_prefix: bool = False,
-  ) -> None:
+  def __init__(self, marked: bytes, mark: Mark, host: Host) -> None:
     """Cuts the model and opens both pieces.
 
     Args:
       marked: the marked file.
       mark: its mark.
-      runtime: one of `runtimes.NAMES`, for the suffix.
-      strategy: "auto", "in-place" or "rebuild".
-      exact_prefix: run the prefix on `runtime` too. By default it runs on
-        XNNPACK, FASTER.
+      host: the engine.
 
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
     """
     self._marked, self._mark = marked, mark
-    self._runtime, self._strategy = runtime, strategy
+    self._host = host
     self._cut = cut(marked, mark)
     self.input = tensor_spec(marked, self._cut.graph_input)
     self.logits = logits_spec(marked, mark)
-    self.suffix = runtimes.open_session(runtime, self._cut.suffix, strategy)
+    self.suffix = self._open(host.strategy)
     self.helpers = []
     self.prefix = None
     if self._cut.prefix is not None:
       self.prefix = runtimes.open_frozen(
-        runtime, self._cut.prefix, exact_prefix
+        host.runtime, self._cut.prefix, host.exact_prefix
       )
 
-  def settle(
-    self, inputs: Tensors, passes: int, workers: int | None = None
-  ) -> Choice:
+  def _open(self, strategy: str) -> Session:
+    return runtimes.open_session(
+      self._host.runtime, self._cut.suffix, strategy
+    )
+
+  def settle(self, inputs: Tensors, passes: int) -> Choice:
     """Chooses strategy and workers for training, by timing where it is open.
 
     Args:
       inputs: a batch as training will have it.
       passes: passes that a step has to run at once.
-      workers: at most so many sessions side by side; None for as many as pay.
 
     Returns:
       What `suffix` and `helpers` now are.
     """
-
-    def reopen(strategy: str) -> Session:
-      return runtimes.open_session(self._runtime, self._cut.suffix, strategy)
-
     choice = choose(
       self.suffix,
-      reopen,
+      self._open,
       inputs,
-      may_rebuild=self._strategy == "auto"
-      and runtimes.rebuilds_faster(self._runtime),
+      may_rebuild=self._host.strategy == "auto"
+      and runtimes.rebuilds_faster(self._host.runtime),
       passes=passes,
-      workers=workers,
+      workers=self._host.workers,
     )
     if self.suffix.traits.in_place != (choice.strategy == "in-place"):
-      self.suffix = reopen(choice.strategy)
-    self.helpers = [reopen(choice.strategy) for _ in range(choice.workers - 1)]
+      self.suffix = self._open(choice.strategy)
+    self.helpers = [
+      self._open(choice.strategy) for _ in range(choice.workers - 1)
+    ]
     return choice
+
+  def filled(self, settings: Settings) -> Settings:
+    """Settings with a batch size: a large one where a pass is cheap."""
+    if settings.batch_size is not None:
+      return settings
+    size = CHEAP_BATCH if is_head(self._cut, self._mark) else DEAR_BATCH
+    return dataclasses.replace(settings, batch_size=size)
 
   def features(self, x: Array) -> Tensors:
     """The suffix's inputs for some clips.
@@ -158,29 +200,26 @@ class Graph:
     x, y = self.checked(part, name)
     return Clips(self.features(x), y)
 
-  def head(self, clips: Clips) -> Head:
+  def head(self, clips: Clips, labelled: bool = True) -> Head:
     """What the closed form must know of the head and of some clips.
 
     Raises:
       TflmFgError: if more than the head trains.
     """
-    spec = tensor_spec(self._marked, self._mark.head_input)
-    operators = flatbuffer.operator_names(self._cut.suffix.data)
-    if (
-      self._cut.suffix.inputs != (self._mark.head_input,)
-      or len(operators) != 1
-      or operators[0] not in HEAD_OPS
-      or int(np.prod(spec.shape[:-1])) != 1
-    ):
+    if not is_head(self._cut, self._mark):
       raise TflmFgError(REFUSAL)
-    x = clips.inputs[0].reshape(len(clips), -1).astype(np.int64)
-    squares = ((x - spec.zero_point) ** 2).sum()
-    return Head(
-      input_scale=spec.scale,
-      input_zero_point=spec.zero_point,
-      mean_square=max(1, int(squares) // len(x)),
-      loss=loss_of(self.logits),
+    spec = tensor_spec(self._marked, self._mark.head_input)
+    return head_of(
+      clips.inputs[0],
+      spec.scale,
+      spec.zero_point,
+      self.loss(labelled),
+      has_bias=any(t.role == "bias" for t in self._mark.trainable),
     )
+
+  def loss(self, labelled: bool) -> CrossEntropy:
+    """What training lowers."""
+    return loss_of(self.logits, labelled)
 
   @property
   def sessions(self) -> list[Session]:

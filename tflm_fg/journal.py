@@ -1,8 +1,9 @@
 """Seed and slopes of every step: enough to make the adapted file again.
 
-One JSON object a line. The first says which file was trained and how, then
-one line a step with its slopes, and the last says which step was kept. A step
-of sign-SPSA is one bit a direction; the directions come from the seed.
+One JSON object a line. The first says which file was trained and how, phase by
+phase and with the step that each kept; then comes one line a step with its
+slopes, and the last line says how many there were. A step of sign-SPSA is one
+bit a direction; the directions come from the seed.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ import hashlib
 import json
 from typing import Any
 
-import numpy as np
-
-from tflm_fg.base import Estimate, TflmFgError
-from tflm_fg.callbacks import Callback, Logs, State
+from tflm_fg.base import Mark, TflmFgError
 from tflm_fg.flatbuffer import read_mark
-from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.phases import Phase, Record, replay_phases, write_masters
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
 
-VERSION = 1
+VERSION = 2
 
 
 def sha256(data: bytes) -> str:
@@ -29,40 +27,46 @@ def sha256(data: bytes) -> str:
   return hashlib.sha256(data).hexdigest()
 
 
-@dataclasses.dataclass
-class Journal(Callback):
-  """Records slopes while training; replays them onto the marked file.
+@dataclasses.dataclass(frozen=True)
+class Journal:
+  """What was done to a marked file.
 
   Attributes:
     model_sha256: fingerprint of the marked file.
-    settings: how it was trained.
-    batch_size: clips that a pass really took.
-    slopes: one list of m integers (Q16) a step.
-    kept_step: the step whose weights were kept.
+    records: the phases, in order.
   """
 
   model_sha256: str
-  settings: Settings
-  batch_size: int
-  slopes: list[list[int]] = dataclasses.field(default_factory=list)
-  kept_step: int = 0
+  records: tuple[Record, ...]
 
-  def on_train_batch_end(self, state: State, logs: Logs) -> None:
-    """Records a step's slopes; the latest step counts as kept."""
-    self.slopes.append([int(s) for s in logs["slopes"]])
-    self.kept_step = state.step
+  @property
+  def steps(self) -> int:
+    """Count of steps of all phases."""
+    return sum(len(record.slopes) for record in self.records)
 
   def to_bytes(self) -> bytes:
     """The journal as JSON lines."""
     head = {
       "tflm_fg_journal": VERSION,
       "model_sha256": self.model_sha256,
-      "batch_size": self.batch_size,
-      "settings": dataclasses.asdict(self.settings),
+      "phases": [
+        {
+          "tensors": record.phase.tensors,
+          "batch_size": record.batch_size,
+          "kept_step": record.kept_step,
+          "centre": record.centre,
+          "settings": dataclasses.asdict(record.phase.settings),
+        }
+        for record in self.records
+      ],
     }
     lines: list[Any] = [head]
-    lines += [{"step": i, "slopes": s} for i, s in enumerate(self.slopes)]
-    lines.append({"kept_step": self.kept_step})
+    lines += [
+      {"phase": number, "step": step, "slopes": slopes}
+      for number, record in enumerate(self.records)
+      for step, slopes in enumerate(record.slopes)
+    ]
+    lines.append({"steps": self.steps})
     dump = json.JSONEncoder(separators=(",", ":")).encode
     return "".join(dump(line) + "\n" for line in lines).encode()
 
@@ -74,28 +78,16 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     TflmFgError: if it is not one, or was cut off.
   """
   try:
-    head, *steps, tail = [json.loads(line) for line in content.splitlines()]
+    head, *rows, tail = [json.loads(line) for line in content.splitlines()]
     if head["tflm_fg_journal"] != VERSION:
       raise ValueError(f"version {head['tflm_fg_journal']}, need {VERSION}")
-    slopes = [row["slopes"] for row in steps]
-    if [row["step"] for row in steps] != list(range(len(steps))):
+    if tail != {"steps": len(rows)}:
       raise ValueError("a step is missing")
-    if any(not _is_slope(s) for row in slopes for s in row):
-      raise ValueError("a slope is not an integer of 32 bits")
-    kept, batch_size = tail["kept_step"], head["batch_size"]
-    if type(kept) is not int or not 0 <= kept <= len(slopes):
-      raise ValueError(f"it kept step {kept} of {len(slopes)}")
-    if None in head["settings"].values():
-      raise ValueError("a setting without a value")
-    settings = Settings(**head["settings"])
-    if len(slopes) > settings.steps:
-      raise ValueError(
-        f"{len(slopes)} steps, its settings say {settings.steps}"
-      )
-    if type(batch_size) is not int or batch_size < 1:
-      raise ValueError(f"batch_size {batch_size}")
-    model = str(head["model_sha256"])
-    return Journal(model, settings, batch_size, slopes, kept)
+    phases = list(enumerate(head["phases"]))
+    records = tuple(_record(entry, n, rows) for n, entry in phases)
+    if not records or sum(len(r.slopes) for r in records) != len(rows):
+      raise ValueError("a step of no phase")
+    return Journal(str(head["model_sha256"]), records)
   except (
     ValueError,
     KeyError,
@@ -105,6 +97,32 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     TflmFgError,
   ) as fault:
     raise TflmFgError(f"{name}: not a whole journal ({fault})") from None
+
+
+def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
+  own = [row for row in rows if row["phase"] == number]
+  slopes = [row["slopes"] for row in own]
+  if [row["step"] for row in own] != list(range(len(own))):
+    raise ValueError("a step is missing")
+  if any(not _is_slope(s) for row in slopes for s in row):
+    raise ValueError("a slope is not an integer of 32 bits")
+  if None in entry["settings"].values():
+    raise ValueError("a setting without a value")
+  settings = Settings(**entry["settings"])
+  kept, batch_size = entry["kept_step"], entry["batch_size"]
+  if type(kept) is not int or not 0 <= kept <= len(slopes):
+    raise ValueError(f"it kept step {kept} of {len(slopes)}")
+  if len(slopes) > settings.steps:
+    raise ValueError(f"{len(slopes)} steps, its settings say {settings.steps}")
+  if type(batch_size) is not int or batch_size < 1:
+    raise ValueError(f"batch_size {batch_size}")
+  tensors = tuple(entry["tensors"])
+  if any(type(t) is not int for t in tensors) or settings.method == "auto":
+    raise ValueError("a phase without a method or a tensor")
+  centre = tuple(entry["centre"])
+  if any(type(c) is not int or abs(c) > 1 << 16 for c in centre):
+    raise ValueError("a centre that is none")
+  return Record(Phase(tensors, settings), batch_size, centre, slopes, kept)
 
 
 def _is_slope(value: object) -> bool:
@@ -131,15 +149,16 @@ def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:
       f"{name}: not the file this journal was recorded on; give the --model "
       "and the --trainable of then"
     )
-  layout = Layout(mark.trainable)
-  wanted = journal.settings.slopes_a_step(layout)
-  if any(len(row) != wanted for row in journal.slopes):
-    raise TflmFgError(f"{name}: a step of the journal without {wanted} slopes")
-  patchable = Patchable(marked, [t.index for t in mark.trainable])
-  rule = journal.settings.rule(layout, journal.batch_size)
-  state = rule.start(layout.params(patchable.read()))
-  nothing = np.zeros(0, np.int64)
-  for step, slopes in enumerate(journal.slopes[: journal.kept_step]):
-    estimate = Estimate(step, np.array(slopes, np.int64), nothing)
-    state = rule.advance(state, estimate)
-  return patchable.write(layout.weights(state.params))
+  for record in journal.records:
+    _require_slopes(record, mark, name)
+  return write_masters(marked, mark, replay_phases(journal.records, marked, mark))
+
+
+def _require_slopes(record: Record, mark: Mark, name: str) -> None:
+  known = {t.index: t for t in mark.trainable}
+  if not record.phase.tensors or not set(record.phase.tensors) <= set(known):
+    raise TflmFgError(f"{name}: the journal trains a tensor that is not marked")
+  layout = Layout(tuple(known[i] for i in known if i in record.phase.tensors))
+  wanted = record.phase.settings.slopes_a_step(layout)
+  if any(len(row) not in wanted for row in record.slopes):
+    raise TflmFgError(f"{name}: a step of the journal without its slopes")

@@ -21,6 +21,7 @@ class Score(NamedTuple):
     accuracy: share of clips whose largest logit is the label's.
     total: the loss as the integer sum that training compares, in Q16 bits.
     correct: count of right clips.
+    answers: count of classes that were answered at all.
     clips: count of all.
   """
 
@@ -28,6 +29,7 @@ class Score(NamedTuple):
   accuracy: float
   total: int
   correct: int
+  answers: int
   clips: int
 
 
@@ -50,6 +52,14 @@ def logits_of(session: Session, inputs: Tensors) -> Array:
 def score(logits: Array, labels: Array, loss: CrossEntropy) -> Score:
   """Scores integer logits [N, C] against labels [N]."""
   total = loss(logits, labels)
-  correct = int((logits.argmax(axis=1) == labels).sum())
+  answered = logits.argmax(axis=1)
+  correct = int((answered == labels).sum())
   clips = len(labels)
-  return Score(mean_nats(total, clips), correct / clips, total, correct, clips)
+  return Score(
+    loss=mean_nats(total, clips),
+    accuracy=correct / clips,
+    total=total,
+    correct=correct,
+    answers=len(np.unique(answered)),
+    clips=clips,
+  )

@@ -13,7 +13,13 @@ from collections.abc import Callable
 import numpy as np
 
 from tflm_fg.base import Int64, Params, TflmFgError, Transform, Vectors
-from tflm_fg.quant import Layout, round_shift, saturate
+from tflm_fg.quant import (
+  MASTER_BITS,
+  Layout,
+  apply_updates,
+  round_shift,
+  saturate,
+)
 
 Schedule = Callable[[int], int]
 """Step -> learning rate in Q16 int8 steps."""
@@ -101,6 +107,36 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
     return Vectors(whole[:kernels], whole[kernels:]), state
 
   return Transform(init, update)
+
+
+def centred(inner: Transform, layout: Layout, centre: Int64) -> Transform:
+  """Lets a head's bias take up what its kernel does at the mean input.
+
+  A kernel that moves by delta moves the output by delta * centre at the mean
+  input, whatever the gradient was after; the bias moves back by that, counted
+  from what the kernel really moves by, so that saturated weights ask for
+  nothing. A bias unit is input scale times kernel scale, so no factor comes in.
+
+  Args:
+    inner: updates of the kernel, and of the bias beside that.
+    layout: one kernel [C, ...] and one bias [C].
+    centre: int64 [D], the mean input in steps from its zero point; empty for
+      leaving everything as it is.
+  """
+  if not centre.size:
+    return inner
+
+  def update(
+    gradient: Vectors, state: Vectors, params: Params, step: int
+  ) -> tuple[Vectors, Vectors]:
+    updates, state = inner.update(gradient, state, params, step)
+    after = apply_updates(params, updates).kernels
+    moved = after.astype(np.int64) - params.kernels
+    at_mean = moved.reshape(-1, centre.size) @ centre
+    carried = round_shift(at_mean, MASTER_BITS)
+    return Vectors(updates.kernels, updates.biases - carried), state
+
+  return Transform(inner.init, update)
 
 
 def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:

@@ -108,11 +108,15 @@ class BatchPasses:
 
   def logits(self, weights: Weights) -> Array:
     """Integer logits [N, C] at some weights."""
-    return self._crew.outputs(self.inputs, [weights])[0]
+    return self.logits_at([weights])[0]
+
+  def logits_at(self, candidates: Sequence[Weights]) -> list[Array]:
+    """Integer logits [N, C] at each of the weights."""
+    return self._crew.outputs(self.inputs, candidates)
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
     """The losses at each of the weights: int64 [P] in Q16 bits."""
-    logits = self._crew.outputs(self.inputs, candidates)
+    logits = self.logits_at(candidates)
     few = max(1, _LOGITS_AT_ONCE // logits[0].size)
     sums = [
       self._ledger(part)(part, self.labels)

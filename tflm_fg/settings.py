@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tflm_fg import estimators, optimizers
 from tflm_fg.base import TflmFgError
@@ -20,23 +23,23 @@ LABELS = ("auto", "given", "none")
 
 
 class Defaults(NamedTuple):
-  """What a method takes where nothing is given."""
+  """What a method takes where nothing is given; None is chosen by measuring."""
 
-  learning_rate_lsb: float
+  learning_rate_lsb: float | None
   momentum: float
   steps: int
-  batch_size: int
+  batch_size: int | None
   validate_every: int
-  epsilon_lsb: float = 2.0
+  epsilon_lsb: float | None = None
   num_directions: int = 1
   validation_fraction: float = 0.15
   patience: int = 0
 
 
 DEFAULTS = {
-  "sign-m-spsa": Defaults(0.5, 0.0, 3800, 256, 50),
-  "spsa": Defaults(64.0, 0.0, 3800, 256, 50),
-  "closed-form": Defaults(8.0, 0.9, 60, 4096, 4),
+  "sign-m-spsa": Defaults(None, 0.0, 3800, None, 50),
+  "spsa": Defaults(None, 0.0, 3800, None, 50),
+  "closed-form": Defaults(8.0, 0.9, 60, 4096, 4, epsilon_lsb=1.0),
 }
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
@@ -127,7 +130,11 @@ class Settings:
     return dataclasses.replace(self, method=method, **missing)
 
   def rule(
-    self, layout: Layout, batch_size: int, head: Head | None = None
+    self,
+    layout: Layout,
+    batch_size: int,
+    head: Head | None = None,
+    centre: Sequence[int] = (),
   ) -> Rule:
     """Builds estimator and optimizer for a layout.
 
@@ -135,11 +142,14 @@ class Settings:
       layout: the trainable tensors.
       batch_size: clips that a pass really takes.
       head: what closed-form must know; None for replaying it.
+      centre: the head's, or empty; see `optimizers.centred`.
     """
     rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
     optimizer = optimizers.sgd(layout, rate, self.momentum)
     if self.method == "closed-form":
-      return Rule(ClosedFormHead(layout=layout, head=head), optimizer)
+      exact = ClosedFormHead(layout=layout, head=head)
+      mean = np.array(centre, np.int64)
+      return Rule(exact, optimizers.centred(optimizer, layout, mean))
     estimator = estimators.CentralDifference(
       layout=layout,
       directions=Directions(layout, self.seed, self.directions),
@@ -159,11 +169,12 @@ class Settings:
     """Passes of a step that do not wait for each other."""
     return 1 if self.is_exact else 2 * self.num_directions
 
-  def slopes_a_step(self, layout: Layout) -> int:
-    """How many slopes an estimate of this method holds."""
-    if self.method == "closed-form":
-      return layout.num_kernels + layout.num_biases
-    return self.num_directions
+  def slopes_a_step(self, layout: Layout) -> range:
+    """How many slopes an estimate of this method may hold."""
+    if self.is_exact:
+      numbers = layout.num_kernels + layout.num_biases
+      return range(numbers, numbers + 1)
+    return range(1, 1025)
 
 
 def _require_one(name: str, value: str, known: tuple[str, ...]) -> None:

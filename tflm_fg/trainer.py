@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from tflm_fg import quant
 from tflm_fg.base import (
@@ -38,6 +40,9 @@ class TrainState:
   velocity: Vectors
 
 
+_UNKNOWN = np.zeros(0, np.int64)
+
+
 @dataclasses.dataclass(frozen=True)
 class Rule:
   """How slopes become the next state; training and replay share it.
@@ -63,6 +68,11 @@ class Rule:
     params = quant.apply_updates(state.params, updates)
     return TrainState(estimate.step + 1, params, velocity)
 
+  def replayed(self, state: TrainState, slopes: Sequence[int]) -> TrainState:
+    """The state after a step whose slopes were recorded."""
+    known = np.array(slopes, np.int64)
+    return self.advance(state, Estimate(state.step, known, _UNKNOWN))
+
 
 def fit(
   *,
@@ -77,6 +87,8 @@ def fit(
   validation: Clips | None = None,
   validate_every: int = 50,
   callbacks: Sequence[Callback] = (),
+  adjust: Callable[[Rule, Score], Rule] | None = None,
+  passes_before: int = 0,
 ) -> TrainState:
   """Trains in the engine; the session is left with the last state's weights.
 
@@ -94,26 +106,31 @@ def fit(
       `validate_every` steps and behind the last; None or empty for none.
     validate_every: see above.
     callbacks: told in order; any of them may stop training.
+    adjust: gives the rule for the steps behind a validation.
+    passes_before: forward passes already run, for the logs.
 
   Returns:
     The last state, whatever the callbacks keep.
   """
   layout = rule.estimator.layout
 
-  def validate(state: TrainState) -> None:
-    if validation is not None and len(validation):
-      result = evaluate(session, layout.weights(state.params), validation, loss)
-      tell("on_test_end", state, _validation_logs(result, ran()))
+  def validate(state: TrainState, rule: Rule) -> Rule:
+    if validation is None or not len(validation):
+      return rule
+    result = evaluate(session, layout.weights(state.params), validation, loss)
+    tell("on_test_end", state, _validation_logs(result, ran()))
+    return adjust(rule, result) if adjust else rule
 
   def ran() -> int:
-    return sum(s.forward_passes for s in (session, *helpers))
+    sessions = (session, *helpers)
+    return passes_before + sum(s.forward_passes for s in sessions)
 
   def tell(event: str, state: TrainState, logs: Logs) -> None:
     for callback in callbacks:
       getattr(callback, event)(state, logs)
 
   tell("on_train_begin", state, {"steps": steps})
-  validate(state)
+  rule = validate(state, rule)
   # A batch of all clips is fed once and never copied.
   passes = BatchPasses(session, loss, clips, helpers)
   while state.step < steps and not any(c.stop_training for c in callbacks):
@@ -125,7 +142,7 @@ def fit(
       "on_train_batch_end", state, _batch_logs(estimate, batches.size, ran())
     )
     if state.step % validate_every == 0 or state.step == steps:
-      validate(state)
+      rule = validate(state, rule)
   session.load(layout.weights(state.params))
   tell("on_train_end", state, {})
   return state
@@ -153,5 +170,6 @@ def _validation_logs(result: Score, passes: int) -> Logs:
     "val_accuracy": result.accuracy,
     "val_total": result.total,
     "val_correct": result.correct,
+    "val_answers": result.answers,
     "forward_passes": passes,
   }

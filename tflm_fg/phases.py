@@ -1,0 +1,262 @@
+"""Train some of the marked tensors for a while, then others: one master.
+
+A phase is a set of tensors and one method. It opens the file with the weights
+that the phases before it left, cut at its own tensors, so that what it does
+not train runs once a clip. The masters of all tensors go from phase to phase.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tflm_fg import runtimes
+from tflm_fg.base import Array, Clips, Int64, Mark
+from tflm_fg.callbacks import (
+  Callback,
+  EarlyStopping,
+  History,
+  Logs,
+  ModelCheckpoint,
+  State,
+)
+from tflm_fg.closed_form import Head
+from tflm_fg.data import Batches
+from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.graph import Graph, Host
+from tflm_fg.metrics import Score
+from tflm_fg.passes import BatchPasses
+from tflm_fg.quant import Layout
+from tflm_fg.settings import Settings
+from tflm_fg.timing import Choice
+from tflm_fg.trainer import Rule, evaluate, fit
+from tflm_fg.tuning import Growing, tuned
+
+GUARD_CLIPS = 32
+"""Training clips that the write-visibility guard runs."""
+
+Masters = dict[int, Array]
+"""Masters of the marked tensors, flat, by tensor index."""
+
+
+class Phase(NamedTuple):
+  """What trains together, and how.
+
+  Attributes:
+    tensors: indices of marked tensors.
+    settings: under one method; what is None is tuned when the phase begins.
+  """
+
+  tensors: tuple[int, ...]
+  settings: Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """A phase that was run: enough to replay it.
+
+  Attributes:
+    phase: with all settings filled in.
+    batch_size: clips that a pass really took.
+    centre: the head's mean input, for the closed form; empty without.
+    slopes: one list of integers (Q16) a step.
+    kept_step: the step whose weights were kept.
+  """
+
+  phase: Phase
+  batch_size: int
+  centre: tuple[int, ...]
+  slopes: list[list[int]]
+  kept_step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+  """The clips that phases learn from.
+
+  Attributes:
+    x: [N, ...] on the model's input grid.
+    labels: int64 [N]; -1 where there are none.
+    fit: indices of those to train on.
+    kept: indices of those kept aside.
+    labelled: whether training looks at the labels.
+  """
+
+  x: Array
+  labels: Int64
+  fit: Array
+  kept: Array
+  labelled: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What a phase leaves behind.
+
+  Attributes:
+    masters: of all marked tensors.
+    record: to replay it.
+    before: score of the part kept aside (or of the training part, where none
+      is) as the phase found it.
+    after: the same at the kept step.
+    history: curves.
+    reasons: what was tuned, and why.
+    graph: what ran it, with its counts.
+    choice: how it ran.
+    cached_bytes: of the clips in front of the trained part.
+  """
+
+  masters: Masters
+  record: Record
+  before: Score
+  after: Score
+  history: History
+  reasons: dict[str, str]
+  graph: Graph
+  choice: Choice
+  cached_bytes: int
+
+
+def masters_of(marked: bytes, mark: Mark) -> Masters:
+  """The masters of a file's marked tensors before any training."""
+  layout = Layout(mark.trainable)
+  held = Patchable(marked, [t.index for t in mark.trainable]).read()
+  return layout.scatter(layout.params(held))
+
+
+def write_masters(marked: bytes, mark: Mark, masters: Masters) -> bytes:
+  """The file with its marked tensors narrowed from their masters."""
+  layout = Layout(mark.trainable)
+  weights = layout.weights(layout.gather(masters))
+  return Patchable(marked, [t.index for t in mark.trainable]).write(weights)
+
+
+def run_phase(
+  phase: Phase,
+  marked: bytes,
+  mark: Mark,
+  masters: Masters,
+  material: Material,
+  host: Host,
+  callbacks: Sequence[Callback] = (),
+  passes_before: int = 0,
+) -> Outcome:
+  """Runs one phase.
+
+  Args:
+    phase: what and how.
+    marked: the marked file, before any training.
+    mark: its mark.
+    masters: where training stands.
+    material: the clips.
+    host: the engine.
+    callbacks: told of every step.
+    passes_before: forward passes of earlier phases, for the curves.
+
+  Raises:
+    TflmFgError: if the method does not fit the tensors, or a write to one of
+      them is not seen.
+  """
+  chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
+  part = dataclasses.replace(mark, trainable=chosen)
+  graph = Graph(write_masters(marked, mark, masters), part, host)
+  everything = Clips(graph.features(material.x), material.labels)
+  clips, kept = everything.take(material.fit), everything.take(material.kept)
+  settings = graph.filled(phase.settings)
+  batches = Batches(len(clips), settings.batch_size, settings.seed)
+  choice = graph.settle(
+    tuple(a[: batches.size] for a in clips.inputs), settings.passes_at_once()
+  )
+  probes = tuple(a[:GUARD_CLIPS] for a in clips.inputs)
+  runtimes.require_visible(graph.suffix, chosen, probes)
+  layout = Layout(chosen)
+  params = layout.gather(masters)
+  loss = graph.loss(material.labelled)
+  head = _head(graph, settings, clips, material.labelled)
+  passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
+  passes.use(clips.take(batches.at(0)))
+  settings, reasons = tuned(settings, layout, params, passes, loss)
+  centre = () if head is None else tuple(int(c) for c in head.centre)
+  if not any(t.role == "bias" for t in chosen):
+    centre = ()
+  rule = settings.rule(layout, batches.size, head, centre)
+  recorder, history, best = _Recorder(), History(), ModelCheckpoint()
+  watchers: list[Callback] = [recorder, history, best, *callbacks]
+  if settings.patience:
+    watchers.append(EarlyStopping(settings.patience))
+  state = fit(
+    session=graph.suffix,
+    helpers=graph.helpers,
+    rule=rule,
+    loss=loss,
+    clips=clips,
+    batches=batches,
+    state=rule.start(params),
+    steps=settings.steps,
+    validation=kept,
+    validate_every=settings.validate_every,
+    callbacks=watchers,
+    adjust=None if settings.is_exact else Growing(settings.patience),
+    passes_before=passes_before,
+  )
+  kept_step = state.step
+  trained = state.params
+  if best.best is not None:
+    trained, kept_step = best.best, best.best_step
+  scored = kept if len(kept) else clips
+  before, after = (
+    evaluate(graph.suffix, layout.weights(p), scored, loss)
+    for p in (params, trained)
+  )
+  return Outcome(
+    masters={**masters, **layout.scatter(trained)},
+    record=Record(
+      Phase(phase.tensors, settings),
+      batches.size,
+      centre,
+      recorder.slopes,
+      kept_step,
+    ),
+    before=before,
+    after=after,
+    history=history,
+    reasons=reasons,
+    graph=graph,
+    choice=choice,
+    cached_bytes=sum(a.nbytes for a in everything.inputs),
+  )
+
+
+def _head(
+  graph: Graph, settings: Settings, clips: Clips, labelled: bool
+) -> Head | None:
+  return graph.head(clips, labelled) if settings.is_exact else None
+
+
+class _Recorder(Callback):
+  """Keeps the slopes of every step."""
+
+  def __init__(self) -> None:
+    self.slopes: list[list[int]] = []
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self.slopes.append([int(s) for s in logs["slopes"]])
+
+
+def replay_phases(
+  records: Sequence[Record], marked: bytes, mark: Mark
+) -> Masters:
+  """Takes the recorded steps again, without an engine."""
+  masters = masters_of(marked, mark)
+  for record in records:
+    tensors = record.phase.tensors
+    layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
+    rule: Rule = record.phase.settings.rule(
+      layout, record.batch_size, centre=record.centre
+    )
+    state = rule.start(layout.gather(masters))
+    for slopes in record.slopes[: record.kept_step]:
+      state = rule.replayed(state, slopes)
+    masters = {**masters, **layout.scatter(state.params)}
+  return masters

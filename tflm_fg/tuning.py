@@ -1,0 +1,189 @@
+"""Choose what a phase's settings leave open, from a few passes of its own.
+
+A handful of directions at several sizes tell, on two halves of a batch, how
+well the halves agree (a loss of coarse logits needs a large perturbation), how
+steep the loss is and how it bends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.base import Array, Params
+from tflm_fg.losses import CrossEntropy, mean_nats
+from tflm_fg.metrics import Score
+from tflm_fg.passes import BatchPasses
+from tflm_fg.quant import Layout
+from tflm_fg.settings import Settings
+from tflm_fg.trainer import Rule
+
+SIZES = (1, 2, 4, 8, 16)
+"""Perturbations that are tried, in int8 steps."""
+
+PROBES = 6
+"""Directions that each of them is tried along."""
+
+PROBE_STEP = 0xFFFFFFFE
+"""Where the probes' directions stand: behind any step of training."""
+
+NEAR_BEST = 0.02
+"""Agreement that may be lost for a smaller perturbation."""
+
+MOST_DIRECTIONS = 8
+"""Growing ends here."""
+
+
+class Probe(NamedTuple):
+  """What one size of perturbation showed.
+
+  Attributes:
+    epsilon_lsb: its size, in int8 steps.
+    agreement: correlation of the differences of the two halves, -1 to 1.
+    slope: mean size of the slope along a direction, nats an int8 step.
+    bend: mean second derivative along a direction, nats an int8 step squared.
+  """
+
+  epsilon_lsb: float
+  agreement: float
+  slope: float
+  bend: float
+
+
+def tuned(
+  settings: Settings,
+  layout: Layout,
+  params: Params,
+  passes: BatchPasses,
+  loss: CrossEntropy,
+) -> tuple[Settings, dict[str, str]]:
+  """Fills in epsilon and learning rate where they are None.
+
+  Args:
+    settings: of the phase.
+    layout: of the phase's tensors.
+    params: where the phase begins.
+    passes: of its first batch.
+    loss: what it lowers.
+
+  Returns:
+    The settings without a None, and why each is what it is.
+  """
+  epsilon, rate = settings.epsilon_lsb, settings.learning_rate_lsb
+  if epsilon is not None and rate is not None:
+    return settings, {}
+  sizes = SIZES if epsilon is None else (epsilon,)
+  probes = [_probe(s, settings, layout, params, passes, loss) for s in sizes]
+  best = max(p.agreement for p in probes)
+  chosen = next(p for p in probes if p.agreement >= best - NEAR_BEST)
+  reasons = {}
+  if epsilon is None:
+    epsilon = chosen.epsilon_lsb
+    reasons["epsilon_lsb"] = (
+      f"{epsilon:g}: the smallest at which two halves of a batch agree on a "
+      f"slope about as well as they ever do ({chosen.agreement:.2f})"
+    )
+  if rate is None:
+    rate, why = _rate(chosen)
+    if settings.method == "spsa":  # there a step is the rate times the slope
+      rate = float(f"{rate / max(chosen.slope, 1e-6):.3g}")
+    reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
+  filled = dataclasses.replace(
+    settings, epsilon_lsb=float(epsilon), learning_rate_lsb=rate
+  )
+  return filled, reasons
+
+
+def _rate(probe: Probe) -> tuple[float, str]:
+  """Half a Newton step along a random direction, at most the perturbation."""
+  most = probe.epsilon_lsb
+  if probe.bend * most <= probe.slope / 2:
+    return most, "the perturbation's size, the loss hardly bends within it"
+  newton = probe.slope / probe.bend / 2
+  least = most / 16
+  # Three digits are more than the estimate is worth, and read well.
+  rate = float(f"{max(newton, least):.3g}")
+  return rate, "half the distance at which the loss stops falling"
+
+
+def _probe(
+  epsilon: float,
+  settings: Settings,
+  layout: Layout,
+  params: Params,
+  passes: BatchPasses,
+  loss: CrossEntropy,
+) -> Probe:
+  trial = dataclasses.replace(
+    settings,
+    epsilon_lsb=float(epsilon),
+    num_directions=PROBES,
+    learning_rate_lsb=1.0,
+  )
+  estimator = trial.rule(layout, len(passes.labels)).estimator
+  (start,) = _halves([passes.logits(layout.weights(params))], passes, loss)
+  sides = np.concatenate(
+    [
+      _halves(passes.logits_at(lot), passes, loss)
+      for lot in estimator.lots(params, PROBE_STEP)
+    ]
+  ).reshape(PROBES, 2, 2)
+  difference = sides[:, 0] - sides[:, 1]
+  squares = (difference**2).sum(axis=0)
+  together = float((difference[:, 0] * difference[:, 1]).sum())
+  scale = float(np.sqrt(squares[0] * squares[1]))
+  return Probe(
+    epsilon_lsb=float(epsilon),
+    agreement=together / scale if scale else -1.0,
+    slope=float(np.abs(difference.mean(axis=1)).mean()) / (2 * epsilon),
+    bend=float((sides.sum(axis=1) - 2 * start).mean()) / epsilon**2,
+  )
+
+
+def _halves(
+  logits: Sequence[Array], passes: BatchPasses, loss: CrossEntropy
+) -> NDArray[np.float64]:
+  """Mean losses, in nats, of two halves of a batch: float64 [P, 2]."""
+  halves = (slice(0, None, 2), slice(1, None, 2))
+  return np.array(
+    [
+      [
+        mean_nats(loss(rows[half], passes.labels[half]), len(rows[half]))
+        for half in halves
+      ]
+      for rows in logits
+    ]
+  )
+
+
+class Growing:
+  """Doubles the directions of a step when the kept part no longer improves."""
+
+  def __init__(self, patience: int) -> None:
+    """Makes it.
+
+    Args:
+      patience: looks without a new best after which training stops; it grows
+        at half of them. 0 never grows.
+    """
+    self._wait = patience // 2
+    self._best: int | None = None
+    self._waited = 0
+
+  def __call__(self, rule: Rule, score: Score) -> Rule:
+    """The rule for the steps behind a look at the kept part."""
+    if self._best is None or score.total < self._best:
+      self._best, self._waited = score.total, 0
+      return rule
+    self._waited += 1
+    if not self._wait or self._waited != self._wait:
+      return rule
+    estimator = rule.estimator
+    more = min(2 * estimator.num_directions, MOST_DIRECTIONS)
+    grown = dataclasses.replace(estimator, num_directions=more)
+    return dataclasses.replace(rule, estimator=grown)
+
