@@ -214,7 +214,8 @@ def print_report(report: dict[str, Any]) -> None:
   print(
     f"{report['trainable_parameters']} numbers, {report['steps']} steps, "
     f"{report['forward_passes']} forward passes, {report['seconds']:.2f} s "
-    f"({report['invoke_seconds']:.2f} s in {report['runtime']}); training adds "
+    f"({report['invoke_seconds']:.2f} s in {report['runtime']}, "
+    f"{report['strategy']}, {report['workers']} at once); training adds "
     f"{report['trainer_bytes']} bytes to inference"
   )
 

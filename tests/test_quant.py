@@ -1,5 +1,7 @@
 """Integers stay integers, and saturate in one place."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -124,6 +126,27 @@ def test_both_sides_are_the_narrowed_sum_and_difference(wide):
         assert np.array_equal(got, array)
     assert np.array_equal(kept.kernels, params.kernels)
     assert np.array_equal(kept.biases, params.biases)
+
+
+def test_sides_keep_int32_and_int64_biases_apart():
+  marked = mark(models.dense_model(wide=True), "all")
+  narrow = [
+    dataclasses.replace(t, dtype="int32") if t.name == "head/bias" else t
+    for t in marked.mark.trainable
+  ]
+  layout = quant.Layout(tuple(narrow))
+  params = layout.params(weights_of(marked.data, marked.mark.trainable))
+  delta = Vectors(
+    np.zeros((1, layout.num_kernels), np.int32),
+    np.full((1, layout.num_biases), 1 << 40),
+  )
+  for sign, weights in zip((1, -1), quant.Sides(layout, 1).move(params, delta)):
+    want = layout.weights(
+      Vectors(params.kernels, params.biases + sign * delta.biases[0])
+    )
+    for got, array in zip(weights, want, strict=True):
+      assert got.dtype == array.dtype
+      assert np.array_equal(got, array)
 
 
 def test_quantize_rounds_to_the_grid_and_saturates():

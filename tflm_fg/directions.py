@@ -111,8 +111,10 @@ class _Addresses:
 
 
 def _rademacher(random: NDArray[np.uint8]) -> Int8:
-  bits = np.unpackbits(random, axis=-1, bitorder="little")
-  return (bits.view(np.int8) << 1) - np.int8(1)
+  signs = np.unpackbits(random, axis=-1, bitorder="little").view(np.int8)
+  signs <<= 1
+  signs -= 1
+  return signs
 
 
 def _normal(random: NDArray[np.uint8]) -> Int8:

@@ -7,6 +7,7 @@ back in the order of the weights: the number of sessions changes no bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -70,7 +71,7 @@ def _run(
     # Assignment restores: adding back is lossy where int8 saturates.
     session.load(weights)
     (output,) = session.forward()
-    rows.append(output.reshape(len(output), -1))
+    rows.append(output.reshape(len(output), math.prod(output.shape[1:])))
   return rows
 
 

@@ -17,7 +17,6 @@ from tflm_fg.base import (
   Int8,
   Int16,
   Int32,
-  Int64,
   Params,
   TrainableTensor,
   Vectors,
@@ -231,15 +230,21 @@ class Sides:
     self._kernels = np.empty(self._wide.kernels.shape, np.int8)
     most = np.full(layout.num_kernels, WEIGHT_MAX, np.int32)
     self._limits = -most, most
-    self._biases: list[tuple[Int64, Array]] = []
+    # One for all biases, or two where int32 and int64 ones meet; wide first,
+    # as clipping uses up what it clips.
+    kinds = {np.dtype(t.dtype) for t in layout.tensors if t.role == "bias"}
+    self._biases = {
+      kind: np.empty(self._wide.biases.shape, kind)
+      for kind in sorted(kinds, key=lambda kind: -kind.itemsize)
+    }
     tensors = []
     for tensor, where in layout.places:
-      if not tensor.has_master:
-        held: Array = np.empty((*sides, tensor.size), tensor.dtype)
-        self._biases.append((self._wide.biases[..., where], held))
-      else:
-        held = self._kernels[..., where]
-      tensors.append(held.reshape(2 * num_directions, *tensor.shape))
+      held: Array = self._kernels
+      if tensor.role == "bias":
+        held = self._biases[np.dtype(tensor.dtype)]
+      tensors.append(
+        held[..., where].reshape(2 * num_directions, *tensor.shape)
+      )
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
 
   def move(self, params: Params, delta: Vectors) -> list[Weights]:
@@ -257,8 +262,8 @@ class Sides:
       np.add(centre, away, out=wide[:, 0])
       np.subtract(centre, away, out=wide[:, 1])
     _narrow_into(self._wide.kernels, self._kernels, self._limits)
-    for wide, held in self._biases:
-      _clip_into(wide, _LIMITS[held.dtype], held)
+    for kind, held in self._biases.items():
+      _clip_into(self._wide.biases, _LIMITS[kind], held)
     return self.weights
 
 
