@@ -1,7 +1,8 @@
 """Adapt quantized .tflite models on the device, with forward passes alone."""
 
-from tflm_fg.adaptation import Adapted, adapt, evaluate_model
+from tflm_fg.adaptation import Adapted, adapt
 from tflm_fg.base import TflmFgError
+from tflm_fg.evaluation import evaluate_model
 from tflm_fg.flatbuffer import strip
 from tflm_fg.flatbuffer_mark import mark, present_mark
 from tflm_fg.journal import replay

@@ -128,6 +128,36 @@ class ModelCheckpoint(Callback):
     self._total = logs["val_total"]
 
 
+class KeepUnlessWorse(ModelCheckpoint):
+  """Keeps the last masters, or the first where the last are worse.
+
+  An exact gradient converges: its last step answers best even where its loss
+  on other clips has begun to rise. Worse is to be right on fewer clips than at
+  the start, or, without labels, a higher loss; or collapsed answers.
+
+  Attributes:
+    labelled: whether the count of right clips means something.
+  """
+
+  def __init__(self, labelled: bool) -> None:
+    super().__init__()
+    self._labelled = labelled
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self.best is None:
+      super().on_test_end(state, logs)
+      self._first = state.params
+      return
+    worse = 4 * logs["val_answers"] < 3 * self._answers_at_start or (
+      logs["val_correct"] < self._correct_at_start
+      if self._labelled
+      else logs["val_total"] > self._total
+    )
+    self.best, self.best_step = state.params, state.step
+    if worse:
+      self.best, self.best_step = self._first, 0
+
+
 class EarlyStopping(Callback):
   """Stops when the validation loss has not fallen for `patience` validations.
 

@@ -18,6 +18,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tflm_fg.base import (
   Array,
@@ -183,7 +184,7 @@ def _bias_slopes(
   return _shifted(sums * factors, np.array(bits))
 
 
-def _integers(reals: Array) -> tuple[Int64, int]:
+def _integers(reals: NDArray[np.float64]) -> tuple[Int64, int]:
   """Positive factors as integers of 16 bits: factors / 2**bits."""
   bits = _FACTOR_BITS - math.ceil(math.log2(reals.max()))
   return np.rint(reals * 2.0**bits).astype(np.int64), bits

@@ -160,6 +160,24 @@ def hold_out(
   return np.flatnonzero(~kept), np.flatnonzero(kept)
 
 
+def folds(y: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+  """Deals clips to folds, each class evenly.
+
+  Args:
+    y: int64 [N], classes.
+    count: of folds.
+    seed: the run's seed.
+
+  Returns:
+    int64 [N], each clip's fold.
+  """
+  order = rng.permutation(seed, _SPLIT_EPOCH, len(y))
+  by_class = order[np.argsort(y[order], kind="stable")]
+  dealt = np.empty(len(y), np.int64)
+  dealt[by_class] = np.arange(len(y)) % count
+  return dealt
+
+
 _SPLIT_EPOCH = 0xFFFFFFFF
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
@@ -15,7 +14,7 @@ from tflm_fg.flatbuffer import op_name
 from tflm_fg.flatbuffer_mend import mend
 from tflm_fg.flatbuffer_prompt import insert_prompt, prompts_of, role_of
 from tflm_fg.flatbuffer_sites import Site, sites_of, tensor_name, untrainable
-from tflm_fg.flatbuffer_wide import is_wide, widen_head
+from tflm_fg.flatbuffer_wide import Pooled, is_wide, widen_head
 
 HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D")
 
@@ -45,13 +44,12 @@ class Surgery:
     gain: the prompt has a gain in front of its offset.
     layers: a regular expression on output tensors' names, the layers that a
       wide head joins; all where it is empty.
-    ranges: largest pooled value of such a layer as a share of what its output
-      can hold, by the output tensor's name; 1/4 where it is missing.
+    pooled: what was measured of those layers; empty for nothing.
   """
 
   gain: bool = False
   layers: str = ""
-  ranges: Mapping[str, float] | None = None
+  pooled: tuple[Pooled, ...] = ()
 
 
 def mark(
@@ -66,8 +64,9 @@ def mark(
     data: a .tflite, marked or not.
     trainable: "head" (the last FULLY_CONNECTED or CONV_2D with its bias),
       "wide-head" (the same, reading earlier layers too), "prompt" (an offset
-      a channel of the input), "bias", "all", a regular expression on tensor
-      names, or several of these joined by commas.
+      a channel of the input), "bias", "first-bias" (the first layer's), "all",
+      a regular expression on tensor names, or several of these joined by
+      commas.
     name: what to call the file in errors.
     surgery: how the graph grows for a prompt or a wide head.
 
@@ -118,7 +117,7 @@ def _operate(
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     _refuse(model, head, name)
-    numbers = widen_head(model, head, surgery.layers, surgery.ranges, name)
+    numbers = widen_head(model, head, surgery.layers, surgery.pooled, name)
     notes.append(f"the head reads {numbers} more inputs, of earlier layers")
   return notes
 
@@ -186,6 +185,8 @@ def _choose_part(
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     return {head: {"kernel", "bias"}}
+  if part == "first-bias":
+    return {sites[0]: {"bias"}}
   if part in ("bias", "all"):
     if not good:  # all are refused: say why, by name
       return {sites[-1]: {"bias"}}

@@ -90,7 +90,12 @@ def _insert(
   if kind == GAIN:
     step, start, op, options = 1 / GAIN_ONE, GAIN_ONE, "MUL", schema.MulOptionsT
   else:
-    step, start, op, options = scale / OFFSET_STEPS, 0, "ADD", schema.AddOptionsT
+    step, start, op, options = (
+      scale / OFFSET_STEPS,
+      0,
+      "ADD",
+      schema.AddOptionsT,
+    )
   values = np.full(channels_of(shape), start, np.int8)
   constant = add_tensor(model, kind, values.shape, "int8", step, 0, values)
   zero_point = int(tensor.quantization.zeroPoint[0])

@@ -2,22 +2,26 @@
 
 After Head2Toe (Evci et al., ICML 2022): what a layer has seen, averaged over
 positions, is joined to what the head reads. Stock int8 operators do it: MEAN
-requantizes to a scale of its own, RESHAPE copies the bytes and so re-declares
-them at the scale of the head's input, CONCATENATION joins. New weights are
-zero, so the outputs stay as they are, bit for bit; training finds what the
-re-declared scales ask for.
+requantizes to a finer scale, RESHAPE copies the bytes and so re-declares them
+at the scale of the head's input, CONCATENATION joins. Where the pooled values
+have been measured, ADD and MUL with constants centre them and bring them to
+one spread: int8 weights can then reach all of them. New weights are zero, so
+the outputs stay as they are, bit for bit; training finds what the re-declared
+scales ask for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
-from tflm_fg.base import TflmFgError
-from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+from tflm_fg.base import Array, TflmFgError
+from tflm_fg.flatbuffer import TYPE_NAMES, op_name, read
 from tflm_fg.flatbuffer_grow import add_tensor, insert_operator
 from tflm_fg.flatbuffer_mend import unshare
 from tflm_fg.flatbuffer_sites import (
@@ -29,12 +33,29 @@ from tflm_fg.flatbuffer_sites import (
 )
 
 PREFIX = "tflm_fg/wide/"
-"""Names of all tensors that widening adds begin so."""
+"""Names of all tensors that widening adds begin so; then comes a number."""
 
 _POOLING = ("MEAN", "AVERAGE_POOL_2D", "RESHAPE", "SQUEEZE")
 
-POOLED_SHARE = 4
-"""Without a measured range, pooled values are taken to reach 1/4 of it."""
+SPREAD_STEPS = 40
+"""Standard deviation that measured values are brought to: three fit int8."""
+
+_GAIN_ONE = 16
+_CENTRE_STEP = 2
+
+
+class Pooled(NamedTuple):
+  """What a layer's pooled activations are like on some clips.
+
+  Attributes:
+    reach: the largest, as a share of what the layer's output can hold.
+    centre: int64 [C], means in steps from zero at that reach; empty if unknown.
+    spread: float64 [C], standard deviations in the same steps.
+  """
+
+  reach: float = 0.25
+  centre: NDArray[np.int64] = np.zeros(0, np.int64)
+  spread: NDArray[np.float64] = np.zeros(0)
 
 
 def is_wide(model: schema.ModelT) -> bool:
@@ -70,7 +91,7 @@ def widen_head(
   model: schema.ModelT,
   head: Site,
   layers: str = "",
-  ranges: Mapping[str, float] | None = None,
+  pooled: Sequence[Pooled] = (),
   name: str = "model",
 ) -> int:
   """Edits the model so that its head reads more.
@@ -80,8 +101,7 @@ def widen_head(
     head: its last FULLY_CONNECTED or 1x1 CONV_2D.
     layers: a regular expression on the names of layers' output tensors; all
       layers where it is empty.
-    ranges: largest pooled value of a layer, by its output tensor's name, as a
-      share of what the layer's output can hold; `POOLED_SHARE` where missing.
+    pooled: what was measured of each of those layers; empty for nothing.
     name: what to call the file in errors.
 
   Returns:
@@ -103,15 +123,31 @@ def widen_head(
       f"{name}: no layer before the head that a wide head could join; use "
       "--trainable=head"
     )
-  position = head.operator
-  joined = [head.activation]
-  for site in chosen:
-    reach = (ranges or {}).get(_output_name(model, site), 1 / POOLED_SHARE)
-    position, flow = _pool(model, site, head, position, reach)
-    joined.append(flow)
-  _join(model, op, joined, position)
+  stage = _Stage(model, head)
+  known = pooled or [Pooled()] * len(chosen)
+  flows = [
+    stage.pool(site, number, layer.reach)
+    for number, (site, layer) in enumerate(zip(chosen, known, strict=True))
+  ]
+  gained = stage.width(flows)
+  if known[0].centre.size:
+    flows = [stage.even_out(flows, pooled)]
+  joined = stage.join([head.activation, *flows], "joined")
+  op.inputs = np.array(op.inputs, np.int32)
+  op.inputs[TRAINABLE_OPS[op_name(model, op)][0]] = joined
   _widen_kernel(model, op)
-  return _width(model, joined[1:])
+  return gained
+
+
+def widths_of(data: bytes) -> list[int]:
+  """Channels that each joined layer of a widened, verified file brings."""
+  tensors = read(data).subgraphs[0].tensors
+  widths = {}
+  for tensor in tensors:
+    number = tensor_name(tensor).removeprefix(PREFIX)
+    if number.isdigit() and number != tensor_name(tensor):
+      widths[int(number)] = int(tensor.shape[-1])
+  return [widths[number] for number in sorted(widths)]
 
 
 def _require_int8(tensor: schema.TensorT, name: str) -> None:
@@ -126,91 +162,112 @@ def _output_name(model: schema.ModelT, site: Site) -> str:
   return tensor_name(graph.tensors[graph.operators[site.operator].outputs[0]])
 
 
-def _width(model: schema.ModelT, flows: list[int]) -> int:
-  tensors = model.subgraphs[0].tensors
-  return sum(int(tensors[flow].shape[-1]) for flow in flows)
+class _Stage:
+  """Inserts operators one behind the other in front of the head."""
 
+  def __init__(self, model: schema.ModelT, head: Site) -> None:
+    self._model, self._position = model, head.operator
+    self._tensors = model.subgraphs[0].tensors
+    own = self._tensors[head.activation]
+    self._outer = tuple(int(d) for d in own.shape[:-1])
+    self._scale = float(own.quantization.scale[0])
+    self._zero = int(own.quantization.zeroPoint[0])
+    self._constants: dict[tuple[int, ...], int] = {}
 
-def _pool(
-  model: schema.ModelT, site: Site, head: Site, position: int, reach: float
-) -> tuple[int, int]:
-  """Inserts MEAN (or QUANTIZE) and RESHAPE; next position and the new flow."""
-  graph = model.subgraphs[0]
-  source = int(graph.operators[site.operator].outputs[0])
-  tensor, target = graph.tensors[source], graph.tensors[head.activation]
-  label = PREFIX + tensor_name(tensor)
-  channels = int(tensor.shape[-1])
-  zero_point = int(target.quantization.zeroPoint[0])
-  scale = float(tensor.quantization.scale[0]) * reach
-  pooled = add_tensor(
-    model, label + "/pooled", (1, channels), "int8", scale, zero_point
-  )
-  if len(tensor.shape) == 4:
-    axes = add_tensor(
-      model, label + "/axes", (2,), "int32", values=np.array([1, 2])
+  def pool(self, site: Site, number: int, reach: float) -> int:
+    """MEAN (or QUANTIZE) and RESHAPE; the new flow."""
+    source = int(self._model.subgraphs[0].operators[site.operator].outputs[0])
+    tensor = self._tensors[source]
+    channels = int(tensor.shape[-1])
+    scale = float(tensor.quantization.scale[0]) * reach
+    flow = add_tensor(
+      self._model,
+      f"{PREFIX}{number}p",
+      (1, channels),
+      "int8",
+      scale,
+      self._zero,
     )
-    options = schema.ReducerOptionsT()
-    options.keepDims = False
+    if len(tensor.shape) == 4:
+      options = schema.ReducerOptionsT()
+      options.keepDims = False
+      self._insert("MEAN", [source, self._constant((1, 2))], flow, options)
+    else:
+      self._insert("QUANTIZE", [source], flow, schema.QuantizeOptionsT())
+    return self._declare(flow, str(number))
+
+  def _declare(self, flow: int, name: str) -> int:
+    """RESHAPE: the same bytes at the scale of the head's input."""
+    shape = (*self._outer, self.width([flow]))
+    fresh = self._flow(name, shape, self._zero)
+    inputs = [flow, self._constant(shape)]
+    self._insert("RESHAPE", inputs, fresh, schema.ReshapeOptionsT(), 1)
+    return fresh
+
+  def even_out(self, flows: list[int], pooled: Sequence[Pooled]) -> int:
+    """Joins flows, centres them and brings them to one spread."""
+    flow = self.join(flows, "all")
+    centre = np.concatenate([layer.centre for layer in pooled])
+    spread = np.concatenate([layer.spread for layer in pooled])
+    gain = np.rint(_GAIN_ONE * SPREAD_STEPS / np.maximum(spread, 1))
+    shape = (*self._outer, len(centre))
+    less = self._values(
+      "centre",
+      np.clip(-np.rint(centre / _CENTRE_STEP), -127, 127).reshape(shape),
+      _CENTRE_STEP * self._scale,
+    )
+    centred = self._flow("centred", shape, 0)
+    self._insert("ADD", [flow, less], centred, schema.AddOptionsT())
+    times = self._values(
+      "gain", np.clip(gain, 1, 127).reshape(shape), 1 / _GAIN_ONE
+    )
+    even = self._flow("even", shape, 0)
+    self._insert("MUL", [centred, times], even, schema.MulOptionsT())
+    return self._declare(even, "e")
+
+  def join(self, flows: list[int], name: str) -> int:
+    """CONCATENATION along the channels."""
+    shape = (*self._outer, self.width(flows))
+    out = self._flow(name, shape, self._zero)
+    options = schema.ConcatenationOptionsT()
+    options.axis = len(shape) - 1
+    self._insert("CONCATENATION", flows, out, options)
+    return out
+
+  def width(self, flows: list[int]) -> int:
+    """Channels of some flows together."""
+    return sum(int(self._tensors[flow].shape[-1]) for flow in flows)
+
+  def _flow(self, name: str, shape: tuple[int, ...], zero: int) -> int:
+    return add_tensor(
+      self._model, PREFIX + name, shape, "int8", self._scale, zero
+    )
+
+  def _values(self, name: str, values: Array, scale: float) -> int:
+    return add_tensor(
+      self._model, PREFIX + name, values.shape, "int8", scale, 0, values
+    )
+
+  def _constant(self, values: tuple[int, ...]) -> int:
+    if values not in self._constants:
+      name = f"{PREFIX}c{len(self._constants)}"
+      self._constants[values] = add_tensor(
+        self._model, name, (len(values),), "int32", values=np.array(values)
+      )
+    return self._constants[values]
+
+  def _insert(
+    self,
+    name: str,
+    inputs: list[int],
+    output: int,
+    options: Any,
+    version: int = 2,
+  ) -> None:
     insert_operator(
-      model, position, "MEAN", [source, axes], pooled, options, version=2
+      self._model, self._position, name, inputs, output, options, version
     )
-  else:
-    insert_operator(
-      model,
-      position,
-      "QUANTIZE",
-      [source],
-      pooled,
-      schema.QuantizeOptionsT(),
-      version=2,
-    )
-  shape = (*(int(d) for d in target.shape[:-1]), channels)
-  flow = add_tensor(
-    model,
-    label,
-    shape,
-    "int8",
-    float(target.quantization.scale[0]),
-    zero_point,
-  )
-  wanted = add_tensor(
-    model, label + "/shape", (len(shape),), "int32", values=np.array(shape)
-  )
-  insert_operator(
-    model,
-    position + 1,
-    "RESHAPE",
-    [pooled, wanted],
-    flow,
-    schema.ReshapeOptionsT(),
-    version=1,
-  )
-  return position + 2, flow
-
-
-def _join(
-  model: schema.ModelT, op: schema.OperatorT, flows: list[int], position: int
-) -> None:
-  """Inserts CONCATENATION in front of the head and lets the head read it."""
-  tensors = model.subgraphs[0].tensors
-  own = tensors[flows[0]]
-  shape = (*(int(d) for d in own.shape[:-1]), _width(model, flows))
-  out = add_tensor(
-    model,
-    PREFIX + "joined",
-    shape,
-    "int8",
-    float(own.quantization.scale[0]),
-    int(own.quantization.zeroPoint[0]),
-  )
-  options = schema.ConcatenationOptionsT()
-  options.axis = len(shape) - 1
-  insert_operator(
-    model, position, "CONCATENATION", flows, out, options, version=2
-  )
-  activation_at = TRAINABLE_OPS[op_name(model, op)][0]
-  op.inputs = np.array(op.inputs, np.int32)
-  op.inputs[activation_at] = out
+    self._position += 1
 
 
 def _widen_kernel(model: schema.ModelT, op: schema.OperatorT) -> None:

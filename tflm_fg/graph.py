@@ -27,8 +27,7 @@ from tflm_fg.metrics import run_all
 from tflm_fg.settings import Settings
 from tflm_fg.timing import Choice, choose
 
-
-CHEAP_BATCH, DEAR_BATCH = 256, 128
+CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Clips a pass where the head alone trains, and where more does."""
 
 
@@ -139,9 +138,7 @@ class Graph:
       )
 
   def _open(self, strategy: str) -> Session:
-    return runtimes.open_session(
-      self._host.runtime, self._cut.suffix, strategy
-    )
+    return runtimes.open_session(self._host.runtime, self._cut.suffix, strategy)
 
   def settle(self, inputs: Tensors, passes: int) -> Choice:
     """Chooses strategy and workers for training, by timing where it is open.

@@ -85,7 +85,7 @@ def parse(content: bytes, name: str = "journal") -> Journal:
       raise ValueError("a step is missing")
     phases = list(enumerate(head["phases"]))
     records = tuple(_record(entry, n, rows) for n, entry in phases)
-    if not records or sum(len(r.slopes) for r in records) != len(rows):
+    if sum(len(r.slopes) for r in records) != len(rows):
       raise ValueError("a step of no phase")
     return Journal(str(head["model_sha256"]), records)
   except (
@@ -151,7 +151,9 @@ def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:
     )
   for record in journal.records:
     _require_slopes(record, mark, name)
-  return write_masters(marked, mark, replay_phases(journal.records, marked, mark))
+  return write_masters(
+    marked, mark, replay_phases(journal.records, marked, mark)
+  )
 
 
 def _require_slopes(record: Record, mark: Mark, name: str) -> None:

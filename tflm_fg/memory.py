@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from tflm_fg.base import Params
+from tflm_fg.base import TrainableTensor
+from tflm_fg.phases import Phase
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,28 +39,44 @@ class TrainerBytes:
 
 
 def trainer_bytes(
-  params: Params,
-  classes: int,
-  momentum: bool,
-  keeps_best: bool,
-  exact: bool = False,
+  tensors: Sequence[TrainableTensor], phases: Sequence[Phase], classes: int
 ) -> TrainerBytes:
-  """Counts the trainer's memory for a trained state.
+  """Counts the trainer's memory for a whole adaptation.
+
+  Masters live from the first phase to the last, the rest as long as a phase:
+  the largest counts.
 
   Args:
-    params: the state.
+    tensors: all that the phases train.
+    phases: what runs, one behind the other.
     classes: count of classes.
-    momentum: whether the optimizer keeps a velocity.
-    keeps_best: whether the best masters are kept for rolling back.
-    exact: whether the method sums an exact gradient.
   """
-  masters = params.kernels.nbytes + params.biases.nbytes
-  velocity = 2 * params.kernels.size + 4 * params.biases.size
-  numbers = params.kernels.size + params.biases.size
+  masters = _masters(tensors)
+  parts = [_of_phase(tensors, phase) for phase in phases]
+  momentum, gradient, best = max(parts, key=sum, default=(0, 0, 0))
   return TrainerBytes(
     masters=masters,
-    momentum=velocity if momentum else 0,
-    gradient=4 * numbers if exact else 0,
-    best=masters if keeps_best else 0,
+    momentum=momentum,
+    gradient=gradient,
+    best=best,
     loss=4 * (classes + 2),
   )
+
+
+def _of_phase(
+  tensors: Sequence[TrainableTensor], phase: Phase
+) -> tuple[int, int, int]:
+  """Bytes of velocity, gradient sums and best masters."""
+  own = [t for t in tensors if t.index in phase.tensors]
+  settings = phase.settings
+  velocity = sum(t.size * (2 if t.has_master else 4) for t in own)
+  return (
+    velocity if settings.momentum else 0,
+    4 * sum(t.size for t in own) if settings.is_exact else 0,
+    _masters(own) if settings.validation_fraction else 0,
+  )
+
+
+def _masters(tensors: Sequence[TrainableTensor]) -> int:
+  widths = {"int8": 2, "int32": 4, "int64": 8}
+  return sum(t.size * widths[t.dtype] for t in tensors)

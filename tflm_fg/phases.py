@@ -11,12 +11,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from tflm_fg import runtimes
-from tflm_fg.base import Array, Clips, Int64, Mark
+from tflm_fg.base import Array, Clips, Int64, Mark, Weights
 from tflm_fg.callbacks import (
   Callback,
   EarlyStopping,
   History,
+  KeepUnlessWorse,
   Logs,
   ModelCheckpoint,
   State,
@@ -25,12 +28,12 @@ from tflm_fg.closed_form import Head
 from tflm_fg.data import Batches
 from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.graph import Graph, Host
-from tflm_fg.metrics import Score
+from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
 from tflm_fg.timing import Choice
-from tflm_fg.trainer import Rule, evaluate, fit
+from tflm_fg.trainer import Rule, fit
 from tflm_fg.tuning import Growing, tuned
 
 GUARD_CLIPS = 32
@@ -89,6 +92,11 @@ class Material:
   kept: Array
   labelled: bool
 
+  def whole(self) -> Material:
+    """The same clips with none kept aside."""
+    everything = np.arange(len(self.x))
+    return dataclasses.replace(self, fit=everything, kept=everything[:0])
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -100,6 +108,8 @@ class Outcome:
     before: score of the part kept aside (or of the training part, where none
       is) as the phase found it.
     after: the same at the kept step.
+    start_logits: integers [K, C] of that part as the phase found it.
+    logits: the same at the kept step.
     history: curves.
     reasons: what was tuned, and why.
     graph: what ran it, with its counts.
@@ -111,6 +121,8 @@ class Outcome:
   record: Record
   before: Score
   after: Score
+  start_logits: Array
+  logits: Array
   history: History
   reasons: dict[str, str]
   graph: Graph
@@ -181,7 +193,10 @@ def run_phase(
   if not any(t.role == "bias" for t in chosen):
     centre = ()
   rule = settings.rule(layout, batches.size, head, centre)
-  recorder, history, best = _Recorder(), History(), ModelCheckpoint()
+  recorder, history = _Recorder(), History()
+  # Looked at but at its ends, a phase keeps its end.
+  ends_only = settings.validate_every >= settings.steps
+  best = KeepUnlessWorse(material.labelled) if ends_only else ModelCheckpoint()
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if settings.patience:
     watchers.append(EarlyStopping(settings.patience))
@@ -206,8 +221,7 @@ def run_phase(
     trained, kept_step = best.best, best.best_step
   scored = kept if len(kept) else clips
   before, after = (
-    evaluate(graph.suffix, layout.weights(p), scored, loss)
-    for p in (params, trained)
+    _answers(graph, layout.weights(p), scored) for p in (params, trained)
   )
   return Outcome(
     masters={**masters, **layout.scatter(trained)},
@@ -218,14 +232,21 @@ def run_phase(
       recorder.slopes,
       kept_step,
     ),
-    before=before,
-    after=after,
+    before=score(before, scored.labels, loss),
+    after=score(after, scored.labels, loss),
+    start_logits=before,
+    logits=after,
     history=history,
     reasons=reasons,
     graph=graph,
     choice=choice,
     cached_bytes=sum(a.nbytes for a in everything.inputs),
   )
+
+
+def _answers(graph: Graph, weights: Weights, clips: Clips) -> Array:
+  graph.suffix.load(weights)
+  return logits_of(graph.suffix, clips.inputs)
 
 
 def _head(

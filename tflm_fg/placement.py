@@ -8,21 +8,21 @@ scored on the others, which are kept aside.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import itertools
-import re
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tflm_fg import flatbuffer
-from tflm_fg.base import Mark, TflmFgError
+from tflm_fg.base import Array, Int64, TflmFgError
 from tflm_fg.callbacks import Callback
+from tflm_fg.data import folds
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host, exact_tensors
-from tflm_fg.metrics import Score
 from tflm_fg.phases import (
-  Masters,
   Material,
   Outcome,
   Phase,
@@ -31,18 +31,22 @@ from tflm_fg.phases import (
   write_masters,
 )
 from tflm_fg.settings import Settings
+from tflm_fg.widening import measured
 
 FEW_NUMBERS = 256
 """Up to so many numbers a few hundred steps of forward gradients do."""
 
-QUICK = {"steps": 250, "validate_every": 25, "patience": 4}
+FOLDS = 3
+"""Parts of the clips, each kept aside once when backs are compared."""
+
+QUICK = {"steps": 200, "validate_every": 200}
 """A phase of forward gradients on few numbers."""
 
 LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
 """The same on many."""
 
 
-def phases_of(marked: Marked, settings: Settings, host: Host) -> list[Phase]:
+def phases_of(marked: Marked, settings: Settings) -> list[Phase]:
   """The phases for a choice that the user made.
 
   Under "auto" whatever is not the head comes first, by forward gradients, and
@@ -64,61 +68,204 @@ def phases_of(marked: Marked, settings: Settings, host: Host) -> list[Phase]:
   return phases
 
 
-@dataclasses.dataclass(frozen=True)
-class Way:
-  """A way of adapting, tried.
-
-  Attributes:
-    name: what trains, for people: "prompt, wide-head".
-    trainable: the same as a choice for `mark`.
-    surgery: how the file grew for it.
-    outcomes: of its phases, on the part of the clips to train on.
-    score: on the clips kept aside; the start's, where nothing trains.
-  """
-
-  name: str
-  trainable: str
-  surgery: Surgery
-  outcomes: tuple[Outcome, ...]
-  score: Score
-
-
-@dataclasses.dataclass(frozen=True)
-class Front:
+class Front(NamedTuple):
   """What is found first, by forward gradients.
 
   Attributes:
-    name: for people.
     trainable: as for `mark`; empty for nothing.
-    gain: of a prompt.
+    gain: of a prompt, whether it has one.
   """
 
-  name: str
   trainable: str
   gain: bool = False
 
+  @property
+  def title(self) -> str:
+    """Its name, for people."""
+    return self.trainable + ("+gain" if self.gain else "")
 
-def fronts_of(model: bytes, name: str) -> list[Front]:
+
+class Way(NamedTuple):
+  """A way of adapting, tried on parts of the clips.
+
+  Attributes:
+    front: what was found first.
+    back: what was found then: "head", "wide-head" or empty for nothing.
+    surgery: how the file grew.
+    outcomes: of the front and of the back, with the kept part kept aside.
+    others: of the back with each of the other folds kept aside.
+    loss: with labels, on all clips, each kept aside once from the back, see
+      `cooled_loss`; without, on the kept part. In nats.
+    accuracy: on the kept part; nan without labels.
+  """
+
+  front: Front
+  back: str
+  surgery: Surgery
+  outcomes: tuple[Outcome, ...]
+  others: tuple[Outcome, ...]
+  loss: float
+  accuracy: float
+
+  @property
+  def trainable(self) -> str:
+    """As for `mark`."""
+    return ",".join(p for p in (self.front.trainable, self.back) if p)
+
+  @property
+  def title(self) -> str:
+    """Its name, for people."""
+    parts = [p for p in (self.front.title, self.back) if p]
+    return ", ".join(parts) or "nothing"
+
+
+def fronts_of(model: bytes, labelled: bool) -> list[Front]:
   """The fronts that a file allows, the cheapest first."""
-  fronts = [Front("", "")]
-  graph = flatbuffer.read(model, name)
-  del graph
-  fronts.append(Front("prompt", "prompt"))
+  wanted = [Front("prompt"), Front("prompt", gain=True), Front("first-bias")]
+  fronts = [Front("")]
+  for front in wanted if labelled else wanted[:1]:
+    # An input that is not int8 takes no prompt, an odd layer trains nothing.
+    with contextlib.suppress(TflmFgError):
+      mark(model, front.trainable)
+      fronts.append(front)
   return fronts
 
 
-__all__ = [
-  "Callback",
-  "Iterator",
-  "Mark",
-  "Masters",
-  "Outcome",
-  "Sequence",
-  "TflmFgError",
-  "itertools",
-  "masters_of",
-  "np",
-  "re",
-  "run_phase",
-  "write_masters",
-]
+def try_ways(
+  model: bytes,
+  material: Material,
+  settings: Settings,
+  host: Host,
+  surgery: Surgery,
+  callbacks: Sequence[Callback] = (),
+) -> list[Way]:
+  """Tries every way that the file allows.
+
+  A front never sees the kept part. A back is cheap and exact, so with labels
+  it is tried once for every fold of the clips; the kept part is one of them.
+
+  Args:
+    model: the plain file.
+    material: the clips.
+    settings: as the user gave them.
+    host: the engine.
+    surgery: what a wide head joins, as the user gave it.
+    callbacks: told of every step.
+
+  Returns:
+    The ways, the simpler first; without those whose front did harm.
+  """
+  ways = []
+  for front in fronts_of(model, material.labelled):
+    own = dataclasses.replace(surgery, gain=front.gain)
+    found, first = model, tuple[Outcome, ...]()
+    if front.trainable:
+      trial = Trial(model, front.trainable, own, settings, host, callbacks)
+      first = (trial.run(material),)
+      if not first[0].record.kept_step:
+        continue  # worse than nothing, which has been tried
+      found = trial.file(first[0])
+    for back in ("head", "wide-head") if material.labelled else ("head",):
+      grown = own
+      if back == "wide-head":
+        grown = measured(found, material.x, own, host)
+      trial = Trial(found, back, grown, settings, host, callbacks)
+      tries = tuple(trial.run(part) for part in _parts(material))
+      ways.append(_way(front, back, grown, first, tries, material))
+  return ways
+
+
+def _parts(material: Material) -> list[Material]:
+  """The clips with each fold kept aside in turn, the kept part first."""
+  if not material.labelled:
+    return [material]
+  others = folds(material.labels[material.fit], FOLDS - 1, 0)
+  kept = [material.kept, *(material.fit[others == n] for n in range(FOLDS - 1))]
+  everything = np.arange(len(material.x))
+  return [
+    dataclasses.replace(material, fit=np.setdiff1d(everything, part), kept=part)
+    for part in kept
+  ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """One phase on a file that is marked for it alone."""
+
+  model: bytes
+  trainable: str
+  surgery: Surgery
+  settings: Settings
+  host: Host
+  callbacks: Sequence[Callback]
+
+  def run(self, material: Material) -> Outcome:
+    """Runs it on some clips."""
+    marked = mark(self.model, self.trainable, surgery=self.surgery)
+    (phase,) = phases_of(marked, self.settings)
+    return run_phase(
+      phase,
+      marked.data,
+      marked.mark,
+      masters_of(marked.data, marked.mark),
+      material,
+      self.host,
+      self.callbacks,
+    )
+
+  def file(self, outcome: Outcome) -> bytes:
+    """The plain file with what the phase found."""
+    marked = mark(self.model, self.trainable, surgery=self.surgery)
+    written = write_masters(marked.data, marked.mark, outcome.masters)
+    return flatbuffer.strip(written)
+
+
+def _way(
+  front: Front,
+  back: str,
+  surgery: Surgery,
+  first: tuple[Outcome, ...],
+  tries: tuple[Outcome, ...],
+  material: Material,
+) -> Way:
+  kept, *others = tries
+  loss, accuracy = kept.after.loss, math.nan
+  if material.labelled:
+    labels = [material.labels[part.kept] for part in _parts(material)]
+    scale = kept.graph.logits.scale
+    loss = cooled_loss([t.logits for t in tries], labels, scale)
+    accuracy = kept.after.accuracy
+  return Way(
+    front, back, surgery, (*first, kept), tuple(others), loss, accuracy
+  )
+
+
+def cooled_loss(
+  logits: Sequence[Array], labels: Sequence[Int64], scale: float
+) -> float:
+  """Cross-entropy at the temperature that suits the clips best, in nats.
+
+  A head that fits its clips exactly is too sure of others. That is no fault
+  of its answers, so each way is judged at its own best temperature.
+
+  Args:
+    logits: integers [N, C], some arrays.
+    labels: int64 [N], as many.
+    scale: real value of a logit step.
+  """
+  y = np.concatenate(labels)
+  z = np.concatenate(logits).astype(np.float64) * scale
+  z -= z.max(axis=1, keepdims=True)
+  own = z[np.arange(len(y)), y]
+  return min(
+    float((np.log(np.exp(z * t).sum(axis=1)) - own * t).mean())
+    for t in _COOLINGS
+  )
+
+
+_COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
+
+
+def best_way(ways: Sequence[Way]) -> Way:
+  """The way to go: the lowest loss, the simpler where two are equal."""
+  return min(ways, key=lambda way: way.loss)

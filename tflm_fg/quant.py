@@ -16,6 +16,7 @@ from tflm_fg.base import (
   Array,
   Int8,
   Int16,
+  Int64,
   Int32,
   Params,
   TrainableTensor,
@@ -41,7 +42,7 @@ _Limits = tuple[int, int] | tuple[Array, Array]
 
 
 def round_shift(
-  x: NDArray[np.signedinteger], bits: int
+  x: NDArray[np.signedinteger], bits: int | Int64
 ) -> NDArray[np.signedinteger]:
   """Divides by 2**bits and rounds half away from zero.
 

@@ -39,7 +39,7 @@ class Defaults(NamedTuple):
 DEFAULTS = {
   "sign-m-spsa": Defaults(None, 0.0, 3800, None, 50),
   "spsa": Defaults(None, 0.0, 3800, None, 50),
-  "closed-form": Defaults(8.0, 0.9, 60, 4096, 4, epsilon_lsb=1.0),
+  "closed-form": Defaults(24.0, 0.8, 44, 4096, 44, epsilon_lsb=1.0),
 }
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
@@ -150,7 +150,13 @@ class Settings:
       exact = ClosedFormHead(layout=layout, head=head)
       mean = np.array(centre, np.int64)
       return Rule(exact, optimizers.centred(optimizer, layout, mean))
-    estimator = estimators.CentralDifference(
+    return Rule(self.central_difference(layout, batch_size), optimizer)
+
+  def central_difference(
+    self, layout: Layout, batch_size: int
+  ) -> estimators.CentralDifference:
+    """The estimator of the methods that compare two sides."""
+    return estimators.CentralDifference(
       layout=layout,
       directions=Directions(layout, self.seed, self.directions),
       method=self.method,
@@ -158,7 +164,6 @@ class Settings:
       num_directions=self.num_directions,
       batch_size=batch_size,
     )
-    return Rule(estimator, optimizer)
 
   @property
   def is_exact(self) -> bool:

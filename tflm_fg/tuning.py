@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.base import Array, Params
+from tflm_fg.estimators import CentralDifference
 from tflm_fg.losses import CrossEntropy, mean_nats
 from tflm_fg.metrics import Score
 from tflm_fg.passes import BatchPasses
@@ -22,17 +23,17 @@ from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
 from tflm_fg.trainer import Rule
 
-SIZES = (1, 2, 4, 8, 16)
+SIZES = (2, 4, 8, 16)
 """Perturbations that are tried, in int8 steps."""
 
-PROBES = 6
+PROBES = 4
 """Directions that each of them is tried along."""
 
 PROBE_STEP = 0xFFFFFFFE
 """Where the probes' directions stand: behind any step of training."""
 
-NEAR_BEST = 0.02
-"""Agreement that may be lost for a smaller perturbation."""
+NEAR_BEST = 0.01
+"""Agreement that may be lost for a larger perturbation, which is smoother."""
 
 MOST_DIRECTIONS = 8
 """Growing ends here."""
@@ -77,15 +78,19 @@ def tuned(
   if epsilon is not None and rate is not None:
     return settings, {}
   sizes = SIZES if epsilon is None else (epsilon,)
-  probes = [_probe(s, settings, layout, params, passes, loss) for s in sizes]
+  start = _halves([passes.logits(layout.weights(params))], passes, loss)
+  probes = [
+    _probe(size, start, settings, layout, params, passes, loss)
+    for size in sizes
+  ]
   best = max(p.agreement for p in probes)
-  chosen = next(p for p in probes if p.agreement >= best - NEAR_BEST)
+  chosen = [p for p in probes if p.agreement >= best - NEAR_BEST][-1]
   reasons = {}
   if epsilon is None:
     epsilon = chosen.epsilon_lsb
     reasons["epsilon_lsb"] = (
-      f"{epsilon:g}: the smallest at which two halves of a batch agree on a "
-      f"slope about as well as they ever do ({chosen.agreement:.2f})"
+      f"{epsilon:g}: the largest at which two halves of a batch agree on "
+      f"slopes as well as they ever do ({chosen.agreement:.2f})"
     )
   if rate is None:
     rate, why = _rate(chosen)
@@ -99,10 +104,10 @@ def tuned(
 
 
 def _rate(probe: Probe) -> tuple[float, str]:
-  """Half a Newton step along a random direction, at most the perturbation."""
-  most = probe.epsilon_lsb
+  """Half a Newton step along a random direction, at most half epsilon."""
+  most = probe.epsilon_lsb / 2
   if probe.bend * most <= probe.slope / 2:
-    return most, "the perturbation's size, the loss hardly bends within it"
+    return most, "half the perturbation, within which the loss hardly bends"
   newton = probe.slope / probe.bend / 2
   least = most / 16
   # Three digits are more than the estimate is worth, and read well.
@@ -112,6 +117,7 @@ def _rate(probe: Probe) -> tuple[float, str]:
 
 def _probe(
   epsilon: float,
+  start: NDArray[np.float64],
   settings: Settings,
   layout: Layout,
   params: Params,
@@ -124,8 +130,7 @@ def _probe(
     num_directions=PROBES,
     learning_rate_lsb=1.0,
   )
-  estimator = trial.rule(layout, len(passes.labels)).estimator
-  (start,) = _halves([passes.logits(layout.weights(params))], passes, loss)
+  estimator = trial.central_difference(layout, len(passes.labels))
   sides = np.concatenate(
     [
       _halves(passes.logits_at(lot), passes, loss)
@@ -180,10 +185,11 @@ class Growing:
       self._best, self._waited = score.total, 0
       return rule
     self._waited += 1
-    if not self._wait or self._waited != self._wait:
-      return rule
     estimator = rule.estimator
+    if self._waited != self._wait or not isinstance(
+      estimator, CentralDifference
+    ):
+      return rule
     more = min(2 * estimator.num_directions, MOST_DIRECTIONS)
     grown = dataclasses.replace(estimator, num_directions=more)
     return dataclasses.replace(rule, estimator=grown)
-

@@ -1,0 +1,163 @@
+"""Run the phases of an adaptation to their end, on all clips in the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from tflm_fg.callbacks import Callback
+from tflm_fg.flatbuffer_mark import Marked, mark
+from tflm_fg.graph import Host, exact_tensors
+from tflm_fg.phases import (
+  Masters,
+  Material,
+  Outcome,
+  Record,
+  masters_of,
+  run_phase,
+)
+from tflm_fg.placement import Trial, Way, phases_of
+from tflm_fg.settings import Settings
+from tflm_fg.widening import measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+  """What a whole adaptation leaves behind.
+
+  Attributes:
+    marked: the file before training, marked.
+    masters: of its marked tensors, after training.
+    records: of the phases, to replay them.
+    reasons: for each, what was tuned and why.
+    tried: the phases as they ran with clips kept aside: scores and curves.
+    outcomes: all that ran, for its cost.
+  """
+
+  marked: Marked
+  masters: Masters
+  records: tuple[Record, ...]
+  reasons: tuple[dict[str, str], ...]
+  tried: tuple[Outcome, ...]
+  outcomes: tuple[Outcome, ...]
+
+
+def follow(
+  marked: Marked,
+  material: Material,
+  settings: Settings,
+  host: Host,
+  callbacks: Sequence[Callback] = (),
+) -> Course:
+  """Runs the phases of a choice that the user made.
+
+  Args:
+    marked: the marked file.
+    material: the clips.
+    settings: as the user gave them.
+    host: the engine.
+    callbacks: told of every step.
+  """
+  masters = masters_of(marked.data, marked.mark)
+  course = Course(marked, masters, (), (), (), ())
+  for phase in phases_of(marked, settings):
+    outcome = run_phase(
+      phase,
+      marked.data,
+      marked.mark,
+      course.masters,
+      material,
+      host,
+      callbacks,
+      passes_before=sum(o.graph.forward_passes for o in course.outcomes),
+    )
+    course = _with(course, outcome, material, host)
+  return course
+
+
+def finish(
+  model: bytes,
+  way: Way,
+  material: Material,
+  settings: Settings,
+  host: Host,
+  callbacks: Sequence[Callback] = (),
+) -> Course:
+  """Goes a way that was tried once more, now with all clips.
+
+  A phase that was worse than its start on the kept part is left out.
+
+  Args:
+    model: the plain file.
+    way: what was tried.
+    material: the clips that it was tried on.
+    settings: as the user gave them.
+    host: the engine.
+    callbacks: told of every step of forward gradients.
+  """
+  everything = material.whole()
+  helped = [bool(o.record.kept_step) for o in way.outcomes]
+  front = way.front.trainable if helped[0] and way.front.trainable else ""
+  back = way.back if helped[-1] else ""
+  found, surgery, outcomes = model, way.surgery, []
+  if front:
+    trial = Trial(model, front, surgery, settings, host, callbacks)
+    outcomes.append(trial.run(everything))
+    found = trial.file(outcomes[0])
+  if back == "wide-head":
+    surgery = measured(found, material.x, surgery, host)
+  parts = [part for part in (front, back) if part]
+  marked = mark(model, ",".join(parts) or "head", surgery=surgery)
+  masters = masters_of(marked.data, marked.mark)
+  if front:  # its tensors have the same indices in the file that grew further
+    for index in outcomes[0].record.phase.tensors:
+      masters[index] = outcomes[0].masters[index]
+  if back:
+    tensors = exact_tensors(marked.data, marked.mark)
+    phase = way.outcomes[-1].record.phase._replace(tensors=tensors)
+    outcomes.append(
+      run_phase(phase, marked.data, marked.mark, masters, everything, host)
+    )
+    masters = outcomes[-1].masters
+  return Course(
+    marked,
+    masters,
+    records=tuple(o.record for o in outcomes),
+    reasons=tuple(o.reasons for o in outcomes),
+    tried=way.outcomes,
+    outcomes=tuple(outcomes),
+  )
+
+
+def _with(
+  course: Course, outcome: Outcome, material: Material, host: Host
+) -> Course:
+  """Adds a phase that ran, and runs it again on all clips if it is exact.
+
+  An exact phase needs no clips kept aside but to see that it helps, and every
+  clip counts where there are few.
+  """
+  ran = [outcome]
+  last = outcome
+  if (
+    outcome.record.phase.settings.is_exact
+    and outcome.record.kept_step
+    and len(material.kept)
+  ):
+    last = run_phase(
+      outcome.record.phase,
+      course.marked.data,
+      course.marked.mark,
+      course.masters,
+      material.whole(),
+      host,
+    )
+    ran.append(last)
+  return dataclasses.replace(
+    course,
+    masters=last.masters,
+    records=(*course.records, last.record),
+    reasons=(*course.reasons, last.reasons),
+    tried=(*course.tried, outcome),
+    outcomes=(*course.outcomes, *ran),
+  )

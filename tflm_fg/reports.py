@@ -1,0 +1,127 @@
+"""Say what an adaptation did, cost and chose; JSON-ready."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tflm_fg import memory
+from tflm_fg.courses import Course
+from tflm_fg.flatbuffer import strip
+from tflm_fg.phases import Material
+from tflm_fg.placement import Way, best_way
+from tflm_fg.settings import Settings
+
+
+def remarks(
+  course: Course, material: Material, settings: Settings
+) -> list[str]:
+  """What a user should know of the result."""
+  if settings.validation_fraction != 0 and not len(material.kept):
+    return ["too few clips to keep any aside; the last step was taken"]
+  if len(material.kept) and not any(r.kept_step for r in course.records):
+    return [
+      "no step was better than the start on the clips kept aside; the weights "
+      "are unchanged: try more steps or a lower learning rate"
+    ]
+  return []
+
+
+def tried_ways(ways: Sequence[Way]) -> list[dict[str, Any]]:
+  """What was tried, for the report."""
+  chosen = best_way(ways) if ways else None
+  return [
+    {
+      "trainable": way.title,
+      "loss": way.loss,
+      "accuracy": None if np.isnan(way.accuracy) else way.accuracy,
+      "chosen": way is chosen,
+    }
+    for way in ways
+  ]
+
+
+def cost(
+  course: Course, ways: Sequence[Way], material: Material, seconds: float
+) -> dict[str, Any]:
+  """What it took, all that was tried included, and how it ran."""
+  tried = [o for way in ways for o in (*way.outcomes, *way.others)]
+  ran = {id(o): o for o in (*tried, *course.tried, *course.outcomes)}
+  graphs = [outcome.graph for outcome in ran.values()]
+  last = course.outcomes[-1] if course.outcomes else course.tried[-1]
+  return {
+    "steps": sum(len(record.slopes) for record in course.records),
+    "kept_step": sum(record.kept_step for record in course.records),
+    "forward_passes": sum(g.forward_passes for g in graphs),
+    "samples_run": sum(g.samples_run for g in graphs),
+    "seconds": seconds,
+    "invoke_seconds": sum(g.invoke_seconds for g in graphs),
+    "train_clips": len(material.fit),
+    "validation_clips": len(material.kept),
+    "feature_cache_bytes": last.cached_bytes,
+    "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
+    "strategy": last.choice.strategy,
+    "strategy_seconds": last.choice.seconds,
+    "workers": last.choice.workers,
+  }
+
+
+def model_facts(
+  course: Course, model: bytes, settings: Settings, labelled: bool
+) -> dict[str, Any]:
+  """What trained, in what file, with which settings."""
+  tensors = {t.index: t for t in course.marked.mark.trainable}
+  parts = memory.trainer_bytes(
+    course.marked.mark.trainable,
+    [record.phase for record in course.records],
+    course.tried[-1].graph.logits.shape[-1],
+  )
+  return {
+    "trainable": [t.name for t in tensors.values()],
+    "trainable_parameters": sum(t.size for t in tensors.values()),
+    "trainer_bytes": parts.total,
+    "trainer_bytes_parts": dataclasses.asdict(parts),
+    "model_bytes": len(strip(course.marked.data)),
+    "added_bytes": len(strip(course.marked.data)) - len(strip(model)),
+    "method": "+".join(r.phase.settings.method for r in course.records)
+    or "nothing",
+    "labels": "given" if labelled else "none",
+    "seed": settings.seed,
+    "settings": dataclasses.asdict(settings),
+    "phases": [
+      {
+        "trainable": [tensors[i].name for i in record.phase.tensors],
+        "steps": len(record.slopes),
+        "kept_step": record.kept_step,
+        "settings": dataclasses.asdict(record.phase.settings),
+        "chosen": reasons,
+      }
+      for record, reasons in zip(course.records, course.reasons, strict=True)
+    ],
+  }
+
+
+_PACKAGES = (
+  "tflm-fg",
+  "numpy",
+  "ai-edge-litert",
+  "tflite-runtime",
+  "tensorflow-cpu",
+  "tensorflow",
+  "tflite-micro",
+)
+
+
+def versions() -> dict[str, str]:
+  """Versions of this project and of the engines that are installed."""
+  found = {}
+  for package in _PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return found
