@@ -113,10 +113,12 @@ def adapt(
   )
   began = time.perf_counter()
   own = read_mark(model, name) if trainable is None else None
+  if own is None and trainable is None:
+    trainable = "auto" if settings.method == "auto" else "head"
   ways: list[Way] = []
-  if own is None and trainable in (None, "auto"):
+  material = clips.material(settings, COMPARED_FRACTION)
+  if trainable == "auto" and len(material.kept):
     plain = strip(model, name)
-    material = clips.material(settings, COMPARED_FRACTION)
     ways = try_ways(plain, material, settings, host, surgery, callbacks)
     course = finish(plain, best_way(ways), material, settings, host, callbacks)
   else:
@@ -126,7 +128,8 @@ def adapt(
     else:
       if "wide-head" in (trainable or "").split(","):
         surgery = measured(strip(model, name), material.x, surgery, host)
-      marked = mark(model, trainable or "head", name, surgery)
+      chosen = "head" if trainable in (None, "auto") else trainable
+      marked = mark(model, chosen, name, surgery)
     course = follow(marked, material, settings, host, callbacks)
   seconds = time.perf_counter() - began
   adapted = write_masters(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tflm_fg import flatbuffer
 from tflm_fg.base import Array, Int64, TflmFgError
@@ -94,8 +95,8 @@ class Way(NamedTuple):
     surgery: how the file grew.
     outcomes: of the front and of the back, with the kept part kept aside.
     others: of the back with each of the other folds kept aside.
-    loss: with labels, on all clips, each kept aside once from the back, see
-      `cooled_loss`; without, on the kept part. In nats.
+    losses: float64 [N] with labels, of all clips, each kept aside once from
+      the back, see `cooled_losses`; [1] without, on the kept part. In nats.
     accuracy: on the kept part; nan without labels.
   """
 
@@ -104,8 +105,13 @@ class Way(NamedTuple):
   surgery: Surgery
   outcomes: tuple[Outcome, ...]
   others: tuple[Outcome, ...]
-  loss: float
+  losses: NDArray[np.float64]
   accuracy: float
+
+  @property
+  def loss(self) -> float:
+    """Mean of the losses, in nats."""
+    return float(self.losses.mean())
 
   @property
   def trainable(self) -> str:
@@ -119,8 +125,10 @@ class Way(NamedTuple):
     return ", ".join(parts) or "nothing"
 
 
-def fronts_of(model: bytes, labelled: bool) -> list[Front]:
-  """The fronts that a file allows, the cheapest first."""
+def fronts_of(model: bytes, labelled: bool, method: str) -> list[Front]:
+  """The fronts that a file and a method allow, the cheapest first."""
+  if method != "auto":  # one method for all: what it trains is the back
+    return [Front("")]
   wanted = [Front("prompt"), Front("prompt", gain=True), Front("first-bias")]
   fronts = [Front("")]
   for front in wanted if labelled else wanted[:1]:
@@ -156,7 +164,7 @@ def try_ways(
     The ways, the simpler first; without those whose front did harm.
   """
   ways = []
-  for front in fronts_of(model, material.labelled):
+  for front in fronts_of(model, material.labelled, settings.method):
     own = dataclasses.replace(surgery, gain=front.gain)
     found, first = model, tuple[Outcome, ...]()
     if front.trainable:
@@ -229,21 +237,21 @@ def _way(
   material: Material,
 ) -> Way:
   kept, *others = tries
-  loss, accuracy = kept.after.loss, math.nan
+  losses, accuracy = np.array([kept.after.loss]), math.nan
   if material.labelled:
     labels = [material.labels[part.kept] for part in _parts(material)]
     scale = kept.graph.logits.scale
-    loss = cooled_loss([t.logits for t in tries], labels, scale)
+    losses = cooled_losses([t.logits for t in tries], labels, scale)
     accuracy = kept.after.accuracy
   return Way(
-    front, back, surgery, (*first, kept), tuple(others), loss, accuracy
+    front, back, surgery, (*first, kept), tuple(others), losses, accuracy
   )
 
 
-def cooled_loss(
+def cooled_losses(
   logits: Sequence[Array], labels: Sequence[Int64], scale: float
-) -> float:
-  """Cross-entropy at the temperature that suits the clips best, in nats.
+) -> NDArray[np.float64]:
+  """Cross-entropies at the temperature that suits the clips best, in nats.
 
   A head that fits its clips exactly is too sure of others. That is no fault
   of its answers, so each way is judged at its own best temperature.
@@ -257,15 +265,29 @@ def cooled_loss(
   z = np.concatenate(logits).astype(np.float64) * scale
   z -= z.max(axis=1, keepdims=True)
   own = z[np.arange(len(y)), y]
-  return min(
-    float((np.log(np.exp(z * t).sum(axis=1)) - own * t).mean())
-    for t in _COOLINGS
-  )
+  cooled = (np.log(np.exp(z * t).sum(axis=1)) - own * t for t in _COOLINGS)
+  return min(cooled, key=np.mean)
 
 
 _COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
 
 
 def best_way(ways: Sequence[Way]) -> Way:
-  """The way to go: the lowest loss, the simpler where two are equal."""
-  return min(ways, key=lambda way: way.loss)
+  """The way to go: for each front its better back, then the best of those.
+
+  A wide head has more to learn from the clips that were kept aside than a
+  head has, so it is taken unless the head is better by more than a standard
+  error of the difference.
+
+  Args:
+    ways: as `try_ways` gives them.
+  """
+  finalists = []
+  for front in dict.fromkeys(way.front for way in ways):
+    simple, *wider = (way for way in ways if way.front == front)
+    for way in wider:
+      difference = way.losses - simple.losses
+      error = difference.std() / math.sqrt(len(difference))
+      simple = simple if difference.mean() > error else way
+    finalists.append(simple)
+  return min(finalists, key=lambda way: way.loss)
