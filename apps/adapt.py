@@ -3,9 +3,11 @@
   tflm-fg-adapt --model=kws.tflite --train=mine.npz --out=adapted.tflite
 
 The .npz holds x [N, ...] (floats in the units the model was trained on, or
-integers of its input dtype) and y [N] (classes). Part of the clips is kept
-aside; the result is never worse on them than the start. --test clips are
-scored before and after and never trained on.
+integers of its input dtype) and y [N] (classes); without y, or with
+--labels=none, it learns without labels. By default it tries where to put the
+trainable numbers (the head, a wide head, an input prompt, the first layer's
+biases), keeps part of the clips aside to compare by, and finishes the best.
+--test clips are scored before and after and never trained on.
 """
 
 from __future__ import annotations
@@ -27,15 +29,18 @@ from tflm_fg import (
 )
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
-from tflm_fg.settings import DEFAULTS, METHODS
+from tflm_fg.flatbuffer_mark import Surgery
+from tflm_fg.settings import DEFAULTS, LABELS, METHODS
 
 _DEFAULTS = tflm_fg.Settings()
 
 
 def _own(name: str) -> str:
   """What each method takes where a flag is not given."""
-  values = [f"{m} {getattr(d, name):g}" for m, d in DEFAULTS.items()]
-  return f"; by default the method's own ({', '.join(values)})"
+  values = {m: getattr(d, name) for m, d in DEFAULTS.items()}
+  told = [f"{m} {v:g}" for m, v in values.items() if v is not None]
+  found = "" if len(told) == len(values) else "found by measuring"
+  return "; by default " + ", ".join(filter(None, [found, *told]))
 
 
 _MODEL = flags.DEFINE_string(
@@ -47,8 +52,18 @@ _OUT = flags.DEFINE_string("out", None, "the adapted .tflite", required=True)
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,
-  "head, bias, all, a regular expression on tensor names, or several with "
-  "commas; by default what the file's mark says, or head",
+  "auto, head, wide-head, prompt, first-bias, bias, all, a regular expression "
+  "on tensor names, or several with commas; by default what the file's mark "
+  "says, or auto",
+)
+_PROMPT_GAIN = flags.DEFINE_boolean(
+  "prompt_gain", False, "a prompt with a gain in front of its offset"
+)
+_WIDE_LAYERS = flags.DEFINE_string(
+  "wide_layers",
+  "",
+  "a regular expression on layers' output tensors: what a wide head joins; by "
+  "default every layer",
 )
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
@@ -85,10 +100,23 @@ _JOURNAL = flags.DEFINE_string(
 _REPLAY = flags.DEFINE_string(
   "replay",
   None,
-  "a journal: make its adapted file again from the --model and --trainable of "
-  "then, without --train and without an engine",
+  "a journal: make its adapted file again from the --model of then, without "
+  "--train and without an engine",
 )
-flags.DEFINE_enum("method", _DEFAULTS.method, list(METHODS), "what a slope is")
+flags.DEFINE_enum(
+  "method",
+  _DEFAULTS.method,
+  list(METHODS),
+  "how forward passes become steps; auto: exactly where it can be, by forward "
+  "gradients elsewhere",
+)
+flags.DEFINE_enum(
+  "labels",
+  _DEFAULTS.labels,
+  list(LABELS),
+  "none: learn without labels, by being sure of each clip and varied over all; "
+  "auto: as the clips have y or not",
+)
 flags.DEFINE_enum(
   "directions",
   _DEFAULTS.directions,
@@ -96,10 +124,12 @@ flags.DEFINE_enum(
   "how weights are perturbed",
 )
 flags.DEFINE_integer(
-  "num_directions", _DEFAULTS.num_directions, "pairs of passes a step"
+  "num_directions", None, "pairs of passes a step" + _own("num_directions")
 )
 flags.DEFINE_float(
-  "epsilon_lsb", _DEFAULTS.epsilon_lsb, "perturbation, in int8 steps"
+  "epsilon_lsb",
+  None,
+  "perturbation, in int8 steps; by default found by measuring",
 )
 flags.DEFINE_float(
   "learning_rate_lsb",
@@ -117,20 +147,26 @@ flags.DEFINE_float(
   "momentum", None, "0 to 1, as Keras has it" + _own("momentum")
 )
 flags.DEFINE_integer("steps", None, "count of steps" + _own("steps"))
-flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "clips a pass")
+flags.DEFINE_integer(
+  "batch_size",
+  None,
+  "clips a pass; by default many where the head alone trains, fewer elsewhere",
+)
 flags.DEFINE_integer("seed", _DEFAULTS.seed, "same seed, same bytes")
 flags.DEFINE_float(
   "validation_fraction",
-  _DEFAULTS.validation_fraction,
-  "share of the training clips kept aside to choose the best step by",
+  None,
+  "share of the training clips kept aside to choose by; by default a quarter "
+  "where ways are compared, 0.15 elsewhere",
 )
 flags.DEFINE_integer(
   "validate_every", None, "steps between validations" + _own("validate_every")
 )
 flags.DEFINE_integer(
   "patience",
-  _DEFAULTS.patience,
-  "validations without a lower loss before stopping; 0 never stops",
+  None,
+  "validations without a lower loss before stopping; 0 never stops"
+  + _own("patience"),
 )
 
 _SETTINGS = tuple(tflm_fg.Settings.__dataclass_fields__)
@@ -170,7 +206,7 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
   settings = tflm_fg.Settings(
     **{name: flags.FLAGS[name].value for name in _SETTINGS}
   )
-  train = data.load_npz(_TRAIN.value)
+  train = data.load_npz(_TRAIN.value, labels=settings.labels == "given")
   test = data.load_npz(_TEST.value) if _TEST.value else None
   watchers: list[Callback] = [ProgbarLogger()]
   if _LOG.value:
@@ -181,6 +217,7 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     train.y,
     test=None if test is None else (test.x, test.y),
     trainable=_TRAINABLE.value,
+    surgery=Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value),
     runtime=_RUNTIME.value,
     strategy=_STRATEGY.value,
     exact_prefix=_EXACT_PREFIX.value,
@@ -193,8 +230,7 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
 
 def _replayed(model: bytes) -> bytes:
   recorded = journal.parse(files.read_bytes(_REPLAY.value), _REPLAY.value)
-  marked = tflm_fg.present_mark(model, _TRAINABLE.value, _MODEL.value).data
-  return tflm_fg.replay(recorded, marked, _MODEL.value)
+  return tflm_fg.replay(recorded, model, _MODEL.value)
 
 
 def _save(adapted: bytes) -> None:
@@ -206,11 +242,24 @@ def print_report(report: dict[str, Any]) -> None:
   """The main numbers, for people."""
   for note in report["notes"]:
     print(f"note: {note}")
+  for way in report["ways"]:
+    print(
+      f"tried {way['trainable']}: loss {way['loss']:.3f}"
+      + " (chosen)" * way["chosen"]
+    )
+  accuracy = ""
+  if report["accuracy_after"] is not None:
+    accuracy = (
+      f"accuracy {report['accuracy_before']:.3f} -> "
+      f"{report['accuracy_after']:.3f}, "
+    )
   print(
-    f"{report['scored_on']} clips ({report['scored_clips']}): accuracy "
-    f"{report['accuracy_before']:.3f} -> {report['accuracy_after']:.3f}, loss "
+    f"{report['scored_on']} clips ({report['scored_clips']}): {accuracy}loss "
     f"{report['loss_before']:.3f} -> {report['loss_after']:.3f}"
   )
+  for phase in report["phases"]:
+    for name, why in phase["chosen"].items():
+      print(f"{name} {why}")
   print(
     f"{report['trainable_parameters']} numbers, {report['steps']} steps, "
     f"{report['forward_passes']} forward passes, {report['seconds']:.2f} s "

@@ -12,7 +12,7 @@ import numpy as np
 from tflm_fg import reports
 from tflm_fg.base import Array, Int64, TflmFgError
 from tflm_fg.callbacks import Callback, History
-from tflm_fg.courses import Course, finish, follow
+from tflm_fg.courses import Course, Grown, finish, follow
 from tflm_fg.data import Dataset, hold_out, model_input
 from tflm_fg.evaluation import score_file
 from tflm_fg.flatbuffer import read_mark, strip
@@ -124,13 +124,11 @@ def adapt(
   else:
     material = clips.material(settings, KEPT_FRACTION)
     if own is not None:
-      marked = Marked(model, own, ())
+      marked, grown = Marked(model, own, ()), None
     else:
-      if "wide-head" in (trainable or "").split(","):
-        surgery = measured(strip(model, name), material.x, surgery, host)
-      chosen = "head" if trainable in (None, "auto") else trainable
-      marked = mark(model, chosen, name, surgery)
-    course = follow(marked, material, settings, host, callbacks)
+      grown = _grown(model, trainable or "head", surgery, material, host)
+      marked = mark(model, grown.trainable, name, grown.surgery)
+    course = follow(marked, grown, material, settings, host, callbacks)
   seconds = time.perf_counter() - began
   adapted = write_masters(
     course.marked.data, course.marked.mark, course.masters
@@ -152,9 +150,20 @@ def adapt(
     adapted,
     course.marked.data,
     report,
-    Journal(sha256(course.marked.data), course.records),
+    Journal(sha256(course.marked.data), course.grown, course.records),
     _history(course),
   )
+
+
+def _grown(
+  model: bytes, trainable: str, surgery: Surgery, material: Material, host: Host
+) -> Grown:
+  """A user's choice, with what a wide head must know of the clips."""
+  if trainable == "auto":  # too few clips to compare by
+    return Grown("head", surgery)
+  if "wide-head" in [part.strip() for part in trainable.split(",")]:
+    surgery = measured(strip(model), material.x, surgery, host)
+  return Grown(trainable, surgery)
 
 
 @dataclasses.dataclass(frozen=True)

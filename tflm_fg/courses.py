@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tflm_fg.callbacks import Callback
-from tflm_fg.flatbuffer_mark import Marked, mark
+from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host, exact_tensors
 from tflm_fg.phases import (
   Masters,
@@ -14,11 +15,24 @@ from tflm_fg.phases import (
   Outcome,
   Record,
   masters_of,
-  run_phase,
+  perform,
+  set_stage,
 )
 from tflm_fg.placement import Trial, Way, phases_of
 from tflm_fg.settings import Settings
 from tflm_fg.widening import measured
+
+
+class Grown(NamedTuple):
+  """A choice for `mark`, made.
+
+  Attributes:
+    trainable: what trains.
+    surgery: how the file grew.
+  """
+
+  trainable: str
+  surgery: Surgery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +41,7 @@ class Course:
 
   Attributes:
     marked: the file before training, marked.
+    grown: how `marked` came from the plain file; None where it was given.
     masters: of its marked tensors, after training.
     records: of the phases, to replay them.
     reasons: for each, what was tuned and why.
@@ -35,6 +50,7 @@ class Course:
   """
 
   marked: Marked
+  grown: Grown | None
   masters: Masters
   records: tuple[Record, ...]
   reasons: tuple[dict[str, str], ...]
@@ -44,6 +60,7 @@ class Course:
 
 def follow(
   marked: Marked,
+  grown: Grown | None,
   material: Material,
   settings: Settings,
   host: Host,
@@ -53,26 +70,44 @@ def follow(
 
   Args:
     marked: the marked file.
+    grown: how it came from the plain file; None where it was given.
     material: the clips.
     settings: as the user gave them.
     host: the engine.
     callbacks: told of every step.
   """
   masters = masters_of(marked.data, marked.mark)
-  course = Course(marked, masters, (), (), (), ())
+  course = Course(marked, grown, masters, (), (), (), ())
   for phase in phases_of(marked, settings):
-    outcome = run_phase(
-      phase,
-      marked.data,
-      marked.mark,
-      course.masters,
+    stage = set_stage(
+      phase, marked.data, marked.mark, course.masters, material.x, host
+    )
+    outcome = perform(
+      stage,
       material,
-      host,
       callbacks,
       passes_before=sum(o.graph.forward_passes for o in course.outcomes),
     )
-    course = _with(course, outcome, material, host)
+    last = outcome
+    if _is_exact(outcome) and len(material.kept):
+      # An exact phase needs clips kept aside but to see that it helps, and
+      # every clip counts where there are few.
+      last = perform(stage, material.whole())
+    course = dataclasses.replace(
+      course,
+      masters=last.masters,
+      records=(*course.records, last.record),
+      reasons=(*course.reasons, last.reasons),
+      tried=(*course.tried, outcome),
+      outcomes=(*course.outcomes, last),
+    )
   return course
+
+
+def _is_exact(outcome: Outcome) -> bool:
+  """Whether an exact phase ran, and was kept."""
+  record = outcome.record
+  return record.phase.settings.is_exact and record.kept_step > 0
 
 
 def finish(
@@ -101,13 +136,14 @@ def finish(
   back = way.back if helped[-1] else ""
   found, surgery, outcomes = model, way.surgery, []
   if front:
-    trial = Trial(model, front, surgery, settings, host, callbacks)
-    outcomes.append(trial.run(everything))
+    trial = Trial(model, front, surgery, settings, host, material.x)
+    outcomes.append(trial.run(everything, callbacks))
     found = trial.file(outcomes[0])
   if back == "wide-head":
     surgery = measured(found, material.x, surgery, host)
   parts = [part for part in (front, back) if part]
-  marked = mark(model, ",".join(parts) or "head", surgery=surgery)
+  grown = Grown(",".join(parts) or "head", surgery)
+  marked = mark(model, grown.trainable, surgery=surgery)
   masters = masters_of(marked.data, marked.mark)
   if front:  # its tensors have the same indices in the file that grew further
     for index in outcomes[0].record.phase.tensors:
@@ -115,49 +151,17 @@ def finish(
   if back:
     tensors = exact_tensors(marked.data, marked.mark)
     phase = way.outcomes[-1].record.phase._replace(tensors=tensors)
-    outcomes.append(
-      run_phase(phase, marked.data, marked.mark, masters, everything, host)
+    stage = set_stage(
+      phase, marked.data, marked.mark, masters, material.x, host
     )
+    outcomes.append(perform(stage, everything))
     masters = outcomes[-1].masters
   return Course(
     marked,
+    grown,
     masters,
     records=tuple(o.record for o in outcomes),
     reasons=tuple(o.reasons for o in outcomes),
     tried=way.outcomes,
     outcomes=tuple(outcomes),
-  )
-
-
-def _with(
-  course: Course, outcome: Outcome, material: Material, host: Host
-) -> Course:
-  """Adds a phase that ran, and runs it again on all clips if it is exact.
-
-  An exact phase needs no clips kept aside but to see that it helps, and every
-  clip counts where there are few.
-  """
-  ran = [outcome]
-  last = outcome
-  if (
-    outcome.record.phase.settings.is_exact
-    and outcome.record.kept_step
-    and len(material.kept)
-  ):
-    last = run_phase(
-      outcome.record.phase,
-      course.marked.data,
-      course.marked.mark,
-      course.masters,
-      material.whole(),
-      host,
-    )
-    ran.append(last)
-  return dataclasses.replace(
-    course,
-    masters=last.masters,
-    records=(*course.records, last.record),
-    reasons=(*course.reasons, last.reasons),
-    tried=(*course.tried, outcome),
-    outcomes=(*course.outcomes, *ran),
   )

@@ -85,16 +85,16 @@ def exact_tensors(marked: bytes, mark: Mark) -> tuple[int, ...]:
   last = max(t.operator for t in mark.trainable)
   head = tuple(t for t in mark.trainable if t.operator == last)
   part = dataclasses.replace(mark, trainable=head)
-  exact = is_head(cut(marked, part), mark)
+  exact = is_head(cut(marked, part), marked, mark)
   return tuple(t.index for t in head) if exact else ()
 
 
-def is_head(pieces: Cut, mark: Mark) -> bool:
+def is_head(pieces: Cut, marked: bytes, mark: Mark) -> bool:
   """Whether the suffix is the head alone: one linear layer on one vector."""
   operators = flatbuffer.operator_names(pieces.suffix.data)
   if pieces.suffix.inputs != (mark.head_input,) or len(operators) != 1:
     return False
-  inputs = tensor_spec(pieces.suffix.data, 0).shape
+  inputs = tensor_spec(marked, mark.head_input).shape
   return operators[0] in HEAD_OPS and int(np.prod(inputs[:-1])) == 1
 
 
@@ -170,7 +170,7 @@ class Graph:
     """Settings with a batch size: a large one where a pass is cheap."""
     if settings.batch_size is not None:
       return settings
-    size = CHEAP_BATCH if is_head(self._cut, self._mark) else DEAR_BATCH
+    size = CHEAP_BATCH if is_head(self._cut, self._marked, self._mark) else DEAR_BATCH
     return dataclasses.replace(settings, batch_size=size)
 
   def features(self, x: Array) -> Tensors:
@@ -207,7 +207,7 @@ class Graph:
     Raises:
       TflmFgError: if more than the head trains.
     """
-    if not is_head(self._cut, self._mark):
+    if not is_head(self._cut, self._marked, self._mark):
       raise TflmFgError(REFUSAL)
     spec = tensor_spec(self._marked, self._mark.head_input)
     return head_of(

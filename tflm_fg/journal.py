@@ -13,8 +13,14 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
+from tflm_fg import flatbuffer_mark
 from tflm_fg.base import Mark, TflmFgError
+from tflm_fg.courses import Grown
 from tflm_fg.flatbuffer import read_mark
+from tflm_fg.flatbuffer_mark import Surgery
+from tflm_fg.flatbuffer_wide import Pooled
 from tflm_fg.phases import Phase, Record, replay_phases, write_masters
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
@@ -33,10 +39,12 @@ class Journal:
 
   Attributes:
     model_sha256: fingerprint of the marked file.
+    grown: how that came from the plain file; None where it was given marked.
     records: the phases, in order.
   """
 
   model_sha256: str
+  grown: Grown | None
   records: tuple[Record, ...]
 
   @property
@@ -49,6 +57,7 @@ class Journal:
     head = {
       "tflm_fg_journal": VERSION,
       "model_sha256": self.model_sha256,
+      "grown": None if self.grown is None else _told(self.grown),
       "phases": [
         {
           "tensors": record.phase.tensors,
@@ -87,7 +96,8 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     records = tuple(_record(entry, n, rows) for n, entry in phases)
     if sum(len(r.slopes) for r in records) != len(rows):
       raise ValueError("a step of no phase")
-    return Journal(str(head["model_sha256"]), records)
+    grown = None if head["grown"] is None else _grown(head["grown"])
+    return Journal(str(head["model_sha256"]), grown, records)
   except (
     ValueError,
     KeyError,
@@ -97,6 +107,35 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     TflmFgError,
   ) as fault:
     raise TflmFgError(f"{name}: not a whole journal ({fault})") from None
+
+
+def _told(grown: Grown) -> dict[str, Any]:
+  surgery = grown.surgery
+  layers = [
+    {"reach": p.reach, "centre": p.centre.tolist(), "spread": p.spread.tolist()}
+    for p in surgery.pooled
+  ]
+  return {
+    "trainable": grown.trainable,
+    "gain": surgery.gain,
+    "layers": surgery.layers,
+    "pooled": layers,
+  }
+
+
+def _grown(entry: dict[str, Any]) -> Grown:
+  pooled = tuple(
+    Pooled(
+      float(layer["reach"]),
+      np.array(layer["centre"], np.int64),
+      np.array(layer["spread"], np.float64),
+    )
+    for layer in entry["pooled"]
+  )
+  surgery = Surgery(
+    gain=bool(entry["gain"]), layers=str(entry["layers"]), pooled=pooled
+  )
+  return Grown(str(entry["trainable"]), surgery)
 
 
 def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
@@ -129,31 +168,44 @@ def _is_slope(value: object) -> bool:
   return type(value) is int and abs(value) <= 1 << 31
 
 
-def replay(journal: Journal, marked: bytes, name: str = "model") -> bytes:
-  """Applies the recorded steps to the marked file, without any engine.
+def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
+  """Applies the recorded steps to a file, without any engine.
 
   Args:
     journal: as recorded.
-    marked: the file that was trained, before training.
+    model: the file that was adapted, marked or plain, before training.
     name: what to call the file in errors.
 
   Returns:
-    The adapted file, byte for byte.
+    The adapted file, byte for byte, marked.
 
   Raises:
     TflmFgError: if the file is not the one that was trained.
   """
+  marked = model
+  if sha256(marked) != journal.model_sha256 and journal.grown is not None:
+    marked = _marked_again(journal.grown, model, name)
   mark = read_mark(marked, name)
   if mark is None or sha256(marked) != journal.model_sha256:
     raise TflmFgError(
       f"{name}: not the file this journal was recorded on; give the --model "
-      "and the --trainable of then"
+      "of then"
     )
   for record in journal.records:
     _require_slopes(record, mark, name)
-  return write_masters(
-    marked, mark, replay_phases(journal.records, marked, mark)
-  )
+  masters = replay_phases(journal.records, marked, mark)
+  return write_masters(marked, mark, masters)
+
+
+def _marked_again(grown: Grown, model: bytes, name: str) -> bytes:
+  try:
+    return flatbuffer_mark.mark(
+      model, grown.trainable, name, grown.surgery
+    ).data
+  except ValueError as fault:
+    raise TflmFgError(
+      f"{name}: does not take what the journal says of its layers ({fault})"
+    ) from None
 
 
 def _require_slopes(record: Record, mark: Mark, name: str) -> None:
@@ -164,3 +216,6 @@ def _require_slopes(record: Record, mark: Mark, name: str) -> None:
   wanted = record.phase.settings.slopes_a_step(layout)
   if any(len(row) not in wanted for row in record.slopes):
     raise TflmFgError(f"{name}: a step of the journal without its slopes")
+  settings, wide = record.phase.settings, len(record.centre) * layout.num_biases
+  if record.centre and not (settings.is_exact and wide == layout.num_kernels):
+    raise TflmFgError(f"{name}: a centre in the journal that is not the head's")

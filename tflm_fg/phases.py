@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg import runtimes
-from tflm_fg.base import Array, Clips, Int64, Mark, Weights
+from tflm_fg.base import Array, Clips, Int64, Mark, Tensors, Weights
 from tflm_fg.callbacks import (
   Callback,
   EarlyStopping,
@@ -144,54 +144,89 @@ def write_masters(marked: bytes, mark: Mark, masters: Masters) -> bytes:
   return Patchable(marked, [t.index for t in mark.trainable]).write(weights)
 
 
-def run_phase(
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A phase whose file is open, with the clips in front of what trains.
+
+  Attributes:
+    phase: its settings have a batch size.
+    masters: of all marked tensors, as the phase finds them.
+    layout: of the phase's tensors.
+    graph: the open file.
+    choice: how it runs.
+    inputs: of all clips, what flows into the trained part.
+  """
+
+  phase: Phase
+  masters: Masters
+  layout: Layout
+  graph: Graph
+  choice: Choice
+  inputs: Tensors
+
+
+def set_stage(
   phase: Phase,
   marked: bytes,
   mark: Mark,
   masters: Masters,
-  material: Material,
+  x: Array,
   host: Host,
-  callbacks: Sequence[Callback] = (),
-  passes_before: int = 0,
-) -> Outcome:
-  """Runs one phase.
+) -> Stage:
+  """Opens the file for a phase; several runs may start from there.
 
   Args:
     phase: what and how.
     marked: the marked file, before any training.
     mark: its mark.
     masters: where training stands.
-    material: the clips.
+    x: all clips [N, ...] on the model's input grid.
     host: the engine.
-    callbacks: told of every step.
-    passes_before: forward passes of earlier phases, for the curves.
 
   Raises:
-    TflmFgError: if the method does not fit the tensors, or a write to one of
-      them is not seen.
+    TflmFgError: if a write to one of the tensors is not seen.
   """
   chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
   part = dataclasses.replace(mark, trainable=chosen)
   graph = Graph(write_masters(marked, mark, masters), part, host)
-  everything = Clips(graph.features(material.x), material.labels)
-  clips, kept = everything.take(material.fit), everything.take(material.kept)
+  inputs = graph.features(x)
   settings = graph.filled(phase.settings)
-  batches = Batches(len(clips), settings.batch_size, settings.seed)
-  choice = graph.settle(
-    tuple(a[: batches.size] for a in clips.inputs), settings.passes_at_once()
-  )
-  probes = tuple(a[:GUARD_CLIPS] for a in clips.inputs)
+  batch = tuple(a[: settings.batch_size] for a in inputs)
+  choice = graph.settle(batch, settings.passes_at_once())
+  probes = tuple(a[:GUARD_CLIPS] for a in inputs)
   runtimes.require_visible(graph.suffix, chosen, probes)
-  layout = Layout(chosen)
-  params = layout.gather(masters)
+  filled = phase._replace(settings=settings)
+  return Stage(filled, masters, Layout(chosen), graph, choice, inputs)
+
+
+def perform(
+  stage: Stage,
+  material: Material,
+  callbacks: Sequence[Callback] = (),
+  passes_before: int = 0,
+) -> Outcome:
+  """Runs a phase on some clips.
+
+  Args:
+    stage: where it begins.
+    material: the clips; `x` is what the stage was set with.
+    callbacks: told of every step.
+    passes_before: forward passes of earlier phases, for the curves.
+
+  Raises:
+    TflmFgError: if the method does not fit the tensors.
+  """
+  graph, layout, settings = stage.graph, stage.layout, stage.phase.settings
+  everything = Clips(stage.inputs, material.labels)
+  clips, kept = everything.take(material.fit), everything.take(material.kept)
+  batches = Batches(len(clips), settings.batch_size, settings.seed)
+  params = layout.gather(stage.masters)
   loss = graph.loss(material.labelled)
-  head = _head(graph, settings, clips, material.labelled)
+  head = graph.head(clips, material.labelled) if settings.is_exact else None
   passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
   passes.use(clips.take(batches.at(0)))
   settings, reasons = tuned(settings, layout, params, passes, loss)
-  centre = () if head is None else tuple(int(c) for c in head.centre)
-  if not any(t.role == "bias" for t in chosen):
-    centre = ()
+  centre = _centre(head, layout)
   rule = settings.rule(layout, batches.size, head, centre)
   recorder, history = _Recorder(), History()
   # Looked at but at its ends, a phase keeps its end.
@@ -224,9 +259,9 @@ def run_phase(
     _answers(graph, layout.weights(p), scored) for p in (params, trained)
   )
   return Outcome(
-    masters={**masters, **layout.scatter(trained)},
+    masters={**stage.masters, **layout.scatter(trained)},
     record=Record(
-      Phase(phase.tensors, settings),
+      Phase(stage.phase.tensors, settings),
       batches.size,
       centre,
       recorder.slopes,
@@ -239,8 +274,8 @@ def run_phase(
     history=history,
     reasons=reasons,
     graph=graph,
-    choice=choice,
-    cached_bytes=sum(a.nbytes for a in everything.inputs),
+    choice=stage.choice,
+    cached_bytes=sum(a.nbytes for a in stage.inputs),
   )
 
 
@@ -249,10 +284,11 @@ def _answers(graph: Graph, weights: Weights, clips: Clips) -> Array:
   return logits_of(graph.suffix, clips.inputs)
 
 
-def _head(
-  graph: Graph, settings: Settings, clips: Clips, labelled: bool
-) -> Head | None:
-  return graph.head(clips, labelled) if settings.is_exact else None
+def _centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
+  """The head's mean input, where a bias trains that can take it up."""
+  if head is None or not any(t.role == "bias" for t in layout.tensors):
+    return ()
+  return tuple(int(c) for c in head.centre)
 
 
 class _Recorder(Callback):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,8 +28,10 @@ from tflm_fg.phases import (
   Material,
   Outcome,
   Phase,
+  Stage,
   masters_of,
-  run_phase,
+  perform,
+  set_stage,
   write_masters,
 )
 from tflm_fg.settings import Settings
@@ -168,19 +171,30 @@ def try_ways(
     own = dataclasses.replace(surgery, gain=front.gain)
     found, first = model, tuple[Outcome, ...]()
     if front.trainable:
-      trial = Trial(model, front.trainable, own, settings, host, callbacks)
-      first = (trial.run(material),)
+      trial = Trial(model, front.trainable, own, settings, host, material.x)
+      first = (trial.run(material, callbacks),)
       if not first[0].record.kept_step:
         continue  # worse than nothing, which has been tried
       found = trial.file(first[0])
-    for back in ("head", "wide-head") if material.labelled else ("head",):
+    for back in _backs_of(found, material.labelled, own):
       grown = own
       if back == "wide-head":
         grown = measured(found, material.x, own, host)
-      trial = Trial(found, back, grown, settings, host, callbacks)
+      trial = Trial(found, back, grown, settings, host, material.x)
       tries = tuple(trial.run(part) for part in _parts(material))
       ways.append(_way(front, back, grown, first, tries, material))
   return ways
+
+
+def _backs_of(model: bytes, labelled: bool, surgery: Surgery) -> list[str]:
+  """The backs that a file allows, the simpler first."""
+  backs = ["head"]
+  if labelled:
+    # There may be no layer to join, or none of int8.
+    with contextlib.suppress(TflmFgError):
+      mark(model, "wide-head", surgery=surgery)
+      backs.append("wide-head")
+  return backs
 
 
 def _parts(material: Material) -> list[Material]:
@@ -205,25 +219,28 @@ class Trial:
   surgery: Surgery
   settings: Settings
   host: Host
-  callbacks: Sequence[Callback]
+  x: Array
 
-  def run(self, material: Material) -> Outcome:
-    """Runs it on some clips."""
-    marked = mark(self.model, self.trainable, surgery=self.surgery)
+  @functools.cached_property
+  def _marked(self) -> Marked:
+    return mark(self.model, self.trainable, surgery=self.surgery)
+
+  @functools.cached_property
+  def _stage(self) -> Stage:
+    marked = self._marked
     (phase,) = phases_of(marked, self.settings)
-    return run_phase(
-      phase,
-      marked.data,
-      marked.mark,
-      masters_of(marked.data, marked.mark),
-      material,
-      self.host,
-      self.callbacks,
-    )
+    start = masters_of(marked.data, marked.mark)
+    return set_stage(phase, marked.data, marked.mark, start, self.x, self.host)
+
+  def run(
+    self, material: Material, callbacks: Sequence[Callback] = ()
+  ) -> Outcome:
+    """Runs it on some clips, each time from the start."""
+    return perform(self._stage, material, callbacks)
 
   def file(self, outcome: Outcome) -> bytes:
     """The plain file with what the phase found."""
-    marked = mark(self.model, self.trainable, surgery=self.surgery)
+    marked = self._marked
     written = write_masters(marked.data, marked.mark, outcome.masters)
     return flatbuffer.strip(written)
 

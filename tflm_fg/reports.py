@@ -50,8 +50,8 @@ def cost(
 ) -> dict[str, Any]:
   """What it took, all that was tried included, and how it ran."""
   tried = [o for way in ways for o in (*way.outcomes, *way.others)]
-  ran = {id(o): o for o in (*tried, *course.tried, *course.outcomes)}
-  graphs = [outcome.graph for outcome in ran.values()]
+  ran = (*tried, *course.tried, *course.outcomes)
+  graphs = {id(outcome.graph): outcome.graph for outcome in ran}.values()
   last = course.outcomes[-1] if course.outcomes else course.tried[-1]
   return {
     "steps": sum(len(record.slopes) for record in course.records),
