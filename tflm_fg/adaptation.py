@@ -182,7 +182,7 @@ class _Clips:
   ) -> _Clips:
     plain = unmarked(model, name)
     inputs = tensor_spec(model, whole(model, plain).inputs[0])
-    output = logits_spec(model, plain)
+    output = logits_spec(model, plain, name)
     if y is None:
       if settings.labels == "given":
         raise TflmFgError(

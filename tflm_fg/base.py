@@ -244,6 +244,12 @@ class Passes(Protocol):
   def logits(self, weights: Weights) -> Array:
     """Loads the weights and runs; integer logits [N, C]."""
 
+  def logits_at(self, candidates: Sequence[Weights]) -> list[Array]:
+    """The same at each of the weights."""
+
+  def activations(self, weights: Weights) -> list[Array]:
+    """Loads the weights and runs; what flows in, then the tapped tensors."""
+
 
 class Estimator(Protocol):
   """Turns forward passes into slopes, and slopes into a gradient."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
-from tflm_fg.graph import Host, exact_tensors
+from tflm_fg.graph import Host
 from tflm_fg.phases import (
   Masters,
   Material,
@@ -149,7 +149,10 @@ def finish(
     for index in outcomes[0].record.phase.tensors:
       masters[index] = outcomes[0].masters[index]
   if back:
-    tensors = exact_tensors(marked.data, marked.mark)
+    last = max(t.operator for t in marked.mark.trainable)
+    tensors = tuple(
+      t.index for t in marked.mark.trainable if t.operator == last
+    )
     phase = way.outcomes[-1].record.phase._replace(tensors=tensors)
     stage = set_stage(
       phase, marked.data, marked.mark, masters, material.x, host

@@ -78,7 +78,7 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
       raise TflmFgError(f"{name}: holds NaN or infinity; clean the clips first")
     if spec.dtype == "float32":
       return x.astype(np.float32)
-    if spec.scale > 0:
+    if spec.scale > 0 and spec.dtype in _GRIDS:
       _warn_of_saturation(x, spec, name)
       return quantize(
         x.astype(np.float64), spec.scale, spec.zero_point, spec.dtype
@@ -89,6 +89,9 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
     f"{name}: dtype {x.dtype}, the model takes {spec.dtype}; give {spec.dtype} "
     "or floats in the units it was trained on"
   )
+
+
+_GRIDS = ("int8", "uint8", "int16", "int32", "int64")
 
 
 def _warn_of_saturation(x: NDArray[Any], spec: TensorSpec, name: str) -> None:

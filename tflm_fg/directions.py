@@ -40,11 +40,11 @@ class Directions:
   """
 
   def __init__(self, layout: Layout, seed: int, kind: str = "rademacher"):
-    if kind not in _KINDS:
+    if kind not in KINDS:
       raise TflmFgError(
-        f"direction {kind!r} is unknown; choose one of {', '.join(_KINDS)}"
+        f"direction {kind!r} is unknown; choose one of {', '.join(KINDS)}"
       )
-    self._spread, self._per_block, self.unit = _KINDS[kind]
+    self._spread, self._per_block, self.unit = KINDS[kind]
     self._seed = seed
     self._num_kernels = layout.num_kernels
     self._addresses = _Addresses(layout, self._per_block)
@@ -121,7 +121,7 @@ def _normal(random: NDArray[np.uint8]) -> Int8:
   return _NORMAL[random]
 
 
-_KINDS: dict[str, tuple[_Spread, int, int]] = {
+KINDS: dict[str, tuple[_Spread, int, int]] = {
   "rademacher": (_rademacher, 64, 1),
   "normal": (_normal, 8, NORMAL_UNIT),
 }

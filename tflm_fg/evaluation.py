@@ -41,7 +41,7 @@ def evaluate_model(
   """
   mark = unmarked(model, name)
   part = whole(model, mark)
-  logits = logits_spec(model, mark)
+  logits = logits_spec(model, mark, name)
   inputs = tensor_spec(model, part.inputs[0])
   x, y = checked(Dataset(x, y), inputs, logits, "data")
   session = runtimes.open_session(runtime, part)

@@ -48,12 +48,14 @@ class Cut(NamedTuple):
   graph_input: int
 
 
-def cut(data: bytes, mark: Mark) -> Cut:
+def cut(data: bytes, mark: Mark, taps: Collection[int] = ()) -> Cut:
   """Cuts at the last point that no trainable tensor has touched.
 
   Args:
     data: the marked file.
     mark: its mark.
+    taps: activations that shall flow out of the suffix behind the logits,
+      unless they flow into it.
 
   Raises:
     TflmFgError: if the graph has several inputs, or one of several clips.
@@ -67,7 +69,9 @@ def cut(data: bytes, mark: Mark) -> Cut:
   moving = [i for i in needed if i in touched]
   crossing = _crossing(graph, frozen, moving)
   writable = [t.index for t in mark.trainable]
-  suffix = _extract(model, moving, crossing, [mark.logits], writable)
+  inner = sorted(set(taps) - set(crossing))
+  outputs = [mark.logits, *inner]
+  suffix = _extract(model, moving, crossing, outputs, writable)
   made = [t for t in crossing if t != graph_input]
   if not made:
     return Cut(None, suffix, graph_input)

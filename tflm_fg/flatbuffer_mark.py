@@ -51,6 +51,14 @@ class Surgery:
   layers: str = ""
   pooled: tuple[Pooled, ...] = ()
 
+  def __post_init__(self) -> None:
+    try:
+      re.compile(self.layers)
+    except re.error as fault:
+      raise TflmFgError(
+        f"--wide_layers={self.layers!r} is not a regular expression: {fault}"
+      ) from None
+
 
 def mark(
   data: bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,12 @@ def sites_of(model: schema.ModelT) -> list[Site]:
     if model.buffers[graph.tensors[kernel].buffer].data is not None:
       sites.append(Site(number, activation, kernel, bias))
   return sites
+
+
+def activations_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
+  """Operators with the activation that each reads, of a verified file."""
+  graph = schema.Model.GetRootAsModel(data, 0).Subgraphs(0)
+  return {number: graph.Operators(number).Inputs(0) for number in operators}
 
 
 def untrainable(model: schema.ModelT, site: Site) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -15,15 +16,19 @@ from tflm_fg.base import (
   Session,
   Tensors,
   TflmFgError,
+  TrainableTensor,
 )
 from tflm_fg.closed_form import REFUSAL, Head, head_of
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_cut import Cut, cut
 from tflm_fg.flatbuffer_mark import HEAD_OPS
+from tflm_fg.flatbuffer_sites import activations_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.information import InformationMaximisation
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.metrics import run_all
+from tflm_fg.nodes import REFUSAL as NODE_REFUSAL
+from tflm_fg.nodes import Layer
 from tflm_fg.settings import Settings
 from tflm_fg.timing import Choice, choose
 
@@ -31,8 +36,13 @@ CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Clips a pass where the head alone trains, and where more does."""
 
 
-def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:
+def logits_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:
   """The classifier's logits.
+
+  Args:
+    marked: the file.
+    mark: says which tensor they are.
+    name: what to call the file in errors.
 
   Raises:
     TflmFgError: if they are not quantized, or not [1, classes].
@@ -41,12 +51,12 @@ def logits_spec(marked: bytes, mark: Mark) -> TensorSpec:
   classes = int(np.prod(spec.shape[1:], dtype=np.int64))
   if spec.dtype not in ("int8", "int16") or spec.scale <= 0:
     raise TflmFgError(
-      f"the model's logits are {spec.dtype}; need a model quantized to int8 or "
-      "int16x8"
+      f"{name}: the logits are {spec.dtype}; need a model quantized to int8 or "
+      "int16x8: convert with a representative dataset"
     )
   if len(spec.shape) < 2 or classes != spec.shape[-1] or classes < 2:
     raise TflmFgError(
-      f"the model's output has shape {list(spec.shape)}; need a classifier "
+      f"{name}: the output has shape {list(spec.shape)}; need a classifier "
       "with [1, classes]"
     )
   return spec
@@ -89,6 +99,38 @@ def exact_tensors(marked: bytes, mark: Mark) -> tuple[int, ...]:
   return tuple(t.index for t in head) if exact else ()
 
 
+def by_operator(mark: Mark) -> dict[int, dict[str, TrainableTensor]]:
+  """The marked tensors by operator and role."""
+  found: dict[int, dict[str, TrainableTensor]] = {}
+  for tensor in mark.trainable:
+    found.setdefault(tensor.operator, {})[tensor.role] = tensor
+  return found
+
+
+def _layer(
+  marked: bytes,
+  operator: int,
+  tensors: dict[str, TrainableTensor],
+  order: list[int],
+) -> Layer:
+  activation = activations_of(marked, [operator])[operator]
+  spec = tensor_spec(marked, activation)
+  bias = tensors.get("bias")
+  if (
+    bias is None
+    or bias.op_name != "FULLY_CONNECTED"
+    or int(np.prod(spec.shape[:-1])) != 1
+  ):
+    raise TflmFgError(NODE_REFUSAL)
+  return Layer(
+    bias=bias,
+    kernel=tensors.get("kernel"),
+    source=order.index(activation),
+    input_scale=spec.scale,
+    input_zero_point=spec.zero_point,
+  )
+
+
 def is_head(pieces: Cut, marked: bytes, mark: Mark) -> bool:
   """Whether the suffix is the head alone: one linear layer on one vector."""
   operators = flatbuffer.operator_names(pieces.suffix.data)
@@ -113,20 +155,23 @@ class Graph:
   helpers: list[Session]
   prefix: Session | None
 
-  def __init__(self, marked: bytes, mark: Mark, host: Host) -> None:
+  def __init__(
+    self, marked: bytes, mark: Mark, host: Host, taps: Collection[int] = ()
+  ) -> None:
     """Cuts the model and opens both pieces.
 
     Args:
       marked: the marked file.
       mark: its mark.
       host: the engine.
+      taps: activations that a pass shall give beside the logits.
 
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
     """
     self._marked, self._mark = marked, mark
     self._host = host
-    self._cut = cut(marked, mark)
+    self._cut = cut(marked, mark, taps)
     self.input = tensor_spec(marked, self._cut.graph_input)
     self.logits = logits_spec(marked, mark)
     self.suffix = self._open(host.strategy)
@@ -170,7 +215,11 @@ class Graph:
     """Settings with a batch size: a large one where a pass is cheap."""
     if settings.batch_size is not None:
       return settings
-    size = CHEAP_BATCH if is_head(self._cut, self._marked, self._mark) else DEAR_BATCH
+    size = (
+      CHEAP_BATCH
+      if is_head(self._cut, self._marked, self._mark)
+      else DEAR_BATCH
+    )
     return dataclasses.replace(settings, batch_size=size)
 
   def features(self, x: Array) -> Tensors:
@@ -216,6 +265,18 @@ class Graph:
       spec.zero_point,
       self.loss(labelled),
       has_bias=any(t.role == "bias" for t in self._mark.trainable),
+    )
+
+  def layers(self) -> tuple[Layer, ...]:
+    """The FULLY_CONNECTED layers that train, for node perturbation.
+
+    Raises:
+      TflmFgError: if anything else trains, or a kernel without its bias.
+    """
+    order = [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
+    return tuple(
+      _layer(self._marked, operator, tensors, order)
+      for operator, tensors in by_operator(self._mark).items()
     )
 
   def loss(self, labelled: bool) -> CrossEntropy:

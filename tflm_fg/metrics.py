@@ -45,7 +45,7 @@ def run_all(session: Session, inputs: Tensors, batch: int = BATCH) -> Tensors:
 
 def logits_of(session: Session, inputs: Tensors) -> Array:
   """Integer logits [N, C] of every clip."""
-  (outputs,) = run_all(session, inputs)
+  outputs, *_ = run_all(session, inputs)
   return outputs.reshape(len(outputs), -1)
 
 

@@ -32,6 +32,13 @@ class Crew:
       ThreadPoolExecutor(len(sessions) - 1) if len(sessions) > 1 else None
     )
 
+  def taps(self, inputs: Tensors, weights: Weights) -> Tensors:
+    """Runs a batch; what flows out behind the logits, arrays [N, ...]."""
+    session = self._sessions[0]
+    session.feed(inputs)
+    session.load(weights)
+    return session.forward()[1:]
+
   def outputs(
     self, inputs: Tensors, candidates: Sequence[Weights]
   ) -> list[Array]:
@@ -42,7 +49,7 @@ class Crew:
       candidates: every session takes every n-th of them.
 
     Returns:
-      The part's one output [N, C], an array for each of the weights.
+      The part's first output [N, C], an array for each of the weights.
     """
     if self._threads is None:
       return _run(self._sessions[0], inputs, candidates)
@@ -70,7 +77,7 @@ def _run(
   for weights in candidates:
     # Assignment restores: adding back is lossy where int8 saturates.
     session.load(weights)
-    (output,) = session.forward()
+    output, *_ = session.forward()
     rows.append(output.reshape(len(output), math.prod(output.shape[1:])))
   return rows
 
@@ -110,6 +117,10 @@ class BatchPasses:
   def logits(self, weights: Weights) -> Array:
     """Integer logits [N, C] at some weights."""
     return self.logits_at([weights])[0]
+
+  def activations(self, weights: Weights) -> list[Array]:
+    """What flows into the trained part, then what else flows out of it."""
+    return [*self.inputs, *self._crew.taps(self.inputs, weights)]
 
   def logits_at(self, candidates: Sequence[Weights]) -> list[Array]:
     """Integer logits [N, C] at each of the weights."""

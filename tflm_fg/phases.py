@@ -27,6 +27,7 @@ from tflm_fg.callbacks import (
 from tflm_fg.closed_form import Head
 from tflm_fg.data import Batches
 from tflm_fg.flatbuffer_patch import Patchable
+from tflm_fg.flatbuffer_sites import activations_of
 from tflm_fg.graph import Graph, Host
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
@@ -188,7 +189,12 @@ def set_stage(
   """
   chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
   part = dataclasses.replace(mark, trainable=chosen)
-  graph = Graph(write_masters(marked, mark, masters), part, host)
+  taps = (
+    activations_of(marked, {t.operator for t in chosen}).values()
+    if phase.settings.method == "node"
+    else ()
+  )
+  graph = Graph(write_masters(marked, mark, masters), part, host, taps)
   inputs = graph.features(x)
   settings = graph.filled(phase.settings)
   batch = tuple(a[: settings.batch_size] for a in inputs)
@@ -227,7 +233,10 @@ def perform(
   passes.use(clips.take(batches.at(0)))
   settings, reasons = tuned(settings, layout, params, passes, loss)
   centre = _centre(head, layout)
-  rule = settings.rule(layout, batches.size, head, centre)
+  if settings.method == "node":
+    rule = settings.node_rule(layout, graph.layers(), loss)
+  else:
+    rule = settings.rule(layout, batches.size, head, centre)
   recorder, history = _Recorder(), History()
   # Looked at but at its ends, a phase keeps its end.
   ends_only = settings.validate_every >= settings.steps
@@ -286,7 +295,8 @@ def _answers(graph: Graph, weights: Weights, clips: Clips) -> Array:
 
 def _centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
   """The head's mean input, where a bias trains that can take it up."""
-  if head is None or not any(t.role == "bias" for t in layout.tensors):
+  roles = {t.role for t in layout.tensors}
+  if head is None or roles != {"kernel", "bias"}:
     return ()
   return tuple(int(c) for c in head.centre)
 

@@ -43,6 +43,9 @@ FEW_NUMBERS = 256
 FOLDS = 3
 """Parts of the clips, each kept aside once when backs are compared."""
 
+SURELY = 1.64
+"""Standard errors that leave one chance in twenty."""
+
 QUICK = {"steps": 200, "validate_every": 200}
 """A phase of forward gradients on few numbers."""
 
@@ -293,8 +296,8 @@ def best_way(ways: Sequence[Way]) -> Way:
   """The way to go: for each front its better back, then the best of those.
 
   A wide head has more to learn from the clips that were kept aside than a
-  head has, so it is taken unless the head is better by more than a standard
-  error of the difference.
+  head has, so it is taken unless the head is surely better: by more than
+  `SURELY` standard errors of the difference.
 
   Args:
     ways: as `try_ways` gives them.
@@ -304,7 +307,7 @@ def best_way(ways: Sequence[Way]) -> Way:
     simple, *wider = (way for way in ways if way.front == front)
     for way in wider:
       difference = way.losses - simple.losses
-      error = difference.std() / math.sqrt(len(difference))
+      error = SURELY * difference.std() / math.sqrt(len(difference))
       simple = simple if difference.mean() > error else way
     finalists.append(simple)
   return min(finalists, key=lambda way: way.loss)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from tflm_fg import estimators, optimizers
 from tflm_fg.base import TflmFgError
 from tflm_fg.closed_form import ClosedFormHead, Head
-from tflm_fg.directions import Directions
+from tflm_fg.directions import KINDS, Directions
+from tflm_fg.losses import CrossEntropy
+from tflm_fg.nodes import Layer, NodePerturbation, slopes_of
 from tflm_fg.quant import Layout
 from tflm_fg.trainer import Rule
 
-METHODS = ("auto", *estimators.METHODS, "closed-form")
+METHODS = ("auto", *estimators.METHODS, "node", "closed-form")
 
 
 LABELS = ("auto", "given", "none")
@@ -39,6 +41,7 @@ class Defaults(NamedTuple):
 DEFAULTS = {
   "sign-m-spsa": Defaults(None, 0.0, 3800, None, 50),
   "spsa": Defaults(None, 0.0, 3800, None, 50),
+  "node": Defaults(0.5, 0.9, 1500, 256, 50, epsilon_lsb=2.0),
   "closed-form": Defaults(24.0, 0.8, 44, 4096, 44, epsilon_lsb=1.0),
 }
 
@@ -105,6 +108,8 @@ class Settings:
         _require_type(field.name, value, str(field.type))
     _require_one("method", self.method, METHODS)
     _require_one("labels", self.labels, LABELS)
+    _require_one("direction", self.directions, KINDS)
+    _require_one("decay", self.decay, optimizers.DECAYS)
     for name, low, high in _RANGES:
       value = getattr(self, name)
       if value is not None and not low <= value <= high:
@@ -116,7 +121,7 @@ class Settings:
       warnings.warn(
         f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
         "is mostly rounded away; use 1 or more",
-        stacklevel=3,
+        stacklevel=1,  # one place, so said once however often it is copied
       )
 
   def under(self, method: str, **own: Any) -> Settings:
@@ -150,7 +155,30 @@ class Settings:
       exact = ClosedFormHead(layout=layout, head=head)
       mean = np.array(centre, np.int64)
       return Rule(exact, optimizers.centred(optimizer, layout, mean))
+    if self.method == "node":
+      return self.node_rule(layout, (), None)
     return Rule(self.central_difference(layout, batch_size), optimizer)
+
+  def node_rule(
+    self, layout: Layout, layers: Sequence[Layer], loss: CrossEntropy | None
+  ) -> Rule:
+    """Node perturbation with its optimizer.
+
+    Args:
+      layout: the trainable tensors.
+      layers: where they are; empty for replaying.
+      loss: on the logits; None for replaying.
+    """
+    rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
+    estimator = NodePerturbation(
+      layout=layout,
+      directions=Directions(layout, self.seed, "rademacher"),
+      num_directions=self.num_directions,
+      epsilon_lsb=self.epsilon_lsb,
+      layers=layers,
+      loss=loss,
+    )
+    return Rule(estimator, optimizers.sgd(layout, rate, self.momentum))
 
   def central_difference(
     self, layout: Layout, batch_size: int
@@ -179,10 +207,11 @@ class Settings:
     if self.is_exact:
       numbers = layout.num_kernels + layout.num_biases
       return range(numbers, numbers + 1)
-    return range(1, 1025)
+    width = slopes_of(layout) if self.method == "node" else 1
+    return range(width, 1024 * width + 1, width)
 
 
-def _require_one(name: str, value: str, known: tuple[str, ...]) -> None:
+def _require_one(name: str, value: str, known: Collection[str]) -> None:
   if value not in known:
     raise TflmFgError(
       f"{name} {value!r} is unknown; choose one of {', '.join(known)}"

@@ -154,6 +154,8 @@ def _halves(
 ) -> NDArray[np.float64]:
   """Mean losses, in nats, of two halves of a batch: float64 [P, 2]."""
   halves = (slice(0, None, 2), slice(1, None, 2))
+  if len(passes.labels) < 2:  # one clip cannot disagree with itself
+    halves = (halves[0], halves[0])
   return np.array(
     [
       [

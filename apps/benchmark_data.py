@@ -1,0 +1,114 @@
+"""The benchmark's data sets: clips of an .npz, or the voices of the demo."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from apps.kws import shipped
+from tflm_fg import data
+from tflm_fg.base import Array, TflmFgError
+
+Part = tuple[Array, Array]
+"""Clips and their classes."""
+
+VOICES = (*shipped.TARGETS, "words", "source")
+"""The demo's voices; ten new words by one voice; voices as in training."""
+
+NEW_WORDS = (
+  "lights",
+  "kitchen",
+  "heating",
+  "coffee",
+  "curtain",
+  "alarm",
+  "volume",
+  "radio",
+  "timer",
+  "doorbell",
+)
+"""Words that the shipped model has never heard, on its first ten outputs."""
+
+NEW_WORDS_VOICE = "en-us+m7"
+
+TEST_CLIPS_PER_WORD = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """How many clips are used.
+
+  Attributes:
+    train: of an .npz, to train on.
+    test: of an .npz, to score on.
+    per_word: of a voice, to train on.
+  """
+
+  train: int
+  test: int
+  per_word: int
+
+
+def split_of(name: str, seed: int, sizes: Sizes) -> tuple[Part, Part]:
+  """Training and test clips of a data set.
+
+  An .npz is cut in its own order for seed 0 and in a shuffled one for others;
+  a voice speaks anew for every seed.
+
+  Raises:
+    TflmFgError: if there is no such data set, or it is too small.
+  """
+  if name == "words":
+    return (
+      new_words("adapt", sizes.per_word, seed),
+      new_words("test", TEST_CLIPS_PER_WORD, seed),
+    )
+  if name in VOICES:
+    return shipped.clips_of(name, sizes.per_word, TEST_CLIPS_PER_WORD, seed)
+  clips = data.load_npz(name)
+  end = sizes.train + sizes.test
+  if clips.y is None or len(clips.x) < end:
+    raise TflmFgError(
+      f"{name}: {len(clips.x)} clips, --train_clips and --test_clips need {end}"
+    )
+  order = np.arange(len(clips.x))
+  if seed:
+    order = np.random.default_rng(seed).permutation(order)
+  train, test = order[: sizes.train], order[sizes.train : end]
+  return (clips.x[train], clips.y[train]), (clips.x[test], clips.y[test])
+
+
+def new_words(split: str, clips_per_word: int, seed: int) -> Part:
+  """Ten words that no training corpus has, said by one voice."""
+  # With them come SciPy and a speech synthesizer.
+  from apps.kws import dataset, domains, frontend
+
+  speaker = domains.Domain(name="words", voices=(NEW_WORDS_VOICE,))
+  plans = []
+  for index in range(clips_per_word):
+    for label, word in enumerate(NEW_WORDS):
+      plan = domains.plan(speaker, split, label, index, seed)
+      assert plan.utterance is not None  # only silence has none
+      said = dataclasses.replace(plan.utterance, text=word)
+      plans.append(dataclasses.replace(plan, utterance=said))
+  x = np.stack([frontend.features(clip) for clip in dataset.clips(plans)])
+  return x, np.arange(len(x)) % len(NEW_WORDS)
+
+
+@functools.lru_cache(maxsize=1)
+def source_test(seed: int) -> Part:
+  """Test clips of voices of the kind that the shipped model was trained on."""
+  from apps.kws import dataset
+
+  return dataset.make("source", "test", TEST_CLIPS_PER_WORD, seed)
+
+
+def source_of(name: str, seed: int) -> Part | None:
+  """What should not be forgotten while adapting; None where that is nothing.
+
+  New words take the outputs of the old ones, and an .npz does not say what the
+  model was trained on.
+  """
+  return source_test(seed) if name in (*shipped.TARGETS, "source") else None
