@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -142,7 +143,8 @@ def fit_keras(
     raise TflmFgError(
       "backpropagation in Keras needs: pip install 'tflm-fg[tf]'"
     ) from None
-  tf.config.threading.set_intra_op_parallelism_threads(1)
+  with contextlib.suppress(RuntimeError):  # it has run something before
+    tf.config.threading.set_intra_op_parallelism_threads(1)
   spec = tensor_spec(model, whole(model, unmarked(model)).inputs[0])
   parts = [
     (_dequantized(part[0], spec), np.asarray(part[1])) if part else None
@@ -173,17 +175,16 @@ def _fit(
 
   keras.utils.set_random_seed(seed)
   if trainable == "head":
-    for layer in net.layers[:-1]:
-      layer.trainable = False
+    head = [layer for layer in net.layers if layer.weights][-1]
+    for layer in net.layers:
+      layer.trainable = layer is head
   steps = EPOCHS * math.ceil(len(train[0]) / BATCH)
   schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
   loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
   net.compile(keras.optimizers.Adam(schedule), loss)
   _warm(net, train)
   watch = _watch(keras, net, test)
-  net.fit(
-    *train, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[watch]
-  )
+  net.fit(*train, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[watch])
   end = _accuracy(net, source) if source else math.nan
   return Curve(rate, watch.accuracies, watch.seconds, end)
 

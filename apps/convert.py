@@ -21,6 +21,9 @@ from apps import cli
 from converters import quantize
 from tflm_fg import data, files
 from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer_mark import Surgery
+from tflm_fg.graph import Host, input_spec
+from tflm_fg.widening import measured
 
 _MODEL = flags.DEFINE_string(
   "model",
@@ -33,7 +36,18 @@ _TRAINABLE = flags.DEFINE_string(
   "trainable",
   "head",
   "what may train: head (the last FULLY_CONNECTED or CONV_2D with its bias), "
-  "bias, all, a regular expression on tensor names, or several with commas",
+  "wide-head (the same, reading earlier layers too), prompt (an offset a "
+  "channel of the input), first-bias, bias, all, a regular expression on tensor "
+  "names, or several with commas",
+)
+_PROMPT_GAIN = flags.DEFINE_boolean(
+  "prompt_gain", False, "a prompt with a gain in front of its offset"
+)
+_WIDE_LAYERS = flags.DEFINE_string(
+  "wide_layers",
+  "",
+  "a regular expression on layers' output tensors: what a wide head joins; by "
+  "default every layer",
 )
 _ACTIVATIONS = flags.DEFINE_enum(
   "activations",
@@ -45,7 +59,8 @@ _CALIBRATION = flags.DEFINE_string(
   "calibration",
   None,
   "an .npz with x [N, ...]: about 100 float clips, in the units the model was "
-  "trained on; they set the ranges of activations",
+  "trained on; they set the ranges of activations, and of what a wide head "
+  "joins",
 )
 
 
@@ -54,7 +69,7 @@ def main() -> None:
   path = _MODEL.value
   files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _CALIBRATION))
   plain = _quantized() if _is_keras(path) else _as_it_is(path)
-  marked = tflm_fg.mark(plain, _TRAINABLE.value, path)
+  marked = tflm_fg.mark(plain, _TRAINABLE.value, path, _surgery(plain))
   files.write_atomically(_OUT.value, marked.data)
   for note in marked.notes:
     print(f"mended: {note}")
@@ -65,8 +80,24 @@ def main() -> None:
   )
 
 
+def _surgery(plain: bytes) -> Surgery:
+  """How the file may grow, measured on the calibration clips if there are."""
+  surgery = Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value)
+  if not _wants_wide_head() or _CALIBRATION.value is None:
+    return surgery
+  clips = data.load_npz(_CALIBRATION.value, labels=False).x
+  spec = input_spec(plain)
+  return measured(plain, data.model_input(clips, spec), surgery, Host())
+
+
+def _wants_wide_head() -> bool:
+  return "wide-head" in [part.strip() for part in _TRAINABLE.value.split(",")]
+
+
 def _as_it_is(path: str) -> bytes:
   for flag in (_ACTIVATIONS, _CALIBRATION):
+    if flag is _CALIBRATION and _wants_wide_head():
+      continue
     if flag.present:
       raise TflmFgError(
         f"--{flag.name} is for a Keras model or SavedModel; {path} is taken "

@@ -16,10 +16,9 @@ from tflm_fg.courses import Course, Grown, finish, follow
 from tflm_fg.data import Dataset, hold_out, model_input
 from tflm_fg.evaluation import score_file
 from tflm_fg.flatbuffer import read_mark, strip
-from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark, unmarked
-from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
-from tflm_fg.graph import Host, checked, logits_spec, loss_of
+from tflm_fg.flatbuffer_tensors import TensorSpec
+from tflm_fg.graph import Host, checked, input_spec, logits_spec, loss_of
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.metrics import Score, score
 from tflm_fg.phases import Material, write_masters
@@ -181,7 +180,7 @@ class _Clips:
     cls, model: bytes, x: Array, y: Array | None, settings: Settings, name: str
   ) -> _Clips:
     plain = unmarked(model, name)
-    inputs = tensor_spec(model, whole(model, plain).inputs[0])
+    inputs = input_spec(model, name)
     output = logits_spec(model, plain, name)
     if y is None:
       if settings.labels == "given":

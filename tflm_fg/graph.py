@@ -20,8 +20,8 @@ from tflm_fg.base import (
 )
 from tflm_fg.closed_form import REFUSAL, Head, head_of
 from tflm_fg.data import Dataset
-from tflm_fg.flatbuffer_cut import Cut, cut
-from tflm_fg.flatbuffer_mark import HEAD_OPS
+from tflm_fg.flatbuffer_cut import Cut, cut, whole
+from tflm_fg.flatbuffer_mark import HEAD_OPS, unmarked
 from tflm_fg.flatbuffer_sites import activations_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.information import InformationMaximisation
@@ -34,6 +34,11 @@ from tflm_fg.timing import Choice, choose
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Clips a pass where the head alone trains, and where more does."""
+
+
+def input_spec(model: bytes, name: str = "model") -> TensorSpec:
+  """A sound file's input tensor."""
+  return tensor_spec(model, whole(model, unmarked(model, name)).inputs[0])
 
 
 def logits_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:

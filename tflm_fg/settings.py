@@ -42,7 +42,7 @@ DEFAULTS = {
   "sign-m-spsa": Defaults(None, 0.0, 3800, None, 50),
   "spsa": Defaults(None, 0.0, 3800, None, 50),
   "node": Defaults(0.5, 0.9, 1500, 256, 50, epsilon_lsb=2.0),
-  "closed-form": Defaults(24.0, 0.8, 44, 4096, 44, epsilon_lsb=1.0),
+  "closed-form": Defaults(24.0, 0.8, 42, 4096, 42, epsilon_lsb=1.0),
 }
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

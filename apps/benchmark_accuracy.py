@@ -1,0 +1,312 @@
+"""Adapt to a data set in each of the benchmark's ways, and say what it gave."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+import tflm_fg
+from apps.benchmark_backprop import backpropagated, fit_keras
+from apps.benchmark_data import Part
+from tflm_fg import data, runtimes
+from tflm_fg.base import TflmFgError
+from tflm_fg.callbacks import Callback, Logs, State
+from tflm_fg.data import Dataset
+from tflm_fg.evaluation import evaluate_model
+from tflm_fg.flatbuffer_cut import whole
+from tflm_fg.flatbuffer_mark import mark, unmarked
+from tflm_fg.flatbuffer_tensors import tensor_spec
+from tflm_fg.graph import Host, checked, logits_spec
+from tflm_fg.metrics import logits_of
+from tflm_fg.phases import Material, masters_of, perform, set_stage
+from tflm_fg.placement import phases_of
+from tflm_fg.quiet import native_output
+from tflm_fg.settings import Settings
+
+METHODS = {
+  "before": "the model as it is",
+  "descent": "float backpropagation of the head to convergence",
+  "head": "the head, by its exact gradient",
+  "plain": "the head, by --method alone",
+  "auto": "the default: places and settings chosen by measuring",
+  "unlabelled": "the same without labels",
+  "fit-head": "Keras backpropagation of the head, the best of three rates",
+  "fit-all": "Keras backpropagation of all weights, the best of three rates",
+}
+
+NEEDED = 0.01
+"""How far under converged backpropagation of the head counts as reaching it."""
+
+LOOK_EVERY = 25
+"""Steps between looks of plain forward gradients at the test clips."""
+
+TFLM_CLIPS = 200
+"""Test clips at most that TFLM runs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+  """One data set, seed and method; nan where a number means nothing.
+
+  Attributes:
+    data: the data set.
+    seed: of clips and training.
+    method: a key of `METHODS`.
+    accuracy: share of the test clips.
+    source: the same on the source's clips, after adapting.
+    passes: forward passes of a batch, all of them.
+    seconds: of adapting, or of `fit` alone.
+    reach_passes: passes until `NEEDED` under the method "descent".
+    reach_seconds: seconds until then.
+    added_bytes: by which the file grew.
+    trainer_bytes: beyond what inference needs.
+    arena_before: bytes of TFLM's arena for the file before adapting.
+    arena_after: the same for the adapted file.
+    tflm_equal: share of test clips that TFLM and LiteRT's reference kernels
+      answer alike.
+    tflm_lsb: largest difference of their logits, in steps.
+    chosen: what was trained, where that was a choice.
+  """
+
+  data: str
+  seed: int
+  method: str
+  accuracy: float
+  source: float = math.nan
+  passes: float = math.nan
+  seconds: float = math.nan
+  reach_passes: float = math.nan
+  reach_seconds: float = math.nan
+  added_bytes: float = math.nan
+  trainer_bytes: float = math.nan
+  arena_before: float = math.nan
+  arena_after: float = math.nan
+  tflm_equal: float = math.nan
+  tflm_lsb: float = math.nan
+  chosen: str = ""
+
+
+class Job(NamedTuple):
+  """What all methods share.
+
+  Attributes:
+    model: the .tflite.
+    data: the data set's name.
+    seed: of clips and training.
+    train: clips to train on.
+    test: clips to score on.
+    source: clips of the source, or None.
+    runtime: what adapts.
+    plain: settings of the method "plain".
+  """
+
+  model: bytes
+  data: str
+  seed: int
+  train: Part
+  test: Part
+  source: Part | None
+  runtime: str
+  plain: Settings
+
+  def run(self, method: str, accuracy: float, **others: object) -> Run:
+    """A row of the results."""
+    known = {"data": self.data, "seed": self.seed, "method": method}
+    return Run(**known, accuracy=accuracy, **others)  # type: ignore[arg-type]
+
+
+def run_all(job: Job, methods: list[str]) -> Iterator[Run]:
+  """Runs each of the methods."""
+  goal = backpropagated(job.model, job.train, job.test)
+  for method in methods:
+    if method == "descent":
+      yield job.run(method, goal)
+    elif method == "before":
+      yield _before(job)
+    elif method.startswith("fit-"):
+      yield _keras(job, method, goal - NEEDED)
+    else:
+      yield _adapted(job, method, goal - NEEDED)
+
+
+def _before(job: Job) -> Run:
+  return job.run(
+    "before", _score(job.model, job.test), source=_source(job, job.model)
+  )
+
+
+def _score(model: bytes, part: Part) -> float:
+  return float(evaluate_model(model, *part)["accuracy"])
+
+
+def _source(job: Job, model: bytes) -> float:
+  return _score(model, job.source) if job.source else math.nan
+
+
+def _keras(job: Job, method: str, goal: float) -> Run:
+  curves = fit_keras(
+    job.model,
+    job.train,
+    job.test,
+    job.source,
+    trainable=method.removeprefix("fit-"),
+    seed=job.seed,
+  )
+  best = max(curves, key=lambda curve: curve.accuracies[-1])
+  reached = [c.reached(goal) for c in curves if not math.isnan(c.reached(goal))]
+  return job.run(
+    method,
+    best.accuracies[-1],
+    source=best.source,
+    seconds=best.seconds[-1],
+    reach_seconds=min(reached, default=math.nan),
+    chosen=f"rate {best.rate:g}",
+  )
+
+
+def _adapted(job: Job, method: str, goal: float) -> Run:
+  labelled = method != "unlabelled"
+  settings = Settings(seed=job.seed, labels="given" if labelled else "none")
+  if method == "plain":
+    settings = job.plain
+  result = tflm_fg.adapt(
+    job.model,
+    job.train[0],
+    job.train[1] if labelled else None,
+    test=job.test,
+    trainable="auto" if method in ("auto", "unlabelled") else "head",
+    runtime=job.runtime,
+    settings=settings,
+  )
+  report, adapted = result.report, tflm_fg.strip(result.model)
+  passes, seconds = report["forward_passes"], report["seconds"]
+  reach = (passes, seconds)
+  if method == "plain":
+    reach = plain_reach(job, goal)
+  elif report["accuracy_after"] < goal:
+    reach = (math.nan, math.nan)
+  equal, lsb = agreement(adapted, job.test[0][:TFLM_CLIPS])
+  return job.run(
+    method,
+    report["accuracy_after"],
+    source=_source(job, adapted),
+    passes=passes,
+    seconds=seconds,
+    reach_passes=reach[0],
+    reach_seconds=reach[1],
+    added_bytes=report["added_bytes"],
+    trainer_bytes=report["trainer_bytes"],
+    arena_before=arena(job.model),
+    arena_after=arena(adapted),
+    tflm_equal=equal,
+    tflm_lsb=lsb,
+    chosen=_chosen(report["ways"]),
+  )
+
+
+def _chosen(ways: list[dict[str, object]]) -> str:
+  return "; ".join(str(way["trainable"]) for way in ways if way["chosen"])
+
+
+class _Watch(Callback):
+  """Stops where the test clips are answered well enough.
+
+  Its looks at them are counted neither as passes nor as seconds.
+  """
+
+  def __init__(self, goal: float) -> None:
+    self._goal = goal
+    self._before, self._ran = time.perf_counter(), 0
+    self.passes, self.seconds = 0, 0.0
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    now = time.perf_counter()
+    self.seconds += now - self._before
+    self.passes += logs["forward_passes"] - self._ran
+    self._before, self._ran = now, logs["forward_passes"]
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    self.stop_training = logs["val_accuracy"] >= self._goal
+    self._before, self._ran = time.perf_counter(), logs["forward_passes"]
+
+
+def plain_reach(job: Job, goal: float) -> tuple[float, float]:
+  """Passes and seconds of plain steps until the test clips reach a goal.
+
+  Returns:
+    nan twice where they never do.
+  """
+  marked = mark(job.model, "head")
+  settings = dataclasses.replace(job.plain, validate_every=LOOK_EVERY)
+  (phase,) = phases_of(marked, settings)
+  inputs = tensor_spec(
+    job.model, whole(job.model, unmarked(job.model)).inputs[0]
+  )
+  outputs = logits_spec(job.model, unmarked(job.model))
+  train, test = (
+    checked(Dataset(*part), inputs, outputs, "clips")
+    for part in (job.train, job.test)
+  )
+  x, labels = (np.concatenate(pair) for pair in zip(train, test))
+  stage = set_stage(
+    phase,
+    marked.data,
+    marked.mark,
+    masters_of(marked.data, marked.mark),
+    x,
+    Host(runtime=job.runtime),
+  )
+  numbers = np.arange(len(x))
+  cut = len(train[0])
+  material = Material(x, labels, numbers[:cut], numbers[cut:], True)
+  watch = _Watch(goal)
+  perform(stage, material, [watch])
+  if not watch.stop_training:
+    return math.nan, math.nan
+  return watch.passes, watch.seconds
+
+
+def agreement(model: bytes, x: np.ndarray) -> tuple[float, float]:
+  """How TFLM and LiteRT's reference kernels agree; nan without TFLM.
+
+  Returns:
+    Share of clips that they answer alike; largest difference of their logits.
+  """
+  if not runtimes.is_installed("tflm"):
+    return math.nan, math.nan
+  part = whole(model, unmarked(model, "adapted"))
+  clips = data.model_input(x, tensor_spec(model, part.inputs[0]))
+  one, other = (
+    logits_of(runtimes.open_session(name, part), (clips,)).astype(int)
+    for name in ("litert-reference", "tflm")
+  )
+  equal = (one.argmax(axis=1) == other.argmax(axis=1)).mean()
+  return float(equal), float(np.abs(one - other).max())
+
+
+def arena(model: bytes) -> float:
+  """Bytes of TFLM's arena that a file takes; nan without TFLM."""
+  if not runtimes.is_installed("tflm"):
+    return math.nan
+  # Behind `is_installed`: it is an extra.
+  from tflite_micro.python.tflite_micro import runtime
+
+  # An arena that is far too small makes TFLM crash, so be generous.
+  size = 10 * len(model) + (1 << 20)
+  try:
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=size)
+  except RuntimeError as fault:
+    raise TflmFgError(f"TFLM refused the model: {fault}") from None
+  with native_output():
+    # It has no way to say so but on C's stderr, which is a file just now.
+    interpreter.print_allocations()
+    text = os.pread(2, 1 << 16, 0).decode("utf-8", "replace")
+  found = re.search(r"allocation total (\d+) bytes", text)
+  return float(found[1]) if found else math.nan
