@@ -37,8 +37,8 @@ _TRAINABLE = flags.DEFINE_string(
   "head",
   "what may train: head (the last FULLY_CONNECTED or CONV_2D with its bias), "
   "wide-head (the same, reading earlier layers too), prompt (an offset a "
-  "channel of the input), first-bias, bias, all, a regular expression on tensor "
-  "names, or several with commas",
+  "channel of the input), first-bias, bias, all, a regular expression on "
+  "tensor names, or several with commas",
 )
 _PROMPT_GAIN = flags.DEFINE_boolean(
   "prompt_gain", False, "a prompt with a gain in front of its offset"

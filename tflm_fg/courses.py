@@ -23,6 +23,10 @@ from tflm_fg.settings import Settings
 from tflm_fg.widening import measured
 
 
+WORTHWHILE = 0.05
+"""Nats that information maximisation must gain on the clips kept aside."""
+
+
 class Grown(NamedTuple):
   """A choice for `mark`, made.
 
@@ -120,7 +124,9 @@ def finish(
 ) -> Course:
   """Goes a way that was tried once more, now with all clips.
 
-  A phase that was worse than its start on the kept part is left out.
+  A phase that was worse than its start on the kept part is left out. Without
+  labels nothing is done where there is nothing to gain: a model that is sure
+  of its clips already would but drift.
 
   Args:
     model: the plain file.
@@ -131,7 +137,8 @@ def finish(
     callbacks: told of every step of forward gradients.
   """
   everything = material.whole()
-  helped = [bool(o.record.kept_step) for o in way.outcomes]
+  worth = material.labelled or way.start_loss - way.loss > WORTHWHILE
+  helped = [worth and o.record.kept_step > 0 for o in way.outcomes]
   front = way.front.trainable if helped[0] and way.front.trainable else ""
   back = way.back if helped[-1] else ""
   found, surgery, outcomes = model, way.surgery, []

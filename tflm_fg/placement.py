@@ -120,6 +120,11 @@ class Way(NamedTuple):
     return float(self.losses.mean())
 
   @property
+  def start_loss(self) -> float:
+    """Loss of the untouched file on the kept part, in nats."""
+    return self.outcomes[0].before.loss
+
+  @property
   def trainable(self) -> str:
     """As for `mark`."""
     return ",".join(p for p in (self.front.trainable, self.back) if p)
