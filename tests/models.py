@@ -160,20 +160,28 @@ class Network(Builder):
     return out
 
   def convolution(
-    self, flow: Flow, channels: int, name: str = "conv", depthwise: bool = False
+    self,
+    flow: Flow,
+    channels: int,
+    name: str = "conv",
+    depthwise: bool = False,
+    size: int = 3,
+    relu: bool = True,
+    reach: float = 4.0,
   ) -> Flow:
     height, width, depth = flow.shape[1:]
-    shape = (1, 3, 3, depth) if depthwise else (channels, 3, 3, depth)
+    window = (size, size, depth)
+    shape = (1, *window) if depthwise else (channels, *window)
     axis = 3 if depthwise else 0
     weights = self._weights(name, shape, axis, flow, True)
     channels = depth if depthwise else channels
-    out = self.activation(f"{name}/out", (1, height, width, channels), 4.0)
+    out = self.activation(f"{name}/out", (1, height, width, channels), reach)
     options = (
       schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
     )
     options.strideW = options.strideH = 1
     options.dilationWFactor = options.dilationHFactor = 1
-    options.fusedActivationFunction = 1
+    options.fusedActivationFunction = int(relu)
     if depthwise:
       options.depthMultiplier = 1
     op = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
@@ -193,11 +201,12 @@ class Network(Builder):
     self.operator("TRANSPOSE_CONV", inputs, out.index, options, 3)
     return out
 
-  def mean(self, flow: Flow) -> Flow:
+  def mean(self, flow: Flow, keep: bool = False) -> Flow:
     axes = self.tensor("axes", (2,), "int32", data=np.array([1, 2]))
-    out = self.activation("mean/out", (1, flow.shape[-1]), 4.0)
+    shape = (1, *([1, 1] if keep else []), flow.shape[-1])
+    out = self.activation("mean/out", shape, 4.0)
     options = schema.ReducerOptionsT()
-    options.keepDims = False
+    options.keepDims = keep
     self.operator("MEAN", [flow.index, axes], out.index, options, 2)
     return out
 
@@ -241,6 +250,31 @@ def conv_model(
   flow = net.convolution(flow, 4, "depthwise", depthwise=True)
   flow = net.dense(net.mean(flow), 3, "head", reach=8.0)
   return net.finish([x.index], [net.softmax(flow).index])
+
+
+def deep_model(
+  *, seed: int = 0, wide: bool = False, per_channel: bool = True
+) -> bytes:
+  """x [1, 8] -> dense, dense with ReLU -> dense -> softmax of 4."""
+  net = Network(seed, wide, per_channel)
+  x = net.activation("x", (1, 8), 4.0)
+  flow = net.dense(x, 16, "first", relu=True)
+  flow = net.dense(flow, 12, "second", relu=True)
+  flow = net.dense(flow, 4, "head", reach=8.0)
+  return net.finish([x.index], [net.softmax(flow).index])
+
+
+def pointwise_model(
+  *, seed: int = 0, wide: bool = False, per_channel: bool = True
+) -> bytes:
+  """x [1, 6, 5, 2] -> two conv, mean -> 1x1 conv, logits [1, 1, 1, 3]."""
+  net = Network(seed, wide, per_channel)
+  x = net.activation("x", (1, 6, 5, 2), 4.0)
+  flow = net.convolution(x, 4, "conv")
+  flow = net.convolution(flow, 5, "second")
+  flow = net.mean(flow, keep=True)
+  flow = net.convolution(flow, 3, "head", size=1, relu=False, reach=8.0)
+  return net.finish([x.index], [flow.index])
 
 
 def float_model(dtype: str = "float32") -> bytes:

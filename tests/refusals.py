@@ -20,7 +20,7 @@ from tflm_fg.base import TflmFgError
 MODEL = models.dense_model()
 MARKED = tflm_fg.mark(MODEL).data
 X, Y = models.separable(clips=48)
-QUICK = tflm_fg.Settings(steps=3)
+QUICK = tflm_fg.Settings(method="sign-m-spsa", steps=3)
 
 
 def adapt(model: bytes = MODEL, x: Any = X, y: Any = Y, **options: Any) -> Any:

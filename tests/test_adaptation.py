@@ -5,16 +5,17 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg import flatbuffer, journal, memory, plots, runtimes
+from tflm_fg import flatbuffer, journal, memory, plots, runtimes, tuning
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_patch import Patchable
-from tflm_fg.quant import Layout
+from tflm_fg.phases import Phase
 
 X, Y = models.separable()
 TEST = models.separable(seed=1)
 MODEL = models.dense_model()
-QUICK = tflm_fg.Settings(steps=400, batch_size=64)
+SPSA = {"method": "sign-m-spsa", "steps": 400, "batch_size": 64}
+QUICK = tflm_fg.Settings(**SPSA)
 
 REPORT_KEYS = {
   "accuracy_before",
@@ -37,10 +38,11 @@ REPORT_KEYS = {
 
 
 def quick(**changes):
-  return tflm_fg.Settings(**{"steps": 400, "batch_size": 64, **changes})
+  return tflm_fg.Settings(**{**SPSA, **changes})
 
 
 def adapt(model=MODEL, settings=QUICK, **options):
+  """Sign-m-SPSA on the head, or as told."""
   return tflm_fg.adapt(model, X, Y, test=TEST, settings=settings, **options)
 
 
@@ -126,7 +128,8 @@ def test_replaying_the_journal_gives_the_adapted_bytes(method):
   settings = quick(method=method, momentum=0.5, num_directions=2)
   result = adapt(settings=settings)
   recorded = journal.parse(result.journal.to_bytes())
-  assert 0 < recorded.kept_step <= len(recorded.slopes)
+  (record,) = recorded.records
+  assert 0 < record.kept_step <= len(record.slopes)
   assert tflm_fg.replay(recorded, result.marked) == result.model
 
 
@@ -143,8 +146,13 @@ def test_a_journal_knows_its_model():
     lambda lines: lines[:-1],
     lambda lines: [lines[0], *lines[2:]],
     lambda lines: [b"{}", *lines[1:]],
-    lambda lines: [*lines[:-1], b'{"kept_step":99}'],
-    lambda lines: [lines[0], b'{"step":0,"slopes":[1e400]}', *lines[2:]],
+    lambda lines: [*lines[:-1], b'{"steps":99}'],
+    lambda lines: [
+      lines[0],
+      b'{"phase":0,"step":0,"slopes":[1e400]}',
+      *lines[2:],
+    ],
+    lambda lines: [lines[0].replace(b'"kept_step":', b'"kept_step":9'), *lines],
     lambda lines: [lines[0].replace(b'"seed":0', b'"seed":0.5'), *lines[1:]],
     lambda lines: [b"[" * 100_000],
     lambda lines: [],
@@ -203,18 +211,36 @@ def test_test_clips_are_never_trained_on():
 
 
 def test_the_report_counts_passes_clips_and_bytes():
-  result = adapt(settings=quick(steps=10, num_directions=3, validate_every=5))
-  report = result.report
+  settings = quick(
+    steps=10,
+    num_directions=3,
+    validate_every=5,
+    epsilon_lsb=2.0,
+    learning_rate_lsb=0.5,
+  )
+  report = adapt(settings=settings).report
   assert report.keys() >= REPORT_KEYS
   assert report["trainable_parameters"] == 4 * 16 + 4
-  # 2 m steps, three validations, the guard's 1 + 2, one of the prefix.
-  assert report["forward_passes"] == 60 + 3 + 3 + 1
+  # 2 m steps, three validations, both ends scored, the guard's 1 + 2, one of
+  # the prefix.
+  assert report["forward_passes"] == 60 + 3 + 2 + 3 + 1
   held = report["validation_clips"]
   assert report["train_clips"] + held == len(X) == 240
-  assert report["samples_run"] == 60 * 64 + 3 * held + 3 * 32 + 240
+  assert report["samples_run"] == 60 * 64 + 5 * held + 3 * 32 + 240
   assert report["seconds"] > report["invoke_seconds"] > 0
   assert report["model_bytes"] == len(MODEL)
   assert sum(report["trainer_bytes_parts"].values()) == report["trainer_bytes"]
+
+
+def test_passes_that_tune_are_counted():
+  """Pairs along some directions at each size, and one at the start."""
+  own, given = (
+    adapt(settings=quick(steps=2, **more)).report
+    for more in ({}, {"epsilon_lsb": 2.0, "learning_rate_lsb": 0.5})
+  )
+  pairs = len(tuning.SIZES) * tuning.PROBES
+  assert own["forward_passes"] - given["forward_passes"] == 2 * pairs + 1
+  assert own["samples_run"] - given["samples_run"] == 64 * (2 * pairs + 1)
 
 
 def test_frozen_layers_run_once_a_clip():
@@ -297,24 +323,49 @@ def test_a_perturbation_under_one_step_is_warned_of():
 
 
 def test_trainer_bytes_count_each_part():
-  mark = tflm_fg.mark(MODEL, "head").mark
-  params = Layout(mark.trainable).params(
-    Patchable(
-      tflm_fg.mark(MODEL, "head").data, [t.index for t in mark.trainable]
-    ).read()
-  )
-  parts = memory.trainer_bytes(params, 4, momentum=True, keeps_best=True)
-  assert parts == memory.TrainerBytes(
+  tensors = tflm_fg.mark(MODEL, "head").mark.trainable
+  everything = tuple(t.index for t in tensors)
+
+  def count(**settings):
+    settings = tflm_fg.Settings(**{"method": "sign-m-spsa", **settings})
+    return memory.trainer_bytes(tensors, [Phase(everything, settings)], 4)
+
+  assert count(momentum=0.5) == memory.TrainerBytes(
     masters=2 * 64 + 4 * 4,
     momentum=2 * 64 + 4 * 4,
     gradient=0,
     best=2 * 64 + 4 * 4,
     loss=24,
   )
-  exact = memory.trainer_bytes(params, 4, False, False, exact=True)
-  assert exact.gradient == 4 * 68
-  least = memory.trainer_bytes(params, 4, momentum=False, keeps_best=False)
+  assert count(method="closed-form").gradient == 4 * 68
+  least = count(validation_fraction=0.0)
   assert least.total == 2 * 64 + 4 * 4 + 24
+
+
+def test_trainer_bytes_count_masters_once_and_the_dearest_phase():
+  """What a phase needs for itself is given back before the next."""
+  marked = tflm_fg.mark(MODEL, "prompt,head").mark.trainable
+  prompt, kernel, bias = marked
+  assert (prompt.size, kernel.size, bias.size) == (8, 64, 4)
+  first = Phase((prompt.index,), quick(momentum=0.5))
+  then = Phase(
+    (kernel.index, bias.index), tflm_fg.Settings(method="closed-form")
+  )
+  both, swapped = (
+    memory.trainer_bytes(marked, phases, 4)
+    for phases in ([first, then], [then, first])
+  )
+  assert both == swapped
+  assert both == memory.TrainerBytes(
+    masters=2 * 8 + 2 * 64 + 4 * 4,
+    momentum=2 * 64 + 4 * 4,
+    gradient=4 * 68,
+    best=2 * 64 + 4 * 4,
+    loss=24,
+  )
+  alone = memory.trainer_bytes(marked, [first], 4)
+  assert (alone.momentum, alone.best) == (16, 16)
+  assert memory.trainer_bytes(marked, [], 4).total == both.masters + 24
 
 
 def test_curves_are_a_png_of_a_size_to_look_at():

@@ -90,7 +90,7 @@ class Folder:
     given = {flag.split("=")[0] for flag in more}
     usual = (
       "--model=model.tflite", "--train=clips.npz", "--out=out.tflite",
-      "--steps=4",
+      "--method=sign-m-spsa", "--steps=4",
     )  # fmt: skip
     return [f for f in usual if f.split("=")[0] not in given] + list(more)
 
@@ -353,7 +353,10 @@ def test_damaged_journal_makes_no_file(
 ):
   x, y = models.separable(clips=64)
   recorded = tflm_fg.adapt(
-    models.dense_model(), x, y, settings=tflm_fg.Settings(steps=4)
+    models.dense_model(),
+    x,
+    y,
+    settings=tflm_fg.Settings(method="sign-m-spsa", steps=4),
   )
   folder.write("j.jsonl", damage(recorded.journal.to_bytes()))
   folder.refused(

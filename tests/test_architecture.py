@@ -11,11 +11,13 @@ ORDER = """
   base quant rng files quiet
   flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
   flatbuffer flatbuffer_tensors
-  flatbuffer_sites flatbuffer_mend flatbuffer_mark flatbuffer_cut
+  flatbuffer_sites flatbuffer_grow flatbuffer_mend
+  flatbuffer_prompt flatbuffer_wide flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
-  losses directions estimators closed_form optimizers
-  data metrics passes timing callbacks trainer settings journal
-  memory graph plots adaptation __init__
+  losses information directions estimators closed_form optimizers
+  data metrics callbacks passes timing trainer settings graph widening tuning
+  phases placement courses journal memory plots reports evaluation adaptation
+  __init__
 """.split()
 SCHEMA = {n for n in ORDER if n.startswith("flatbuffer")}
 

@@ -188,5 +188,9 @@ def test_odd_but_sound_clips_are_taken(kind):
 
 
 def test_batch_larger_than_the_set_is_the_whole_set():
-  large = adapt(settings=tflm_fg.Settings(steps=3, batch_size=2**31 - 1))
+  large = adapt(
+    settings=tflm_fg.Settings(
+      method="sign-m-spsa", steps=3, batch_size=2**31 - 1
+    )
+  )
   assert large.model == adapt().model

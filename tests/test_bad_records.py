@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tflm_fg
+from tests import models
 from tests.refusals import MARKED, MODEL, X, Y, adapt, refused
 from tflm_fg import flatbuffer, journal
 
@@ -65,8 +66,16 @@ def test_broken_mark_comes_off():
 
 # The journal.
 
-RECORDED = adapt(settings=tflm_fg.Settings(steps=6, validation_fraction=0.0))
+RECORDED = adapt(
+  settings=tflm_fg.Settings(
+    method="sign-m-spsa", steps=6, validation_fraction=0.0
+  )
+)
 LINES = RECORDED.journal.to_bytes().decode().splitlines()
+EXACT = adapt(
+  settings=tflm_fg.Settings(method="closed-form", steps=3, momentum=0.5)
+)
+EXACT_LINES = EXACT.journal.to_bytes().decode().splitlines()
 
 
 def replayed(lines: list[str], model: bytes = RECORDED.marked) -> bytes:
@@ -74,12 +83,23 @@ def replayed(lines: list[str], model: bytes = RECORDED.marked) -> bytes:
   return tflm_fg.replay(journal.parse(content, "j.jsonl"), model, "m.tflite")
 
 
-def _head(**changes: Any) -> list[str]:
-  return [json.dumps({**json.loads(LINES[0]), **changes}), *LINES[1:]]
+def _head(lines: list[str] = LINES, **changes: Any) -> list[str]:
+  return [json.dumps({**json.loads(lines[0]), **changes}), *lines[1:]]
+
+
+def _phase(lines: list[str] = LINES, **changes: Any) -> list[str]:
+  (phase,) = json.loads(lines[0])["phases"]
+  return _head(lines, phases=[{**phase, **changes}])
+
+
+def _without(key: str) -> list[str]:
+  (phase,) = json.loads(LINES[0])["phases"]
+  return _head(phases=[{k: v for k, v in phase.items() if k != key}])
 
 
 def _settings(**changes: Any) -> list[str]:
-  return _head(settings={**json.loads(LINES[0])["settings"], **changes})
+  (phase,) = json.loads(LINES[0])["phases"]
+  return _phase(settings={**phase["settings"], **changes})
 
 
 def _line(number: int, text: str) -> list[str]:
@@ -91,7 +111,13 @@ def _line(number: int, text: str) -> list[str]:
 def test_replay_gives_the_same_bytes():
   assert replayed(LINES) == RECORDED.model
   assert RECORDED.model != RECORDED.marked
+  assert replayed(EXACT_LINES, EXACT.marked) == EXACT.model
+  assert EXACT.model != EXACT.marked
 
+
+(PHASE,) = json.loads(LINES[0])["phases"]
+KERNEL, BIAS = PHASE["tensors"]
+(CENTRE,) = (p["centre"] for p in json.loads(EXACT_LINES[0])["phases"])
 
 BAD_JOURNALS: dict[str, list[str]] = {
   "empty": [],
@@ -104,36 +130,64 @@ BAD_JOURNALS: dict[str, list[str]] = {
   "cut off": LINES[:-1],
   "cut in the middle": [*LINES[:3], LINES[3][:9]],
   "a step missing": [*LINES[:2], *LINES[3:]],
+  "a step missing, the tail amended": [*LINES[:2], *LINES[3:-1], '{"steps":5}'],
   "a step twice": [*LINES[:2], *LINES[1:]],
   "steps swapped": [LINES[0], LINES[2], LINES[1], *LINES[3:]],
-  "another version": _head(tflm_fg_journal=2),
+  "the version before": _head(tflm_fg_journal=1),
+  "a later version": _head(tflm_fg_journal=3),
   "model not a string": _head(model_sha256=3),
   "model null": _head(model_sha256=None),
-  "settings null": _head(settings=None),
-  "settings a list": _head(settings=[]),
-  **{f"batch_size {v}": _head(batch_size=v) for v in (0, -1, "x", None, 1e30)},
+  "no phases": _head(phases=[]),
+  "a phase too few for its steps": _head(phases=[{**PHASE, "kept_step": 0}] * 0),
+  **{f"phases {v}": _head(phases=v) for v in (None, 5, "x", [None], [5], [[]])},
+  **{f"no {key}": _without(key) for key in PHASE},
+  "settings null": _phase(settings=None),
+  "settings a list": _phase(settings=[]),
+  **{f"batch_size {v}": _phase(batch_size=v) for v in (0, -1, "x", None, 1e30)},
   **{
     f"settings {c}": _settings(**c)
     for c in (
       {"method": "zz"}, {"method": None}, {"method": ["spsa"]},
+      {"method": "auto"}, {"labels": "some"}, {"labels": 1},
       {"directions": 3}, {"num_directions": 0}, {"num_directions": 1.0},
       {"epsilon_lsb": None}, {"epsilon_lsb": "2"}, {"epsilon_lsb": 1e400},
       {"learning_rate_lsb": "x"}, {"decay": 5}, {"momentum": "much"},
       {"momentum": [1]}, {"steps": 2.5}, {"steps": None}, {"seed": 1.5},
-      {"seed": "a"}, {"seed": True}, {"bogus": 1},
+      {"seed": "a"}, {"seed": True}, {"bogus": 1}, {"steps": 5},
     )
   },
   **{
-    f"slopes {s}": _line(1, f'{{"step":0,"slopes":{s}}}')
+    f"slopes {s}": _line(1, f'{{"phase":0,"step":0,"slopes":{s}}}')
     for s in (
-      "[1e400]", "[NaN]", f"[{2**63 - 1}]", f"[{2**70}]", '["1"]', "[1,2]",
-      "5", "null", "[null]", "[1.5]", "[true]",
+      "[1e400]", "[NaN]", f"[{2**63 - 1}]", f"[{2**70}]", '["1"]', "[]",
+      "5", "null", "[null]", "[1.5]", "[true]", str([1] * 1025),
     )
   },
+  **{
+    f"a row of phase {p}": _line(1, f'{{"phase":{p},"step":0,"slopes":[1]}}')
+    for p in ("1", "-1", "null", '"0"', "[0]")
+  },
+  "a row without a phase": _line(1, '{"step":0,"slopes":[1]}'),
+  "a row that is a list": _line(1, "[0,0,[1]]"),
   "a deep nest": _line(1, "[" * 100_000),
   **{
-    f"kept_step {k}": _line(-1, f'{{"kept_step":{k}}}')
-    for k in ("-1", "7", "1e400", '"a"', "null", "true", "1.5")
+    f"kept_step {k}": _phase(kept_step=k)
+    for k in (-1, 7, float("inf"), "a", None, True, 1.5)
+  },
+  **{
+    f"tail {t}": _line(-1, t)
+    for t in ("{}", '{"steps":7}', '{"steps":6,"more":1}', "[6]", "6", "null")
+  },
+  **{
+    f"tensors {t}": _phase(tensors=t)
+    for t in (
+      [], None, 5, "ab", ["a"], [None], [1.0], [True], [10**6], [-1], [2**70],
+      [KERNEL, 10**6], [0], [[KERNEL, BIAS]],
+    )
+  },
+  **{
+    f"a centre {c} without a head": _phase(centre=c)
+    for c in ([1], [1, 2, 3], [0] * len(CENTRE) * 2)
   },
 }  # fmt: skip
 
@@ -144,7 +198,53 @@ def test_broken_journal_is_refused_by_name(kind):
 
 
 @pytest.mark.parametrize(
-  "other", [MODEL, tflm_fg.mark(MODEL, "bias").data, RECORDED.model]
+  "same", [MODEL, tflm_fg.mark(MODEL, "bias").data, RECORDED.marked]
 )
+def test_a_journal_replays_on_its_model_marked_or_plain(same):
+  assert replayed(LINES, same) == RECORDED.model
+
+
+@pytest.mark.parametrize("other", [models.dense_model(seed=1), RECORDED.model])
 def test_journal_of_another_model_is_refused(other):
   refused(lambda: replayed(LINES, other), "m.tflite", "journal")
+
+
+# Of a closed form: one slope a number, and a centre as long as the input.
+
+BAD_EXACT: dict[str, list[str]] = {
+  **{
+    f"centre {name}": _phase(EXACT_LINES, centre=c)
+    for name, c in {
+      "null": None, "5": 5, "text": ["a"], "floats": [0.5] * len(CENTRE),
+      "bools": [True] * len(CENTRE), "too large": [1 << 20] * len(CENTRE),
+      "one": [1], "too short": CENTRE[:-1], "too long": [*CENTRE, 0],
+      "half": CENTRE[: len(CENTRE) // 2], "twice": CENTRE * 2,
+      "nested": [CENTRE],
+    }.items()
+  },
+  "the kernel alone": _phase(EXACT_LINES, tensors=[KERNEL]),
+  "the bias alone": _phase(EXACT_LINES, tensors=[BIAS]),
+  "a slope too few": [
+    *EXACT_LINES[:1],
+    json.dumps({"phase": 0, "step": 0, "slopes": [1] * 67}),
+    *EXACT_LINES[2:],
+  ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(BAD_EXACT))
+def test_broken_journal_of_a_head_is_refused_by_name(kind):
+  refused(lambda: replayed(BAD_EXACT[kind], EXACT.marked))
+
+
+def test_a_journal_of_no_phase_replays_to_the_marked_file():
+  """What auto writes where nothing helped."""
+  lines = [_head(phases=[])[0], '{"steps":0}']
+  assert replayed(lines) == RECORDED.marked
+
+
+def test_rows_of_different_length_replay_where_directions_grow():
+  rows = [json.loads(line) for line in LINES[1:-1]]
+  rows[-1]["slopes"] = [65536, -65536]
+  lines = [LINES[0], *map(json.dumps, rows), LINES[-1]]
+  assert replayed(lines) not in (RECORDED.marked, RECORDED.model)

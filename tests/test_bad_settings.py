@@ -41,6 +41,7 @@ BAD_SETTINGS: list[dict[str, Any]] = [
   {"validate_every": 0},
   {"patience": -1},
   {"method": "adam"},
+  {"labels": "some"},
   {"directions": "sobol"},
   {"decay": "cosine"},
   {"steps": 2.5},
@@ -49,12 +50,15 @@ BAD_SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("method", ["auto", "sign-m-spsa", "closed-form"])
 @pytest.mark.parametrize("bad", BAD_SETTINGS, ids=str)
-def test_number_out_of_range_is_named_without_a_warning(bad):
+def test_number_out_of_range_is_named_without_a_warning(bad, method):
   with warnings.catch_warnings():
     warnings.simplefilter("error")
     message = refused(
-      lambda: adapt(settings=tflm_fg.Settings(**{"steps": 3, **bad}))
+      lambda: adapt(
+        settings=tflm_fg.Settings(**{"method": method, "steps": 3, **bad})
+      )
     )
   (name,) = bad
   assert name.removesuffix("s") in message
@@ -62,14 +66,19 @@ def test_number_out_of_range_is_named_without_a_warning(bad):
 
 def test_small_perturbation_warns_and_runs():
   with pytest.warns(UserWarning, match="epsilon_lsb"):
-    settings = tflm_fg.Settings(steps=3, epsilon_lsb=0.5)
+    settings = tflm_fg.Settings(
+      method="sign-m-spsa", steps=3, epsilon_lsb=0.5
+    )
   assert adapt(settings=settings).model
 
 
 def test_negative_rate_climbs():
   def loss(rate: float) -> float:
     settings = tflm_fg.Settings(
-      steps=150, learning_rate_lsb=rate, validation_fraction=0.0
+      method="sign-m-spsa",
+      steps=150,
+      learning_rate_lsb=rate,
+      validation_fraction=0.0,
     )
     return adapt(settings=settings).report["loss_after"]
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from tflm_fg.base import Params
-from tflm_fg.callbacks import CSVLogger, EarlyStopping, History, ModelCheckpoint
+from tflm_fg.callbacks import (
+  CSVLogger,
+  EarlyStopping,
+  History,
+  KeepUnlessWorse,
+  ModelCheckpoint,
+)
 
 
 def state(step):
@@ -14,10 +20,11 @@ def state(step):
   return types.SimpleNamespace(step=step, params=params)
 
 
-def logs(total, correct=5):
+def logs(total, correct=5, answers=4):
   return {
     "val_total": total,
     "val_correct": correct,
+    "val_answers": answers,
     "val_loss": total / 10,
     "val_accuracy": correct / 10,
     "forward_passes": 7,
@@ -80,3 +87,54 @@ def test_early_stopping_begins_anew_with_every_run():
   assert stopping.stop_training
   stopping.on_train_begin(state(0), {"steps": 9})
   assert not stopping.stop_training
+
+
+@pytest.mark.parametrize(
+  ("start", "answers", "kept"),
+  [(12, 9, 1), (12, 8, 0), (4, 3, 1), (4, 2, 0), (2, 1, 0), (1, 1, 1)],
+)
+@pytest.mark.parametrize(
+  "make", [ModelCheckpoint, lambda: KeepUnlessWorse(True)]
+)
+def test_collapsed_answers_are_never_kept(make, start, answers, kept):
+  """Under three quarters of the start's classes, however low the loss."""
+  keeper = make()
+  keeper.on_test_end(state(0), logs(90, 5, start))
+  keeper.on_test_end(state(1), logs(1, 9, answers))
+  assert keeper.best_step == kept
+  assert keeper.best.kernels.tolist() == [kept, kept]
+
+
+def test_a_checkpoint_goes_on_behind_a_collapse():
+  checkpoint = ModelCheckpoint()
+  for step, (total, answers) in enumerate([(9, 4), (1, 1), (5, 4), (2, 2)]):
+    checkpoint.on_test_end(state(step), logs(total, answers=answers))
+  assert checkpoint.best_step == 2
+
+
+@pytest.mark.parametrize(
+  ("labelled", "total", "correct", "kept"),
+  [
+    (True, 99, 5, 1),  # the loss may rise where the answers do not worsen
+    (True, 1, 4, 0),
+    (True, 99, 9, 1),
+    (False, 91, 9, 0),  # without labels nothing but the loss can tell
+    (False, 90, 0, 1),
+    (False, 89, 0, 1),
+  ],
+)
+def test_the_last_is_kept_unless_it_is_worse(labelled, total, correct, kept):
+  keeper = KeepUnlessWorse(labelled)
+  keeper.on_test_end(state(0), logs(90, 5))
+  keeper.on_test_end(state(1), logs(total, correct))
+  assert keeper.best_step == kept
+  assert keeper.best.kernels.tolist() == [kept, kept]
+
+
+def test_the_last_look_decides_and_not_the_one_before():
+  keeper = KeepUnlessWorse(labelled=True)
+  for step, correct in enumerate([5, 2, 6]):
+    keeper.on_test_end(state(step), logs(9, correct))
+  assert keeper.best_step == 2
+  keeper.on_test_end(state(3), logs(9, 4))
+  assert keeper.best_step == 0

@@ -1,17 +1,21 @@
 """The closed form is the head's true gradient, from one pass."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tflm_fg
 from tests import models
-from tflm_fg import journal, runtimes
-from tflm_fg.base import TflmFgError
+from tflm_fg import closed_form, journal, optimizers, quant, runtimes
+from tflm_fg.base import Params, TflmFgError, Vectors
 from tflm_fg.data import Dataset
-from tflm_fg.graph import Graph, loss_of
+from tflm_fg.graph import Graph, Host, exact_tensors, loss_of
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.passes import BatchPasses
-from tflm_fg.quant import Layout, dequantize
+from tflm_fg.quant import Layout
 
 X, Y = models.separable()
 TEST = models.separable(seed=1)
@@ -51,7 +55,7 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   model = MODELS[kind]
   x, y = data_for(model)
   marked = tflm_fg.mark(model, trainable)
-  graph = Graph(marked.data, marked.mark, "litert")
+  graph = Graph(marked.data, marked.mark, Host())
   clips = graph.clips(Dataset(x, y), "x")
   layout = Layout(marked.mark.trainable)
   head = graph.head(clips)
@@ -61,22 +65,111 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   estimate = rule.estimator(passes, layout.params(weights), 0)
   assert graph.suffix.forward_passes == 1
 
-  features = clips.inputs[0].reshape(len(clips), -1)
-  inputs = dequantize(features, head.input_scale, head.input_zero_point)
+  # Weights of centred inputs, each divided by its spread: V u = W x, and the
+  # bias is one more weight, of a constant input.
+  features = clips.inputs[0].reshape(len(clips), -1).astype(float)
+  u = features - head.input_zero_point - features_mean(features, head, trainable)
+  spread = 2.0**head.spread_bits
+  u /= spread
+  length = (u**2).sum(axis=1).mean() + 1 / 16
+  safe, bias_square = 2 / (1.1 * length), length / 10
   logits = passes.logits(weights) * graph.logits.scale
   residual = (softmax(logits) - np.eye(logits.shape[1])[y]) / len(y)
-  safe = 2 / ((inputs**2).sum(axis=1).mean() + 1)
   gradient = rule.estimator.gradient(estimate)
   for tensor in marked.mark.trainable:
     if tensor.role == "kernel":
-      steps = residual.T @ inputs * safe / np.reshape(tensor.scales, (-1, 1))
+      scales = np.reshape(tensor.scales, (-1, 1))
+      steps = residual.T @ u * safe / (scales * head.input_scale * spread)
       got = gradient.kernels.reshape(steps.shape)
     else:
       units = np.array(tensor.scales) * np.array(tensor.output_step)
-      steps = residual.sum(axis=0) * safe / units
+      steps = residual.sum(axis=0) * safe * bias_square / units
       got = gradient.biases
     error = np.abs(got / 65536 - steps).max()
     assert error < 0.01 * np.abs(steps).max() + 1e-4
+
+
+def features_mean(features, head, trainable):
+  """The mean input in whole steps, where a bias can take it up; else zero."""
+  mean = features.mean(axis=0) - head.input_zero_point
+  if trainable == "head/kernel":
+    mean = np.zeros_like(mean)
+  rounded = np.sign(mean) * np.floor(np.abs(mean) + 0.5)
+  assert np.array_equal(head.centre, rounded)
+  return rounded
+
+
+def test_spreads_are_powers_of_two_near_the_deviation_and_never_tiny():
+  random = np.random.default_rng(0)
+  deviations = np.array([40, 20, 10, 5, 0.1, 0])
+  x = np.rint(random.normal(3, deviations, (4000, 6))).clip(-128, 127)
+  head = closed_form.head_of(
+    x.astype(np.int8), 0.1, 3, CrossEntropy(0.06), has_bias=True
+  )
+  counted = deviations + 40 / 20  # the floor that no input goes under
+  assert np.abs(head.spread_bits - np.log2(counted)).max() <= 0.6
+  assert head.spread_bits[-1] >= 1
+
+
+def test_centring_leaves_no_more_of_the_mean_than_half_a_step():
+  x = np.random.default_rng(0).integers(-128, 127, (999, 5)).astype(np.int8)
+  head = closed_form.head_of(x, 0.1, -7, CrossEntropy(0.06), has_bias=True)
+  rest = (x.astype(int) + 7 - head.centre).mean(axis=0)
+  assert np.abs(rest).max() <= 0.5
+
+
+@st.composite
+def centred_steps(draw):
+  """A head's masters, a gradient and a mean input; many saturate."""
+  classes, inputs = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+  seed = draw(st.integers(0, 2**32 - 1))
+  random = np.random.default_rng(seed)
+  most = 127 << 8
+  near = draw(st.sampled_from([0, 100, 1 << 14, most]))
+  kernels = random.integers(-most, most + 1, classes * inputs)
+  kernels = np.where(random.random(kernels.size) < 0.5, near, kernels)
+  gradient = random.integers(-1, 2, kernels.size) * draw(
+    st.sampled_from([1, 300, 1 << 16, 1 << 24])
+  )
+  centre = random.integers(-255, 256, inputs)
+  return classes, inputs, kernels.astype(np.int16), gradient, centre
+
+
+@settings(max_examples=100)
+@given(centred_steps())
+def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
+  """Exact in integers but for one rounding, even where weights saturate."""
+  classes, inputs, kernels, gradient, centre = case
+  marked = tflm_fg.mark(models.dense_model(2, inputs, max(classes, 2)))
+  kernel, bias = marked.mark.trainable
+  kernel = dataclasses.replace(
+    kernel, shape=(classes, inputs), scales=(0.01,), output_step=(256,)
+  )
+  bias = dataclasses.replace(
+    bias, shape=(classes,), scales=(0.01,), output_step=(9,)
+  )
+  layout = Layout((kernel, bias))
+  params = Params(kernels, np.zeros(classes, np.int32))
+  inner = optimizers.sgd(layout, optimizers.schedule(1.0, "constant", 1), 0.5)
+  rule = optimizers.centred(inner, layout, centre)
+  still = Vectors(gradient.astype(np.int64), np.zeros(classes, np.int64))
+  state, now = rule.init(params), params
+  for step in range(3):
+    copy = Vectors(*(g.copy() for g in still))
+    updates, state = rule.update(copy, state, now, step)
+    after = quant.apply_updates(now, updates)
+    moved = after.kernels.astype(np.int64) - now.kernels
+    at_mean = moved.reshape(classes, inputs) @ centre
+    # A bias unit is 256 master units times one input step.
+    shift = after.biases.astype(np.int64) - now.biases
+    assert (np.abs(256 * shift + at_mean) <= 128).all()
+    now = after
+
+
+def test_without_a_centre_an_optimizer_stays_as_it_is():
+  layout = Layout(tflm_fg.mark(MODELS["int8"]).mark.trainable)
+  inner = optimizers.sgd(layout, lambda step: 1)
+  assert optimizers.centred(inner, layout, np.zeros(0, np.int64)) is inner
 
 
 @pytest.mark.parametrize("runtime", runtimes.installed())
@@ -100,10 +193,10 @@ def test_one_seed_gives_the_same_bytes_and_the_journal_replays_to_them():
 
 
 def test_a_reversed_sign_climbs():
-  settings = tflm_fg.Settings(
+  climbing = tflm_fg.Settings(
     method="closed-form", learning_rate_lsb=-4.0, validation_fraction=0.0
   )
-  report = tflm_fg.adapt(MODELS["int8"], X, Y, settings=settings).report
+  report = tflm_fg.adapt(MODELS["int8"], X, Y, settings=climbing).report
   assert report["loss_after"] > 2 * report["loss_before"]
 
 
@@ -123,6 +216,35 @@ def test_a_head_that_ends_in_a_relu_is_refused():
 
 
 def test_defaults_are_the_methods_own_and_a_value_overrides():
-  assert tflm_fg.Settings().steps == 3800
-  assert SETTINGS.steps == 80
+  assert tflm_fg.Settings().method == "auto"
+  assert tflm_fg.Settings().steps is None
+  assert tflm_fg.Settings(method="sign-m-spsa").steps == 3800
+  assert SETTINGS.steps == 44
   assert tflm_fg.Settings(method="closed-form", steps=7).steps == 7
+  assert tflm_fg.Settings().under("closed-form").steps == 44
+  assert tflm_fg.Settings(steps=7).under("closed-form", steps=9).steps == 7
+  assert tflm_fg.Settings().under("closed-form", steps=9).steps == 9
+
+
+def test_a_head_is_exact_wherever_its_constants_stand_in_the_file():
+  """Converters put constants first, widening appends what it adds."""
+  for trainable in ("head", "wide-head"):
+    marked = tflm_fg.mark(MODELS["conv"], trainable)
+    head = tuple(t.index for t in marked.mark.trainable)
+    assert exact_tensors(marked.data, marked.mark) == head
+  kernel, _ = marked.mark.trainable
+  assert kernel.index < marked.mark.head_input
+
+
+@pytest.mark.parametrize("trainable", ["head", "head/kernel", "head/bias"])
+def test_any_part_of_the_head_trains_and_replays(trainable):
+  result = tflm_fg.adapt(
+    MODELS["conv"],
+    *data_for(MODELS["conv"]),
+    trainable=trainable,
+    settings=tflm_fg.Settings(method="closed-form", validation_fraction=0.0),
+  )
+  assert result.report["loss_after"] < result.report["loss_before"]
+  recorded = journal.parse(result.journal.to_bytes())
+  assert bool(recorded.records[0].centre) == (trainable == "head")
+  assert tflm_fg.replay(recorded, result.marked) == result.model

@@ -92,7 +92,9 @@ def test_a_fault_in_a_thread_reaches_the_caller():
 @pytest.mark.parametrize("strategy", ["in-place", "rebuild"])
 @pytest.mark.parametrize("m", [1, 3])
 def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(m, strategy):
-  settings = tflm_fg.Settings(steps=12, batch_size=16, num_directions=m)
+  settings = tflm_fg.Settings(
+    method="sign-m-spsa", steps=12, batch_size=16, num_directions=m
+  )
   one, *others = (
     tflm_fg.adapt(
       models.conv_model(),
@@ -119,7 +121,11 @@ def test_directions_in_small_lots_give_the_same_slopes(directions, monkeypatch):
   layout = Layout(MARKED.mark.trainable)
   params = layout.params(runtimes.open_session("litert", PART).params())
   settings = tflm_fg.Settings(
-    num_directions=5, method="spsa", directions=directions
+    num_directions=5,
+    method="spsa",
+    directions=directions,
+    epsilon_lsb=2.0,
+    learning_rate_lsb=1.0,
   )
   runs = BatchPasses(*sessions(1), LOSS, clips())
   want = settings.rule(layout, 7).estimator(runs, params, 3)

@@ -11,7 +11,7 @@ from converters import quantize  # noqa: E402
 from tests import models  # noqa: E402
 from tflm_fg.data import Dataset  # noqa: E402
 from tflm_fg.flatbuffer_patch import weights_of  # noqa: E402
-from tflm_fg.graph import Graph, loss_of  # noqa: E402
+from tflm_fg.graph import Graph, Host, loss_of  # noqa: E402
 from tflm_fg.passes import BatchPasses  # noqa: E402
 from tflm_fg.quant import Layout  # noqa: E402
 
@@ -58,11 +58,13 @@ def mean_cosine(data, pattern, truth, **settings):
   """Mean cosine, over draws, of the estimate with the true gradient."""
   marked = tflm_fg.mark(data, pattern)
   (tensor,) = marked.mark.trainable
-  graph = Graph(marked.data, marked.mark, "litert")
+  graph = Graph(marked.data, marked.mark, Host())
   clips = graph.clips(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
-  options = tflm_fg.Settings(epsilon_lsb=4.0, **settings)
+  options = tflm_fg.Settings(
+    epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings
+  )
   estimator = options.rule(layout, len(clips)).estimator
 
   passes = BatchPasses(graph.suffix, loss_of(graph.logits), clips)
@@ -103,7 +105,10 @@ def test_cosine_with_the_keras_gradient_follows_theory(
 
 def test_a_reversed_sign_climbs_in_the_interpreter(converted):
   settings = tflm_fg.Settings(
-    steps=800, learning_rate_lsb=-0.5, validation_fraction=0.0
+    method="sign-m-spsa",
+    steps=800,
+    learning_rate_lsb=-0.5,
+    validation_fraction=0.0,
   )
   report = tflm_fg.adapt(converted, X, Y, settings=settings).report
   assert report["loss_after"] > 1.2 * report["loss_before"]

@@ -9,7 +9,7 @@ import tflm_fg
 from tests import models
 from tflm_fg import runtimes, timing
 from tflm_fg.base import TflmFgError
-from tflm_fg.graph import Graph
+from tflm_fg.graph import Graph, Host
 
 MODEL = models.conv_model()
 X = np.random.default_rng(0).normal(0, 1.5, (40, 6, 5, 2)).astype("f4")
@@ -91,7 +91,7 @@ def test_workers_are_obeyed_up_to_the_passes_of_a_step(monkeypatch):
 
 def test_a_real_graph_settles_and_keeps_its_weights():
   marked = tflm_fg.mark(MODEL, "all")
-  graph = Graph(marked.data, marked.mark, "litert")
+  graph = Graph(marked.data, marked.mark, Host())
   before = graph.suffix.flatbuffer()
   choice = graph.settle((models.int8_clips((6, 5, 2), 8),), 4)
   assert choice.seconds["in-place"] > 0
@@ -102,7 +102,7 @@ def test_a_real_graph_settles_and_keeps_its_weights():
 
 def prefix_of(runtime="litert", **options):
   marked = tflm_fg.mark(MODEL, "head")
-  graph = Graph(marked.data, marked.mark, runtime, **options)
+  graph = Graph(marked.data, marked.mark, Host(runtime=runtime, **options))
   return graph, graph.prefix.traits.runtime
 
 
@@ -138,7 +138,12 @@ def test_features_are_the_same_every_time_and_close_to_the_reference(exact):
 
 def test_the_report_says_what_was_chosen():
   report = tflm_fg.adapt(
-    MODEL, X, Y, settings=tflm_fg.Settings(steps=2), exact_prefix=True
+    MODEL,
+    X,
+    Y,
+    trainable="head",
+    settings=tflm_fg.Settings(method="sign-m-spsa", steps=2),
+    exact_prefix=True,
   ).report
   assert report["prefix_runtime"] == "litert"
   assert report["strategy"] in report["strategy_seconds"]
