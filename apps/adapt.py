@@ -118,6 +118,11 @@ flags.DEFINE_integer(
   _DEFAULTS.patience,
   "validations without a lower loss before stopping; 0 never stops",
 )
+flags.DEFINE_float(
+  "anchor",
+  _DEFAULTS.anchor,
+  "share of the way back to the start that every step takes, 0 to below 1",
+)
 
 _SETTINGS = tuple(tflm_fg.Settings.__dataclass_fields__)
 

@@ -52,6 +52,7 @@ def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
   """
+  old = flatbuffer.read_mark(data, name)
   data = flatbuffer.strip(data, name)
   model = flatbuffer.read(data, name)
   _refuse_foreign_operators(model, name)
@@ -67,6 +68,8 @@ def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
     trainable=tuple(_tensors(model, wanted)),
     logits=find_logits(model),
     head_input=find_logits(model) if head is None else head.activation,
+    frontend=old.frontend if old else None,
+    classes=old.classes if old else None,
   )
   return Marked(flatbuffer.write_mark(data, chosen), chosen, tuple(notes))
 

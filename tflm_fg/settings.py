@@ -64,6 +64,8 @@ class Settings:
       the best step by and to roll back to; 0 keeps the last step.
     validate_every: steps between looks at the validation part.
     patience: looks without a new lowest loss before stopping; 0 never stops.
+    anchor: share of the way back to the start that every step takes, 0 to
+      below 1: what is trained stays near what it was.
   """
 
   method: str = "sign-m-spsa"
@@ -79,6 +81,7 @@ class Settings:
   validation_fraction: float = 0.15
   validate_every: int = None  # type: ignore[assignment]
   patience: int = 0
+  anchor: float = 0.0
 
   def __post_init__(self) -> None:
     given = DEFAULTS.get(self.method, DEFAULTS["spsa"])
@@ -99,6 +102,8 @@ class Settings:
       raise TflmFgError(
         f"validation_fraction={self.validation_fraction}: need 0 <= f < 1"
       )
+    if not 0 <= self.anchor < 1:
+      raise TflmFgError(f"anchor={self.anchor}: need 0 <= anchor < 1")
     if self.epsilon_lsb < 1:
       warnings.warn(
         f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
@@ -118,6 +123,8 @@ class Settings:
     """
     rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
     optimizer = optimizers.sgd(layout, rate, self.momentum)
+    if self.anchor:
+      optimizer = optimizers.anchored(optimizer, self.anchor)
     if self.method == "closed-form":
       return Rule(ClosedFormHead(layout=layout, head=head), optimizer)
     estimator = estimators.CentralDifference(
