@@ -128,13 +128,13 @@ def _lowest(logits: schema.TensorT) -> float:
   """The least logit that the output can hold, in real units."""
   quantization = logits.quantization
   low = np.iinfo(TYPE_NAMES[logits.type]).min
-  point = 0 if quantization.zeroPoint is None else int(quantization.zeroPoint[0])
+  point = (
+    0 if quantization.zeroPoint is None else int(quantization.zeroPoint[0])
+  )
   return (low - point) * float(quantization.scale[0])
 
 
-def _with_last(
-  shape: NDArray[np.integer], size: int
-) -> NDArray[np.integer]:
+def _with_last(shape: NDArray[np.integer], size: int) -> NDArray[np.integer]:
   widened = np.array(shape, np.int32)
   widened[-1] = size
   return widened

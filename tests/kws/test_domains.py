@@ -98,7 +98,8 @@ def test_an_unknown_domain_is_refused_in_one_line():
   with pytest.raises(TflmFgError) as caught:
     dataset.make("martian", "test", 1)
   assert str(caught.value) == (
-    "domain: need one of source, whisper, child, hungarian; got 'martian'"
+    "domain: need one of source, whisper, child, hungarian, accent, "
+    "microphone; got 'martian'"
   )
 
 
