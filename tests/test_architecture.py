@@ -11,7 +11,8 @@ ORDER = """
   base quant rng files quiet
   flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
   flatbuffer flatbuffer_tensors
-  flatbuffer_sites flatbuffer_mend flatbuffer_rows flatbuffer_mark flatbuffer_cut
+  flatbuffer_sites flatbuffer_mend flatbuffer_rows flatbuffer_mark
+  flatbuffer_cut
   litert_session tflm_session runtimes
   losses directions estimators closed_form optimizers
   data metrics callbacks trainer settings journal

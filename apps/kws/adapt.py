@@ -12,7 +12,6 @@ what is best so far.
 from __future__ import annotations
 
 import sys
-import time
 
 from absl import flags
 
@@ -21,6 +20,7 @@ from apps.kws import adapting, examples, folders, frontends, replay, report_page
 from apps.kws import spotter as spotters
 from apps.kws.augment import Augment
 from tflm_fg import files, runtimes
+from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.settings import METHODS
 
@@ -89,14 +89,12 @@ _RUNTIME = flags.DEFINE_enum(
 
 def main() -> None:
   """Reads, adapts, saves, reports."""
-  began = time.perf_counter()
   files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _REPLAY))
   if _REPORT_DIR.value and not _DRY_RUN.value:
     report_page.require(_REPORT_DIR.value)
   job = job_of(spotters.load(_MODEL.value, _FRONTEND.value, _CLASSES.value))
   if _DRY_RUN.value:
-    reading = time.perf_counter() - began
-    adapting.print_estimate(adapting.estimate(job), reading)
+    adapting.print_estimate(adapting.estimate(job))
     return
   outcome = adapting.adapt(job, [ProgbarLogger()])
   files.write_atomically(_OUT.value, outcome.spotter.model)
@@ -120,12 +118,22 @@ def job_of(model: spotters.Spotter) -> adapting.Job:
     test = _read(_TEST.value, model)
   elif _TEST_FRACTION.value:
     train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+  kept = replay.find(_REPLAY.value, model)
+  at_head = kept is not None and kept.layer == "head"
+  if at_head and _TRAINABLE.value != "head":
+    if _REPLAY.value:
+      raise TflmFgError(
+        f"--replay={_REPLAY.value}: clips at the input of the last layer; add "
+        "--trainable=head, or make it again with --layer=input"
+      )
+    print("note: the replay set beside the model is for --trainable=head")
+    kept, at_head = None, False
   return adapting.Job(
     spotter=model,
     train=train,
     test=test,
     old=_read(_OLD.value, model) if _OLD.value else None,
-    replay=replay.find(_REPLAY.value, model),
+    replay=kept,
     settings=adapting.settings_of(
       {
         "method": _METHOD.value,
@@ -136,6 +144,7 @@ def job_of(model: spotters.Spotter) -> adapting.Job:
     ),
     trainable=_TRAINABLE.value,
     runtime=_RUNTIME.value,
+    layer="head" if at_head else "input",
   )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import tflm_fg
+from apps.kws import features_file, heads
 from apps.kws.examples import Examples
 from apps.kws.features_file import Kept
 from apps.kws.scores import Score, score
@@ -32,6 +33,8 @@ class Job:
     settings: how to train.
     trainable: what to train; None leaves it to the library.
     runtime: the engine.
+    layer: "input" to train in the whole model, "head" to train its last layer
+      as a model of its own, whose clips are small.
   """
 
   spotter: Spotter
@@ -42,14 +45,23 @@ class Job:
   settings: Settings
   trainable: str | None = None
   runtime: str = "litert"
+  layer: str = "input"
+
+  def fresh(self) -> Kept:
+    """The clips to adapt to, with their copies, as the layer takes them."""
+    return features_file.of(
+      self.spotter, self.train.x, self.train.y, self.layer
+    )
 
   def clips(self) -> tuple[Any, Any]:
-    """What is trained on: x on the model's input grid, y."""
-    x, y = self.spotter.quantized(self.train.x), self.train.y
-    if self.replay is not None:
-      x = np.concatenate([x, self.replay.x])
-      y = np.concatenate([y, self.replay.y])
-    return x, y
+    """What is trained on, as the layer takes it: x and y."""
+    fresh = self.fresh()
+    if self.replay is None:
+      return fresh.x, fresh.y
+    old = self.replay
+    if old.layer != self.layer:
+      old = features_file.of(self.spotter, old.x, old.y, self.layer)
+    return np.concatenate([fresh.x, old.x]), np.concatenate([fresh.y, old.y])
 
   def require_classes(self) -> None:
     """Refuses clips of a single class: all would be heard as that.
@@ -57,7 +69,8 @@ class Job:
     Raises:
       TflmFgError: naming the class.
     """
-    labels = np.unique(self.clips()[1])
+    old = () if self.replay is None else self.replay.y
+    labels = np.unique([*self.train.y, *old])
     if len(labels) < 2:
       only = self.spotter.classes[labels[0]]
       raise TflmFgError(
@@ -105,18 +118,8 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
   """
   job.require_classes()
   stop = StopOnInterrupt()
-  x, y = job.clips()
-  adapted = tflm_fg.adapt(
-    job.spotter.model,
-    x,
-    y,
-    trainable=job.trainable,
-    runtime=job.runtime,
-    settings=job.settings,
-    callbacks=[stop, *callbacks],
-    name=job.spotter.name,
-  )
-  after = dataclasses.replace(job.spotter, model=adapted.model)
+  adapted, model = _run(job, job.settings, [stop, *callbacks])
+  after = dataclasses.replace(job.spotter, model=model)
   after = dataclasses.replace(after, model=after.to_bytes())
   scores = {
     name: (_score(job, job.spotter, part), _score(job, after, part))
@@ -130,6 +133,29 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
   return Outcome(job, after, scores, adapted, report)
 
 
+def _run(
+  job: Job, settings: Settings, callbacks: Sequence[Callback] = ()
+) -> tuple[tflm_fg.Adapted, bytes]:
+  """Trains the whole model or its head alone; the whole model comes back."""
+  x, y = job.clips()
+  head = None
+  model, trainable = job.spotter.model, job.trainable
+  if job.layer == "head":
+    head = heads.cut_off(job.spotter, job.runtime)
+    model, trainable = head.model, "head"
+  adapted = tflm_fg.adapt(
+    model,
+    x,
+    y,
+    trainable=trainable,
+    runtime=job.runtime,
+    settings=settings,
+    callbacks=callbacks,
+    name=job.spotter.name,
+  )
+  return adapted, head.graft(adapted.model) if head else adapted.model
+
+
 def _parts(job: Job) -> dict[str, tuple[Any, Any]]:
   """What is scored: clips in any unit, and their classes."""
   parts: dict[str, tuple[Any, Any]] = {}
@@ -141,12 +167,18 @@ def _parts(job: Job) -> dict[str, tuple[Any, Any]]:
   if job.old is not None:
     parts["old"] = (job.old.x, job.old.y)
   elif job.replay is not None:
-    parts["replay"] = (job.replay.x, job.replay.y)
+    parts["replay"] = (job.replay, job.replay.y)
   return parts
 
 
 def _score(job: Job, spotter: Spotter, part: tuple[Any, Any]) -> Score:
-  return score(spotter.open(job.runtime), *part)
+  x, y = part
+  if not isinstance(x, Kept):
+    return score(spotter.open(job.runtime), x, y)
+  if x.layer == "input":
+    return score(spotter.open(job.runtime), x.x, y)
+  head = dataclasses.replace(spotter, model=heads.cut_off(spotter).model)
+  return score(head.open(job.runtime), x.x, y)
 
 
 def _report(
@@ -157,6 +189,7 @@ def _report(
   classes = job.spotter.classes
   return {
     **adapted.report,
+    "model_bytes": len(tflm_fg.strip(job.spotter.model)),
     "model": job.spotter.name,
     "frontend": job.spotter.frontend.to_json(),
     "clips": job.train.counts(classes),
@@ -180,39 +213,30 @@ def estimate(job: Job) -> dict[str, Any]:
     JSON-ready: what would be trained, and seconds.
   """
   job.require_classes()
-  x, y = job.clips()
-  times, steps, report = [], [2, 6], {}
+  times, steps, report = [], (2, 6), {}
   for count in steps:
     began = time.perf_counter()
-    report = tflm_fg.adapt(
-      job.spotter.model,
-      x,
-      y,
-      trainable=job.trainable,
-      runtime=job.runtime,
-      settings=dataclasses.replace(job.settings, steps=count),
-      name=job.spotter.name,
-    ).report
+    short = dataclasses.replace(job.settings, steps=count)
+    report = _run(job, short)[0].report
     times.append(time.perf_counter() - began)
   a_step = max(0.0, (times[1] - times[0]) / (steps[1] - steps[0]))
   return {
     "trainable": report["trainable"],
     "trainable_parameters": report["trainable_parameters"],
     "trainer_bytes": report["trainer_bytes"],
-    "train_clips": len(y),
+    "train_clips": report["train_clips"] + report["validation_clips"],
     "steps": job.settings.steps,
     "seconds": times[0] + a_step * max(0, job.settings.steps - steps[0]),
   }
 
 
-def print_estimate(told: dict[str, Any], reading_seconds: float) -> None:
+def print_estimate(told: dict[str, Any]) -> None:
   """What a run would do, for people."""
   print(
     f"would train {told['trainable_parameters']} numbers "
     f"({', '.join(told['trainable'])}) on {told['train_clips']} clips in "
     f"{told['steps']} steps, with {told['trainer_bytes']} bytes beyond "
-    f"inference: about {told['seconds']:.1f} s, and {reading_seconds:.1f} s to "
-    "read the clips"
+    f"inference: about {told['seconds']:.1f} s"
   )
 
 

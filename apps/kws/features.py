@@ -3,13 +3,14 @@
   tflm-fg-kws features --data=speech --model=kws.tflite --out=speech.npz
   tflm-fg-kws features --data=speech --frontend=mfcc --out=speech.npz
   tflm-fg-kws features --data=speech --model=kws.tflite --max_kb=96 \\
-      --out=kws.replay.npz
+      --layer=head --out=kws.replay.npz
 
 With --model the features are integers on the grid of the model's own input,
 and y counts its classes; without it they are floats, and y counts the folders.
 The .npz is what tflm-fg-adapt and tflm-fg-evaluate read. With --max_kb it holds
 as many clips as fit, the classes in turn: a replay set, so that a model that
-adapts does not forget.
+learns does not forget. With --layer=head a clip takes a few dozen bytes, and
+only the last layer can learn with them.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ _COPIES = flags.DEFINE_integer(
 _MAX_KB = flags.DEFINE_integer(
   "max_kb", None, "keep no more clips than fit into so many kB", 1
 )
+_LAYER = flags.DEFINE_enum(
+  "layer",
+  "input",
+  list(features_file.LAYERS),
+  "keep what --model is given, or what its last layer is given",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 
 
@@ -62,6 +69,8 @@ def main() -> None:
     classes = tuple(_CLASSES.value or folders.classes_of(_DATA.value))
   else:
     raise TflmFgError("--model=M.tflite is missing, or --frontend=NAME")
+  if _LAYER.value == "head" and not _MODEL.value:
+    raise TflmFgError("--layer=head needs --model, whose layers it runs")
   found = examples.read(
     _DATA.value,
     frontend,
@@ -71,19 +80,21 @@ def main() -> None:
     seed=_SEED.value,
     name=_MODEL.value or "--classes",
   )
-  x = model.quantized(found.x) if _MODEL.value else found.x
-  if _MAX_KB.value is None:
-    content = features_file.to_bytes(x, found.y, frontend, classes)
+  if _MODEL.value:
+    kept = features_file.of(model, found.x, found.y, _LAYER.value)
   else:
-    content = features_file.largest(
-      x, found.y, frontend, classes, _MAX_KB.value * 1000, _SEED.value
+    kept = features_file.Kept(
+      x=found.x, y=found.y, classes=classes, frontend=frontend
     )
+  if _MAX_KB.value is not None:
+    kept = features_file.largest(kept, _MAX_KB.value * 1000, _SEED.value)
+  content = kept.to_bytes()
   files.write_atomically(_OUT.value, content)
   for note in found.notes:
     print(f"note: {note}")
   print(
-    f"{_OUT.value}: {len(content)} bytes, of {len(found)} clips as "
-    f"{x.dtype} {'x'.join(map(str, x.shape[1:]))} ({frontend}), "
+    f"{_OUT.value}: {len(content)} bytes, {len(kept.y)} of {len(found)} clips as "
+    f"{kept.x.dtype} {'x'.join(map(str, kept.x.shape[1:]))} ({frontend}), "
     f"{len(found.counts(classes))} classes"
   )
 

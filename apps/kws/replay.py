@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+
+import numpy as np
 
 from apps.kws import features_file
 from apps.kws.features_file import Kept
 from apps.kws.spotter import Spotter
+from tflm_fg import files
 
 NONE = "none"
 
@@ -34,3 +38,27 @@ def find(path: str | None, spotter: Spotter) -> Kept | None:
     if not os.path.isfile(path):
       return None
   return features_file.load(path, spotter)
+
+
+def keep(
+  path: str, spotter: Spotter, old: Kept | None, new: Kept, limit: int
+) -> int:
+  """Writes the set for the next time: old clips and the new, classes in turn.
+
+  Args:
+    path: the model that it shall lie beside.
+    spotter: that model.
+    old: what was replayed.
+    new: what was trained on, of the same layer.
+    limit: bytes of the file.
+
+  Returns:
+    Bytes written.
+  """
+  x, y = new.x, new.y
+  if old is not None:
+    x, y = np.concatenate([old.x, x]), np.concatenate([old.y, y])
+  both = dataclasses.replace(new, x=x, y=y, classes=spotter.classes)
+  content = features_file.largest(both, limit).to_bytes()
+  files.write_atomically(beside(path), content)
+  return len(content)

@@ -1,4 +1,4 @@
-"""Words and a domain go in; clips of synthetic speakers come out, in parallel."""
+"""Words and a domain go in; clips of synthetic speakers come out."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Corpus:
     return f"{word}/{self._name(speaker)}_nohash_{take}.wav", plan
 
   def _name(self, speaker: int) -> str:
-    """Eight hexadecimal digits, as in Speech Commands; the hash splits by it."""
+    """Eight hexadecimal digits, as Speech Commands has; splits go by it."""
     told = f"{self.domain} {self.split} {self.seed} {speaker}"
     return hashlib.sha1(told.encode(), usedforsecurity=False).hexdigest()[:8]
 
