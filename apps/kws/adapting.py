@@ -130,6 +130,11 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
     report["notes"].append(
       f"interrupted after step {report['steps']}: what was best by then is kept"
     )
+  if job.replay is not None and not job.replay.num_bytes:
+    report["notes"].append(
+      f"no replay set: {len(job.replay.y)} clips of the old words were imagined "
+      "from the old head"
+    )
   return Outcome(job, after, scores, adapted, report)
 
 
@@ -261,9 +266,10 @@ def print_outcome(outcome: Outcome) -> None:
   print(
     f"{report['trainable_parameters']} numbers trained on "
     f"{sum(report['clips'].values())} clips, {report['augmented_clips']} copies "
-    f"and {report['replay_clips']} old clips ({report['replay_bytes']} bytes) in "
+    f"and {report['replay_clips']} old clips\n"
     f"{report['forward_passes']} forward passes, {report['seconds']:.1f} s; "
-    f"training adds {report['trainer_bytes']} bytes to inference"
+    f"training adds {report['trainer_bytes']} bytes to inference, the replay "
+    f"set is {report['replay_bytes']} bytes"
   )
 
 

@@ -1,6 +1,6 @@
-"""tflm-fg-kws enrol: teach a keyword model new words, on the device.
+r"""tflm-fg-kws enrol: teach a keyword model new words, on the device.
 
-  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp,kitchen \\
+  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp,kitchen \
       --out=mine.tflite
 
 A new word takes a free output of the model, or an output is added; until it is
@@ -167,7 +167,8 @@ def only(
   missing = [w for w, i in zip(_WORDS.value, labels) if i not in found.y]
   if missing:
     raise TflmFgError(
-      f"{root}: holds no clips of {missing[0]!r}; need {root}/{missing[0]}/*.wav"
+      f"{root}: holds no clips of {missing[0]!r}; need "
+      f"{root}/{missing[0]}/*.wav"
     )
   return found.take(np.isin(found.y, labels))
 

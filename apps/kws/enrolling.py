@@ -1,4 +1,4 @@
-"""A spotter and new words go in; the spotter with an output for each comes out."""
+"""A spotter and new words go in; one with an output for each comes out."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""tflm-fg-kws features: a folder of recordings in, features in an .npz out.
+r"""tflm-fg-kws features: a folder of recordings in, features in an .npz out.
 
   tflm-fg-kws features --data=speech --model=kws.tflite --out=speech.npz
   tflm-fg-kws features --data=speech --frontend=mfcc --out=speech.npz
-  tflm-fg-kws features --data=speech --model=kws.tflite --max_kb=96 \\
+  tflm-fg-kws features --data=speech --model=kws.tflite --max_kb=96 \
       --layer=head --out=kws.replay.npz
 
 With --model the features are integers on the grid of the model's own input,
@@ -93,8 +93,8 @@ def main() -> None:
   for note in found.notes:
     print(f"note: {note}")
   print(
-    f"{_OUT.value}: {len(content)} bytes, {len(kept.y)} of {len(found)} clips as "
-    f"{kept.x.dtype} {'x'.join(map(str, kept.x.shape[1:]))} ({frontend}), "
+    f"{_OUT.value}: {len(content)} bytes, {len(kept.y)} of {len(found)} clips "
+    f"as {kept.x.dtype} {'x'.join(map(str, kept.x.shape[1:]))} ({frontend}), "
     f"{len(found.counts(classes))} classes"
   )
 

@@ -103,8 +103,8 @@ def largest(kept: Kept, limit: int, seed: int = 0) -> Kept:
       high = count - 1
   if low < len(np.unique(kept.y)):
     raise TflmFgError(
-      f"{limit} bytes hold {low} clips of {kept.x[0].nbytes} bytes; need one or "
-      f"more of each of {len(np.unique(kept.y))} classes"
+      f"{limit} bytes hold {low} clips of {kept.x[0].nbytes} bytes; need one "
+      f"or more of each of {len(np.unique(kept.y))} classes"
     )
   return kept.take(order[:low])
 

@@ -24,7 +24,13 @@ SILENCE, UNKNOWN = "silence", "unknown"
 FREE = "_free_"
 """The name of an output that no word has taken yet."""
 
-SPLITS = ("all", "training", "validation", "testing")
+SPLITS = (
+  "all",
+  "training",
+  "validation",
+  "testing",
+  "training+validation",
+)
 
 _HASH_RANGE = (1 << 27) - 1
 _TESTING_PERCENT = _VALIDATION_PERCENT = 10
@@ -92,6 +98,10 @@ def split_of(path: str) -> str:
   return "training"
 
 
+def _is_in(path: str, split: str) -> bool:
+  return split == "all" or split_of(path) in split.split("+")
+
+
 def class_of(word: str, classes: Sequence[str]) -> int | None:
   """The output that a folder's recordings belong to, if any."""
   plain = word[1:-1] if re.fullmatch(r"_\w+_", word) else word
@@ -135,9 +145,7 @@ def takes(
   for word, paths in words.items():
     label = class_of(word, classes)
     assert label is not None  # it was just required
-    found = [
-      Take(p, label, word) for p in paths if split in ("all", split_of(p))
-    ]
+    found = [Take(p, label, word) for p in paths if _is_in(p, split)]
     if classes[label] == UNKNOWN and word.strip("_") != UNKNOWN:
       others += found
     else:
