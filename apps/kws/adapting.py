@@ -132,8 +132,8 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
     )
   if job.replay is not None and not job.replay.num_bytes:
     report["notes"].append(
-      f"no replay set: {len(job.replay.y)} clips of the old words were imagined "
-      "from the old head"
+      f"no replay set: {len(job.replay.y)} clips of the old words were "
+      "imagined from the old head"
     )
   return Outcome(job, after, scores, adapted, report)
 
@@ -265,8 +265,8 @@ def print_outcome(outcome: Outcome) -> None:
     )
   print(
     f"{report['trainable_parameters']} numbers trained on "
-    f"{sum(report['clips'].values())} clips, {report['augmented_clips']} copies "
-    f"and {report['replay_clips']} old clips\n"
+    f"{sum(report['clips'].values())} clips, {report['augmented_clips']} "
+    f"copies and {report['replay_clips']} old clips\n"
     f"{report['forward_passes']} forward passes, {report['seconds']:.1f} s; "
     f"training adds {report['trainer_bytes']} bytes to inference, the replay "
     f"set is {report['replay_bytes']} bytes"

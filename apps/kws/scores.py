@@ -35,14 +35,6 @@ class Score:
     """Share of clips that were heard right."""
     return float(np.trace(self.confusion)) / max(1, self.clips)
 
-  def accuracy_of(self, labels: Sequence[int]) -> float | None:
-    """Accuracy on clips of some classes; None where there are none."""
-    rows = self.confusion[list(labels)]
-    if not rows.sum():
-      return None
-    right = sum(int(self.confusion[i, i]) for i in labels)
-    return right / int(rows.sum())
-
   def words(self, classes: Sequence[str]) -> list[dict[str, Any]]:
     """A row a class that has clips: recall, precision, what it is taken for."""
     rows = []
