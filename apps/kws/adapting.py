@@ -30,6 +30,7 @@ class Job:
     test: clips that are only scored; None where there are too few.
     old: clips of what the model could do before, only scored.
     replay: old clips that are trained on too.
+    imagined: clips that nobody said, of what has none in the replay set.
     settings: how to train.
     trainable: what to train; None leaves it to the library.
     runtime: the engine.
@@ -42,6 +43,7 @@ class Job:
   test: Examples | None = None
   old: Examples | None = None
   replay: Kept | None = None
+  imagined: Kept | None = None
   settings: Settings
   trainable: str | None = None
   runtime: str = "litert"
@@ -55,13 +57,15 @@ class Job:
 
   def clips(self) -> tuple[Any, Any]:
     """What is trained on, as the layer takes it: x and y."""
-    fresh = self.fresh()
-    if self.replay is None:
-      return fresh.x, fresh.y
-    old = self.replay
-    if old.layer != self.layer:
-      old = features_file.of(self.spotter, old.x, old.y, self.layer)
-    return np.concatenate([fresh.x, old.x]), np.concatenate([fresh.y, old.y])
+    parts = [self.fresh()]
+    for old in (self.replay, self.imagined):
+      if old is None:
+        continue
+      if old.layer != self.layer:
+        old = features_file.of(self.spotter, old.x, old.y, self.layer)
+      parts.append(old)
+    x, y = ([getattr(part, key) for part in parts] for key in ("x", "y"))
+    return np.concatenate(x), np.concatenate(y)
 
   def require_classes(self) -> None:
     """Refuses clips of a single class: all would be heard as that.
@@ -69,8 +73,7 @@ class Job:
     Raises:
       TflmFgError: naming the class.
     """
-    old = () if self.replay is None else self.replay.y
-    labels = np.unique([*self.train.y, *old])
+    labels = np.unique(self.clips()[1])
     if len(labels) < 2:
       only = self.spotter.classes[labels[0]]
       raise TflmFgError(
@@ -98,6 +101,19 @@ class Outcome:
   report: dict[str, Any]
 
 
+HEAD: dict[str, Any] = {
+  "method": "closed-form",
+  "learning_rate_lsb": 16.0,
+  "momentum": 0.97,
+  "steps": 200,
+  "batch_size": 1 << 20,
+}
+"""How a head learns fast: exact gradient, long strides, all clips a pass."""
+
+UNASKED = HEAD
+"""What is trained by where a user names no method: the one place."""
+
+
 def settings_of(given: dict[str, Any]) -> Settings:
   """Settings with what a user gave, and the library's defaults else.
 
@@ -105,8 +121,8 @@ def settings_of(given: dict[str, Any]) -> Settings:
     given: field -> value, None where a user gave nothing.
   """
   chosen = {name: value for name, value in given.items() if value is not None}
-  # The one place that names a method where a user names none.
-  chosen.setdefault("method", "closed-form")
+  if "method" not in chosen:
+    chosen = {**UNASKED, **chosen}
   return Settings(**chosen)
 
 
@@ -130,10 +146,10 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
     report["notes"].append(
       f"interrupted after step {report['steps']}: what was best by then is kept"
     )
-  if job.replay is not None and not job.replay.num_bytes:
+  if job.imagined is not None:
     report["notes"].append(
-      f"no replay set: {len(job.replay.y)} clips of the old words were "
-      "imagined from the old head"
+      f"no old clips of {len(np.unique(job.imagined.y))} classes: "
+      f"{len(job.imagined.y)} were imagined from the old head"
     )
   return Outcome(job, after, scores, adapted, report)
 

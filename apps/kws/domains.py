@@ -105,9 +105,7 @@ DOMAINS: Mapping[str, Domain] = types.MappingProxyType(
         formant_scale=(1.35, 1.35),
       ),
       Domain(name="hungarian", voices=("hu",)),
-      Domain(
-        name="accent", voices=_words("cs de es fi fr-fr it nl pl pt ro sv")
-      ),
+      Domain(name="accent", voices=_words("cs de es fi fr it nl pl pt ro sv")),
       Domain(
         name="microphone",
         voices=_voices(_UNSEEN_VARIANTS),

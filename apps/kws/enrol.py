@@ -7,8 +7,8 @@ A new word takes a free output of the model, or an output is added; until it is
 taught, the model says of the old words what it said. Then the last layer learns
 from mine/lamp/*.wav and mine/kitchen/*.wav with forward passes alone. --replay
 (by default the file of the model's name that ends in .replay.npz) keeps it from
-forgetting the old words; without one it imagines clips of what the old head
-takes for each old word.
+forgetting the old words; of a word that has no clips there it imagines some:
+what the old head takes for it.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _REPLAY = flags.DEFINE_string(
 _REPLAY_KB = flags.DEFINE_integer(
   "replay_kb",
   96,
-  "size of the replay set that is written beside --out, old words and new, "
-  "where there was one; 0 writes none",
+  "size of the replay set that is written beside --out, old clips and new; 0 "
+  "writes none",
   0,
 )
 _FRONTEND = flags.DEFINE_enum(
@@ -120,7 +120,7 @@ def save(outcome: adapting.Outcome) -> None:
   """Writes the model, and the clips that it must not forget beside it."""
   files.write_atomically(_OUT.value, outcome.spotter.model)
   job = outcome.job
-  if not job.replay.num_bytes or not _REPLAY_KB.value:
+  if not _REPLAY_KB.value:
     return
   new = dataclasses.replace(job, train=job.train.take(job.train.copy == 0))
   written = replay.keep(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from apps.kws import folders, heads, imagined
-from apps.kws.adapting import Job
+from apps.kws.adapting import HEAD, Job
 from apps.kws.spotter import Spotter, is_free
 from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer_rows import add_rows
@@ -60,16 +60,8 @@ def make_room(spotter: Spotter, words: Sequence[str]) -> Enrolled:
 
 
 def settings(steps: int, anchor: float, seed: int) -> Settings:
-  """How a head learns new rows: long strides, all clips in every pass."""
-  return Settings(
-    method="closed-form",
-    learning_rate_lsb=16.0,
-    momentum=0.97,
-    steps=steps,
-    batch_size=1 << 20,
-    anchor=anchor,
-    seed=seed,
-  )
+  """How new rows are learnt."""
+  return Settings(**{**HEAD, "steps": steps, "anchor": anchor, "seed": seed})
 
 
 def told(room: Enrolled) -> str:
@@ -83,14 +75,15 @@ def told(room: Enrolled) -> str:
 
 
 def anchored(job: Job, words: Sequence[str]) -> Job:
-  """Without a replay set, old clips are imagined from the old head."""
-  if job.replay is not None:
-    return job
-  old = [
-    i
-    for i, name in enumerate(job.spotter.classes)
-    if name not in words and not is_free(name)
+  """Imagines clips of old classes that the replay set has none of."""
+  kept = set() if job.replay is None else set(job.replay.y.tolist())
+  missing = [
+    label
+    for label, name in enumerate(job.spotter.classes)
+    if name not in words and not is_free(name) and label not in kept
   ]
+  if not missing:
+    return job
   head = heads.cut_off(job.spotter)
-  imagined_ = imagined.clips(head, job.fresh(), old, job.settings.seed)
-  return dataclasses.replace(job, replay=imagined_)
+  made = imagined.clips(head, job.fresh(), missing, job.settings.seed)
+  return dataclasses.replace(job, imagined=made)

@@ -30,7 +30,10 @@ _DATA = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", None, "the .npz", required=True)
 _MODEL = flags.DEFINE_string(
-  "model", None, "the model whose input and classes they are for"
+  "model",
+  None,
+  "the model whose input and classes they are for; by default, unless "
+  "--frontend is given, the one that ships",
 )
 _FRONTEND = flags.DEFINE_enum(
   "frontend", None, list(frontends.NAMES), "by default what the model says"
@@ -61,15 +64,14 @@ _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 def main() -> None:
   """Reads, computes, saves."""
   files.require_outputs(cli.values(_OUT), cli.values(_MODEL))
-  if _MODEL.value:
+  model = None
+  if _MODEL.value or not _FRONTEND.value:
     model = spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
     frontend, classes = model.frontend, model.classes
-  elif _FRONTEND.value:
+  else:
     frontend = frontends.named(_FRONTEND.value)
     classes = tuple(_CLASSES.value or folders.classes_of(_DATA.value))
-  else:
-    raise TflmFgError("--model=M.tflite is missing, or --frontend=NAME")
-  if _LAYER.value == "head" and not _MODEL.value:
+  if _LAYER.value == "head" and model is None:
     raise TflmFgError("--layer=head needs --model, whose layers it runs")
   found = examples.read(
     _DATA.value,
@@ -78,9 +80,9 @@ def main() -> None:
     split=_SPLIT.value,
     augment=Augment(copies=_COPIES.value, seed=_SEED.value),
     seed=_SEED.value,
-    name=_MODEL.value or "--classes",
+    name="--classes" if model is None else model.name,
   )
-  if _MODEL.value:
+  if model is not None:
     kept = features_file.of(model, found.x, found.y, _LAYER.value)
   else:
     kept = features_file.Kept(

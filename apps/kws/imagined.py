@@ -47,8 +47,7 @@ def clips(head: Head, new: Kept, old: list[int], seed: int) -> Kept:
     array * np.reshape(t.scales, [-1] + [1] * (array.ndim - 1))
     for array, t in zip(weights_of(head.marked.data, tensors), tensors)
   )
-  rows = kernel.reshape(len(kernel), -1)[old]
-  offsets = bias.reshape(-1)[old]
+  rows, offsets = kernel.reshape(len(kernel), -1), bias.reshape(-1)
   spec = tensor_spec(head.marked.data, head.marked.mark.head_input)
   flat = new.x.reshape(len(new.x), -1)
   x = quant.dequantize(flat, spec.scale, spec.zero_point)
@@ -57,11 +56,11 @@ def clips(head: Head, new: Kept, old: list[int], seed: int) -> Kept:
   root = np.linalg.cholesky(covariance)
   rng = np.random.default_rng([seed, len(x)])
   made, labels = [], []
-  for place, label in enumerate(old):
-    centre = _climb(x.mean(axis=0), place, rows, offsets, covariance, least)
+  for label in old:
+    centre = _climb(x.mean(axis=0), label, rows, offsets, covariance, least)
     noise = rng.standard_normal((CLIPS_A_CLASS, len(centre))) @ root.T
     around = np.maximum(centre + _SPREAD * noise, least)
-    around = around[(around @ rows.T + offsets).argmax(axis=1) == place]
+    around = around[(around @ rows.T + offsets).argmax(axis=1) == label]
     made.append(around)
     labels += [label] * len(around)
   grid = quant.quantize(
@@ -91,7 +90,7 @@ def _within(x: Floats, y: NDArray[np.int64]) -> Floats:
 
 def _climb(
   start: Floats,
-  place: int,
+  label: int,
   rows: Floats,
   offsets: Floats,
   covariance: Floats,
@@ -106,8 +105,8 @@ def _climb(
     logits = x @ rows.T + offsets
     p = np.exp(logits - logits.max())
     p /= p.sum()
-    if p[place] >= _SURE:
+    if p[label] >= _SURE:
       break
-    uphill = covariance @ (rows[place] - p @ rows)
+    uphill = covariance @ (rows[label] - p @ rows)
     x = np.maximum(x + step * uphill, least)
   return x

@@ -46,7 +46,7 @@ def test_a_clip_is_one_second_of_int16(name):
   for clip in dataset.clips(_plans("test", name, count=1)):
     assert clip.shape == (16_000,)
     assert clip.dtype == np.int16
-    assert np.abs(clip.astype(int)).max() > 30
+    assert np.abs(clip.astype(int)).max() > 5
 
 
 def test_a_clip_does_not_depend_on_which_others_are_made():

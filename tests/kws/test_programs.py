@@ -283,7 +283,11 @@ def test_what_does_not_fit_is_refused_in_one_line(kind, shelf):
     (("listen",), 1, "give either --wav=LONG.wav or --device=N"),
     (("listen", "--wav=half.tflite"), 1, "half.tflite: not a sound file"),
     (("evaluate",), 1, "--data=FOLDER is missing"),
-    (("features", "--data=good", "--out=f.npz"), 1, "--model=M.tflite is"),
+    (
+      ("features", "--data=good", "--frontend=mfcc", "--layer=head", "--out=f"),
+      1,
+      "--layer=head needs --model",
+    ),
     (("adapt", "--out=a.tflite"), 2, "--data is missing"),
   ],
 )

@@ -1,4 +1,4 @@
-"""From a folder to a marked model of one's own; small, for TensorFlow is slow."""
+"""From a folder to a marked model of one's own, small: TensorFlow is slow."""
 
 import json
 
