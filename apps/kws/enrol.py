@@ -24,6 +24,7 @@ from apps.kws import (
   adapting,
   enrolling,
   examples,
+  folders,
   frontends,
   replay,
   report_page,
@@ -103,7 +104,7 @@ def main() -> None:
   if _REPORT_DIR.value and not _DRY_RUN.value:
     report_page.require(_REPORT_DIR.value)
   known = spotters.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
-  room = enrolling.make_room(known, _WORDS.value)
+  room = enrolling.make_room(known, new_words())
   job = job_of(room.spotter, known)
   print(enrolling.told(room))
   if _DRY_RUN.value:
@@ -114,6 +115,11 @@ def main() -> None:
   adapting.print_outcome(outcome)
   if _REPORT_DIR.value:
     report_page.write(_REPORT_DIR.value, outcome)
+
+
+def new_words() -> list[str]:
+  """The words of the flag, as folders are named."""
+  return [folders.composed(word.strip()) for word in _WORDS.value]
 
 
 def save(outcome: adapting.Outcome) -> None:
@@ -152,7 +158,7 @@ def job_of(model: spotters.Spotter, known: spotters.Spotter) -> adapting.Job:
     runtime=_RUNTIME.value,
     layer="head",
   )
-  return enrolling.anchored(job, _WORDS.value)
+  return enrolling.anchored(job, new_words())
 
 
 def only(
@@ -163,8 +169,8 @@ def only(
   Raises:
     TflmFgError: naming a word without clips.
   """
-  labels = [model.classes.index(word) for word in _WORDS.value]
-  missing = [w for w, i in zip(_WORDS.value, labels) if i not in found.y]
+  labels = [model.classes.index(word) for word in new_words()]
+  missing = [w for w, i in zip(new_words(), labels) if i not in found.y]
   if missing:
     raise TflmFgError(
       f"{root}: holds no clips of {missing[0]!r}; need "

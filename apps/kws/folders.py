@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -67,8 +68,8 @@ def scan(root: str) -> dict[str, list[str]]:
     raise TflmFgError(f"{root}: no such folder; need {root}/WORD/*.wav")
   words = {}
   try:
-    for word in sorted(os.listdir(root)):
-      folder = os.path.join(root, word)
+    for entry in sorted(os.listdir(root)):
+      folder, word = os.path.join(root, entry), composed(entry)
       if not os.path.isdir(folder) or word.startswith("."):
         continue
       names = sorted(filter(audio.is_sound, os.listdir(folder)))
@@ -79,6 +80,11 @@ def scan(root: str) -> dict[str, list[str]]:
   if not set(words) - {BACKGROUND}:
     raise TflmFgError(f"{root}: holds no recordings; need {root}/WORD/*.wav")
   return words
+
+
+def composed(word: str) -> str:
+  """A word with its accents as one character each: some systems part them."""
+  return unicodedata.normalize("NFC", word)
 
 
 def split_of(path: str) -> str:

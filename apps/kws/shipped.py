@@ -15,9 +15,14 @@ TITLES = {
 }
 
 
+MODEL = "ds_cnn.tflite"
+ABOUT = "ds_cnn.json"
+"""Beside the model: its classes and its front end."""
+
+
 def shipped_path() -> str:
   """Where the int8 DS-CNN that `apps.kws.train` made lies."""
-  return str(importlib.resources.files("apps.kws").joinpath("ds_cnn.tflite"))
+  return str(importlib.resources.files("apps.kws").joinpath(MODEL))
 
 
 def shipped_model() -> bytes:

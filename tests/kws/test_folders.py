@@ -1,6 +1,7 @@
 """The Speech Commands layout: words, speakers, noise, and what does not fit."""
 
 import pathlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -118,3 +119,13 @@ def test_the_classes_of_a_folder_are_its_words_or_the_ten_keywords(root):
     (root / word).mkdir(exist_ok=True)
     (root / word / "1.wav").touch()
   assert folders.classes_of(str(root)) == domains.CLASSES
+
+
+def test_words_with_spaces_and_accents_are_found_however_they_are_stored(
+  tmp_path,
+):
+  for name in ("living room", unicodedata.normalize("NFD", "fény")):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "hang 1.WAV").touch()
+  takes, _ = folders.takes(str(tmp_path), ("fény", "living room"))
+  assert sorted(t.word for t in takes) == ["fény", "living room"]
