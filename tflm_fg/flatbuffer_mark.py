@@ -52,7 +52,7 @@ def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
   """
-  old = flatbuffer.read_mark(data, name)
+  old = _old_mark(data, name)
   data = flatbuffer.strip(data, name)
   model = flatbuffer.read(data, name)
   _refuse_foreign_operators(model, name)
@@ -72,6 +72,14 @@ def mark(data: bytes, trainable: str = "head", name: str = "model") -> Marked:
     classes=old.classes if old else None,
   )
   return Marked(flatbuffer.write_mark(data, chosen), chosen, tuple(notes))
+
+
+def _old_mark(data: bytes, name: str) -> Mark | None:
+  """The mark whose front end and classes a new one keeps; a broken one goes."""
+  try:
+    return flatbuffer.read_mark(data, name)
+  except TflmFgError:
+    return None
 
 
 def find_logits(model: schema.ModelT) -> int:
