@@ -68,7 +68,7 @@ def _confusions(outcome: Outcome) -> bytes:
   classes = outcome.job.spotter.classes
   used = _used(before, after)
   size = max(4.0, 0.36 * len(used) + 1.4)
-  figure, axes = plots.new_figure(2, size, size)
+  figure, axes = plots.new_figure(2, size, size + 1.0)
   for axis, score, title in zip(axes, (before, after), ("before", "after")):
     cells = score.confusion[np.ix_(used, used)]
     share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
