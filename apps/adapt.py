@@ -168,6 +168,11 @@ flags.DEFINE_integer(
   "validations without a lower loss before stopping; 0 never stops"
   + _own("patience"),
 )
+flags.DEFINE_float(
+  "anchor",
+  _DEFAULTS.anchor,
+  "share of the way back to the start that every step takes, 0 to below 1",
+)
 
 _SETTINGS = tuple(tflm_fg.Settings.__dataclass_fields__)
 

@@ -87,6 +87,22 @@ def values(*holders: Any) -> dict[str, Any]:
   return {holder.name: holder.value for holder in holders}
 
 
+def two_numbers(holder: Any) -> tuple[float, float]:
+  """The value of a flag that is a list of two numbers.
+
+  Raises:
+    TflmFgError: naming the flag.
+  """
+  try:
+    first, second = map(float, holder.value)
+  except ValueError:
+    raise TflmFgError(
+      f"--{holder.name}={','.join(holder.value)}: need two numbers, as in "
+      f"--{holder.name}={','.join(holder.default)}"
+    ) from None
+  return first, second
+
+
 def help_text(module: str) -> str:
   """The program's docstring and each of its flags with its default."""
   lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]

@@ -11,10 +11,10 @@ ORDER = """
   base quant rng files quiet
   flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
   flatbuffer flatbuffer_tensors
-  flatbuffer_sites flatbuffer_grow flatbuffer_mend
+  flatbuffer_sites flatbuffer_grow flatbuffer_mend flatbuffer_rows
   flatbuffer_prompt flatbuffer_wide flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
-  losses information directions estimators closed_form optimizers
+  losses information directions estimators closed_form nodes optimizers
   data metrics callbacks passes timing trainer settings graph widening tuning
   phases placement courses journal memory plots reports evaluation adaptation
   __init__

@@ -124,7 +124,15 @@ def data_of(path: str) -> set[str]:
   data = {"sources"} if "*.py" in named else set()
   if is_test(path):
     named.add("pyproject.toml")  # pytest's settings
-  for pattern in ("BUILD", "*.md", "*.toml", "tests/**/*.*", "apps/**/*.*"):
+  places = (
+    "BUILD",
+    "*.md",
+    "*.toml",
+    "docs/*.*",
+    "tests/**/*.*",
+    "apps/**/*.*",
+  )
+  for pattern in places:
     for file in ROOT.glob(pattern):
       if file.name in named and file.suffix not in (".py", ".pyc"):
         data.add(file.relative_to(ROOT).as_posix())

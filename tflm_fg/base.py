@@ -144,11 +144,16 @@ class Mark:
     trainable: the tensors that may change, in the order of training.
     logits: index of the tensor in front of a final SOFTMAX, or the output.
     head_input: index of the activation that the last layer reads.
+    frontend: what makes the model's input from raw data, as JSON has it; kept
+      for the programs that know it, and never looked into here.
+    classes: names of the outputs, in order.
   """
 
   trainable: tuple[TrainableTensor, ...]
   logits: int
   head_input: int
+  frontend: dict[str, Any] | None = None
+  classes: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

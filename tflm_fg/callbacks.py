@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import signal
+import threading
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -179,6 +181,38 @@ class EarlyStopping(Callback):
     else:
       self._waited += 1
     self.stop_training = self._waited >= self.patience
+
+
+class StopOnInterrupt(Callback):
+  """Ctrl-C ends training after the present step; what was best stays.
+
+  A second Ctrl-C interrupts as ever. Training that begins after the first one
+  ends at once. Where training is not in the main thread it does nothing.
+
+  Attributes:
+    interrupted: whether Ctrl-C came.
+  """
+
+  def __init__(self) -> None:
+    self.interrupted = False
+    self._old: Any = None
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    if threading.current_thread() is threading.main_thread():
+      self._old = signal.signal(signal.SIGINT, self._stop)
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    self._restore()
+
+  def _stop(self, *unused: Any) -> None:
+    del unused
+    self.interrupted = self.stop_training = True
+    self._restore()
+
+  def _restore(self) -> None:
+    if self._old is not None:
+      signal.signal(signal.SIGINT, self._old)
+      self._old = None
 
 
 class ProgbarLogger(Callback):

@@ -47,7 +47,7 @@ def write_atomically(path: str, content: bytes) -> None:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
-    os.chmod(temporary, 0o666 & ~_umask())
+    os.chmod(temporary, 0o666 & ~umask())
     os.replace(temporary, target)
     temporary = ""
   except OSError as fault:
@@ -136,7 +136,8 @@ def _why(fault: Exception) -> str:
   return getattr(fault, "strerror", None) or str(fault)
 
 
-def _umask() -> int:
+def umask() -> int:
+  """The process's mask of permissions."""
   mask = os.umask(0)
   os.umask(mask)
   return mask

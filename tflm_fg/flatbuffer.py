@@ -9,6 +9,7 @@ from its original in the trained bytes alone:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -169,6 +170,8 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
       trainable=tensors,
       logits=_activation(model, content["logits"]),
       head_input=_activation(model, content["head_input"]),
+      frontend=_frontend(content.get("frontend")),
+      classes=_classes(content.get("classes")),
     )
   except (
     ValueError,
@@ -204,6 +207,20 @@ def _activation(model: schema.ModelT, index: Any) -> int:
   return int(index)
 
 
+def _frontend(found: Any) -> dict[str, Any] | None:
+  if found is not None and not isinstance(found, dict):
+    raise ValueError("its front end is no object")
+  return found
+
+
+def _classes(found: Any) -> tuple[str, ...] | None:
+  if found is None:
+    return None
+  if not isinstance(found, list) or not all(type(n) is str for n in found):
+    raise ValueError("its classes are no list of names")
+  return tuple(found)
+
+
 def _marked_tensor(
   model: schema.ModelT, entry: dict[str, Any]
 ) -> TrainableTensor:
@@ -227,7 +244,7 @@ def _marked_tensor(
 
 def write_mark(data: bytes, mark: Mark) -> bytes:
   """Puts the mark in front of a verified, aligned file without one."""
-  content = {
+  content: dict[str, Any] = {
     "version": MARK_VERSION,
     "trainable": [
       {
@@ -242,8 +259,36 @@ def write_mark(data: bytes, mark: Mark) -> bytes:
     "logits": mark.logits,
     "head_input": mark.head_input,
   }
+  if mark.frontend is not None:  # a mark without them stays as it always was
+    content["frontend"] = mark.frontend
+  if mark.classes is not None:
+    content["classes"] = list(mark.classes)
   text = json.dumps(content, separators=(",", ":")).encode()
   return prepend_metadata(data, MARK_NAME, text)
+
+
+def describe_input(
+  data: bytes,
+  frontend: dict[str, Any] | None,
+  classes: tuple[str, ...] | None,
+  name: str = "model",
+) -> bytes:
+  """Writes into the mark what the input is made by and the outputs mean.
+
+  Args:
+    data: a marked .tflite.
+    frontend: as `Mark.frontend`.
+    classes: as `Mark.classes`.
+    name: what to call the file in errors.
+
+  Raises:
+    TflmFgError: if the file has no mark.
+  """
+  found = read_mark(data, name)
+  if found is None:
+    raise TflmFgError(f"{name}: has no training mark; run tflm-fg-convert")
+  told = dataclasses.replace(found, frontend=frontend, classes=classes)
+  return write_mark(strip(data, name), told)
 
 
 def strip(data: bytes, name: str = "model") -> bytes:

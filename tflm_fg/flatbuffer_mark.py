@@ -88,6 +88,7 @@ def mark(
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
   """
+  old = _old_mark(data, name)
   data = flatbuffer.strip(data, name)
   model = flatbuffer.read(data, name)
   _refuse_foreign_operators(model, name)
@@ -108,6 +109,8 @@ def mark(
     trainable=(*_prompts(model, prompts), *_tensors(model, wanted)),
     logits=find_logits(model),
     head_input=find_logits(model) if head is None else head.activation,
+    frontend=old.frontend if old else None,
+    classes=old.classes if old else None,
   )
   return Marked(flatbuffer.write_mark(data, chosen), chosen, tuple(notes))
 
@@ -128,6 +131,14 @@ def _operate(
     numbers = widen_head(model, head, surgery.layers, surgery.pooled, name)
     notes.append(f"the head reads {numbers} more inputs, of earlier layers")
   return notes
+
+
+def _old_mark(data: bytes, name: str) -> Mark | None:
+  """The mark whose front end and classes a new one keeps; a broken one goes."""
+  try:
+    return flatbuffer.read_mark(data, name)
+  except TflmFgError:
+    return None
 
 
 def find_logits(model: schema.ModelT) -> int:

@@ -109,6 +109,47 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
   return Transform(init, update)
 
 
+def anchored(transform: Transform, strength: float) -> Transform:
+  """Pulls every number back towards where it started, on top of an update.
+
+  The start rides behind the inner state in the same vectors, so that state
+  stays two vectors of integers.
+
+  Args:
+    transform: whose updates are pulled.
+    strength: share of the way back in every step, 0 <= strength < 1.
+
+  Raises:
+    TflmFgError: if the strength is out of range.
+
+  Example:
+    >>> optimizer = anchored(sgd(layout, rate, 0.9), 0.02)
+  """
+  if not 0 <= strength < 1:
+    raise TflmFgError(f"anchor={strength}: need 0 <= anchor < 1")
+  share = round(strength * (1 << _RATE_BITS))
+
+  def init(params: Params) -> Vectors:
+    inner = transform.init(params)
+    return Vectors(*(np.concatenate(pair) for pair in zip(inner, params)))
+
+  def update(
+    gradient: Vectors, state: Vectors, params: Params, step: int
+  ) -> tuple[Vectors, Vectors]:
+    cuts = [len(s) - len(p) for s, p in zip(state, params)]
+    inner = Vectors(*(s[:cut] for s, cut in zip(state, cuts)))
+    updates, inner = transform.update(gradient, inner, params, step)
+    starts = [s[cut:] for s, cut in zip(state, cuts)]
+    pulled = (
+      u + round_shift((a.astype(np.int64) - p) * share, _RATE_BITS)
+      for u, a, p in zip(updates, starts, params)
+    )
+    state = Vectors(*(np.concatenate(pair) for pair in zip(inner, starts)))
+    return Vectors(*pulled), state
+
+  return Transform(init, update)
+
+
 def centred(inner: Transform, layout: Layout, centre: Int64) -> Transform:
   """Lets a head's bias take up what its kernel does at the mean input.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tflm_fg import estimators, optimizers
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import TflmFgError, Transform
 from tflm_fg.closed_form import ClosedFormHead, Head
 from tflm_fg.directions import KINDS, Directions
 from tflm_fg.losses import CrossEntropy
@@ -80,6 +80,8 @@ class Settings:
       by and to roll back to; 0 keeps the last step.
     validate_every: steps between looks at the validation part.
     patience: looks without a new lowest loss before stopping; 0 never stops.
+    anchor: share of the way back to the start that every step takes, 0 to
+      below 1: what is trained stays near what it was.
   """
 
   method: str = "auto"
@@ -96,6 +98,7 @@ class Settings:
   validation_fraction: float = None  # type: ignore[assignment]
   validate_every: int = None  # type: ignore[assignment]
   patience: int = None  # type: ignore[assignment]
+  anchor: float = 0.0
 
   def __post_init__(self) -> None:
     if self.method in DEFAULTS:
@@ -117,6 +120,8 @@ class Settings:
     fraction = self.validation_fraction
     if fraction is not None and not 0 <= fraction < 1:
       raise TflmFgError(f"validation_fraction={fraction}: need 0 <= f < 1")
+    if not 0 <= self.anchor < 1:
+      raise TflmFgError(f"anchor={self.anchor}: need 0 <= anchor < 1")
     if self.epsilon_lsb is not None and self.epsilon_lsb < 1:
       warnings.warn(
         f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
@@ -149,8 +154,7 @@ class Settings:
       head: what closed-form must know; None for replaying it.
       centre: the head's, or empty; see `optimizers.centred`.
     """
-    rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
-    optimizer = optimizers.sgd(layout, rate, self.momentum)
+    optimizer = self._optimizer(layout)
     if self.method == "closed-form":
       exact = ClosedFormHead(layout=layout, head=head)
       mean = np.array(centre, np.int64)
@@ -169,7 +173,6 @@ class Settings:
       layers: where they are; empty for replaying.
       loss: on the logits; None for replaying.
     """
-    rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
     estimator = NodePerturbation(
       layout=layout,
       directions=Directions(layout, self.seed, "rademacher"),
@@ -178,7 +181,14 @@ class Settings:
       layers=layers,
       loss=loss,
     )
-    return Rule(estimator, optimizers.sgd(layout, rate, self.momentum))
+    return Rule(estimator, self._optimizer(layout))
+
+  def _optimizer(self, layout: Layout) -> Transform:
+    rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
+    optimizer = optimizers.sgd(layout, rate, self.momentum)
+    if self.anchor:
+      optimizer = optimizers.anchored(optimizer, self.anchor)
+    return optimizer
 
   def central_difference(
     self, layout: Layout, batch_size: int

@@ -1,7 +1,13 @@
 """tflm-fg-kws: keyword spotting that adapts to who speaks.
 
-  tflm-fg-kws demo     a shipped model adapts to three new voices
-  tflm-fg-kws train    trains and quantizes the shipped model (TensorFlow)
+  tflm-fg-kws demo      a shipped model adapts to three new voices
+  tflm-fg-kws corpus    synthetic speech in a folder, one folder a word
+  tflm-fg-kws features  a folder of recordings to features in an .npz
+  tflm-fg-kws train     a keyword model from a folder (TensorFlow)
+  tflm-fg-kws adapt     a model to a new speaker or microphone
+  tflm-fg-kws enrol     new words for a model
+  tflm-fg-kws listen    words in a long recording or from a microphone
+  tflm-fg-kws evaluate  accuracy, confusions and false accepts
 
 Each has its own --help.
 """
@@ -11,7 +17,16 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("demo", "train")
+COMMANDS = (
+  "demo",
+  "corpus",
+  "features",
+  "train",
+  "adapt",
+  "enrol",
+  "listen",
+  "evaluate",
+)
 
 
 def run() -> int:

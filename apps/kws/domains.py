@@ -72,6 +72,15 @@ class Domain:
   microphone: microphone.Microphone = microphone.Microphone()
 
 
+_CHEAP = microphone.Microphone(
+  low_hz=300.0,
+  high_hz=3400.0,
+  order=4,
+  level_db=(-40.0, -24.0),
+  snr_db=(20.0, 30.0),
+  overdrive_db=(1.5, 1.5),
+)
+
 DOMAINS: Mapping[str, Domain] = types.MappingProxyType(
   {
     domain.name: domain
@@ -87,14 +96,7 @@ DOMAINS: Mapping[str, Domain] = types.MappingProxyType(
       Domain(
         name="whisper",
         voices=("en-us+whisper",),
-        microphone=microphone.Microphone(
-          low_hz=300.0,
-          high_hz=3400.0,
-          order=4,
-          level_db=(-40.0, -24.0),
-          snr_db=(20.0, 30.0),
-          overdrive_db=(1.5, 1.5),
-        ),
+        microphone=_CHEAP,
       ),
       Domain(
         name="child",
@@ -103,6 +105,12 @@ DOMAINS: Mapping[str, Domain] = types.MappingProxyType(
         formant_scale=(1.35, 1.35),
       ),
       Domain(name="hungarian", voices=("hu",)),
+      Domain(name="accent", voices=_words("cs de es fi fr it nl pl pt ro sv")),
+      Domain(
+        name="microphone",
+        voices=_voices(_UNSEEN_VARIANTS),
+        microphone=_CHEAP,
+      ),
     )
   }
 )
@@ -170,6 +178,48 @@ def plan(domain: Domain, split: str, label: int, index: int, seed: int) -> Plan:
   if label != SILENCE:
     utterance = _utterance(domain, split, _word(label, rng), scale, rng)
   return Plan(domain, utterance, scale, address)
+
+
+def plan_of_speaker(
+  domain: Domain,
+  split: str,
+  word: str | None,
+  speaker: int,
+  take: int,
+  seed: int,
+) -> Plan:
+  """Draws one clip of a speaker, whose voice is the same in every clip.
+
+  Args:
+    domain: Who speaks.
+    split: One of SPLITS; two splits never share an utterance.
+    word: What is said; None for the speaker's silence.
+    speaker: Which speaker, from 0.
+    take: How often the speaker has said the word before.
+    seed: Which corpus, from 0.
+  """
+  who = (*_address(domain, split, 0, speaker, seed), _SPEAKER)
+  rng = np.random.default_rng(who)
+  scale = float(rng.uniform(*domain.formant_scale))
+  usual = _utterance(domain, split, "", scale, rng)
+  address = (*who, zlib.crc32((word or "").encode()), take)
+  rng = np.random.default_rng(address)
+  utterance = None
+  if word is not None:
+    low, high = (edge // len(SPLITS) for edge in domain.pitch)
+    tone = usual.pitch // len(SPLITS) + int(rng.integers(-1, 2))
+    tone = min(max(tone, low), high - 1)
+    utterance = dataclasses.replace(
+      usual,
+      text=word,
+      pitch=tone * len(SPLITS) + SPLITS.index(split),
+      rate_wpm=max(80, round(usual.rate_wpm * rng.uniform(0.92, 1.08))),
+    )
+  return Plan(domain, utterance, scale, address)
+
+
+_SPEAKER = 1 << 20
+"""Keeps a speaker's draws apart from those of single clips."""
 
 
 def _address(

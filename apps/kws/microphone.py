@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fractions
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,17 +57,47 @@ class Microphone:
     """
     level = _amplitude(rng.uniform(*self.level_db))
     noise_level = level / _amplitude(rng.uniform(*self.snr_db))
-    clip = _noise(rng) * noise_level
+    clip = _noise(rng, CLIP_SAMPLES) * noise_level
     if speech is not None:
       clip += _normalised(_placed(speech, rng)) * level
-    clip = self._band_limited(clip)
-    ceiling = np.abs(clip).max() / _amplitude(rng.uniform(*self.overdrive_db))
-    clip = np.clip(clip, -ceiling, ceiling)
-    return np.clip(np.rint(clip * _FULL_SCALE), -32768, 32767).astype(np.int16)
+    return self._heard(clip, rng)
 
-  def _band_limited(self, clip: NDArray[np.float64]) -> NDArray[np.float64]:
-    response = _band(self.low_hz, self.high_hz, self.order)
-    return np.fft.irfft(np.fft.rfft(clip) * response, CLIP_SAMPLES)
+  def record_long(
+    self,
+    words: Sequence[tuple[int, NDArray[np.float64]]],
+    samples: int,
+    rng: np.random.Generator,
+  ) -> NDArray[np.int16]:
+    """Records for longer: one voice, one room, one noise.
+
+    Args:
+      words: where each word starts, and its samples in any unit.
+      samples: length of the recording.
+      rng: draws levels, noise and overdrive.
+
+    Returns:
+      int16 [samples].
+    """
+    usual_db = rng.uniform(*self.level_db)
+    sound = _noise(rng, samples)
+    sound *= _amplitude(usual_db - rng.uniform(*self.snr_db))
+    for start, word in words:
+      level = _amplitude(usual_db + rng.uniform(-3, 3))
+      # As loud as in a clip of one second, whose RMS counts the pauses too.
+      loud = _normalised(word) * level * np.sqrt(CLIP_SAMPLES / len(word))
+      part = sound[start : start + len(word)]
+      part += loud[: len(part)]
+    return self._heard(sound, rng)
+
+  def _heard(
+    self, sound: NDArray[np.float64], rng: np.random.Generator
+  ) -> NDArray[np.int16]:
+    """What the membrane and the converter make of a sound."""
+    response = _band(self.low_hz, self.high_hz, self.order, len(sound))
+    sound = np.fft.irfft(np.fft.rfft(sound) * response, len(sound))
+    ceiling = np.abs(sound).max() / _amplitude(rng.uniform(*self.overdrive_db))
+    sound = np.clip(sound, -ceiling, ceiling)
+    return np.clip(np.rint(sound * _FULL_SCALE), -32768, 32767).astype(np.int16)
 
 
 def resample(
@@ -102,32 +133,33 @@ def _low_pass(up: int, down: int) -> NDArray[np.float64]:
   return taps
 
 
-@functools.cache
-def _frequencies() -> NDArray[np.float64]:
-  rates = np.fft.rfftfreq(CLIP_SAMPLES, 1 / SAMPLE_RATE_HZ)
+def _frequencies(samples: int) -> NDArray[np.float64]:
+  rates = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ)
   return np.asarray(rates, np.float64)
 
 
-@functools.cache
-def _band(low_hz: float, high_hz: float, order: int) -> NDArray[np.float64]:
-  ratio = np.maximum(_frequencies(), 1.0)
+@functools.lru_cache(maxsize=4)
+def _band(
+  low_hz: float, high_hz: float, order: int, samples: int
+) -> NDArray[np.float64]:
+  ratio = np.maximum(_frequencies(samples), 1.0)
   high_pass = 1 / np.sqrt(1 + (low_hz / ratio) ** (2 * order))
   low_pass = 1 / np.sqrt(1 + (ratio / high_hz) ** (2 * order))
   return np.asarray(high_pass * low_pass, np.float64)
 
 
-@functools.cache
-def _colour(exponent: float) -> NDArray[np.float64]:
-  return np.asarray(np.maximum(_frequencies(), 20.0) ** -exponent)
+@functools.lru_cache(maxsize=4)
+def _colour(exponent: float, samples: int) -> NDArray[np.float64]:
+  return np.asarray(np.maximum(_frequencies(samples), 20.0) ** -exponent)
 
 
-def _noise(rng: np.random.Generator) -> NDArray[np.float64]:
-  """Draws one second of coloured noise of RMS 1 with a slow swell."""
+def _noise(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
+  """Draws coloured noise of RMS 1 with a slow swell."""
   exponent = _NOISE_COLOURS[rng.integers(len(_NOISE_COLOURS))]
-  white = rng.standard_normal(CLIP_SAMPLES)
-  noise = np.fft.irfft(np.fft.rfft(white) * _colour(exponent), CLIP_SAMPLES)
+  white = rng.standard_normal(samples)
+  noise = np.fft.irfft(np.fft.rfft(white) * _colour(exponent, samples), samples)
   swell_hz, phase = rng.uniform(0.2, 2.0), rng.uniform(0, 2 * np.pi)
-  seconds = np.arange(CLIP_SAMPLES) / SAMPLE_RATE_HZ
+  seconds = np.arange(samples) / SAMPLE_RATE_HZ
   swell = 1 + 0.5 * np.sin(2 * np.pi * swell_hz * seconds + phase)
   return _normalised(noise * swell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 
+from tflm_fg import files
 from tflm_fg.base import Array, TflmFgError
 
 TARGETS = ("whisper", "child", "hungarian")
@@ -14,11 +15,19 @@ TITLES = {
 }
 
 
+MODEL = "ds_cnn.tflite"
+ABOUT = "ds_cnn.json"
+"""Beside the model: its classes and its front end."""
+
+
+def shipped_path() -> str:
+  """Where the int8 DS-CNN that `apps.kws.train` made lies."""
+  return str(importlib.resources.files("apps.kws").joinpath(MODEL))
+
+
 def shipped_model() -> bytes:
   """The int8 DS-CNN that `apps.kws.train` made."""
-  return (
-    importlib.resources.files("apps.kws").joinpath("ds_cnn.tflite").read_bytes()
-  )
+  return files.read_bytes(shipped_path())
 
 
 def clips_of(

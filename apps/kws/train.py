@@ -1,6 +1,14 @@
-"""tflm-fg-kws train: synthetic source speech in, a trained int8 DS-CNN out.
+"""tflm-fg-kws train: recordings in, an int8 keyword model from scratch out.
 
+  tflm-fg-kws train --data=speech --out=kws.tflite
   tflm-fg-kws train --out=apps/kws/ds_cnn.tflite
+
+With --data it trains on a folder in the Speech Commands layout, all but the
+testing part, and writes the model, marked, with its front end and classes; a
+.json of the same name; and a replay set, so that the model can learn later and
+not forget. A name that ends in .keras gets the Keras model instead, for
+tflm-fg-convert. Without --data it makes the synthetic speech of the model that
+ships with this package, and that model.
 
 Reproducible: on one machine with the same versions of TensorFlow, NumPy,
 SciPy and espeakng-loader, the same flags give the same clips, the same
@@ -20,20 +28,51 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from numpy.typing import NDArray
 
 import tflm_fg
 from apps import cli
-from apps.kws import dataset, domains, frontend
+from apps.kws import (
+  dataset,
+  domains,
+  features_file,
+  folder_training,
+  folders,
+  frontend,
+  frontends,
+  replay,
+  shipped,
+)
+from apps.kws.network import ds_cnn, fit
 from converters import quantize
 from tflm_fg import files
+from tflm_fg.base import TflmFgError
 
-_OUT = flags.DEFINE_string("out", None, "where the .tflite goes", required=True)
+_OUT = flags.DEFINE_string(
+  "out", None, "the .tflite, or with --data a .keras", required=True
+)
+_DATA = flags.DEFINE_string("data", None, "a folder with WORD/*.wav")
+_FRONTEND = flags.DEFINE_enum(
+  "frontend", "micro", list(frontends.NAMES), "what makes the input of a clip"
+)
+_WORDS = flags.DEFINE_list(
+  "words",
+  None,
+  "the classes; by default the ten keywords of Speech Commands where all are "
+  "there, or every folder, with silence where there is background noise",
+)
+_SPARE = flags.DEFINE_integer(
+  "spare_outputs", 0, "outputs for words that are enrolled later", 0, 100
+)
+_COPIES = flags.DEFINE_integer(
+  "copies", 0, "augmented copies of every clip of --data", 0, 100
+)
+_REPLAY_KB = flags.DEFINE_integer(
+  "replay_kb", 96, "size of the replay set beside the model; 0 for none", 0
+)
 _CLIPS = flags.DEFINE_integer("clips_per_class", 500, "clips a class", 1)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "passes over the clips", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the clips and the weights", 0)
 
-BATCH_SIZE = 64
 TEST_CLIPS_PER_CLASS = 40
 REPRESENTATIVE_CLIPS = 480
 _PACKAGES = (
@@ -44,73 +83,6 @@ _PACKAGES = (
   "scipy",
   "tensorflow",
 )
-
-
-def ds_cnn(filters: int = 64, blocks: int = 4) -> Any:
-  """Builds the depthwise-separable network of MLPerf Tiny, for 49 x 40 inputs.
-
-  The first block halves the channel axis once more than MLPerf's, whose input
-  has 10 columns and not 40: a clip costs twice as much, not four times.
-
-  Args:
-    filters: Channels of every layer.
-    blocks: Depthwise-separable blocks.
-
-  Returns:
-    float32 [batch, 49, 40, 1] to logits, float32 [batch, 12].
-  """
-  tf = quantize.tensorflow()
-  layers = tf.keras.layers
-  inputs = tf.keras.Input(frontend.PARAMETERS.shape, name="features")
-  x = _batch_relu(
-    layers.Conv2D(filters, (10, 4), strides=2, padding="same", use_bias=False)(
-      inputs
-    )
-  )
-  for block in range(blocks):
-    strides = (1, 2) if block == 0 else (1, 1)
-    x = _batch_relu(
-      layers.DepthwiseConv2D(
-        3, strides=strides, padding="same", use_bias=False
-      )(x)
-    )
-    x = _batch_relu(layers.Conv2D(filters, 1, use_bias=False)(x))
-  x = layers.GlobalAveragePooling2D(name="pooled")(x)
-  x = layers.Dropout(0.3)(x)
-  logits = layers.Dense(len(domains.CLASSES), name="logits")(x)
-  return tf.keras.Model(inputs, logits)
-
-
-def _batch_relu(x: Any) -> Any:
-  tf = quantize.tensorflow()
-  return tf.keras.layers.ReLU()(tf.keras.layers.BatchNormalization()(x))
-
-
-def fit(
-  model: Any,
-  x: NDArray[np.float32],
-  y: NDArray[np.int32],
-  epochs: int,
-) -> None:
-  """Trains the model in place: Adam, with a cosine that ends at 0.
-
-  Args:
-    model: What `ds_cnn` builds.
-    x: float32 [N, 49, 40, 1].
-    y: int32 [N].
-    epochs: Passes over the clips.
-  """
-  tf = quantize.tensorflow()
-  steps = epochs * -(-len(x) // BATCH_SIZE)
-  rate = tf.keras.optimizers.schedules.CosineDecay(
-    0.0, steps, warmup_target=4e-3, warmup_steps=steps // 10
-  )
-  model.compile(
-    optimizer=tf.keras.optimizers.Adam(rate),
-    loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    metrics=["accuracy"],
-  )
-  model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=2)
 
 
 def train(
@@ -154,7 +126,7 @@ def _accuracies(
 ) -> dict[str, dict[str, float]]:
   """Measures both models on the test clips of every domain."""
   accuracies = {}
-  for name in domains.DOMAINS:
+  for name in ("source", *shipped.TARGETS):
     x, y = dataset.make(name, "test", TEST_CLIPS_PER_CLASS, seed)
     logits = model.predict(x, verbose=0)
     accuracies[name] = {
@@ -167,15 +139,58 @@ def _accuracies(
 
 def main() -> None:
   """Trains and writes the model and, beside it, where it came from."""
-  provenance_path = os.path.splitext(_OUT.value)[0] + ".json"
-  files.require_outputs(
-    {**cli.values(_OUT), "out's .json": provenance_path}, {}
-  )
+  beside = os.path.splitext(_OUT.value)[0] + ".json"
+  files.require_outputs({**cli.values(_OUT), "out's .json": beside}, {})
+  if _DATA.value:
+    train_on_folder(beside)
+    return
   tflite, provenance = train(_CLIPS.value, _EPOCHS.value, _SEED.value)
   files.write_atomically(_OUT.value, tflite)
   text = cli.to_json(provenance)
-  files.write_atomically(provenance_path, text)
+  files.write_atomically(beside, text)
   print(f"{text.decode()}{_OUT.value}: {len(tflite)} bytes")
+
+
+def train_on_folder(beside: str) -> None:
+  """Trains on --data; writes the model, its .json and its replay set."""
+  as_keras = _OUT.value.endswith(".keras")
+  if not as_keras and not _OUT.value.endswith(".tflite"):
+    raise TflmFgError(f"--out={_OUT.value}: need a .tflite or a .keras")
+  trained = folder_training.train(
+    _DATA.value,
+    frontends.named(_FRONTEND.value),
+    tuple(_WORDS.value or folders.classes_of(_DATA.value)),
+    name=_OUT.value,
+    epochs=_EPOCHS.value,
+    seed=_SEED.value,
+    copies=_COPIES.value,
+    spare=_SPARE.value,
+  )
+  spotter = trained.spotter
+  text = cli.to_json(
+    {
+      "script": "tflm-fg-kws train --data",
+      "flags": {"epochs": _EPOCHS.value, "seed": _SEED.value},
+      "classes": list(spotter.classes),
+      "frontend": spotter.frontend.to_json(),
+      "versions": _versions(),
+      **trained.report,
+    }
+  )
+  files.write_atomically(beside, text)
+  if as_keras:
+    folder_training.save_keras(trained.network, _OUT.value)
+  else:
+    files.write_atomically(_OUT.value, spotter.model)
+    if _REPLAY_KB.value:
+      kept = features_file.largest(trained.replay, _REPLAY_KB.value * 1000)
+      files.write_atomically(replay.beside(_OUT.value), kept.to_bytes())
+  print(f"{text.decode()}{_OUT.value}: trained on {_DATA.value}")
+
+
+def _versions() -> dict[str, str]:
+  found = importlib.metadata.version
+  return {name: found(name) for name in (*_PACKAGES, "soundfile")}
 
 
 def run() -> int:

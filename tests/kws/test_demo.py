@@ -37,8 +37,8 @@ def test_two_clips_a_word_are_too_few_to_validate_and_still_run(tmp_path):
   assert done.returncode == 0, done.stderr
 
 
-def test_the_demo_offers_every_voice_but_the_trained_ones():
-  assert {*shipped.TARGETS} == {*domains.DOMAINS} - {"source"}
+def test_the_demo_offers_voices_that_there_are_but_the_trained_ones():
+  assert {*shipped.TARGETS} < {*domains.DOMAINS} - {"source"}
   assert {*shipped.TITLES} == {*shipped.TARGETS}
 
 

@@ -46,7 +46,7 @@ def test_a_clip_is_one_second_of_int16(name):
   for clip in dataset.clips(_plans("test", name, count=1)):
     assert clip.shape == (16_000,)
     assert clip.dtype == np.int16
-    assert np.abs(clip.astype(int)).max() > 30
+    assert np.abs(clip.astype(int)).max() > 5
 
 
 def test_a_clip_does_not_depend_on_which_others_are_made():
@@ -98,7 +98,8 @@ def test_an_unknown_domain_is_refused_in_one_line():
   with pytest.raises(TflmFgError) as caught:
     dataset.make("martian", "test", 1)
   assert str(caught.value) == (
-    "domain: need one of source, whisper, child, hungarian; got 'martian'"
+    "domain: need one of source, whisper, child, hungarian, accent, "
+    "microphone; got 'martian'"
   )
 
 

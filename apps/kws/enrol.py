@@ -1,0 +1,201 @@
+r"""tflm-fg-kws enrol: teach a keyword model new words, on the device.
+
+  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp,kitchen \
+      --out=mine.tflite
+
+A new word takes a free output of the model, or an output is added; until it is
+taught, the model says of the old words what it said. Then the last layer learns
+from mine/lamp/*.wav and mine/kitchen/*.wav with forward passes alone. --replay
+(by default the file of the model's name that ends in .replay.npz) keeps it from
+forgetting the old words; of a word that has no clips there it imagines some:
+what the old head takes for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import numpy as np
+from absl import flags
+
+from apps import cli
+from apps.kws import (
+  adapting,
+  enrolling,
+  examples,
+  folders,
+  frontends,
+  replay,
+  report_page,
+)
+from apps.kws import spotter as spotters
+from apps.kws.augment import Augment
+from tflm_fg import files, runtimes
+from tflm_fg.base import TflmFgError
+from tflm_fg.callbacks import ProgbarLogger
+
+_MODEL = flags.DEFINE_string(
+  "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
+)
+_DATA = flags.DEFINE_string(
+  "data", None, "a folder with WORD/*.wav of the new words", required=True
+)
+_WORDS = flags.DEFINE_list("words", None, "the new words", required=True)
+_OUT = flags.DEFINE_string(
+  "out", None, "the .tflite that knows them", required=True
+)
+_TEST = flags.DEFINE_string("test_data", None, "a folder to score on")
+_TEST_FRACTION = flags.DEFINE_float(
+  "test_fraction",
+  0.2,
+  "share set apart to score on without --test_data",
+  0,
+  0.9,
+)
+_OLD = flags.DEFINE_string(
+  "old_data", None, "a folder of the old words, to score on"
+)
+_REPLAY = flags.DEFINE_string(
+  "replay", None, "an .npz of old clips, from features --max_kb; or none"
+)
+_REPLAY_KB = flags.DEFINE_integer(
+  "replay_kb",
+  96,
+  "size of the replay set that is written beside --out, old clips and new; 0 "
+  "writes none",
+  0,
+)
+_FRONTEND = flags.DEFINE_enum(
+  "frontend", None, list(frontends.NAMES), "by default what the model says"
+)
+_CLASSES = flags.DEFINE_list(
+  "classes", None, "names of the outputs; by default what the model says"
+)
+_COPIES = flags.DEFINE_integer(
+  "copies",
+  5,
+  "augmented copies of every clip: moved, louder or softer, noisy",
+  0,
+)
+_REPORT_DIR = flags.DEFINE_string(
+  "report_dir", None, "folder for index.html, its PNGs and report.json"
+)
+_DRY_RUN = flags.DEFINE_boolean(
+  "dry_run", False, "say what would be trained and how long it takes"
+)
+_STEPS = flags.DEFINE_integer("steps", 300, "steps, of one pass each", 1)
+_ANCHOR = flags.DEFINE_float(
+  "anchor", 0.0, "share of the way back to the old weights in every step"
+)
+_SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
+_RUNTIME = flags.DEFINE_enum(
+  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
+)
+
+
+def main() -> None:
+  """Makes room, reads, adapts, saves, reports."""
+  aside = replay.beside(_OUT.value)
+  files.require_outputs(
+    {**cli.values(_OUT), "out's replay set": aside},
+    cli.values(_MODEL, _REPLAY),
+  )
+  if _REPORT_DIR.value and not _DRY_RUN.value:
+    report_page.require(_REPORT_DIR.value)
+  known = spotters.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
+  room = enrolling.make_room(known, new_words())
+  job = job_of(room.spotter, known)
+  print(enrolling.told(room))
+  if _DRY_RUN.value:
+    adapting.print_estimate(adapting.estimate(job))
+    return
+  outcome = adapting.adapt(job, [ProgbarLogger("enrolling")])
+  save(outcome)
+  adapting.print_outcome(outcome)
+  if _REPORT_DIR.value:
+    report_page.write(_REPORT_DIR.value, outcome)
+
+
+def new_words() -> list[str]:
+  """The words of the flag, as folders are named."""
+  return [folders.composed(word.strip()) for word in _WORDS.value]
+
+
+def save(outcome: adapting.Outcome) -> None:
+  """Writes the model, and the clips that it must not forget beside it."""
+  files.write_atomically(_OUT.value, outcome.spotter.model)
+  job = outcome.job
+  if not _REPLAY_KB.value:
+    return
+  new = dataclasses.replace(job, train=job.train.take(job.train.copy == 0))
+  written = replay.keep(
+    _OUT.value,
+    outcome.spotter,
+    job.replay,
+    new.fresh(),
+    _REPLAY_KB.value * 1000,
+  )
+  print(f"{replay.beside(_OUT.value)}: {written} bytes, for the next time")
+
+
+def job_of(model: spotters.Spotter, known: spotters.Spotter) -> adapting.Job:
+  """Reads the folders that the flags name."""
+  augment = Augment(copies=_COPIES.value, seed=_SEED.value)
+  train = only(_read(_DATA.value, model, augment), model, _DATA.value)
+  test = None
+  if _TEST.value:
+    test = only(_read(_TEST.value, model), model, _TEST.value)
+  elif _TEST_FRACTION.value:
+    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+  job = adapting.Job(
+    spotter=model,
+    train=train,
+    test=test,
+    old=_read(_OLD.value, model) if _OLD.value else None,
+    replay=replay.find(_REPLAY.value, known),
+    settings=enrolling.settings(_STEPS.value, _ANCHOR.value, _SEED.value),
+    runtime=_RUNTIME.value,
+    layer="head",
+  )
+  return enrolling.anchored(job, new_words())
+
+
+def only(
+  found: examples.Examples, model: spotters.Spotter, root: str
+) -> examples.Examples:
+  """The clips of the new words.
+
+  Raises:
+    TflmFgError: naming a word without clips.
+  """
+  labels = [model.classes.index(word) for word in new_words()]
+  missing = [w for w, i in zip(new_words(), labels) if i not in found.y]
+  if missing:
+    raise TflmFgError(
+      f"{root}: holds no clips of {missing[0]!r}; need "
+      f"{root}/{missing[0]}/*.wav"
+    )
+  return found.take(np.isin(found.y, labels))
+
+
+def _read(
+  root: str, model: spotters.Spotter, augment: Augment | None = None
+) -> examples.Examples:
+  return examples.read(
+    root,
+    model.frontend,
+    model.classes,
+    augment=augment,
+    seed=_SEED.value,
+    name=model.name,
+  )
+
+
+def run() -> int:
+  """The subcommand."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

@@ -1,0 +1,64 @@
+"""The old clips that a model trains on again, so that it does not forget."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from apps.kws import features_file
+from apps.kws.features_file import Kept
+from apps.kws.spotter import Spotter
+from tflm_fg import files
+
+NONE = "none"
+
+
+def beside(model: str) -> str:
+  """Where a model's replay set lies, if it has one."""
+  return os.path.splitext(model)[0] + ".replay.npz"
+
+
+def find(path: str | None, spotter: Spotter) -> Kept | None:
+  """Loads the replay set that was named, or the one beside the model.
+
+  Args:
+    path: a file; None takes the one beside the model where there is one;
+      "none" takes none.
+    spotter: the model.
+
+  Raises:
+    TflmFgError: if the file does not fit the model.
+  """
+  if path == NONE:
+    return None
+  if path is None:
+    path = beside(spotter.name)
+    if not os.path.isfile(path):
+      return None
+  return features_file.load(path, spotter)
+
+
+def keep(
+  path: str, spotter: Spotter, old: Kept | None, new: Kept, limit: int
+) -> int:
+  """Writes the set for the next time: old clips and the new, classes in turn.
+
+  Args:
+    path: the model that it shall lie beside.
+    spotter: that model.
+    old: what was replayed.
+    new: what was trained on, of the same layer.
+    limit: bytes of the file.
+
+  Returns:
+    Bytes written.
+  """
+  x, y = new.x, new.y
+  if old is not None:
+    x, y = np.concatenate([old.x, x]), np.concatenate([old.y, y])
+  both = dataclasses.replace(new, x=x, y=y, classes=spotter.classes)
+  content = features_file.largest(both, limit).to_bytes()
+  files.write_atomically(beside(path), content)
+  return len(content)

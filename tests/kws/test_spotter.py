@@ -1,0 +1,181 @@
+"""A model's sound and words travel with it, or their absence is told."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from apps.kws import domains, examples, features_file, heads, replay, shipped
+from apps.kws import spotter as spotters
+from apps.kws.frontends import named
+from tests import models
+from tests.kws import corpora
+from tflm_fg import flatbuffer
+from tflm_fg.base import TflmFgError
+
+
+def test_the_shipped_model_is_known_from_the_json_beside_it():
+  found = spotters.load(None)
+  assert found.classes == domains.CLASSES
+  assert found.frontend == named("micro")
+  assert found.words == domains.CLASSES[:10]
+
+
+def test_front_end_and_classes_travel_in_the_mark(tmp_path):
+  path = tmp_path / "alone.tflite"
+  path.write_bytes(spotters.load(None).to_bytes())
+  found = spotters.load(str(path))
+  assert (found.frontend, found.classes) == (named("micro"), domains.CLASSES)
+  plain = tflm_fg.strip(found.model)
+  assert plain == shipped.shipped_model()
+  marked = tflm_fg.mark(found.model, "all").mark  # marking anew keeps them
+  assert marked.classes == domains.CLASSES
+  assert marked.frontend == named("micro").to_json()
+
+
+def test_a_model_that_says_nothing_needs_flags(tmp_path):
+  path = str(tmp_path / "plain.tflite")
+  shutil.copy(shipped.shipped_path(), path)
+  with pytest.raises(TflmFgError, match="--frontend=micro or mfcc or logmel"):
+    spotters.load(path)
+  with pytest.raises(TflmFgError, match="--classes=WORD,WORD"):
+    spotters.load(path, "micro")
+  assert spotters.load(path, "micro", domains.CLASSES).words
+
+
+@pytest.mark.parametrize(
+  ("frontend", "classes", "words"),
+  [
+    ("mfcc", domains.CLASSES, "mfcc 49x10 gives"),
+    ("micro", ("yes", "no"), "has 12 outputs, 2 classes"),
+    ("micro", ("yes",) * 12, "'yes' is named twice"),
+  ],
+)
+def test_what_does_not_fit_the_model_is_refused(
+  tmp_path, frontend, classes, words
+):
+  path = str(tmp_path / "plain.tflite")
+  shutil.copy(shipped.shipped_path(), path)
+  with pytest.raises(TflmFgError, match=words):
+    spotters.load(path, frontend, classes)
+
+
+@pytest.mark.parametrize("beside", ["[]", "no json", '{"frontend": 3}'])
+def test_a_strange_json_beside_a_model_is_no_help_and_no_harm(tmp_path, beside):
+  path = tmp_path / "plain.tflite"
+  shutil.copy(shipped.shipped_path(), path)
+  path.with_suffix(".json").write_text(beside)
+  with pytest.raises(TflmFgError, match="does not say what makes its input"):
+    spotters.load(str(path))
+
+
+def test_a_mark_keeps_what_it_was_told_and_old_marks_still_read():
+  marked = tflm_fg.mark(models.dense_model()).data
+  old = flatbuffer.read_mark(marked)
+  assert (old.frontend, old.classes) == (None, None)
+  told = flatbuffer.describe_input(marked, {"a": [1.5, "ü"]}, ("x", "y"))
+  found = flatbuffer.read_mark(told)
+  assert (found.frontend, found.classes) == ({"a": [1.5, "ü"]}, ("x", "y"))
+  assert flatbuffer.describe_input(told, None, None) == marked
+  assert tflm_fg.strip(told) == models.dense_model()
+
+
+@pytest.mark.parametrize("key", ["frontend", "classes"])
+@pytest.mark.parametrize("wrong", [3, "x", [1]])
+def test_a_mark_with_a_strange_front_end_or_classes_is_refused(key, wrong):
+  told = flatbuffer.describe_input(
+    tflm_fg.mark(models.dense_model()).data, {"q": 1}, ("qq",)
+  )
+  old = {"frontend": b'{"q":1}', "classes": b'["qq"]'}[key]
+  new = json.dumps(wrong).encode().ljust(len(old))
+  with pytest.raises(TflmFgError, match="training mark is broken"):
+    flatbuffer.read_mark(told.replace(old, new))
+
+
+def test_describing_needs_a_mark():
+  with pytest.raises(TflmFgError, match="no training mark"):
+    flatbuffer.describe_input(models.dense_model(), None, None)
+
+
+# Features in files.
+
+
+def _examples(spotter):
+  return examples.read(
+    str(corpora.speech()), spotter.frontend, spotter.classes, progress=False
+  )
+
+
+@pytest.mark.parametrize("layer", features_file.LAYERS)
+def test_a_replay_set_comes_back_within_its_size(tmp_path, layer):
+  spotter = spotters.load(None)
+  found = _examples(spotter)
+  kept = features_file.of(spotter, found.x, found.y, layer)
+  limit = len(kept.to_bytes()) * 2 // 3
+  few = features_file.largest(kept, limit)
+  assert len(few.to_bytes()) <= limit
+  counts = np.bincount(few.y)
+  assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
+  path = tmp_path / "r.npz"
+  path.write_bytes(few.to_bytes())
+  assert path.read_bytes() == features_file.largest(kept, limit).to_bytes()
+  read = features_file.load(str(path), spotter)
+  assert np.array_equal(read.x, few.x)
+  assert np.array_equal(read.y, few.y)
+  assert read.x.dtype == np.int8
+  assert read.num_bytes == path.stat().st_size
+
+
+def test_a_set_for_other_classes_layers_or_sound_is_refused(tmp_path):
+  spotter = spotters.load(None)
+  found = _examples(spotter)
+  path = tmp_path / "r.npz"
+  kept = features_file.of(spotter, found.x, found.y, "head")
+  for change, words in (
+    ({"classes": ("lamp", *spotter.classes[1:])}, "holds clips of 'lamp'"),
+    ({"digest": "0" * 16}, "made by other layers"),
+    ({"frontend": named("mfcc")}, "made by the front end mfcc 49x10"),
+  ):
+    path.write_bytes(dataclasses.replace(kept, **change).to_bytes())
+    with pytest.raises(TflmFgError, match=words):
+      features_file.load(str(path), spotter)
+  np.savez(path, x=found.x, y=found.y)
+  with pytest.raises(TflmFgError, match="does not say its classes"):
+    features_file.load(str(path), spotter)
+
+
+def test_a_limit_that_holds_nothing_is_refused():
+  spotter = spotters.load(None)
+  found = _examples(spotter)
+  kept = features_file.of(spotter, found.x, found.y, "head")
+  with pytest.raises(TflmFgError, match="need one or more of each of 5"):
+    features_file.largest(kept, 100)
+
+
+def test_the_replay_set_is_found_beside_its_model(tmp_path):
+  spotter = dataclasses.replace(
+    spotters.load(None), name=str(tmp_path / "m.tflite")
+  )
+  assert replay.find(None, spotter) is None
+  found = _examples(spotter)
+  new = features_file.of(spotter, found.x, found.y, "head")
+  replay.keep(spotter.name, spotter, None, new, 90_000)
+  kept = replay.find(None, spotter)
+  assert len(kept.y) == len(found)
+  assert replay.find("none", spotter) is None
+
+
+def test_the_head_alone_says_what_the_model_says():
+  spotter = spotters.load(None)
+  found = _examples(spotter)
+  head = heads.cut_off(spotter)
+  alone = dataclasses.replace(spotter, model=head.model)
+  inputs = head.inputs(spotter.quantized(found.x))
+  assert inputs[0].nbytes == 64
+  assert np.array_equal(
+    alone.open().logits_of(inputs), spotter.open().logits_of(found.x)
+  )
+  assert tflm_fg.strip(head.graft(head.model)) == shipped.shipped_model()

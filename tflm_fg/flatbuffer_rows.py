@@ -1,0 +1,140 @@
+"""Add outputs to a classifier: rows of its last FULLY_CONNECTED.
+
+The old rows keep their bytes and the old outputs their quantization, so the
+old classes' logits are what they were; the new ones start at the bottom of
+the logits' range.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from tflm_fg import flatbuffer
+from tflm_fg.base import TflmFgError
+from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+from tflm_fg.flatbuffer_mend import mend
+from tflm_fg.flatbuffer_sites import Site, sites_of, untrainable
+
+_BEHIND = ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE")
+
+
+def add_rows(data: bytes, count: int, name: str = "model") -> bytes:
+  """Gives a classifier more outputs.
+
+  Args:
+    data: an int8 or int16x8 .tflite that ends in FULLY_CONNECTED, with or
+      without a SOFTMAX behind it; a mark is taken off.
+    count: how many outputs to add.
+    name: what to call the file in errors.
+
+  Returns:
+    The file with `count` more outputs, unmarked. For every input the logits
+    of the old classes are the same as before.
+
+  Raises:
+    TflmFgError: if the model does not end so, or nothing is to be added.
+  """
+  if count < 1:
+    raise TflmFgError(f"{name}: need 1 or more outputs to add, got {count}")
+  model = flatbuffer.read(flatbuffer.strip(data, name), name)
+  site = _head(model, name)
+  mend(model, {site: {"kernel", "bias"}}, name)
+  op = model.subgraphs[0].operators[site.operator]
+  kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
+  logits = model.subgraphs[0].tensors[op.outputs[0]]
+  old = int(kernel.shape[0])
+  _extend(model, kernel, np.zeros((count, int(kernel.shape[1])), np.int8))
+  _widen_scales(kernel, old, count)
+  _widen_scales(bias, old, count)
+  scale = float(bias.quantization.scale[-1])
+  lowest = _lowest(logits) / scale
+  _extend(model, bias, np.full(count, round(lowest), TYPE_NAMES[bias.type]))
+  for index in _outputs(model, site, name):
+    tensor = model.subgraphs[0].tensors[index]
+    tensor.shape = _with_last(tensor.shape, old + count)
+    if tensor.shapeSignature is not None:
+      tensor.shapeSignature = _with_last(tensor.shapeSignature, old + count)
+  return flatbuffer.pack(model)
+
+
+def _head(model: schema.ModelT, name: str) -> Site:
+  operators = model.subgraphs[0].operators or []
+  heads = [
+    site
+    for site in sites_of(model)
+    if op_name(model, operators[site.operator]) == "FULLY_CONNECTED"
+  ]
+  if not heads:
+    raise TflmFgError(
+      f"{name}: no FULLY_CONNECTED to add outputs to; train a model that ends "
+      "in a dense layer"
+    )
+  reason = untrainable(model, heads[-1])
+  if reason is not None:
+    raise TflmFgError(f"{name}: no outputs can be added: {reason}")
+  return heads[-1]
+
+
+def _outputs(model: schema.ModelT, site: Site, name: str) -> list[int]:
+  """Every activation from the head to the model's output, which all widen."""
+  graph = model.subgraphs[0]
+  found = [int(graph.operators[site.operator].outputs[0])]
+  for op in graph.operators[site.operator + 1 :]:
+    if not {int(i) for i in op.inputs} & set(found):
+      continue
+    if op_name(model, op) not in _BEHIND:
+      raise TflmFgError(
+        f"{name}: {op_name(model, op)} behind the last FULLY_CONNECTED fixes "
+        f"the count of outputs; only {', '.join(_BEHIND)} may stand there"
+      )
+    found += [int(o) for o in op.outputs]
+  if int(graph.outputs[0]) not in found:
+    raise TflmFgError(f"{name}: its output is not the last FULLY_CONNECTED's")
+  return found
+
+
+def _extend(
+  model: schema.ModelT, tensor: schema.TensorT, rows: NDArray[np.integer]
+) -> None:
+  """Puts rows behind a constant's own; `mend` gave it a buffer of its own."""
+  fresh = schema.BufferT()
+  held = np.asarray(model.buffers[tensor.buffer].data).view(np.uint8)
+  more = np.frombuffer(rows.tobytes(), np.uint8)
+  fresh.data = np.concatenate([held, more])
+  model.buffers[tensor.buffer] = fresh
+  shape = np.array(tensor.shape, np.int32)
+  shape[0] += len(rows)
+  tensor.shape = shape
+  tensor.shapeSignature = None
+
+
+def _widen_scales(tensor: schema.TensorT, old: int, count: int) -> None:
+  """New rows take the largest scale: they have the most to grow."""
+  quantization = copy.deepcopy(tensor.quantization)
+  scales = np.asarray(quantization.scale, np.float32)
+  if len(scales) == old and old > 1:
+    more = np.full(count, scales.max(), np.float32)
+    quantization.scale = np.concatenate([scales, more])
+    points = np.zeros(old + count, np.int64)
+    quantization.zeroPoint = points
+  tensor.quantization = quantization
+
+
+def _lowest(logits: schema.TensorT) -> float:
+  """The least logit that the output can hold, in real units."""
+  quantization = logits.quantization
+  low = np.iinfo(TYPE_NAMES[logits.type]).min
+  point = (
+    0 if quantization.zeroPoint is None else int(quantization.zeroPoint[0])
+  )
+  return (low - point) * float(quantization.scale[0])
+
+
+def _with_last(shape: NDArray[np.integer], size: int) -> NDArray[np.integer]:
+  widened = np.array(shape, np.int32)
+  widened[-1] = size
+  return widened
