@@ -27,7 +27,7 @@ CONVERGED = 1e-3
 
 EPOCHS, BATCH = 40, 32
 
-RATES = {"all": (3e-4, 1e-3, 3e-3), "head": (1e-3, 3e-3, 1e-2)}
+RATES = {"all": (3e-4, 1e-3, 3e-3), "head": (3e-3, 1e-2, 3e-2)}
 """Learning rates of Adam that are tried, with cosine decay."""
 
 

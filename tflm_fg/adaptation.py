@@ -15,7 +15,7 @@ from tflm_fg.callbacks import Callback, History
 from tflm_fg.courses import Course, Grown, finish, follow
 from tflm_fg.data import Dataset, hold_out, model_input
 from tflm_fg.evaluation import score_file
-from tflm_fg.flatbuffer import read_mark, strip
+from tflm_fg.flatbuffer import read_mark
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark, unmarked
 from tflm_fg.flatbuffer_tensors import TensorSpec
 from tflm_fg.graph import Host, checked, input_spec, logits_spec, loss_of
@@ -111,23 +111,9 @@ def adapt(
     checked(Dataset(*test), clips.input, clips.output, "test") if test else None
   )
   began = time.perf_counter()
-  own = read_mark(model, name) if trainable is None else None
-  if own is None and trainable is None:
-    trainable = "auto" if settings.method == "auto" else "head"
-  ways: list[Way] = []
-  material = clips.material(settings, COMPARED_FRACTION)
-  if trainable == "auto" and len(material.kept):
-    plain = strip(model, name)
-    ways = try_ways(plain, material, settings, host, surgery, callbacks)
-    course = finish(plain, best_way(ways), material, settings, host, callbacks)
-  else:
-    material = clips.material(settings, KEPT_FRACTION)
-    if own is not None:
-      marked, grown = Marked(model, own, ()), None
-    else:
-      grown = _grown(model, trainable or "head", surgery, material, host)
-      marked = mark(model, grown.trainable, name, grown.surgery)
-    course = follow(marked, grown, material, settings, host, callbacks)
+  course, ways, material = _run(
+    model, trainable, surgery, clips, settings, host, callbacks, name
+  )
   seconds = time.perf_counter() - began
   adapted = write_masters(
     course.marked.data, course.marked.mark, course.masters
@@ -154,6 +140,42 @@ def adapt(
   )
 
 
+def _run(
+  model: bytes,
+  trainable: str | None,
+  surgery: Surgery,
+  clips: _Clips,
+  settings: Settings,
+  host: Host,
+  callbacks: Sequence[Callback],
+  name: str,
+) -> tuple[Course, list[Way], Material]:
+  """Goes the way that was chosen, or tries all and goes the best."""
+  own = read_mark(model, name) if trainable is None else None
+  if own is not None:
+    material = clips.material(settings, KEPT_FRACTION)
+    given = Marked(model, own, ())
+    return (
+      follow(given, None, material, settings, host, callbacks),
+      [],
+      material,
+    )
+  if trainable is None:
+    trainable = "auto" if settings.method == "auto" else "head"
+  if trainable == "auto":
+    material = clips.material(settings, COMPARED_FRACTION)
+    if len(material.kept):
+      ways = try_ways(model, material, settings, host, surgery, callbacks)
+      best = best_way(ways)
+      course = finish(model, best, material, settings, host, callbacks)
+      return course, ways, material
+  material = clips.material(settings, KEPT_FRACTION)
+  grown = _grown(model, trainable, surgery, material, host)
+  marked = mark(model, grown.trainable, name, grown.surgery)
+  course = follow(marked, grown, material, settings, host, callbacks)
+  return course, [], material
+
+
 def _grown(
   model: bytes, trainable: str, surgery: Surgery, material: Material, host: Host
 ) -> Grown:
@@ -161,7 +183,7 @@ def _grown(
   if trainable == "auto":  # too few clips to compare by
     return Grown("head", surgery)
   if "wide-head" in [part.strip() for part in trainable.split(",")]:
-    surgery = measured(strip(model), material.x, surgery, host)
+    surgery = measured(model, material.x, surgery, host)
   return Grown(trainable, surgery)
 
 

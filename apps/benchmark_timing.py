@@ -1,0 +1,211 @@
+"""Time steps of plain forward gradients, as ratios within one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+import tflm_fg
+from apps.benchmark_models import dense_stack
+from tflm_fg.base import Clips
+from tflm_fg.data import Batches
+from tflm_fg.graph import Graph, Host
+from tflm_fg.quant import Layout
+from tflm_fg.settings import Settings
+from tflm_fg.trainer import fit
+
+ROUNDS = 25
+"""Times that every case of a group is run, the cases in turn."""
+
+ROUND_SECONDS = 0.04
+"""Of a case in a round, at least."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timing:
+  """One case.
+
+  Attributes:
+    what: "speed" or "growth".
+    case: its name.
+    strategy: "in-place" or "rebuild".
+    workers: passes side by side.
+    directions: pairs of passes a step.
+    batch: clips a pass.
+    weights: trainable numbers.
+    layers: trained layers.
+    pair: 1 where other strategies and workers run the same, else 0.
+    step_us: microseconds of the shortest steps.
+    invoke_us: of those, inside the engine, at their shortest.
+    ratio: the median of a step's seconds over its seconds in the engine.
+    ratio_best: the lowest of them.
+  """
+
+  what: str
+  case: str
+  strategy: str
+  workers: int
+  directions: int
+  batch: int
+  weights: int
+  layers: int
+  pair: int
+  step_us: float
+  invoke_us: float
+  ratio: float
+  ratio_best: float
+
+
+class Case:
+  """Steps of one kind, a few at a time."""
+
+  def __init__(
+    self,
+    model: bytes,
+    name: str,
+    trainable: str,
+    batch: int,
+    *,
+    what: str = "speed",
+    directions: int = 1,
+    strategy: str = "in-place",
+    workers: int = 1,
+    pair: int = 0,
+  ) -> None:
+    self.what, self.name, self.pair = what, name, pair
+    self.strategy, self.workers = strategy, workers
+    marked = tflm_fg.mark(model, trainable)
+    self._settings = Settings(
+      method="sign-m-spsa",
+      epsilon_lsb=4.0,
+      learning_rate_lsb=0.01,
+      num_directions=directions,
+      batch_size=batch,
+      steps=10**8,
+    )
+    host = Host(strategy=strategy, workers=workers)
+    self._graph = Graph(marked.data, marked.mark, host)
+    self._layout = Layout(marked.mark.trainable)
+    spec = self._graph.input
+    x = np.random.default_rng(0).integers(-100, 101, (batch, *spec.shape[1:]))
+    inputs = self._graph.features(x.astype(spec.dtype))
+    labels = np.arange(batch) % self._graph.logits.shape[-1]
+    self._clips = Clips(inputs, labels)
+    self._graph.settle(inputs, self._settings.passes_at_once())
+    self._rule = self._settings.rule(self._layout, batch)
+    start = self._layout.params(self._graph.suffix.params())
+    self._state = self._rule.start(start)
+    self._steps, self._found = 1, list[tuple[float, float]]()
+    self.run()
+    seconds = min(self.run() for _ in range(2))
+    self._steps = max(1, math.ceil(ROUND_SECONDS / seconds))
+    self._found.clear()
+
+  def run(self) -> float:
+    """A round; gives the seconds of a step."""
+    before, began = self._graph.invoke_seconds, time.perf_counter()
+    self._state = fit(
+      session=self._graph.suffix,
+      helpers=self._graph.helpers,
+      rule=self._rule,
+      loss=self._graph.loss(True),
+      clips=self._clips,
+      batches=Batches(len(self._clips), len(self._clips), 0),
+      state=self._state,
+      steps=self._state.step + self._steps,
+    )
+    seconds = time.perf_counter() - began
+    invoked = self._graph.invoke_seconds - before
+    self._found.append((seconds / self._steps, invoked / self._steps))
+    return seconds / self._steps
+
+  def timing_of_one_round(self) -> Timing:
+    """Runs one round, and says what it gave."""
+    self.run()
+    return self.timing()
+
+  def timing(self) -> Timing:
+    """What all rounds gave."""
+    steps, invokes = zip(*self._found)
+    quotients = [s / i for s, i in self._found]
+    tensors = self._layout.tensors
+    return Timing(
+      what=self.what,
+      case=self.name,
+      strategy=self.strategy,
+      workers=self.workers,
+      directions=self._settings.num_directions,
+      batch=len(self._clips),
+      weights=sum(t.size for t in tensors),
+      layers=len({t.operator for t in tensors}),
+      pair=self.pair,
+      step_us=1e6 * min(steps),
+      invoke_us=1e6 * min(invokes),
+      ratio=statistics.median(quotients),
+      ratio_best=min(quotients),
+    )
+
+
+def timed(cases: Sequence[Case]) -> Iterator[Timing]:
+  """Runs the cases in turn, so that a busy moment hits them all."""
+  for _ in range(ROUNDS):
+    for case in cases:
+      case.run()
+  for case in cases:
+    yield case.timing()
+
+
+def speed(model: bytes) -> Iterator[Timing]:
+  """The whole model in every way, then its head alone."""
+  whole = [
+    Case(
+      model,
+      f"all, {strategy}, workers {workers}",
+      "all",
+      32,
+      directions=directions,
+      strategy=strategy,
+      workers=workers,
+      pair=1,
+    )
+    for directions in (1, 2)
+    for strategy in ("in-place", "rebuild")
+    for workers in (1, 2)
+  ]
+  yield from timed(whole)
+  heads = [
+    Case(model, "head", "head", batch, directions=directions)
+    for batch, directions in ((32, 1), (256, 1), (1024, 1), (4096, 1), (256, 8))
+  ]
+  yield from timed(heads)
+
+
+def growth() -> Iterator[Timing]:
+  """Over trainable weights, then clips, then layers."""
+  grown = [
+    Case(
+      dense_stack([32, max(2, round(count / 42)), 10]),
+      "weights",
+      "all",
+      32,
+      what="growth",
+    )
+    for count in (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+  ]
+  yield from timed(grown)
+  small = dense_stack([32, 240, 10])
+  clips = [
+    Case(small, "clips", "all", batch, what="growth")
+    for batch in (1, 4, 16, 64, 256, 1024)
+  ]
+  yield from timed(clips)
+  deep = [
+    Case(dense_stack([64] * (n + 1)), "layers", "all", 32, what="growth")
+    for n in (1, 2, 4, 8, 16, 32)
+  ]
+  yield from timed(deep)
