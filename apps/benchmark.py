@@ -10,9 +10,9 @@ set is an .npz with x and y, cut into training and test clips in its own order
 for seed 0 and in a shuffled one for other seeds, or a voice of the demo, which
 speaks anew for every seed: whisper, child, hungarian, words (ten new words),
 source (voices as in training). Each adapted file also runs on TFLM, where
-installed, next to LiteRT's reference kernels. Half a minute to a minute a
-data set and seed; the methods fit-head and fit-all, for which Keras is needed,
-take minutes more and are left out by default.
+installed, next to LiteRT's reference kernels. Half a minute a data set and
+seed; the methods fit-head and fit-all, which need Keras, take minutes more and
+are left out by default.
 
 --what=speed times steps: against the engine alone, in place against rebuilt,
 one worker against two. --what=growth times steps of models made here, over
@@ -42,7 +42,7 @@ _SECTIONS = ("accuracy", "speed", "growth")
 _QUICK = [m for m in benchmark_accuracy.METHODS if not m.startswith("fit-")]
 
 _WHAT = flags.DEFINE_list(
-  "what", ["accuracy"], f"any of {', '.join(_SECTIONS)}"
+  "what", list(_SECTIONS), f"any of {', '.join(_SECTIONS)}"
 )
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the demo's"

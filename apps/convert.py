@@ -20,9 +20,10 @@ import tflm_fg
 from apps import cli
 from converters import quantize
 from tflm_fg import data, files
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import Array, TflmFgError
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.graph import Host, input_spec
+from tflm_fg.home_means import with_home_means
 from tflm_fg.widening import measured
 
 _MODEL = flags.DEFINE_string(
@@ -62,14 +63,25 @@ _CALIBRATION = flags.DEFINE_string(
   "trained on; they set the ranges of activations, and of what a wide head "
   "joins",
 )
+_STATISTICS = flags.DEFINE_string(
+  "statistics",
+  None,
+  "an .npz with x [N, ...]: source clips, as the model was trained on; each "
+  "layer's mean activations go into the mark, for learning without labels",
+)
 
 
 def main() -> None:
   """Loads, quantizes, marks, saves."""
   path = _MODEL.value
-  files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _CALIBRATION))
+  files.require_outputs(
+    cli.values(_OUT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
+  )
   plain = _quantized() if _is_keras(path) else _as_it_is(path)
   marked = tflm_fg.mark(plain, _TRAINABLE.value, path, _surgery(plain))
+  if _STATISTICS.value is not None:
+    clips = _clips(_STATISTICS.value, plain)
+    marked = with_home_means(marked, clips, Host())
   files.write_atomically(_OUT.value, marked.data)
   for note in marked.notes:
     print(f"mended: {note}")
@@ -85,9 +97,13 @@ def _surgery(plain: bytes) -> Surgery:
   surgery = Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value)
   if not _wants_wide_head() or _CALIBRATION.value is None:
     return surgery
-  clips = data.load_npz(_CALIBRATION.value, labels=False).x
-  spec = input_spec(plain)
-  return measured(plain, data.model_input(clips, spec), surgery, Host())
+  return measured(plain, _clips(_CALIBRATION.value, plain), surgery, Host())
+
+
+def _clips(path: str, plain: bytes) -> Array:
+  """Clips of a file on a model's input grid."""
+  x = data.load_npz(path, labels=False).x
+  return data.model_input(x, input_spec(plain), path)
 
 
 def _wants_wide_head() -> bool:

@@ -138,7 +138,6 @@ BAD_JOURNALS: dict[str, list[str]] = {
   "model not a string": _head(model_sha256=3),
   "model null": _head(model_sha256=None),
   "no phases": _head(phases=[]),
-  "a phase too few for its steps": _head(phases=[{**PHASE, "kept_step": 0}] * 0),
   **{f"phases {v}": _head(phases=v) for v in (None, 5, "x", [None], [5], [[]])},
   **{f"no {key}": _without(key) for key in PHASE},
   "settings null": _phase(settings=None),
@@ -248,3 +247,58 @@ def test_rows_of_different_length_replay_where_directions_grow():
   rows[-1]["slopes"] = [65536, -65536]
   lines = [LINES[0], *map(json.dumps, rows), LINES[-1]]
   assert replayed(lines) not in (RECORDED.marked, RECORDED.model)
+
+
+# How the file grew: needed where the file is given plain.
+
+DEEP = models.deep_model()
+WIDE = tflm_fg.adapt(
+  DEEP,
+  X,
+  Y,
+  trainable="wide-head",
+  settings=tflm_fg.Settings(steps=3, validation_fraction=0.0),
+)
+WIDE_LINES = WIDE.journal.to_bytes().decode().splitlines()
+GROWN = json.loads(WIDE_LINES[0])["grown"]
+(POOLED,) = GROWN["pooled"]
+
+
+def _grown(**changes: Any) -> list[str]:
+  return _head(WIDE_LINES, grown={**GROWN, **changes})
+
+
+def _pooled(**changes: Any) -> list[str]:
+  return _grown(pooled=[{**POOLED, **changes}])
+
+
+ODD: tuple[Any, ...] = (
+  None, "a", 5, -1, {}, [], [None], ["a"], [[1]], [0.5], float("nan"),
+  float("inf"), [float("nan")] * 16, [1e400] * 16, [2**70] * 16, [-1] * 16,
+  [1] * 15, [1] * 17, True,
+)  # fmt: skip
+
+BAD_GROWN: dict[str, list[str]] = {
+  **{f"grown {v}": _head(WIDE_LINES, grown=v) for v in (5, "x", [], {}, True)},
+  "not grown": _head(WIDE_LINES, grown=None),
+  **{f"no {key}": _head(
+    WIDE_LINES, grown={k: v for k, v in GROWN.items() if k != key}
+  ) for key in GROWN},
+  **{
+    f"trainable {v}": _grown(trainable=v)
+    for v in ("", "zzz", "(", "head", None, 5, [], "prompt,wide-head", ["head"])
+  },
+  **{f"layers {v}": _grown(layers=v) for v in ("(", "zzz", None, 5, [])},
+  **{f"pooled {v}": _grown(pooled=v) for v in (None, 5, "a", [], [5], [[]])},
+  "pooled twice": _grown(pooled=[POOLED] * 2),
+  **{f"{key} {v}": _pooled(**{key: v}) for key in POOLED for v in ODD},
+}  # fmt: skip
+
+
+def test_a_journal_lets_a_plain_file_grow_again():
+  assert replayed(WIDE_LINES, DEEP) == WIDE.model
+
+
+@pytest.mark.parametrize("kind", list(BAD_GROWN))
+def test_a_journal_whose_file_grew_otherwise_is_refused(kind):
+  refused(lambda: replayed(BAD_GROWN[kind], DEEP))

@@ -66,9 +66,7 @@ def test_number_out_of_range_is_named_without_a_warning(bad, method):
 
 def test_small_perturbation_warns_and_runs():
   with pytest.warns(UserWarning, match="epsilon_lsb"):
-    settings = tflm_fg.Settings(
-      method="sign-m-spsa", steps=3, epsilon_lsb=0.5
-    )
+    settings = tflm_fg.Settings(method="sign-m-spsa", steps=3, epsilon_lsb=0.5)
   assert adapt(settings=settings).model
 
 

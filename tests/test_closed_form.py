@@ -68,7 +68,9 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   # Weights of centred inputs, each divided by its spread: V u = W x, and the
   # bias is one more weight, of a constant input.
   features = clips.inputs[0].reshape(len(clips), -1).astype(float)
-  u = features - head.input_zero_point - features_mean(features, head, trainable)
+  u = (
+    features - head.input_zero_point - features_mean(features, head, trainable)
+  )
   spread = 2.0**head.spread_bits
   u /= spread
   length = (u**2).sum(axis=1).mean() + 1 / 16

@@ -62,9 +62,7 @@ def mean_cosine(data, pattern, truth, **settings):
   clips = graph.clips(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
-  options = tflm_fg.Settings(
-    epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings
-  )
+  options = tflm_fg.Settings(epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings)
   estimator = options.rule(layout, len(clips)).estimator
 
   passes = BatchPasses(graph.suffix, loss_of(graph.logits), clips)

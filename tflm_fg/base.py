@@ -147,6 +147,8 @@ class Mark:
     frontend: what makes the model's input from raw data, as JSON has it; kept
       for the programs that know it, and never looked into here.
     classes: names of the outputs, in order.
+    statistics: of activations by tensor index, each channel's mean on source
+      clips in 1/16 of a step; see `statistics`.
   """
 
   trainable: tuple[TrainableTensor, ...]
@@ -154,6 +156,9 @@ class Mark:
   head_input: int
   frontend: dict[str, Any] | None = None
   classes: tuple[str, ...] | None = None
+  statistics: dict[int, tuple[int, ...]] = dataclasses.field(
+    default_factory=dict
+  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

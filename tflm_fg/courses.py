@@ -142,7 +142,8 @@ def finish(
   back = way.back if helped[-1] else ""
   found, surgery, outcomes = model, way.surgery, []
   if front:
-    trial = Trial(model, front, surgery, settings, host, material.x)
+    own = way.front.settings(settings)
+    trial = Trial(model, front, surgery, own, host, material.x)
     outcomes.append(trial.run(everything, callbacks))
     found = trial.file(outcomes[0])
   if back == "wide-head":

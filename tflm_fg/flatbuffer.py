@@ -172,6 +172,7 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
       head_input=_activation(model, content["head_input"]),
       frontend=_frontend(content.get("frontend")),
       classes=_classes(content.get("classes")),
+      statistics=_statistics(model, content.get("statistics", [])),
     )
   except (
     ValueError,
@@ -205,6 +206,15 @@ def _activation(model: schema.ModelT, index: Any) -> int:
   if model.buffers[tensor.buffer].data is not None:
     raise ValueError(f"tensor {index} is a constant")
   return int(index)
+
+
+def _statistics(model: schema.ModelT, found: Any) -> dict[int, tuple[int, ...]]:
+  means = {_activation(model, index): tuple(row) for index, row in found}
+  for index, row in means.items():
+    channels = int(model.subgraphs[0].tensors[index].shape[-1])
+    if len(row) != channels or any(type(mean) is not int for mean in row):
+      raise ValueError(f"means of tensor {index}")
+  return means
 
 
 def _frontend(found: Any) -> dict[str, Any] | None:
@@ -259,6 +269,8 @@ def write_mark(data: bytes, mark: Mark) -> bytes:
     "logits": mark.logits,
     "head_input": mark.head_input,
   }
+  if mark.statistics:
+    content["statistics"] = list(mark.statistics.items())
   if mark.frontend is not None:  # a mark without them stays as it always was
     content["frontend"] = mark.frontend
   if mark.classes is not None:

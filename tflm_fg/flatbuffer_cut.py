@@ -69,7 +69,7 @@ def cut(data: bytes, mark: Mark, taps: Collection[int] = ()) -> Cut:
   moving = [i for i in needed if i in touched]
   crossing = _crossing(graph, frozen, moving)
   writable = [t.index for t in mark.trainable]
-  inner = sorted(set(taps) - set(crossing))
+  inner = sorted(set(taps) - {*crossing, mark.logits})
   outputs = [mark.logits, *inner]
   suffix = _extract(model, moving, crossing, outputs, writable)
   made = [t for t in crossing if t != graph_input]
@@ -114,6 +114,14 @@ def whole(data: bytes, mark: Mark) -> Part:
   writable = [t.index for t in mark.trainable]
   needed = _needed(graph, mark.logits)
   return _extract(model, needed, inputs, [mark.logits], writable)
+
+
+def up_to(data: bytes, outputs: Sequence[int]) -> Part:
+  """The graph from its input to some activations."""
+  model = flatbuffer.read(data)
+  graph = model.subgraphs[0]
+  needed = sorted({n for tensor in outputs for n in _needed(graph, tensor)})
+  return _extract(model, needed, [_only_input(model)], outputs, [])
 
 
 def _needed(graph: schema.SubGraphT, logits: int) -> list[int]:

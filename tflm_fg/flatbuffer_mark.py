@@ -72,7 +72,8 @@ def mark(
     data: a .tflite, marked or not.
     trainable: "head" (the last FULLY_CONNECTED or CONV_2D with its bias),
       "wide-head" (the same, reading earlier layers too), "prompt" (an offset
-      a channel of the input), "bias", "first-bias" (the first layer's), "all",
+      a channel of the input), "bias", "first-bias" (the first layer's),
+      "inner-bias" (all but the head's), "all",
       a regular expression on tensor names, or several of these joined by
       commas.
     name: what to call the file in errors.
@@ -111,6 +112,7 @@ def mark(
     head_input=find_logits(model) if head is None else head.activation,
     frontend=old.frontend if old else None,
     classes=old.classes if old else None,
+    statistics=old.statistics if old else {},
   )
   return Marked(flatbuffer.write_mark(data, chosen), chosen, tuple(notes))
 
@@ -206,6 +208,9 @@ def _choose_part(
     return {head: {"kernel", "bias"}}
   if part == "first-bias":
     return {sites[0]: {"bias"}}
+  if part == "inner-bias":
+    head = last_head(model)
+    return {site: {"bias"} for site in good if site != head}
   if part in ("bias", "all"):
     if not good:  # all are refused: say why, by name
       return {sites[-1]: {"bias"}}

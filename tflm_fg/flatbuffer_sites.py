@@ -49,6 +49,12 @@ def activations_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
   return {number: graph.Operators(number).Inputs(0) for number in operators}
 
 
+def outputs_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
+  """Operators with the activation that each makes, of a verified file."""
+  graph = schema.Model.GetRootAsModel(data, 0).Subgraphs(0)
+  return {number: graph.Operators(number).Outputs(0) for number in operators}
+
+
 def untrainable(model: schema.ModelT, site: Site) -> str | None:
   """Why an operator's weights cannot be trained; None if they can."""
   graph = model.subgraphs[0]

@@ -22,7 +22,7 @@ from tflm_fg.closed_form import REFUSAL, Head, head_of
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_cut import Cut, cut, whole
 from tflm_fg.flatbuffer_mark import HEAD_OPS, unmarked
-from tflm_fg.flatbuffer_sites import activations_of
+from tflm_fg.flatbuffer_sites import activations_of, outputs_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.information import InformationMaximisation
 from tflm_fg.losses import CrossEntropy
@@ -30,6 +30,8 @@ from tflm_fg.metrics import run_all
 from tflm_fg.nodes import REFUSAL as NODE_REFUSAL
 from tflm_fg.nodes import Layer
 from tflm_fg.settings import Settings
+from tflm_fg.statistics import REFUSAL as MEANS_REFUSAL
+from tflm_fg.statistics import known_targets
 from tflm_fg.timing import Choice, choose
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
@@ -283,6 +285,21 @@ class Graph:
       _layer(self._marked, operator, tensors, order)
       for operator, tensors in by_operator(self._mark).items()
     )
+
+  def means(self) -> tuple[list[int], list[Int64]]:
+    """For statistic matching: each bias's activation, and its means at home.
+
+    Raises:
+      TflmFgError: if more than biases train, or the mark holds no means.
+    """
+    tensors = self._mark.trainable
+    made = outputs_of(self._marked, [t.operator for t in tensors])
+    outputs = [made[t.operator] for t in tensors]
+    if any(t.role != "bias" for t in tensors):
+      raise TflmFgError(MEANS_REFUSAL)
+    targets = known_targets(outputs, self._mark.statistics)
+    order = [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
+    return [order.index(index) for index in outputs], targets
 
   def loss(self, labelled: bool) -> CrossEntropy:
     """What training lowers."""

@@ -103,6 +103,7 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     KeyError,
     TypeError,
     AttributeError,
+    OverflowError,
     RecursionError,
     TflmFgError,
   ) as fault:
@@ -132,6 +133,8 @@ def _grown(entry: dict[str, Any]) -> Grown:
     )
     for layer in entry["pooled"]
   )
+  if not all(np.isfinite([p.reach, *p.spread]).all() for p in pooled):
+    raise ValueError("a layer without its measure")
   surgery = Surgery(
     gain=bool(entry["gain"]), layers=str(entry["layers"]), pooled=pooled
   )

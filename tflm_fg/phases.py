@@ -27,7 +27,7 @@ from tflm_fg.callbacks import (
 from tflm_fg.closed_form import Head
 from tflm_fg.data import Batches
 from tflm_fg.flatbuffer_patch import Patchable
-from tflm_fg.flatbuffer_sites import activations_of
+from tflm_fg.flatbuffer_sites import activations_of, outputs_of
 from tflm_fg.graph import Graph, Host
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
@@ -189,11 +189,7 @@ def set_stage(
   """
   chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
   part = dataclasses.replace(mark, trainable=chosen)
-  taps = (
-    activations_of(marked, {t.operator for t in chosen}).values()
-    if phase.settings.method == "node"
-    else ()
-  )
+  taps = _taps(phase, marked, part)
   graph = Graph(write_masters(marked, mark, masters), part, host, taps)
   inputs = graph.features(x)
   settings = graph.filled(phase.settings)
@@ -203,6 +199,16 @@ def set_stage(
   runtimes.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(settings=settings)
   return Stage(filled, masters, Layout(chosen), graph, choice, inputs)
+
+
+def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:
+  """The activations that a method looks at beside the logits."""
+  operators = [t.operator for t in part.trainable]
+  if phase.settings.method == "node":
+    return list(activations_of(marked, operators).values())
+  if phase.settings.method == "statistics":
+    return list(outputs_of(marked, operators).values())
+  return []
 
 
 def perform(
@@ -235,6 +241,8 @@ def perform(
   centre = _centre(head, layout)
   if settings.method == "node":
     rule = settings.node_rule(layout, graph.layers(), loss)
+  elif settings.method == "statistics":
+    rule = settings.statistics_rule(layout, *graph.means())
   else:
     rule = settings.rule(layout, batches.size, head, centre)
   recorder, history = _Recorder(), History()

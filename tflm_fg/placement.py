@@ -81,14 +81,22 @@ class Front(NamedTuple):
   Attributes:
     trainable: as for `mark`; empty for nothing.
     gain: of a prompt, whether it has one.
+    method: what finds it.
   """
 
   trainable: str
   gain: bool = False
+  method: str = "auto"
+
+  def settings(self, settings: Settings) -> Settings:
+    """A user's settings for this front."""
+    return dataclasses.replace(settings, method=self.method)
 
   @property
   def title(self) -> str:
     """Its name, for people."""
+    if self.method != "auto":
+      return f"{self.trainable} by {self.method}"
     return self.trainable + ("+gain" if self.gain else "")
 
 
@@ -142,7 +150,12 @@ def fronts_of(model: bytes, labelled: bool, method: str) -> list[Front]:
     return [Front("")]
   wanted = [Front("prompt"), Front("prompt", gain=True), Front("first-bias")]
   fronts = [Front("")]
-  for front in wanted if labelled else wanted[:1]:
+  if not labelled:
+    wanted = [Front("prompt")]
+    own = flatbuffer.read_mark(model)
+    if own is not None and own.statistics:
+      wanted.append(Front("inner-bias", method="statistics"))
+  for front in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
     with contextlib.suppress(TflmFgError):
       mark(model, front.trainable)
@@ -179,7 +192,9 @@ def try_ways(
     own = dataclasses.replace(surgery, gain=front.gain)
     found, first = model, tuple[Outcome, ...]()
     if front.trainable:
-      trial = Trial(model, front.trainable, own, settings, host, material.x)
+      trial = Trial(
+        model, front.trainable, own, front.settings(settings), host, material.x
+      )
       first = (trial.run(material, callbacks),)
       if not first[0].record.kept_step:
         continue  # worse than nothing, which has been tried

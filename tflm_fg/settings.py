@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tflm_fg import estimators, optimizers
-from tflm_fg.base import TflmFgError, Transform
+from tflm_fg.base import Int64, TflmFgError, Transform
 from tflm_fg.closed_form import ClosedFormHead, Head
 from tflm_fg.directions import KINDS, Directions
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.nodes import Layer, NodePerturbation, slopes_of
 from tflm_fg.quant import Layout
+from tflm_fg.statistics import StatisticMatching
 from tflm_fg.trainer import Rule
 
-METHODS = ("auto", *estimators.METHODS, "node", "closed-form")
+METHODS = ("auto", *estimators.METHODS, "node", "closed-form", "statistics")
 
 
 LABELS = ("auto", "given", "none")
@@ -42,6 +43,7 @@ DEFAULTS = {
   "sign-m-spsa": Defaults(None, 0.0, 3800, None, 50),
   "spsa": Defaults(None, 0.0, 3800, None, 50),
   "node": Defaults(0.5, 0.9, 1500, 256, 50, epsilon_lsb=2.0),
+  "statistics": Defaults(1.0, 0.0, 32, 256, 32, epsilon_lsb=1.0),
   "closed-form": Defaults(24.0, 0.8, 42, 4096, 42, epsilon_lsb=1.0),
 }
 
@@ -161,6 +163,8 @@ class Settings:
       return Rule(exact, optimizers.centred(optimizer, layout, mean))
     if self.method == "node":
       return self.node_rule(layout, (), None)
+    if self.method == "statistics":
+      return self.statistics_rule(layout, (), ())
     return Rule(self.central_difference(layout, batch_size), optimizer)
 
   def node_rule(
@@ -180,6 +184,15 @@ class Settings:
       epsilon_lsb=self.epsilon_lsb,
       layers=layers,
       loss=loss,
+    )
+    return Rule(estimator, self._optimizer(layout))
+
+  def statistics_rule(
+    self, layout: Layout, sources: Sequence[int], targets: Sequence[Int64]
+  ) -> Rule:
+    """Statistic matching with its optimizer; see `StatisticMatching`."""
+    estimator = StatisticMatching(
+      layout=layout, sources=sources, targets=targets
     )
     return Rule(estimator, self._optimizer(layout))
 
@@ -208,15 +221,22 @@ class Settings:
     """Whether one pass gives the whole gradient."""
     return self.method == "closed-form"
 
+  @property
+  def runs_single_passes(self) -> bool:
+    """Whether a step has no two passes that could run side by side."""
+    return self.method in ("closed-form", "statistics")
+
   def passes_at_once(self) -> int:
     """Passes of a step that do not wait for each other."""
-    return 1 if self.is_exact else 2 * self.num_directions
+    return 1 if self.runs_single_passes else 2 * self.num_directions
 
   def slopes_a_step(self, layout: Layout) -> range:
     """How many slopes an estimate of this method may hold."""
     if self.is_exact:
       numbers = layout.num_kernels + layout.num_biases
       return range(numbers, numbers + 1)
+    if self.method == "statistics":
+      return range(1, 1 + max((t.size for t in layout.tensors), default=0))
     width = slopes_of(layout) if self.method == "node" else 1
     return range(width, 1024 * width + 1, width)
 

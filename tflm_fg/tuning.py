@@ -192,6 +192,7 @@ class Growing:
       estimator, CentralDifference
     ):
       return rule
-    more = min(2 * estimator.num_directions, MOST_DIRECTIONS)
+    own = estimator.num_directions
+    more = max(own, min(2 * own, MOST_DIRECTIONS))
     grown = dataclasses.replace(estimator, num_directions=more)
     return dataclasses.replace(rule, estimator=grown)

@@ -1,0 +1,197 @@
+"""Settings that set themselves, from a few passes of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tflm_fg import tuning
+from tflm_fg.directions import Directions
+from tflm_fg.estimators import CentralDifference
+from tflm_fg.flatbuffer_patch import weights_of
+from tflm_fg.losses import CrossEntropy
+from tflm_fg.metrics import Score
+from tflm_fg.quant import Layout
+from tflm_fg.trainer import Rule
+from tflm_fg.tuning import Growing, tuned
+
+MARKED = tflm_fg.mark(models.conv_model(), "prompt,bias")
+LAYOUT = Layout(MARKED.mark.trainable)
+PARAMS = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
+OPEN = tflm_fg.Settings(method="sign-m-spsa", batch_size=16)
+SCALE = 0.02
+
+
+class Landscape:
+  """Two-class logits that the trainable numbers move, without an engine.
+
+  Each clip's logit is a wave over one projection of the numbers. Even and odd
+  clips have waves of different lengths: near the start all agree on where to
+  go, far from it they do not. Logits come in steps of `coarse`.
+  """
+
+  def __init__(self, coarse=1.0, length=60.0, clips=16):
+    self.labels = np.zeros(clips, np.int64)
+    self._coarse = coarse
+    self._lengths = length * np.where(np.arange(clips) % 2, 1.0, 0.4)
+    self.passes = 0
+
+  def logits(self, weights):
+    self.passes += 1
+    start = LAYOUT.weights(PARAMS)
+    moved = 0.0
+    for tensor, now, then in zip(LAYOUT.tensors, weights, start, strict=True):
+      unit = 1 if tensor.has_master else np.array(tensor.output_step)
+      moved += ((now.astype(float) - then) / unit).sum()
+    wave = 50 * np.sin(moved / self._lengths) / self._coarse
+    first = np.rint(wave).astype(np.int64) * self._coarse
+    return np.stack([-first, first], axis=1).clip(-128, 127).astype(np.int8)
+
+  def logits_at(self, candidates):
+    return [self.logits(weights) for weights in candidates]
+
+
+def tune(settings=OPEN, landscape=None):
+  landscape = landscape or Landscape()
+  return tuned(settings, LAYOUT, PARAMS, landscape, CrossEntropy(SCALE))
+
+
+def test_coarser_logits_get_a_larger_perturbation():
+  fine, _ = tune(landscape=Landscape(coarse=1, length=20))
+  coarse, _ = tune(landscape=Landscape(coarse=45, length=20))
+  assert fine.epsilon_lsb < coarse.epsilon_lsb
+
+
+def test_a_smooth_loss_gets_the_largest_perturbation_and_half_of_it_as_rate():
+  settings, reasons = tune(landscape=Landscape(length=3000))
+  assert settings.epsilon_lsb == tuning.SIZES[-1]
+  assert settings.learning_rate_lsb == tuning.SIZES[-1] / 2
+  assert "hardly bends" in reasons["learning_rate_lsb"]
+
+
+def test_a_loss_that_bends_gets_shorter_steps():
+  """The clips' loss at its lowest point rises on both sides."""
+  settings, reasons = tune(
+    dataclasses.replace(OPEN, epsilon_lsb=8.0), Landscape(length=12)
+  )
+  assert settings.learning_rate_lsb <= 4
+  assert set(reasons) == {"learning_rate_lsb"}
+
+
+@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
+def test_what_was_tuned_is_told_with_its_value(method):
+  settings, reasons = tune(dataclasses.replace(OPEN, method=method))
+  assert set(reasons) == {"epsilon_lsb", "learning_rate_lsb"}
+  for name, reason in reasons.items():
+    assert reason.startswith(f"{getattr(settings, name):g}: ")
+    assert len(reason) > 20
+  assert None not in dataclasses.asdict(settings).values()
+
+
+def test_what_is_given_is_not_tuned_and_costs_no_pass():
+  given = dataclasses.replace(OPEN, epsilon_lsb=3.0, learning_rate_lsb=0.7)
+  landscape = Landscape()
+  settings, reasons = tune(given, landscape)
+  assert settings == given
+  assert reasons == {}
+  assert landscape.passes == 0
+
+
+@pytest.mark.parametrize(
+  ("given", "sizes"),
+  [
+    ({}, len(tuning.SIZES)),
+    ({"learning_rate_lsb": 0.7}, len(tuning.SIZES)),
+    ({"epsilon_lsb": 3.0}, 1),
+  ],
+)
+def test_one_of_the_two_overrides_and_the_other_is_tuned(given, sizes):
+  landscape = Landscape()
+  settings, reasons = tune(dataclasses.replace(OPEN, **given), landscape)
+  for name, value in given.items():
+    assert getattr(settings, name) == value
+    assert name not in reasons
+  assert len(reasons) == 2 - len(given)
+  assert landscape.passes == 1 + 2 * tuning.PROBES * sizes
+
+
+def test_tuning_is_the_same_every_time_and_leaves_no_trace():
+  before = PARAMS.kernels.tobytes(), PARAMS.biases.tobytes()
+  assert tune() == tune()
+  assert before == (PARAMS.kernels.tobytes(), PARAMS.biases.tobytes())
+
+
+@pytest.mark.parametrize(
+  "landscape", [Landscape(coarse=1e6), Landscape(clips=1)]
+)
+def test_a_flat_loss_and_a_single_clip_give_finite_settings(landscape):
+  settings, _ = tune(landscape=landscape)
+  assert settings.epsilon_lsb in tuning.SIZES
+  assert 0 < settings.learning_rate_lsb <= settings.epsilon_lsb / 2
+
+
+def test_another_seed_probes_other_directions():
+  one, two = Landscape(), Landscape()
+  seen = [[], []]
+  for number, landscape in enumerate((one, two)):
+    plain = landscape.logits
+    landscape.logits = lambda w, plain=plain, n=number: (
+      seen[n].append(w[0].tobytes()) or plain(w)
+    )
+    tune(dataclasses.replace(OPEN, seed=number), landscape)
+  assert seen[0] != seen[1]
+
+
+# Directions that grow.
+
+
+def rule_of(m):
+  estimator = CentralDifference(
+    layout=LAYOUT,
+    directions=Directions(LAYOUT, 0, "rademacher"),
+    method="sign-m-spsa",
+    epsilon_lsb=2.0,
+    num_directions=m,
+    batch_size=1,
+  )
+  return Rule(estimator, None)
+
+
+def score(total):
+  return Score(0.0, 0.0, total, 0, 2, 1)
+
+
+def lengths(patience, totals, m=1):
+  """Directions after each look."""
+  growing, rule, seen = Growing(patience), rule_of(m), []
+  for total in totals:
+    rule = growing(rule, score(total))
+    seen.append(rule.estimator.num_directions)
+  return seen
+
+
+def test_directions_double_at_half_the_patience_and_once_a_stall():
+  assert lengths(4, [9, 8, 8, 8, 8, 8]) == [1, 1, 1, 2, 2, 2]
+  assert lengths(2, [9, 9, 8, 8, 7, 7, 7]) == [1, 2, 2, 4, 4, 8, 8]
+
+
+def test_a_new_best_begins_the_wait_anew():
+  assert lengths(4, [9, 9, 8, 8, 7, 7, 6]) == [1] * 7
+
+
+def test_directions_end_at_their_most():
+  totals = [total for best in range(9, 0, -1) for total in (best, best)]
+  assert lengths(2, totals)[-1] == tuning.MOST_DIRECTIONS
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_without_patience_nothing_grows(patience):
+  assert set(lengths(patience, [5] * 20, m=3)) == {3}
+
+
+def test_a_rule_that_has_more_directions_by_choice_keeps_them():
+  assert min(lengths(2, [9, 9, 9], m=16)) == 16
