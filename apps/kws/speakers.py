@@ -5,9 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import hashlib
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,7 +15,7 @@ from apps.kws import dataset, domains
 from tflm_fg.base import TflmFgError
 
 CHUNK = 48
-"""Clips that a process makes at a time: their espeak-ng starts in 50 ms."""
+"""Clips that a thread makes at a time: their espeak-ng starts in 50 ms."""
 
 NOISE_SECONDS = 10
 
@@ -114,13 +112,9 @@ def record(plans: Sequence[domains.Plan]) -> Iterator[NDArray[np.int16]]:
     TflmFgError: if the speech synthesis fails or is missing.
   """
   chunks = [plans[i : i + CHUNK] for i in range(0, len(plans), CHUNK)]
-  if len(chunks) < 2 or (os.cpu_count() or 1) < 2:
-    yield from dataset.clips(plans)
-    return
-  fork = multiprocessing.get_context("fork")  # as speech needs it anyway
-  with concurrent.futures.ProcessPoolExecutor(
-    min(len(chunks), os.cpu_count() or 1, 8), fork, _ignore_interrupts
-  ) as pool:
+  threads = min(os.cpu_count() or 1, 8)
+  # Each thread has an espeak-ng of its own, and NumPy's transforms run aside.
+  with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     try:
       for made in pool.map(_chunk, chunks):
         yield from made
@@ -130,7 +124,3 @@ def record(plans: Sequence[domains.Plan]) -> Iterator[NDArray[np.int16]]:
 
 def _chunk(plans: Sequence[domains.Plan]) -> list[NDArray[np.int16]]:
   return list(dataset.clips(plans))
-
-
-def _ignore_interrupts() -> None:
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
