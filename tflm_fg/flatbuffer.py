@@ -10,6 +10,7 @@ from its original in the trained bytes alone:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -135,14 +136,15 @@ def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
   return OP_NAMES.get(number, f"operator code {number}")
 
 
-def operator_names(data: bytes) -> list[str]:
+@functools.lru_cache(maxsize=32)
+def operator_names(data: bytes) -> tuple[str, ...]:
   """Subgraph 0's operators in order; one that ends in a ReLU ends in "+"."""
   model = read(data)
-  return [
+  return tuple(
     op_name(model, op)
     + "+" * bool(getattr(op.builtinOptions, "fusedActivationFunction", 0))
     for op in model.subgraphs[0].operators or []
-  ]
+  )
 
 
 def read_mark(data: bytes, name: str = "model") -> Mark | None:

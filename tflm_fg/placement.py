@@ -204,7 +204,8 @@ def try_ways(
       if back == "wide-head":
         grown = measured(found, material.x, own, host)
       trial = Trial(found, back, grown, settings, host, material.x)
-      tries = tuple(trial.run(part) for part in _parts(material))
+      parts = _parts(material) if trial.is_exact else [material]
+      tries = tuple(trial.run(part) for part in parts)
       ways.append(_way(front, back, grown, first, tries, material))
   return ways
 
@@ -255,6 +256,11 @@ class Trial:
     start = masters_of(marked.data, marked.mark)
     return set_stage(phase, marked.data, marked.mark, start, self.x, self.host)
 
+  @property
+  def is_exact(self) -> bool:
+    """Whether its gradient has a closed form, so that a run costs little."""
+    return self._stage.phase.settings.is_exact
+
   def run(
     self, material: Material, callbacks: Sequence[Callback] = ()
   ) -> Outcome:
@@ -281,7 +287,8 @@ def _way(
   if material.labelled:
     labels = [material.labels[part.kept] for part in _parts(material)]
     scale = kept.graph.logits.scale
-    losses = cooled_losses([t.logits for t in tries], labels, scale)
+    logits = [t.logits for t in tries]
+    losses = cooled_losses(logits, labels[: len(logits)], scale)
     accuracy = kept.after.accuracy
   return Way(
     front, back, surgery, (*first, kept), tuple(others), losses, accuracy

@@ -27,6 +27,9 @@ def remarks(
     return [
       "no step was better than the start on the clips kept aside; the weights "
       "are unchanged: try more steps or a lower learning rate"
+      if material.labelled
+      else "without labels there was nothing to gain on the clips kept aside; "
+      "the weights are unchanged"
     ]
   return []
 
