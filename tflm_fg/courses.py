@@ -22,7 +22,7 @@ from tflm_fg.placement import Trial, Way, phases_of
 from tflm_fg.settings import Settings
 from tflm_fg.widening import measured
 
-WORTHWHILE = 0.05
+WORTHWHILE = 0.1
 """Nats that information maximisation must gain on the clips kept aside."""
 
 
