@@ -97,7 +97,8 @@ def _surgery(plain: bytes) -> Surgery:
   surgery = Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value)
   if not _wants_wide_head() or _CALIBRATION.value is None:
     return surgery
-  return measured(plain, _clips(_CALIBRATION.value, plain), surgery, Host())
+  clips = _clips(_CALIBRATION.value, plain)
+  return measured(plain, clips, surgery, Host())[0]
 
 
 def _clips(path: str, plain: bytes) -> Array:

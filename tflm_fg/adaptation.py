@@ -170,21 +170,22 @@ def _run(
       course = finish(model, best, material, settings, host, callbacks)
       return course, ways, material
   material = clips.material(settings, KEPT_FRACTION)
-  grown = _grown(model, trainable, surgery, material, host)
+  grown, surveyed = _grown(model, trainable, surgery, material, host)
   marked = mark(model, grown.trainable, name, grown.surgery)
-  course = follow(marked, grown, material, settings, host, callbacks)
+  course = follow(marked, grown, material, settings, host, callbacks, surveyed)
   return course, [], material
 
 
 def _grown(
   model: bytes, trainable: str, surgery: Surgery, material: Material, host: Host
-) -> Grown:
-  """A user's choice, with what a wide head must know of the clips."""
+) -> tuple[Grown, int]:
+  """A user's choice, with what a wide head must know, and the passes for it."""
+  surveyed = 0
   if trainable == "auto":  # too few clips to compare by
-    return Grown("head", surgery)
+    trainable = "head"
   if "wide-head" in [part.strip() for part in trainable.split(",")]:
-    surgery = measured(model, material.x, surgery, host)
-  return Grown(trainable, surgery)
+    surgery, surveyed = measured(model, material.x, surgery, host)
+  return Grown(trainable, surgery), surveyed
 
 
 @dataclasses.dataclass(frozen=True)

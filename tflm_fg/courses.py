@@ -46,19 +46,22 @@ class Course:
     marked: the file before training, marked.
     grown: how `marked` came from the plain file; None where it was given.
     masters: of its marked tensors, after training.
-    records: of the phases, to replay them.
-    reasons: for each, what was tuned and why.
     tried: the phases as they ran with clips kept aside: scores and curves.
-    outcomes: all that ran, for its cost.
+    outcomes: the phases as they made the masters.
+    surveyed: passes that only measured what a wide head joins.
   """
 
   marked: Marked
   grown: Grown | None
   masters: Masters
-  records: tuple[Record, ...]
-  reasons: tuple[dict[str, str], ...]
   tried: tuple[Outcome, ...]
   outcomes: tuple[Outcome, ...]
+  surveyed: int
+
+  @property
+  def records(self) -> tuple[Record, ...]:
+    """Of the phases, to replay them."""
+    return tuple(outcome.record for outcome in self.outcomes)
 
 
 def follow(
@@ -68,6 +71,7 @@ def follow(
   settings: Settings,
   host: Host,
   callbacks: Sequence[Callback] = (),
+  surveyed: int = 0,
 ) -> Course:
   """Runs the phases of a choice that the user made.
 
@@ -78,9 +82,10 @@ def follow(
     settings: as the user gave them.
     host: the engine.
     callbacks: told of every step.
+    surveyed: passes that measured what a wide head joins.
   """
   masters = masters_of(marked.data, marked.mark)
-  course = Course(marked, grown, masters, (), (), (), ())
+  course = Course(marked, grown, masters, (), (), surveyed)
   for phase in phases_of(marked, settings):
     stage = set_stage(
       phase, marked.data, marked.mark, course.masters, material.x, host
@@ -99,8 +104,6 @@ def follow(
     course = dataclasses.replace(
       course,
       masters=last.masters,
-      records=(*course.records, last.record),
-      reasons=(*course.reasons, last.reasons),
       tried=(*course.tried, outcome),
       outcomes=(*course.outcomes, last),
     )
@@ -140,14 +143,14 @@ def finish(
   helped = [worth and o.record.kept_step > 0 for o in way.outcomes]
   front = way.front.trainable if helped[0] and way.front.trainable else ""
   back = way.back if helped[-1] else ""
-  found, surgery, outcomes = model, way.surgery, []
+  found, surgery, outcomes, surveyed = model, way.surgery, [], 0
   if front:
     own = way.front.settings(settings)
     trial = Trial(model, front, surgery, own, host, material.x)
     outcomes.append(trial.run(everything, callbacks))
     found = trial.file(outcomes[0])
   if back == "wide-head":
-    surgery = measured(found, material.x, surgery, host)
+    surgery, surveyed = measured(found, material.x, surgery, host)
   parts = [part for part in (front, back) if part]
   grown = Grown(",".join(parts) or "head", surgery)
   marked = mark(model, grown.trainable, surgery=surgery)
@@ -166,12 +169,4 @@ def finish(
     )
     outcomes.append(perform(stage, everything))
     masters = outcomes[-1].masters
-  return Course(
-    marked,
-    grown,
-    masters,
-    records=tuple(o.record for o in outcomes),
-    reasons=tuple(o.reasons for o in outcomes),
-    tried=way.outcomes,
-    outcomes=tuple(outcomes),
-  )
+  return Course(marked, grown, masters, way.outcomes, tuple(outcomes), surveyed)

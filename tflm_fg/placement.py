@@ -112,6 +112,7 @@ class Way(NamedTuple):
     losses: float64 [N] with labels, of all clips, each kept aside once from
       the back, see `cooled_losses`; [1] without, on the kept part. In nats.
     accuracy: on the kept part; nan without labels.
+    surveyed: passes that measured what a wide head joins.
   """
 
   front: Front
@@ -121,6 +122,7 @@ class Way(NamedTuple):
   others: tuple[Outcome, ...]
   losses: NDArray[np.float64]
   accuracy: float
+  surveyed: int
 
   @property
   def loss(self) -> float:
@@ -200,13 +202,13 @@ def try_ways(
         continue  # worse than nothing, which has been tried
       found = trial.file(first[0])
     for back in _backs_of(found, material.labelled, own):
-      grown = own
+      grown, surveyed = own, 0
       if back == "wide-head":
-        grown = measured(found, material.x, own, host)
+        grown, surveyed = measured(found, material.x, own, host)
       trial = Trial(found, back, grown, settings, host, material.x)
       parts = _parts(material) if trial.is_exact else [material]
       tries = tuple(trial.run(part) for part in parts)
-      ways.append(_way(front, back, grown, first, tries, material))
+      ways.append(_way(front, back, grown, first, tries, material, surveyed))
   return ways
 
 
@@ -281,6 +283,7 @@ def _way(
   first: tuple[Outcome, ...],
   tries: tuple[Outcome, ...],
   material: Material,
+  surveyed: int,
 ) -> Way:
   kept, *others = tries
   losses, accuracy = np.array([kept.after.loss]), math.nan
@@ -291,7 +294,14 @@ def _way(
     losses = cooled_losses(logits, labels[: len(logits)], scale)
     accuracy = kept.after.accuracy
   return Way(
-    front, back, surgery, (*first, kept), tuple(others), losses, accuracy
+    front,
+    back,
+    surgery,
+    (*first, kept),
+    tuple(others),
+    losses,
+    accuracy,
+    surveyed,
   )
 
 

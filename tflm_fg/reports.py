@@ -55,11 +55,12 @@ def cost(
   tried = [o for way in ways for o in (*way.outcomes, *way.others)]
   ran = (*tried, *course.tried, *course.outcomes)
   graphs = {id(outcome.graph): outcome.graph for outcome in ran}.values()
+  surveyed = course.surveyed + sum(way.surveyed for way in ways)
   last = course.outcomes[-1] if course.outcomes else course.tried[-1]
   return {
     "steps": sum(len(record.slopes) for record in course.records),
     "kept_step": sum(record.kept_step for record in course.records),
-    "forward_passes": sum(g.forward_passes for g in graphs),
+    "forward_passes": surveyed + sum(g.forward_passes for g in graphs),
     "samples_run": sum(g.samples_run for g in graphs),
     "seconds": seconds,
     "invoke_seconds": sum(g.invoke_seconds for g in graphs),
@@ -101,9 +102,12 @@ def model_facts(
         "steps": len(record.slopes),
         "kept_step": record.kept_step,
         "settings": dataclasses.asdict(record.phase.settings),
-        "chosen": reasons,
+        "chosen": outcome.reasons,
+        "strategy": outcome.choice.strategy,
+        "strategy_seconds": outcome.choice.seconds,
+        "workers": outcome.choice.workers,
       }
-      for record, reasons in zip(course.records, course.reasons, strict=True)
+      for record, outcome in zip(course.records, course.outcomes, strict=True)
     ],
   }
 

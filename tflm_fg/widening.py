@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,12 +15,15 @@ from tflm_fg.flatbuffer_mark import Surgery, mark
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.flatbuffer_wide import Pooled, widths_of
 from tflm_fg.graph import Graph, Host
+from tflm_fg.metrics import BATCH
 
 MARGIN = 1.1
 """How far above the largest pooled value of some clips others may lie."""
 
 
-def measured(model: bytes, x: Array, surgery: Surgery, host: Host) -> Surgery:
+def measured(
+  model: bytes, x: Array, surgery: Surgery, host: Host
+) -> tuple[Surgery, int]:
   """The surgery with what the layers' pooled activations are like.
 
   Args:
@@ -27,6 +31,9 @@ def measured(model: bytes, x: Array, surgery: Surgery, host: Host) -> Surgery:
     x: clips [N, ...] on its input grid; labels are not needed.
     surgery: which layers.
     host: what runs the clips, twice.
+
+  Returns:
+    The surgery, and the passes that it took.
   """
   host = dataclasses.replace(host, workers=1)
   bare = dataclasses.replace(surgery, pooled=())
@@ -38,7 +45,8 @@ def measured(model: bytes, x: Array, surgery: Surgery, host: Host) -> Surgery:
     Pooled(reach, np.rint(v.mean(axis=0)).astype(np.int64), v.std(axis=0))
     for reach, v in zip(reaches, fine)
   )
-  return dataclasses.replace(surgery, pooled=pooled)
+  passes = 2 * math.ceil(len(x) / BATCH)
+  return dataclasses.replace(surgery, pooled=pooled), passes
 
 
 def _pooled(
