@@ -15,7 +15,8 @@ from tests.refusals import refused
 from tflm_fg import journal, placement
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Surgery, mark
-from tflm_fg.placement import Front, Way, best_way, cooled_losses, fronts_of
+from tflm_fg.placement import fronts_of
+from tflm_fg.ways import Front, Way, best_way, cooled_losses
 
 SHIFT = 20
 """Steps by which a new sensor is off: the prompt reaches 31."""

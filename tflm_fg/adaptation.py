@@ -22,8 +22,9 @@ from tflm_fg.graph import Host, checked, input_spec, logits_spec, loss_of
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.metrics import Score, score
 from tflm_fg.phases import Material, write_masters
-from tflm_fg.placement import Way, best_way, try_ways
+from tflm_fg.placement import try_ways
 from tflm_fg.settings import Settings
+from tflm_fg.ways import Way, best_way
 from tflm_fg.widening import measured
 
 KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25

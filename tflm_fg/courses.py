@@ -18,8 +18,9 @@ from tflm_fg.phases import (
   perform,
   set_stage,
 )
-from tflm_fg.placement import Trial, Way, phases_of
+from tflm_fg.placement import Trial, phases_of
 from tflm_fg.settings import Settings
+from tflm_fg.ways import Way
 from tflm_fg.widening import measured
 
 WORTHWHILE = 0.1

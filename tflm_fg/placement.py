@@ -11,17 +11,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tflm_fg import flatbuffer
-from tflm_fg.base import Array, Int64, TflmFgError
+from tflm_fg.base import Array, TflmFgError
 from tflm_fg.callbacks import Callback
-from tflm_fg.data import folds
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host, exact_tensors
 from tflm_fg.phases import (
@@ -35,16 +29,11 @@ from tflm_fg.phases import (
   write_masters,
 )
 from tflm_fg.settings import Settings
+from tflm_fg.ways import Front, Way, parts_of, way_of
 from tflm_fg.widening import measured
 
 FEW_NUMBERS = 256
 """Up to so many numbers a few hundred steps of forward gradients do."""
-
-FOLDS = 3
-"""Parts of the clips, each kept aside once when backs are compared."""
-
-SURELY = 1.64
-"""Standard errors that leave one chance in twenty."""
 
 QUICK = {"steps": 200, "validate_every": 200}
 """A phase of forward gradients on few numbers."""
@@ -73,77 +62,6 @@ def phases_of(marked: Marked, settings: Settings) -> list[Phase]:
   if head:
     phases.append(Phase(head, settings.under("closed-form")))
   return phases
-
-
-class Front(NamedTuple):
-  """What is found first, by forward gradients.
-
-  Attributes:
-    trainable: as for `mark`; empty for nothing.
-    gain: of a prompt, whether it has one.
-    method: what finds it.
-  """
-
-  trainable: str
-  gain: bool = False
-  method: str = "auto"
-
-  def settings(self, settings: Settings) -> Settings:
-    """A user's settings for this front."""
-    return dataclasses.replace(settings, method=self.method)
-
-  @property
-  def title(self) -> str:
-    """Its name, for people."""
-    if self.method != "auto":
-      return f"{self.trainable} by {self.method}"
-    return self.trainable + ("+gain" if self.gain else "")
-
-
-class Way(NamedTuple):
-  """A way of adapting, tried on parts of the clips.
-
-  Attributes:
-    front: what was found first.
-    back: what was found then: "head", "wide-head" or empty for nothing.
-    surgery: how the file grew.
-    outcomes: of the front and of the back, with the kept part kept aside.
-    others: of the back with each of the other folds kept aside.
-    losses: float64 [N] with labels, of all clips, each kept aside once from
-      the back, see `cooled_losses`; [1] without, on the kept part. In nats.
-    accuracy: on the kept part; nan without labels.
-    surveyed: passes that measured what a wide head joins.
-  """
-
-  front: Front
-  back: str
-  surgery: Surgery
-  outcomes: tuple[Outcome, ...]
-  others: tuple[Outcome, ...]
-  losses: NDArray[np.float64]
-  accuracy: float
-  surveyed: int
-
-  @property
-  def loss(self) -> float:
-    """Mean of the losses, in nats."""
-    return float(self.losses.mean())
-
-  @property
-  def start_loss(self) -> float:
-    """Loss of the untouched file on the kept part, in nats."""
-    return self.outcomes[0].before.loss
-
-  @property
-  def trainable(self) -> str:
-    """As for `mark`."""
-    return ",".join(p for p in (self.front.trainable, self.back) if p)
-
-  @property
-  def title(self) -> str:
-    """Its name, for people."""
-    parts = [p for p in (self.front.title, self.back) if p]
-    return ", ".join(parts) or "nothing"
 
 
 def fronts_of(model: bytes, labelled: bool, method: str) -> list[Front]:
@@ -206,9 +124,9 @@ def try_ways(
       if back == "wide-head":
         grown, surveyed = measured(found, material.x, own, host)
       trial = Trial(found, back, grown, settings, host, material.x)
-      parts = _parts(material) if trial.is_exact else [material]
+      parts = parts_of(material) if trial.is_exact else [material]
       tries = tuple(trial.run(part) for part in parts)
-      ways.append(_way(front, back, grown, first, tries, material, surveyed))
+      ways.append(way_of(front, back, grown, first, tries, material, surveyed))
   return ways
 
 
@@ -221,19 +139,6 @@ def _backs_of(model: bytes, labelled: bool, surgery: Surgery) -> list[str]:
       mark(model, "wide-head", surgery=surgery)
       backs.append("wide-head")
   return backs
-
-
-def _parts(material: Material) -> list[Material]:
-  """The clips with each fold kept aside in turn, the kept part first."""
-  if not material.labelled:
-    return [material]
-  others = folds(material.labels[material.fit], FOLDS - 1, 0)
-  kept = [material.kept, *(material.fit[others == n] for n in range(FOLDS - 1))]
-  everything = np.arange(len(material.x))
-  return [
-    dataclasses.replace(material, fit=np.setdiff1d(everything, part), kept=part)
-    for part in kept
-  ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,77 +179,3 @@ class Trial:
     marked = self._marked
     written = write_masters(marked.data, marked.mark, outcome.masters)
     return flatbuffer.strip(written)
-
-
-def _way(
-  front: Front,
-  back: str,
-  surgery: Surgery,
-  first: tuple[Outcome, ...],
-  tries: tuple[Outcome, ...],
-  material: Material,
-  surveyed: int,
-) -> Way:
-  kept, *others = tries
-  losses, accuracy = np.array([kept.after.loss]), math.nan
-  if material.labelled:
-    labels = [material.labels[part.kept] for part in _parts(material)]
-    scale = kept.graph.logits.scale
-    logits = [t.logits for t in tries]
-    losses = cooled_losses(logits, labels[: len(logits)], scale)
-    accuracy = kept.after.accuracy
-  return Way(
-    front,
-    back,
-    surgery,
-    (*first, kept),
-    tuple(others),
-    losses,
-    accuracy,
-    surveyed,
-  )
-
-
-def cooled_losses(
-  logits: Sequence[Array], labels: Sequence[Int64], scale: float
-) -> NDArray[np.float64]:
-  """Cross-entropies at the temperature that suits the clips best, in nats.
-
-  A head that fits its clips exactly is too sure of others. That is no fault
-  of its answers, so each way is judged at its own best temperature.
-
-  Args:
-    logits: integers [N, C], some arrays.
-    labels: int64 [N], as many.
-    scale: real value of a logit step.
-  """
-  y = np.concatenate(labels)
-  z = np.concatenate(logits).astype(np.float64) * scale
-  z -= z.max(axis=1, keepdims=True)
-  own = z[np.arange(len(y)), y]
-  cooled = (np.log(np.exp(z * t).sum(axis=1)) - own * t for t in _COOLINGS)
-  return min(cooled, key=np.mean)
-
-
-_COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
-
-
-def best_way(ways: Sequence[Way]) -> Way:
-  """The way to go: for each front its better back, then the best of those.
-
-  A wide head has more to learn from the clips that were kept aside than a
-  head has, so it is taken unless the head is surely better: by more than
-  `SURELY` standard errors of the difference.
-
-  Args:
-    ways: as `try_ways` gives them.
-  """
-  finalists = []
-  for front in dict.fromkeys(way.front for way in ways):
-    simple, *wider = (way for way in ways if way.front == front)
-    for way in wider:
-      difference = way.losses - simple.losses
-      error = SURELY * difference.std() / math.sqrt(len(difference))
-      simple = simple if difference.mean() > error else way
-    finalists.append(simple)
-  return min(finalists, key=lambda way: way.loss)

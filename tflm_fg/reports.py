@@ -13,8 +13,8 @@ from tflm_fg import memory
 from tflm_fg.courses import Course
 from tflm_fg.flatbuffer import strip
 from tflm_fg.phases import Material
-from tflm_fg.placement import Way, best_way
 from tflm_fg.settings import Settings
+from tflm_fg.ways import Way, best_way
 
 
 def remarks(

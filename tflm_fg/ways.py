@@ -1,0 +1,192 @@
+"""Compare ways of adapting by clips that they have not seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.base import Array, Int64
+from tflm_fg.data import folds
+from tflm_fg.flatbuffer_mark import Surgery
+from tflm_fg.phases import Material, Outcome
+from tflm_fg.settings import Settings
+
+FOLDS = 3
+"""Parts of the clips, each kept aside once when backs are compared."""
+
+SURELY = 1.64
+"""Standard errors that leave one chance in twenty."""
+
+
+class Front(NamedTuple):
+  """What is found first, by forward gradients.
+
+  Attributes:
+    trainable: as for `mark`; empty for nothing.
+    gain: of a prompt, whether it has one.
+    method: what finds it.
+  """
+
+  trainable: str
+  gain: bool = False
+  method: str = "auto"
+
+  def settings(self, settings: Settings) -> Settings:
+    """A user's settings for this front."""
+    return dataclasses.replace(settings, method=self.method)
+
+  @property
+  def title(self) -> str:
+    """Its name, for people."""
+    if self.method != "auto":
+      return f"{self.trainable} by {self.method}"
+    return self.trainable + ("+gain" if self.gain else "")
+
+
+class Way(NamedTuple):
+  """A way of adapting, tried on parts of the clips.
+
+  Attributes:
+    front: what was found first.
+    back: what was found then: "head", "wide-head" or empty for nothing.
+    surgery: how the file grew.
+    outcomes: of the front and of the back, with the kept part kept aside.
+    others: of the back with each of the other folds kept aside.
+    losses: float64 [N] with labels, of all clips, each kept aside once from
+      the back, see `cooled_losses`; [1] without, on the kept part. In nats.
+    accuracy: on the kept part; nan without labels.
+    surveyed: passes that measured what a wide head joins.
+  """
+
+  front: Front
+  back: str
+  surgery: Surgery
+  outcomes: tuple[Outcome, ...]
+  others: tuple[Outcome, ...]
+  losses: NDArray[np.float64]
+  accuracy: float
+  surveyed: int = 0
+
+  @property
+  def loss(self) -> float:
+    """Mean of the losses, in nats."""
+    return float(self.losses.mean())
+
+  @property
+  def start_loss(self) -> float:
+    """Loss of the untouched file on the kept part, in nats."""
+    return self.outcomes[0].before.loss
+
+  @property
+  def trainable(self) -> str:
+    """As for `mark`."""
+    return ",".join(p for p in (self.front.trainable, self.back) if p)
+
+  @property
+  def title(self) -> str:
+    """Its name, for people."""
+    parts = [p for p in (self.front.title, self.back) if p]
+    return ", ".join(parts) or "nothing"
+
+
+def parts_of(material: Material) -> list[Material]:
+  """The clips with each fold kept aside in turn, the kept part first."""
+  if not material.labelled:
+    return [material]
+  others = folds(material.labels[material.fit], FOLDS - 1, 0)
+  kept = [material.kept, *(material.fit[others == n] for n in range(FOLDS - 1))]
+  everything = np.arange(len(material.x))
+  return [
+    dataclasses.replace(material, fit=np.setdiff1d(everything, part), kept=part)
+    for part in kept
+  ]
+
+
+def way_of(
+  front: Front,
+  back: str,
+  surgery: Surgery,
+  first: tuple[Outcome, ...],
+  tries: tuple[Outcome, ...],
+  material: Material,
+  surveyed: int,
+) -> Way:
+  """Scores what was tried.
+
+  Args:
+    front: what was found first.
+    back: what was found then.
+    surgery: how the file grew.
+    first: the front's outcome, if there is a front.
+    tries: the back's, the kept part's first.
+    material: the clips.
+    surveyed: passes that measured what a wide head joins.
+  """
+  kept, *others = tries
+  losses, accuracy = np.array([kept.after.loss]), math.nan
+  if material.labelled:
+    labels = [material.labels[part.kept] for part in parts_of(material)]
+    scale = kept.graph.logits.scale
+    logits = [t.logits for t in tries]
+    losses = cooled_losses(logits, labels[: len(logits)], scale)
+    accuracy = kept.after.accuracy
+  return Way(
+    front,
+    back,
+    surgery,
+    (*first, kept),
+    tuple(others),
+    losses,
+    accuracy,
+    surveyed,
+  )
+
+
+def cooled_losses(
+  logits: Sequence[Array], labels: Sequence[Int64], scale: float
+) -> NDArray[np.float64]:
+  """Cross-entropies at the temperature that suits the clips best, in nats.
+
+  A head that fits its clips exactly is too sure of others. That is no fault
+  of its answers, so each way is judged at its own best temperature.
+
+  Args:
+    logits: integers [N, C], some arrays.
+    labels: int64 [N], as many.
+    scale: real value of a logit step.
+  """
+  y = np.concatenate(labels)
+  z = np.concatenate(logits).astype(np.float64) * scale
+  z -= z.max(axis=1, keepdims=True)
+  own = z[np.arange(len(y)), y]
+  cooled = (np.log(np.exp(z * t).sum(axis=1)) - own * t for t in _COOLINGS)
+  return min(cooled, key=np.mean)
+
+
+_COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
+
+
+def best_way(ways: Sequence[Way]) -> Way:
+  """The way to go: for each front its better back, then the best of those.
+
+  A wide head has more to learn from the clips that were kept aside than a
+  head has, so it is taken unless the head is surely better: by more than
+  `SURELY` standard errors of the difference.
+
+  Args:
+    ways: as `try_ways` gives them.
+  """
+  finalists = []
+  for front in dict.fromkeys(way.front for way in ways):
+    simple, *wider = (way for way in ways if way.front == front)
+    for way in wider:
+      difference = way.losses - simple.losses
+      error = SURELY * difference.std() / math.sqrt(len(difference))
+      simple = simple if difference.mean() > error else way
+    finalists.append(simple)
+  return min(finalists, key=lambda way: way.loss)
