@@ -122,15 +122,8 @@ def adapt(
   scores = _scores(course, clips, material, held_back, adapted, runtime)
   report = {
     **scores,
-    **reports.cost(course, ways, material, seconds),
-    **reports.model_facts(course, model, settings, clips.labelled),
+    **reports.facts(course, ways, material, model, settings, seconds),
     "runtime": runtime,
-    "ways": reports.tried_ways(ways),
-    "notes": [
-      *course.marked.notes,
-      *reports.remarks(course, material, settings),
-    ],
-    "versions": reports.versions(),
   }
   return Adapted(
     adapted,

@@ -17,7 +17,34 @@ from tflm_fg.settings import Settings
 from tflm_fg.ways import Way, best_way
 
 
-def remarks(
+def facts(
+  course: Course,
+  ways: Sequence[Way],
+  material: Material,
+  model: bytes,
+  settings: Settings,
+  seconds: float,
+) -> dict[str, Any]:
+  """All that a report tells beside scores.
+
+  Args:
+    course: what was done.
+    ways: what was tried before.
+    material: the clips.
+    model: the user's file.
+    settings: as the user gave them.
+    seconds: that it took.
+  """
+  return {
+    **_cost(course, ways, material, seconds),
+    **_model_facts(course, model, settings, material.labelled),
+    "ways": _tried(ways),
+    "notes": [*course.marked.notes, *_remarks(course, material, settings)],
+    "versions": versions(),
+  }
+
+
+def _remarks(
   course: Course, material: Material, settings: Settings
 ) -> list[str]:
   """What a user should know of the result."""
@@ -34,7 +61,7 @@ def remarks(
   return []
 
 
-def tried_ways(ways: Sequence[Way]) -> list[dict[str, Any]]:
+def _tried(ways: Sequence[Way]) -> list[dict[str, Any]]:
   """What was tried, for the report."""
   chosen = best_way(ways) if ways else None
   return [
@@ -48,7 +75,7 @@ def tried_ways(ways: Sequence[Way]) -> list[dict[str, Any]]:
   ]
 
 
-def cost(
+def _cost(
   course: Course, ways: Sequence[Way], material: Material, seconds: float
 ) -> dict[str, Any]:
   """What it took, all that was tried included, and how it ran."""
@@ -74,7 +101,7 @@ def cost(
   }
 
 
-def model_facts(
+def _model_facts(
   course: Course, model: bytes, settings: Settings, labelled: bool
 ) -> dict[str, Any]:
   """What trained, in what file, with which settings."""
