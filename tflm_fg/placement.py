@@ -35,6 +35,9 @@ from tflm_fg.widening import measured
 FEW_NUMBERS = 256
 """Up to so many numbers a few hundred steps of forward gradients do."""
 
+MOST_WEIGHTS = 1 << 18
+"""A wide head of more weights is tried only where a user asks for it."""
+
 QUICK = {"steps": 200, "validate_every": 200}
 """A phase of forward gradients on few numbers."""
 
@@ -136,8 +139,9 @@ def _backs_of(model: bytes, labelled: bool, surgery: Surgery) -> list[str]:
   if labelled:
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
-      mark(model, "wide-head", surgery=surgery)
-      backs.append("wide-head")
+      wide = mark(model, "wide-head", surgery=surgery).mark
+      if sum(t.size for t in wide.trainable) <= MOST_WEIGHTS:
+        backs.append("wide-head")
   return backs
 
 
