@@ -163,10 +163,14 @@ def _output_name(model: schema.ModelT, site: Site) -> str:
 
 
 class _Stage:
-  """Inserts operators one behind the other in front of the head."""
+  """Inserts operators: pooling behind its layer, all else before the head.
+
+  A layer's activations can go once they are pooled, so the arena hardly grows.
+  """
 
   def __init__(self, model: schema.ModelT, head: Site) -> None:
     self._model, self._position = model, head.operator
+    self._inserted = 0
     self._tensors = model.subgraphs[0].tensors
     own = self._tensors[head.activation]
     self._outer = tuple(int(d) for d in own.shape[:-1])
@@ -176,7 +180,8 @@ class _Stage:
 
   def pool(self, site: Site, number: int, reach: float) -> int:
     """MEAN (or QUANTIZE) and RESHAPE; the new flow."""
-    source = int(self._model.subgraphs[0].operators[site.operator].outputs[0])
+    layer = site.operator + self._inserted  # sites come in the order of running
+    source = int(self._model.subgraphs[0].operators[layer].outputs[0])
     tensor = self._tensors[source]
     channels = int(tensor.shape[-1])
     scale = float(tensor.quantization.scale[0]) * reach
@@ -188,13 +193,17 @@ class _Stage:
       scale,
       self._zero,
     )
+    head_at = self._position
+    self._position = layer + 1
     if len(tensor.shape) == 4:
       options = schema.ReducerOptionsT()
       options.keepDims = False
       self._insert("MEAN", [source, self._constant((1, 2))], flow, options)
     else:
       self._insert("QUANTIZE", [source], flow, schema.QuantizeOptionsT())
-    return self._declare(flow, str(number))
+    declared = self._declare(flow, str(number))
+    self._position = head_at + 2
+    return declared
 
   def _declare(self, flow: int, name: str) -> int:
     """RESHAPE: the same bytes at the scale of the head's input."""
@@ -268,6 +277,7 @@ class _Stage:
       self._model, self._position, name, inputs, output, options, version
     )
     self._position += 1
+    self._inserted += 1
 
 
 def _widen_kernel(model: schema.ModelT, op: schema.OperatorT) -> None:

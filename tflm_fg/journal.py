@@ -216,8 +216,11 @@ def _require_slopes(record: Record, mark: Mark, name: str) -> None:
   if not record.phase.tensors or not set(record.phase.tensors) <= set(known):
     raise TflmFgError(f"{name}: the journal trains a tensor that is not marked")
   layout = Layout(tuple(known[i] for i in known if i in record.phase.tensors))
-  wanted = record.phase.settings.slopes_a_step(layout)
-  if any(len(row) not in wanted for row in record.slopes):
+  slopes_a_step = record.phase.settings.slopes_a_step
+  if any(
+    len(row) not in slopes_a_step(layout, step)
+    for step, row in enumerate(record.slopes)
+  ):
     raise TflmFgError(f"{name}: a step of the journal without its slopes")
   settings, wide = record.phase.settings, len(record.centre) * layout.num_biases
   if record.centre and not (settings.is_exact and wide == layout.num_kernels):

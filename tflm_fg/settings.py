@@ -230,13 +230,17 @@ class Settings:
     """Passes of a step that do not wait for each other."""
     return 1 if self.runs_single_passes else 2 * self.num_directions
 
-  def slopes_a_step(self, layout: Layout) -> range:
-    """How many slopes an estimate of this method may hold."""
+  def slopes_a_step(self, layout: Layout, step: int) -> range:
+    """How many slopes a step's estimate may hold; none if it does not fit."""
     if self.is_exact:
       numbers = layout.num_kernels + layout.num_biases
       return range(numbers, numbers + 1)
+    biases = {t.operator for t in layout.tensors if t.role == "bias"}
     if self.method == "statistics":
-      return range(1, 1 + max((t.size for t in layout.tensors), default=0))
+      channels = layout.tensors[step % len(layout.tensors)].size
+      return range(channels, channels + (layout.num_kernels == 0))
+    if self.method == "node" and biases != {t.operator for t in layout.tensors}:
+      return range(0)
     width = slopes_of(layout) if self.method == "node" else 1
     return range(width, 1024 * width + 1, width)
 
