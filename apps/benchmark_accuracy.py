@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,7 @@ METHODS = {
   "descent": "float backpropagation of the head to convergence",
   "head": "the head, by its exact gradient",
   "plain": "the head, by --method alone",
+  "self-set": "the same, its learning rate and epsilon chosen by itself",
   "auto": "the default: places and settings chosen by measuring",
   "unlabelled": "the same without labels",
   "fit-head": "Keras backpropagation of the head, the best of three rates",
@@ -47,7 +48,7 @@ NEEDED = 0.01
 LOOK_EVERY = 25
 """Steps between looks of plain forward gradients at the test clips."""
 
-TFLM_CLIPS = 200
+TFLM_CLIPS = 50
 """Test clips at most that TFLM runs."""
 
 
@@ -63,6 +64,8 @@ class Run:
     source: the same on the source's clips, after adapting.
     passes: forward passes of a batch, all of them.
     seconds: of adapting, or of `fit` alone.
+    cpu_seconds: of this process meanwhile, scoring before and after included;
+      a busy machine lengthens them less.
     reach_passes: passes until `NEEDED` under the method "descent".
     reach_seconds: seconds until then.
     added_bytes: by which the file grew.
@@ -82,6 +85,7 @@ class Run:
   source: float = math.nan
   passes: float = math.nan
   seconds: float = math.nan
+  cpu_seconds: float = math.nan
   reach_passes: float = math.nan
   reach_seconds: float = math.nan
   added_bytes: float = math.nan
@@ -174,8 +178,15 @@ def _keras(job: Job, method: str, goal: float) -> Run:
 def _adapted(job: Job, method: str, goal: float) -> Run:
   labelled = method != "unlabelled"
   settings = Settings(seed=job.seed, labels="given" if labelled else "none")
-  if method == "plain":
+  if method in ("plain", "self-set"):
     settings = job.plain
+  if method == "self-set":
+    settings = dataclasses.replace(
+      settings,
+      epsilon_lsb=None,  # type: ignore[arg-type]
+      learning_rate_lsb=None,  # type: ignore[arg-type]
+    )
+  cpu = time.process_time()
   result = tflm_fg.adapt(
     job.model,
     job.train[0],
@@ -185,11 +196,12 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
     runtime=job.runtime,
     settings=settings,
   )
+  cpu = time.process_time() - cpu
   report, adapted = result.report, tflm_fg.strip(result.model)
   passes, seconds = report["forward_passes"], report["seconds"]
   reach = (passes, seconds)
-  if method == "plain":
-    reach = plain_reach(job, goal)
+  if method in ("plain", "self-set"):
+    reach = plain_reach(job, settings, goal)
   elif report["accuracy_after"] < goal:
     reach = (math.nan, math.nan)
   equal, lsb = agreement(adapted, job.test[0][:TFLM_CLIPS])
@@ -199,6 +211,7 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
     source=_source(job, adapted),
     passes=passes,
     seconds=seconds,
+    cpu_seconds=cpu,
     reach_passes=reach[0],
     reach_seconds=reach[1],
     added_bytes=report["added_bytes"],
@@ -207,12 +220,17 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
     arena_after=arena(adapted),
     tflm_equal=equal,
     tflm_lsb=lsb,
-    chosen=_chosen(report["ways"]),
+    chosen=_chosen(report),
   )
 
 
-def _chosen(ways: list[dict[str, object]]) -> str:
-  return "; ".join(str(way["trainable"]) for way in ways if way["chosen"])
+def _chosen(report: dict[str, Any]) -> str:
+  """The way that was taken; "in part" where one of its phases did harm."""
+  titles = [way["trainable"] for way in report["ways"] if way["chosen"]]
+  if not titles:
+    return ""
+  whole = len(report["phases"]) > titles[0].count(",")
+  return titles[0] if whole else f"{titles[0]} (in part)"
 
 
 class _Watch(Callback):
@@ -237,14 +255,16 @@ class _Watch(Callback):
     self._before, self._ran = time.perf_counter(), logs["forward_passes"]
 
 
-def plain_reach(job: Job, goal: float) -> tuple[float, float]:
+def plain_reach(
+  job: Job, settings: Settings, goal: float
+) -> tuple[float, float]:
   """Passes and seconds of plain steps until the test clips reach a goal.
 
   Returns:
     nan twice where they never do.
   """
   marked = mark(job.model, "head")
-  settings = dataclasses.replace(job.plain, validate_every=LOOK_EVERY)
+  settings = dataclasses.replace(settings, validate_every=LOOK_EVERY)
   (phase,) = phases_of(marked, settings)
   inputs = tensor_spec(
     job.model, whole(job.model, unmarked(job.model)).inputs[0]

@@ -177,11 +177,14 @@ def costs(runs: Sequence[Run]) -> str:
       cells = [
         _span(r.passes for r in own),
         _span((r.seconds for r in own), ".2f"),
+        _span((r.cpu_seconds for r in own), ".2f"),
         _percent(r.source for r in own),
       ]
-      if cells != ["-"] * 3:
+      if cells != ["-"] * 4:
         body.append([name, method, *cells])
-  return table(["data", "method", "passes", "seconds", "source, %"], body)
+  return table(
+    ["data", "method", "passes", "seconds", "CPU seconds", "source, %"], body
+  )
 
 
 def reaching(runs: Sequence[Run]) -> str:
@@ -190,7 +193,8 @@ def reaching(runs: Sequence[Run]) -> str:
   for name, part in _grouped(runs):
     for method in _methods(part):
       own = [r for r in part if r.method == method]
-      if method in ("before", "descent"):
+      own = [r for r in own if not math.isnan(r.seconds)]
+      if not own:
         continue
       reached = [r for r in own if not math.isnan(r.reach_seconds)]
       body.append(
@@ -254,7 +258,8 @@ def timings(rows: Sequence[Timing]) -> str:
       str(t.directions),
       f"{t.step_us:.0f}",
       f"{t.invoke_us:.0f}",
-      f"{t.ratio:.2f} ({t.ratio_best:.2f})",
+      # Side by side, their seconds in the engine overlap.
+      f"{t.ratio:.2f} ({t.ratio_median:.2f})" if t.workers == 1 else "-",
     ]
     for t in rows
   ]
@@ -267,7 +272,7 @@ def timings(rows: Sequence[Timing]) -> str:
       "directions",
       "step, us",
       "invoke, us",
-      "step over invoke (best)",
+      "step over invoke (median)",
     ],
     body,
   )

@@ -84,7 +84,9 @@ def test_control_c_ends_after_the_present_step_and_restores_its_handler():
   x, y = models.separable(clips=64)
   before = signal.getsignal(signal.SIGINT)
   stop = StopOnInterrupt()
-  settings = tflm_fg.Settings(steps=10**6, validate_every=2)
+  settings = tflm_fg.Settings(
+    method="sign-m-spsa", steps=10**6, validate_every=2
+  )
   done = tflm_fg.adapt(
     models.dense_model(), x, y, settings=settings,
     callbacks=[stop, _InterruptAt(7)],

@@ -221,6 +221,15 @@ BAD_EXACT: dict[str, list[str]] = {
       "nested": [CENTRE],
     }.items()
   },
+  **{
+    f"a phase by {method}": _phase(
+      EXACT_LINES,
+      centre=[],
+      settings={**json.loads(EXACT_LINES[0])["phases"][0]["settings"],
+                "method": method},
+    )
+    for method in ("statistics",)
+  },
   "the kernel alone": _phase(EXACT_LINES, tensors=[KERNEL]),
   "the bias alone": _phase(EXACT_LINES, tensors=[BIAS]),
   "a slope too few": [
@@ -302,3 +311,24 @@ def test_a_journal_lets_a_plain_file_grow_again():
 @pytest.mark.parametrize("kind", list(BAD_GROWN))
 def test_a_journal_whose_file_grew_otherwise_is_refused(kind):
   refused(lambda: replayed(BAD_GROWN[kind], DEEP))
+
+
+# Of node perturbation: slopes of whole layers.
+
+NODE = adapt(
+  trainable="head", settings=tflm_fg.Settings(method="node", steps=3)
+)
+NODE_LINES = NODE.journal.to_bytes().decode().splitlines()
+WIDTH = len(json.loads(NODE_LINES[1])["slopes"])
+
+
+@pytest.mark.parametrize("length", [0, 1, WIDTH - 1, WIDTH + 1, 1025 * WIDTH])
+def test_a_row_that_is_no_whole_layer_is_refused(length):
+  row = {"phase": 0, "step": 0, "slopes": [1] * length}
+  lines = [NODE_LINES[0], json.dumps(row), *NODE_LINES[2:]]
+  refused(lambda: replayed(lines, NODE.marked))
+
+
+def test_a_layer_without_its_bias_is_refused():
+  lines = _phase(NODE_LINES, tensors=[KERNEL])
+  refused(lambda: replayed(lines, NODE.marked))

@@ -119,12 +119,12 @@ def test_new_words_are_in_no_corpus():
 
 
 def test_reaching_stops_at_the_goal_and_says_where_it_never_came(job):
-  passes, seconds = benchmark_accuracy.plain_reach(job, goal=0.0)
+  passes, seconds = benchmark_accuracy.plain_reach(job, job.plain, goal=0.0)
   assert passes == 0 and seconds == 0  # it stood there
-  passes, seconds = benchmark_accuracy.plain_reach(job, goal=0.6)
+  passes, seconds = benchmark_accuracy.plain_reach(job, job.plain, goal=0.6)
   assert 0 < passes <= 400 and seconds > 0
   assert passes % (2 * benchmark_accuracy.LOOK_EVERY) == 0  # looks are free
-  passes, seconds = benchmark_accuracy.plain_reach(job, goal=1.1)
+  passes, seconds = benchmark_accuracy.plain_reach(job, job.plain, goal=1.1)
   assert math.isnan(passes) and math.isnan(seconds)
 
 
@@ -174,15 +174,17 @@ def test_the_program_makes_rows_tables_and_a_plot(tmp_path, clips):
     "--train_clips=200",
     "--test_clips=100",
     "--seeds=0,1",
+    "--what=accuracy",
     "--steps=200",
-    "--methods=before,descent,head,plain",
+    "--methods=before,descent,head,plain,self-set",
     "--out=rows.csv",
     "--plot=bars.png",
   )
   assert done.returncode == 0, done.stderr
-  assert done.stdout.startswith("| data | before | descent | head | plain |")
+  first = "| data | before | descent | head | plain | self-set |"
+  assert done.stdout.startswith(first)
   rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
-  assert [row["seed"] for row in rows] == ["0"] * 4 + ["1"] * 4
+  assert [row["seed"] for row in rows] == ["0"] * 5 + ["1"] * 5
   found = {row["method"]: float(row["accuracy"]) for row in rows}
   assert found["head"] > found["before"]
   assert found["descent"] >= found["head"] - 0.05

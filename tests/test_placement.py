@@ -293,10 +293,10 @@ def test_fronts_are_what_the_file_and_the_method_allow():
   assert fronts_of(wide, False, "auto") == [Front("")]
 
 
-def way(front, back, losses):
-  return Way(
-    Front(front), back, Surgery(), (), (), np.array(losses, float), math.nan
-  )
+def way(front, back, losses, unseen=None):
+  costs = np.array(losses, float)
+  fresh = costs if unseen is None else np.array(unseen, float)
+  return Way(Front(front), back, Surgery(), (), (), costs, math.nan, fresh)
 
 
 def test_the_front_whose_better_back_costs_least_wins():
@@ -323,6 +323,22 @@ def test_the_front_whose_better_back_costs_least_wins():
 def test_a_wide_head_is_taken_unless_clearly_worse(wide, taken):
   ways = [way("", "head", [1.5, 1.5]), way("", "wide-head", wide)]
   assert best_way(ways).back == taken
+
+
+@pytest.mark.parametrize(
+  ("unseen", "taken"),
+  [
+    ([1.0, 0.9], "prompt"),  # 0.55 better, give or take 0.04
+    ([0.2, 2.0], ""),  # 0.4 better, give or take 0.6
+    ([1.5, 1.5], ""),  # neither better nor worse
+  ],
+)
+def test_a_front_is_taken_where_it_surely_helps_clips_it_never_saw(
+  unseen, taken
+):
+  bare = way("", "head", [1.5, 1.5, 1.5, 1.5], [1.5, 1.5])
+  front = way("prompt", "head", [*unseen, 0.1, 0.1], unseen)
+  assert best_way([bare, front]).front.trainable == taken
 
 
 def test_a_head_that_is_too_sure_is_judged_by_its_answers():

@@ -63,7 +63,7 @@ def grown(kind, growth, per_channel=True, measure=False):
   trainable, surgery = GROWTHS[growth]
   data = model_of(kind, per_channel)
   if measure:
-    surgery = measured(data, clips_of(kind), surgery, Host())
+    surgery, _ = measured(data, clips_of(kind), surgery, Host())
   return mark(data, trainable, surgery=surgery)
 
 
@@ -103,7 +103,8 @@ def test_measured_inputs_are_centred_and_of_one_spread():
   kind = "dense"
   x = clips_of(kind, 200)
   data = model_of(kind)
-  marked = mark(data, "wide-head", surgery=measured(data, x, Surgery(), Host()))
+  surgery, _ = measured(data, x, Surgery(), Host())
+  marked = mark(data, "wide-head", surgery=surgery)
   (inputs,) = Graph(marked.data, marked.mark, Host()).features(x)
   fresh = inputs[:, -16:].astype(float)
   alive = fresh.std(axis=0) > 1
@@ -257,10 +258,11 @@ def test_adapted_files_on_tflm_are_within_its_steps_of_the_reference(kind):
 
 
 def test_measuring_needs_no_labels_and_is_the_same_every_time():
-  one, two = (
+  (one, passes), (two, _) = (
     measured(model_of("conv"), clips_of("conv"), Surgery(), Host())
     for _ in range(2)
   )
+  assert passes == 2  # at the whole reach, and at the one that was found
   for a, b in zip(one.pooled, two.pooled, strict=True):
     assert a.reach == b.reach
     assert np.array_equal(a.centre, b.centre)

@@ -60,6 +60,7 @@ class Way(NamedTuple):
     losses: float64 [N] with labels, of all clips, each kept aside once from
       the back, see `cooled_losses`; [1] without, on the kept part. In nats.
     accuracy: on the kept part; nan without labels.
+    unseen: those of the losses that are of the kept part, which no phase saw.
     surveyed: passes that measured what a wide head joins.
   """
 
@@ -70,6 +71,7 @@ class Way(NamedTuple):
   others: tuple[Outcome, ...]
   losses: NDArray[np.float64]
   accuracy: float
+  unseen: NDArray[np.float64]
   surveyed: int = 0
 
   @property
@@ -143,6 +145,7 @@ def way_of(
     tuple(others),
     losses,
     accuracy,
+    losses[: len(kept.logits)] if material.labelled else losses,
     surveyed,
   )
 
@@ -176,17 +179,28 @@ def best_way(ways: Sequence[Way]) -> Way:
 
   A wide head has more to learn from the clips that were kept aside than a
   head has, so it is taken unless the head is surely better: by more than
-  `SURELY` standard errors of the difference.
+  `SURELY` standard errors of the difference. A front has seen all clips but
+  the kept part, so it is taken only where it is surely better than none there.
 
   Args:
     ways: as `try_ways` gives them.
   """
   finalists = []
   for front in dict.fromkeys(way.front for way in ways):
-    simple, *wider = (way for way in ways if way.front == front)
+    best, *wider = (way for way in ways if way.front == front)
     for way in wider:
-      difference = way.losses - simple.losses
-      error = SURELY * difference.std() / math.sqrt(len(difference))
-      simple = simple if difference.mean() > error else way
-    finalists.append(simple)
-  return min(finalists, key=lambda way: way.loss)
+      if not _surely_lower(best.losses, way.losses):
+        best = way
+    finalists.append(best)
+  bare, *others = finalists
+  better = [w for w in others if _surely_lower(w.unseen, bare.unseen)]
+  return min(better, key=lambda way: way.loss, default=bare)
+
+
+def _surely_lower(
+  some: NDArray[np.float64], others: NDArray[np.float64]
+) -> bool:
+  """Whether paired losses are lower by more than chance would have them."""
+  difference = others - some
+  error = difference.std() / math.sqrt(len(difference))
+  return bool(difference.mean() > SURELY * error)

@@ -72,10 +72,13 @@ _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"
 )
 _TRAINABLE = flags.DEFINE_string(
-  "trainable", None, "as for tflm-fg-adapt; by default the library's choice"
+  "trainable",
+  None,
+  "as for tflm-fg-adapt; by default wide-head, or head where a method is named "
+  "or the model has no layers to join",
 )
 _METHOD = flags.DEFINE_enum(
-  "method", None, list(METHODS), "as for tflm-fg-adapt; by default the same"
+  "method", None, list(METHODS), "as for tflm-fg-adapt; by default auto"
 )
 _STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
 _ANCHOR = flags.DEFINE_float(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from apps.kws.examples import Examples
 from apps.kws.features_file import Kept
 from apps.kws.scores import Score, score
 from apps.kws.spotter import Spotter
+from tflm_fg import placement
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, StopOnInterrupt
+from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.settings import Settings
 
 
@@ -32,7 +35,7 @@ class Job:
     replay: old clips that are trained on too.
     imagined: clips that nobody said, of what has none in the replay set.
     settings: how to train.
-    trainable: what to train; None leaves it to the library.
+    trainable: what to train; None takes `UNASKED`, where that fits.
     runtime: the engine.
     layer: "input" to train in the whole model, "head" to train its last layer
       as a model of its own, whose clips are small.
@@ -102,10 +105,13 @@ class Outcome:
 
 
 HEAD: dict[str, Any] = {"method": "closed-form"}
-"""How a head learns: exactly, with the library's own settings."""
+"""How the head of an enrolment learns: exactly."""
 
-UNASKED = HEAD
-"""What is trained by where a user names no method: the one place."""
+UNASKED = "wide-head"
+"""What is trained where a user names nothing.
+
+"auto" answers a point better at best, and takes many times as long.
+"""
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
@@ -114,10 +120,7 @@ def settings_of(given: dict[str, Any]) -> Settings:
   Args:
     given: field -> value, None where a user gave nothing.
   """
-  chosen = {name: value for name, value in given.items() if value is not None}
-  if "method" not in chosen:
-    chosen = {**UNASKED, **chosen}
-  return Settings(**chosen)
+  return Settings(**{k: v for k, v in given.items() if v is not None})
 
 
 def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
@@ -153,22 +156,35 @@ def _run(
 ) -> tuple[tflm_fg.Adapted, bytes]:
   """Trains the whole model or its head alone; the whole model comes back."""
   x, y = job.clips()
-  head = None
-  model, trainable = job.spotter.model, job.trainable
+  head, model = None, job.spotter.model
   if job.layer == "head":
     head = heads.cut_off(job.spotter, job.runtime)
-    model, trainable = head.model, "head"
+    model = head.model
   adapted = tflm_fg.adapt(
     model,
     x,
     y,
-    trainable=trainable,
+    trainable=_trainable(job),
     runtime=job.runtime,
     settings=settings,
     callbacks=callbacks,
     name=job.spotter.name,
   )
   return adapted, head.graft(adapted.model) if head else adapted.model
+
+
+def _trainable(job: Job) -> str:
+  """What trains: as the user says, or else what suits the model."""
+  if job.layer == "head":
+    return "head"
+  if job.trainable is not None:
+    return job.trainable
+  if job.settings.method == "auto":
+    # There may be no layer to join, or none of int8.
+    with contextlib.suppress(TflmFgError):
+      mark(job.spotter.model, UNASKED, job.spotter.name)
+      return UNASKED
+  return "head"
 
 
 def _parts(job: Job) -> dict[str, tuple[Any, Any]]:
@@ -204,7 +220,6 @@ def _report(
   classes = job.spotter.classes
   return {
     **adapted.report,
-    "model_bytes": len(tflm_fg.strip(job.spotter.model)),
     "model": job.spotter.name,
     "frontend": job.spotter.frontend.to_json(),
     "clips": job.train.counts(classes),
@@ -228,6 +243,7 @@ def estimate(job: Job) -> dict[str, Any]:
     JSON-ready: what would be trained, and seconds.
   """
   job.require_classes()
+  total = _steps(job)
   times, steps, report = [], (2, 6), {}
   for count in steps:
     began = time.perf_counter()
@@ -240,9 +256,22 @@ def estimate(job: Job) -> dict[str, Any]:
     "trainable_parameters": report["trainable_parameters"],
     "trainer_bytes": report["trainer_bytes"],
     "train_clips": report["train_clips"] + report["validation_clips"],
-    "steps": job.settings.steps,
-    "seconds": times[0] + a_step * max(0, job.settings.steps - steps[0]),
+    "steps": total,
+    "seconds": times[0] + a_step * max(0, total - steps[0]),
   }
+
+
+def _steps(job: Job) -> int:
+  """How many steps the longest phase of a job takes."""
+  if job.settings.steps is not None:
+    return job.settings.steps
+  trainable = _trainable(job)
+  if trainable == "auto":
+    return placement.QUICK["steps"]
+  phases = placement.phases_of(
+    mark(job.spotter.model, trainable, job.spotter.name), job.settings
+  )
+  return max(phase.settings.steps for phase in phases)
 
 
 def print_estimate(told: dict[str, Any]) -> None:

@@ -3,9 +3,14 @@
   tflm-fg-kws demo
 
 Makes twelve classes of clips of voices that the shipped keyword spotter has
-never heard, adapts its last layer in the interpreter with forward passes
-alone, and scores it on other clips of the same voices. No download, no
-TensorFlow, under a minute.
+never heard, adapts it to each with forward passes alone, and scores it on other
+clips of the same voices. What trains is a head that reads all layers, exactly;
+--trainable=auto also tries prompts and biases, which takes longer. Forward
+gradients on the last layer, and nothing else:
+
+  tflm-fg-kws demo --trainable=head --method=sign-m-spsa --steps=16000
+
+No download, no TensorFlow, under a minute.
 """
 
 from __future__ import annotations
@@ -22,6 +27,10 @@ from apps.kws.shipped import TARGETS, TITLES, clips_of, shipped_model
 from tflm_fg import files, plots, runtimes
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
+from tflm_fg.settings import METHODS
+
+DEFAULT = "auto"
+"""What trains where neither that nor a method is named."""
 
 _DOMAIN = flags.DEFINE_list(
   "domain", list(TARGETS), f"who speaks: any of {', '.join(TARGETS)}"
@@ -30,7 +39,15 @@ _CLIPS = flags.DEFINE_integer("clips_per_word", 20, "clips a word to adapt to")
 _TEST_CLIPS = flags.DEFINE_integer(
   "test_clips_per_word", 40, "other clips a word, to score on"
 )
-_STEPS = flags.DEFINE_integer("steps", 16_000, "steps, of two passes each")
+_TRAINABLE = flags.DEFINE_string(
+  "trainable",
+  None,
+  f"as for tflm-fg-adapt; by default {DEFAULT}, or head where a method is named",
+)
+_METHOD = flags.DEFINE_enum(
+  "method", "auto", list(METHODS), "as for tflm-fg-adapt"
+)
+_STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the voices and of the training")
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
@@ -66,16 +83,16 @@ def main() -> None:
 
 
 def adapt_to(name: str, model: bytes) -> tflm_fg.Adapted:
-  """Adapts the head to a domain's clips; scores on others of its clips."""
+  """Adapts to a domain's clips; scores on others of its clips."""
   train, test = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
   settings = tflm_fg.Settings(
-    steps=_STEPS.value, seed=_SEED.value, validate_every=200
+    method=_METHOD.value, steps=_STEPS.value, seed=_SEED.value
   )
   return tflm_fg.adapt(
     model,
     *train,
     test=test,
-    trainable="head",
+    trainable=_chosen(),
     runtime=_RUNTIME.value,
     settings=settings,
     callbacks=[ProgbarLogger(f"{name} adapt")],
@@ -94,11 +111,25 @@ def print_table(reports: dict[str, dict[str, Any]]) -> None:
       f"{100 * r['accuracy_before']:5.1f} % {100 * r['accuracy_after']:5.1f} % "
       f"{r['forward_passes']:7d} {r['seconds']:8.1f}"
     )
-  first = next(iter(reports.values()))
-  print(
-    f"{first['trainable_parameters']} of the model's numbers were trained, "
-    f"with {first['trainer_bytes']} bytes beyond what inference needs"
-  )
+  print()
+  for name, r in reports.items():
+    print(
+      f"{name}: {r['trainable_parameters']} numbers ({way_of(r)}) by "
+      f"{r['method']}, {r['trainer_bytes']} bytes beyond what inference needs, "
+      f"{r['added_bytes']} bytes more of model"
+    )
+
+
+def way_of(report: dict[str, Any]) -> str:
+  """Where the trained numbers are: the way that was taken, or the flag's."""
+  taken = [way["trainable"] for way in report["ways"] if way["chosen"]]
+  return taken[0] if taken else _chosen()
+
+
+def _chosen() -> str:
+  """What shall train: as the user says, or `DEFAULT`."""
+  by_default = DEFAULT if _METHOD.value == "auto" else "head"
+  return _TRAINABLE.value or by_default
 
 
 def draw(results: dict[str, tflm_fg.Adapted]) -> bytes:
@@ -118,8 +149,10 @@ def draw(results: dict[str, tflm_fg.Adapted]) -> bytes:
     if not history.tests:  # too few clips to keep any aside
       continue
     passes, losses, shares = zip(*history.tests)
-    loss.plot(passes, losses, color=f"C{place}", label=name)
-    accuracy.plot(passes, [100 * a for a in shares], color=f"C{place}")
+    # An exact phase is looked at but at its ends.
+    style = {"color": f"C{place}", "marker": "." if len(passes) < 10 else ""}
+    loss.plot(passes, losses, label=name, **style)
+    accuracy.plot(passes, [100 * a for a in shares], **style)
   bars.set_xticks(range(len(results)), list(results))
   bars.set(ylim=(0, 108), ylabel="accuracy (%)", title="before (grey), after")
   loss.set(xlabel="forward passes", ylabel="validation loss (nats)")

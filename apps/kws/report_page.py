@@ -196,6 +196,7 @@ def _costs(report: dict[str, Any]) -> list[list[Any]]:
     ["bytes beyond inference", report["trainer_bytes"]],
     ["bytes of cached features", report["feature_cache_bytes"]],
     ["bytes of the model", report["model_bytes"]],
+    ["bytes that adapting added", report["added_bytes"]],
   ]
 
 
