@@ -87,7 +87,7 @@ _RUNTIMES = {
   "litert": _Runtime(
     "ai_edge_litert",
     "ai-edge-litert",
-    _litert_like(_LITERT, _OPTIMIZED, "litert", 1, rebuilt=_XNNPACK),
+    _litert_like(_LITERT, _OPTIMIZED, "litert", 2, rebuilt=_XNNPACK),
     True,
   ),
   "litert-reference": _Runtime(
@@ -105,13 +105,13 @@ _RUNTIMES = {
   "tflite-runtime": _Runtime(
     "tflite_runtime",
     "tflm-fg[tflite-runtime]",
-    _litert_like("tflite_runtime.interpreter", _OPTIMIZED, "tflite-runtime", 1),
+    _litert_like("tflite_runtime.interpreter", _OPTIMIZED, "tflite-runtime", 2),
     True,
   ),
   "tf": _Runtime(
     "tensorflow",
     "tflm-fg[tf]",
-    _litert_like("tensorflow", _OPTIMIZED, "tf", 1),
+    _litert_like("tensorflow", _OPTIMIZED, "tf", 2),
     True,
   ),
   "tflm": _Runtime("tflite_micro", "tflm-fg[tflm]", _tflm, True),
