@@ -158,14 +158,18 @@ def _methods(runs: Sequence[Run]) -> list[str]:
 def accuracies(runs: Sequence[Run]) -> str:
   """Test accuracy in percent: a row a data set, a column a method."""
   methods = _methods(runs)
-  body = [
-    [
-      name,
-      *(_percent(r.accuracy for r in part if r.method == m) for m in methods),
-    ]
-    for name, part in _grouped(runs)
-  ]
+  body = []
+  for name, part in _grouped(runs):
+    found = [[r.accuracy for r in part if r.method == m] for m in methods]
+    most = max(map(len, found))
+    body.append([name, *(_counted(values, most) for values in found)])
   return table(["data", *methods], body)
+
+
+def _counted(values: Sequence[float], most: int) -> str:
+  """Of fewer runs than others have, their number too: not to be compared."""
+  few = f" [{len(values)} of {most}]" if 0 < len(values) < most else ""
+  return _percent(values) + few
 
 
 def costs(runs: Sequence[Run]) -> str:

@@ -67,10 +67,17 @@ def test_coarser_logits_get_a_larger_perturbation():
 
 
 def test_a_smooth_loss_gets_the_largest_perturbation_and_half_of_it_as_rate():
-  settings, reasons = tune(landscape=Landscape(length=3000))
+  short = dataclasses.replace(OPEN, steps=tuning.SHORT_RUN)
+  settings, reasons = tune(short, Landscape(length=3000))
   assert settings.epsilon_lsb == tuning.SIZES[-1]
   assert settings.learning_rate_lsb == tuning.SIZES[-1] / 2
-  assert "hardly bends" in reasons["learning_rate_lsb"]
+  assert "hardly bends" in reasons["epsilon_lsb"]
+
+
+def test_a_long_run_takes_shorter_steps():
+  long = dataclasses.replace(OPEN, steps=16 * tuning.SHORT_RUN)
+  settings, _ = tune(long, Landscape(length=3000))
+  assert settings.learning_rate_lsb == tuning.SIZES[-1] / 8
 
 
 def test_a_loss_that_bends_gets_shorter_steps():

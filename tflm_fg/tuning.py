@@ -8,6 +8,7 @@ steep the loss is and how it bends.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,8 +33,11 @@ PROBES = 4
 PROBE_STEP = 0xFFFFFFFE
 """Where the probes' directions stand: behind any step of training."""
 
-NEAR_BEST = 0.01
-"""Agreement that may be lost for a larger perturbation, which is smoother."""
+NEAR_BEST, AS_GOOD = 0.05, 0.01
+"""Agreement that may be lost for a larger perturbation, and that is chance."""
+
+SHORT_RUN = 200
+"""Steps up to which a step may be as long as the loss allows."""
 
 MOST_DIRECTIONS = 8
 """Growing ends here."""
@@ -83,17 +87,16 @@ def tuned(
     _probe(size, start, settings, layout, params, passes, loss)
     for size in sizes
   ]
-  best = max(p.agreement for p in probes)
-  chosen = [p for p in probes if p.agreement >= best - NEAR_BEST][-1]
+  chosen = _clearest(probes)
   reasons = {}
   if epsilon is None:
     epsilon = chosen.epsilon_lsb
     reasons["epsilon_lsb"] = (
-      f"{epsilon:g}: the largest at which two halves of a batch agree on "
-      f"slopes as well as they ever do ({chosen.agreement:.2f})"
+      f"{epsilon:g}: the largest that two halves of a batch agree on "
+      f"({chosen.agreement:.2f}) and within which the loss hardly bends"
     )
   if rate is None:
-    rate, why = _rate(chosen)
+    rate, why = _rate(chosen, settings.steps)
     if settings.method == "spsa":  # there a step is the rate times the slope
       rate = float(f"{rate / max(chosen.slope, 1e-6):.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
@@ -103,16 +106,33 @@ def tuned(
   return filled, reasons
 
 
-def _rate(probe: Probe) -> tuple[float, str]:
-  """Half a Newton step along a random direction, at most half epsilon."""
-  most = probe.epsilon_lsb / 2
-  if probe.bend * most <= probe.slope / 2:
-    return most, "half the perturbation, within which the loss hardly bends"
-  newton = probe.slope / probe.bend / 2
-  least = most / 16
+def _clearest(probes: Sequence[Probe]) -> Probe:
+  """The largest perturbation that shows the slope where it begins."""
+  best = max(probe.agreement for probe in probes)
+  straight = [
+    probe
+    for probe in probes
+    if probe.agreement >= best - NEAR_BEST
+    and probe.bend * probe.epsilon_lsb <= probe.slope
+  ]
+  clear = [probe for probe in probes if probe.agreement >= best - AS_GOOD]
+  return (straight or clear)[-1]
+
+
+def _rate(probe: Probe, steps: int) -> tuple[float, str]:
+  """Half a Newton step along a direction, at most half of epsilon.
+
+  A long run averages the noise of its signs over more and smaller steps.
+  """
+  rate, why = probe.epsilon_lsb / 2, "half the perturbation"
+  if probe.bend * rate > probe.slope / 2:
+    rate = max(probe.slope / probe.bend / 2, rate / 8)
+    why = "half the distance at which the loss stops falling"
+  if steps > SHORT_RUN:
+    rate *= math.sqrt(SHORT_RUN / steps)
+    why += f", less for {steps} steps"
   # Three digits are more than the estimate is worth, and read well.
-  rate = float(f"{max(newton, least):.3g}")
-  return rate, "half the distance at which the loss stops falling"
+  return float(f"{rate:.3g}"), why
 
 
 def _probe(

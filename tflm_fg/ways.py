@@ -85,6 +85,11 @@ class Way(NamedTuple):
     return self.outcomes[0].before.loss
 
   @property
+  def is_whole(self) -> bool:
+    """Whether no phase was worse than its start on the kept part."""
+    return all(outcome.record.kept_step for outcome in self.outcomes)
+
+  @property
   def trainable(self) -> str:
     """As for `mark`."""
     return ",".join(p for p in (self.front.trainable, self.back) if p)
@@ -182,9 +187,12 @@ def best_way(ways: Sequence[Way]) -> Way:
   `SURELY` standard errors of the difference. A front has seen all clips but
   the kept part, so it is taken only where it is surely better than none there.
 
+  Ways that would be left out in part are taken where there are no others.
+
   Args:
     ways: as `try_ways` gives them.
   """
+  ways = [way for way in ways if way.is_whole] or ways
   finalists = []
   for front in dict.fromkeys(way.front for way in ways):
     best, *wider = (way for way in ways if way.front == front)
@@ -193,6 +201,8 @@ def best_way(ways: Sequence[Way]) -> Way:
         best = way
     finalists.append(best)
   bare, *others = finalists
+  if bare.front.trainable:  # no back helps without a front
+    return min(finalists, key=lambda way: way.loss)
   better = [w for w in others if _surely_lower(w.unseen, bare.unseen)]
   return min(better, key=lambda way: way.loss, default=bare)
 

@@ -74,8 +74,8 @@ _DRY_RUN = flags.DEFINE_boolean(
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,
-  "as for tflm-fg-adapt; by default wide-head, or head where a method is named "
-  "or the model has no layers to join",
+  "as for tflm-fg-adapt; by default wide-head, or head where --method or "
+  "--anchor is given or the model has no layers to join",
 )
 _METHOD = flags.DEFINE_enum(
   "method", None, list(METHODS), "as for tflm-fg-adapt; by default auto"
@@ -131,6 +131,9 @@ def job_of(model: spotters.Spotter) -> adapting.Job:
       )
     print("note: the replay set beside the model is for --trainable=head")
     kept, at_head = None, False
+  steps = _STEPS.value
+  if at_head and steps is None and _METHOD.value is None:
+    steps = adapting.REPLAY_STEPS
   return adapting.Job(
     spotter=model,
     train=train,
@@ -140,7 +143,7 @@ def job_of(model: spotters.Spotter) -> adapting.Job:
     settings=adapting.settings_of(
       {
         "method": _METHOD.value,
-        "steps": _STEPS.value,
+        "steps": steps,
         "anchor": _ANCHOR.value,
         "seed": _SEED.value,
       }

@@ -107,6 +107,9 @@ class Outcome:
 HEAD: dict[str, Any] = {"method": "closed-form"}
 """How the head of an enrolment learns: exactly."""
 
+REPLAY_STEPS = 300
+"""Steps of a head that learns new clips beside old ones: it takes longer."""
+
 UNASKED = "wide-head"
 """What is trained where a user names nothing.
 
@@ -179,7 +182,8 @@ def _trainable(job: Job) -> str:
     return "head"
   if job.trainable is not None:
     return job.trainable
-  if job.settings.method == "auto":
+  # Under an anchor a wide head was measured to answer worse than a head.
+  if job.settings.method == "auto" and not job.settings.anchor:
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
       mark(job.spotter.model, UNASKED, job.spotter.name)

@@ -29,7 +29,7 @@ from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.settings import METHODS
 
-DEFAULT = "auto"
+DEFAULT = "wide-head"
 """What trains where neither that nor a method is named."""
 
 _DOMAIN = flags.DEFINE_list(
@@ -42,7 +42,8 @@ _TEST_CLIPS = flags.DEFINE_integer(
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,
-  f"as for tflm-fg-adapt; by default {DEFAULT}, or head where a method is named",
+  f"as for tflm-fg-adapt; by default {DEFAULT}, or head where a method is "
+  "named",
 )
 _METHOD = flags.DEFINE_enum(
   "method", "auto", list(METHODS), "as for tflm-fg-adapt"

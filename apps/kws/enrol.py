@@ -84,7 +84,9 @@ _REPORT_DIR = flags.DEFINE_string(
 _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"
 )
-_STEPS = flags.DEFINE_integer("steps", 300, "steps, of one pass each", 1)
+_STEPS = flags.DEFINE_integer(
+  "steps", adapting.REPLAY_STEPS, "steps, of one pass each", 1
+)
 _ANCHOR = flags.DEFINE_float(
   "anchor", 0.0, "share of the way back to the old weights in every step"
 )

@@ -10,31 +10,50 @@ from apps.kws import domains, shipped
 from tests import programs
 
 KWS = "apps.kws.__main__"
-SMALL = (
-  "--domain=hungarian",
-  "--clips_per_word=6",
-  "--test_clips_per_word=3",
-  "--steps=1500",
-)
+SMALL = ("--clips_per_word=6", "--test_clips_per_word=3", "--out_dir=out")
+
+
+def _demo(folder, *flags):
+  done = programs.run(folder, KWS, "demo", *SMALL, *flags)
+  assert done.returncode == 0, done.stderr
+  return done.stdout, json.loads((folder / "out/report.json").read_bytes())
 
 
 def test_the_demo_adapts_and_leaves_models_a_report_and_a_picture(tmp_path):
-  done = programs.run(tmp_path, KWS, "demo", *SMALL, "--out_dir=out")
-  assert done.returncode == 0, done.stderr
-  assert "a Hungarian voice" in done.stdout
-  report = json.loads((tmp_path / "out/report.json").read_bytes())["hungarian"]
+  printed, reports = _demo(tmp_path, "--domain=hungarian")
+  assert "a Hungarian voice" in printed
+  assert "(wide-head) by closed-form" in printed
+  report = reports["hungarian"]
   assert report["accuracy_after"] > report["accuracy_before"]
-  assert report["trainable_parameters"] == 780
+  assert report["trainable_parameters"] == (64 + 512) * 12 + 12
   assert (tmp_path / "out/demo.png").read_bytes()[1:4] == b"PNG"
   assert (tmp_path / "out/hungarian.tflite").read_bytes()[4:8] == b"TFL3"
 
 
+def test_forward_gradients_on_the_head_are_shown_where_they_are_named(tmp_path):
+  printed, reports = _demo(
+    tmp_path, "--domain=hungarian", "--method=sign-m-spsa", "--steps=1500"
+  )
+  assert "780 numbers (head) by sign-m-spsa" in printed
+  report = reports["hungarian"]
+  assert report["accuracy_after"] > report["accuracy_before"]
+  assert report["forward_passes"] > 3000
+
+
+def test_ways_may_be_tried_and_what_was_taken_is_told(tmp_path):
+  printed, reports = _demo(
+    tmp_path, "--domain=child", "--trainable=auto", "--steps=20"
+  )
+  (taken,) = [w for w in reports["child"]["ways"] if w["chosen"]]
+  assert f"({taken['trainable']})" in printed
+  assert len(reports["child"]["phases"]) == len(
+    reports["child"]["method"].split("+")
+  )
+
+
 def test_two_clips_a_word_are_too_few_to_validate_and_still_run(tmp_path):
   few = ("--clips_per_word=2", "--test_clips_per_word=1", "--steps=50")
-  done = programs.run(
-    tmp_path, KWS, "demo", "--domain=child", *few, "--out_dir=out"
-  )
-  assert done.returncode == 0, done.stderr
+  _demo(tmp_path, "--domain=child", *few)
 
 
 def test_the_demo_offers_voices_that_there_are_but_the_trained_ones():
@@ -47,7 +66,7 @@ def test_the_demo_offers_voices_that_there_are_but_the_trained_ones():
   [
     (("demo", "--domain=martian"), 1, "--domain='martian' is unknown"),
     (("demo", "--clips_per_word=0"), 1, "clips_per_"),
-    (("demo", "--steps=0"), 1, "steps=0"),
+    (("demo", "--steps=0"), 2, "steps=0"),
     (("demo", "--sseed=0"), 2, "sseed"),
     (("dance",), 2, "no command 'dance'"),
   ],

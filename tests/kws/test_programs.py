@@ -6,6 +6,7 @@ One folder of whispers serves all; each program runs as a shell would run it.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ pytest.importorskip("soundfile", reason="needs the extra kws")
 
 import soundfile
 
-from apps.kws import adapting, audio, examples, recordings, shipped
+from apps.kws import adapting, audio, examples, heads, recordings, shipped
 from apps.kws import spotter as spotters
 from apps.kws.augment import Augment
 from tests import programs
@@ -109,6 +110,35 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path):
   )
   assert "would train 780 numbers" in printed
   assert list(tmp_path.iterdir()) == []
+
+
+def _estimated(model, trainable, given):
+  """What a dry run says of some clips of noise."""
+  spotter = dataclasses.replace(SPOTTER, model=model)
+  shape = (24, *spotter.input().shape[1:])
+  x = np.random.default_rng(0).uniform(0, 3, shape)
+  train = examples.Examples(
+    x.astype(np.float32), np.arange(24) % 12, np.arange(24), np.zeros(24)
+  )
+  job = adapting.Job(
+    spotter=spotter,
+    train=train,
+    settings=adapting.settings_of(given),
+    trainable=trainable,
+  )
+  told = adapting.estimate(job)
+  return told["trainable_parameters"], told["steps"]
+
+
+def test_what_is_not_named_is_chosen_and_told():
+  """A wide head; a head where there are no layers to join, or as asked."""
+  model = SPOTTER.model
+  assert _estimated(model, None, {}) == ((64 + 512) * 12 + 12, 42)
+  assert _estimated(heads.cut_off(SPOTTER).model, None, {}) == (780, 42)
+  spsa = {"method": "sign-m-spsa", "steps": 9}
+  assert _estimated(model, None, spsa) == (780, 9)
+  assert _estimated(model, None, {"anchor": 0.01}) == (780, 42)
+  assert _estimated(model, "prompt", {}) == (40, 200)
 
 
 def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
