@@ -98,10 +98,11 @@ def follow(
       passes_before=sum(o.graph.forward_passes for o in course.outcomes),
     )
     last = outcome
-    if _is_exact(outcome) and len(material.kept):
+    stopped = any(callback.stop_training for callback in callbacks)
+    if _is_exact(outcome) and len(material.kept) and not stopped:
       # An exact phase needs clips kept aside but to see that it helps, and
       # every clip counts where there are few.
-      last = perform(stage, material.whole())
+      last = perform(stage, material.whole(), callbacks)
     course = dataclasses.replace(
       course,
       masters=last.masters,

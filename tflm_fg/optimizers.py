@@ -109,7 +109,9 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
   return Transform(init, update)
 
 
-def anchored(transform: Transform, strength: float) -> Transform:
+def anchored(
+  transform: Transform, strength: float, biases: bool = True
+) -> Transform:
   """Pulls every number back towards where it started, on top of an update.
 
   The start rides behind the inner state in the same vectors, so that state
@@ -118,6 +120,8 @@ def anchored(transform: Transform, strength: float) -> Transform:
   Args:
     transform: whose updates are pulled.
     strength: share of the way back in every step, 0 <= strength < 1.
+    biases: whether biases are pulled too; not behind `centred`, which moves
+      them with the kernel.
 
   Raises:
     TflmFgError: if the strength is out of range.
@@ -140,12 +144,12 @@ def anchored(transform: Transform, strength: float) -> Transform:
     inner = Vectors(*(s[:cut] for s, cut in zip(state, cuts)))
     updates, inner = transform.update(gradient, inner, params, step)
     starts = [s[cut:] for s, cut in zip(state, cuts)]
-    pulled = (
+    kernels, offsets = (
       u + round_shift((a.astype(np.int64) - p) * share, _RATE_BITS)
       for u, a, p in zip(updates, starts, params)
     )
     state = Vectors(*(np.concatenate(pair) for pair in zip(inner, starts)))
-    return Vectors(*pulled), state
+    return Vectors(kernels, offsets if biases else updates.biases), state
 
   return Transform(init, update)
 

@@ -156,7 +156,7 @@ class Settings:
       head: what closed-form must know; None for replaying it.
       centre: the head's, or empty; see `optimizers.centred`.
     """
-    optimizer = self._optimizer(layout)
+    optimizer = self._optimizer(layout, biases=not centre)
     if self.method == "closed-form":
       exact = ClosedFormHead(layout=layout, head=head)
       mean = np.array(centre, np.int64)
@@ -196,11 +196,11 @@ class Settings:
     )
     return Rule(estimator, self._optimizer(layout))
 
-  def _optimizer(self, layout: Layout) -> Transform:
+  def _optimizer(self, layout: Layout, biases: bool = True) -> Transform:
     rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
     optimizer = optimizers.sgd(layout, rate, self.momentum)
     if self.anchor:
-      optimizer = optimizers.anchored(optimizer, self.anchor)
+      optimizer = optimizers.anchored(optimizer, self.anchor, biases)
     return optimizer
 
   def central_difference(

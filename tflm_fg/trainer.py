@@ -103,7 +103,8 @@ def fit(
     state: where to start.
     steps: train until this many steps have been taken in all.
     validation: clips kept aside, scored before the first step, then every
-      `validate_every` steps and behind the last; None or empty for none.
+      `validate_every` steps and behind the last, whatever ended training; None
+      or empty for none.
     validate_every: see above.
     callbacks: told in order; any of them may stop training.
     adjust: gives the rule for the steps behind a validation.
@@ -141,7 +142,8 @@ def fit(
     tell(
       "on_train_batch_end", state, _batch_logs(estimate, batches.size, ran())
     )
-    if state.step % validate_every == 0 or state.step == steps:
+    ended = state.step == steps or any(c.stop_training for c in callbacks)
+    if state.step % validate_every == 0 or ended:
       rule = validate(state, rule)
   session.load(layout.weights(state.params))
   tell("on_train_end", state, {})
