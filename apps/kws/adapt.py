@@ -74,8 +74,8 @@ _DRY_RUN = flags.DEFINE_boolean(
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,
-  "as for tflm-fg-adapt; by default wide-head, or head where --method or "
-  "--anchor is given or the model has no layers to join",
+  "as for tflm-fg-adapt; by default wide-head, or head where --method is given "
+  "or the model has no layers to join",
 )
 _METHOD = flags.DEFINE_enum(
   "method", None, list(METHODS), "as for tflm-fg-adapt; by default auto"

@@ -182,8 +182,7 @@ def _trainable(job: Job) -> str:
     return "head"
   if job.trainable is not None:
     return job.trainable
-  # Under an anchor a wide head was measured to answer worse than a head.
-  if job.settings.method == "auto" and not job.settings.anchor:
+  if job.settings.method == "auto":
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
       mark(job.spotter.model, UNASKED, job.spotter.name)

@@ -137,7 +137,6 @@ def test_what_is_not_named_is_chosen_and_told():
   assert _estimated(heads.cut_off(SPOTTER).model, None, {}) == (780, 42)
   spsa = {"method": "sign-m-spsa", "steps": 9}
   assert _estimated(model, None, spsa) == (780, 9)
-  assert _estimated(model, None, {"anchor": 0.01}) == (780, 42)
   assert _estimated(model, "prompt", {}) == (40, 200)
 
 
