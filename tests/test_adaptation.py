@@ -376,3 +376,20 @@ def test_curves_are_a_png_of_a_size_to_look_at():
   width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
   assert width > 2 * height > 600
   assert png == plots.training_curves(result.history, result.report)
+
+
+@pytest.mark.parametrize("trainable", ["head", None])
+def test_clips_of_fewer_classes_than_the_model_has_are_learnt(trainable):
+  some = Y < 2
+  test = tuple(part[TEST[1] < 2] for part in TEST)
+  report = tflm_fg.adapt(
+    MODEL, X[some], Y[some], test=test, trainable=trainable
+  ).report
+  assert report["accuracy_after"] > 0.95
+
+
+def test_a_front_that_moves_nothing_on_the_clips_is_left_out():
+  """A gain changes no clip of zeros; the other ways still run."""
+  x = np.where(np.arange(len(X))[:, None] < len(X) - 8, 0, X)
+  report = tflm_fg.adapt(MODEL, x.astype(np.float32), Y).report
+  assert report["ways"]

@@ -12,6 +12,7 @@ import tflm_fg
 from tests import models
 from tests.refusals import MARKED, MODEL, X, Y, adapt, refused
 from tflm_fg import flatbuffer, journal
+from tflm_fg.phases import replay_phases, write_masters
 
 # The mark.
 
@@ -247,7 +248,8 @@ def test_broken_journal_of_a_head_is_refused_by_name(kind):
 
 def test_a_journal_of_no_phase_replays_to_the_marked_file():
   """What auto writes where nothing helped."""
-  lines = [_head(phases=[])[0], '{"steps":0}']
+  tail = {"steps": 0, "adapted_sha256": journal.sha256(RECORDED.marked)}
+  lines = [_head(phases=[])[0], json.dumps(tail)]
   assert replayed(lines) == RECORDED.marked
 
 
@@ -255,7 +257,22 @@ def test_rows_of_different_length_replay_where_directions_grow():
   rows = [json.loads(line) for line in LINES[1:-1]]
   rows[-1]["slopes"] = [65536, -65536]
   lines = [LINES[0], *map(json.dumps, rows), LINES[-1]]
-  assert replayed(lines) not in (RECORDED.marked, RECORDED.model)
+  mark = flatbuffer.read_mark(RECORDED.marked)
+  masters = replay_phases(
+    journal.parse("\n".join(lines).encode()).records, RECORDED.marked, mark
+  )
+  written = write_masters(RECORDED.marked, mark, masters)
+  assert written not in (RECORDED.marked, RECORDED.model)
+
+
+@pytest.mark.parametrize("change", [{"seed": 99}, {"decay": "constant"}])
+def test_a_journal_that_makes_another_file_than_it_made_then_is_refused(change):
+  head = json.loads(LINES[0])
+  head["phases"][0]["settings"].update(change)
+  refused(
+    lambda: replayed([json.dumps(head), *LINES[1:]]),
+    "the journal makes another file",
+  )
 
 
 # How the file grew: needed where the file is given plain.

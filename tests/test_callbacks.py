@@ -94,7 +94,7 @@ def test_early_stopping_begins_anew_with_every_run():
   [(12, 9, 1), (12, 8, 0), (4, 3, 1), (4, 2, 0), (2, 1, 0), (1, 1, 1)],
 )
 @pytest.mark.parametrize(
-  "make", [ModelCheckpoint, lambda: KeepUnlessWorse(True)]
+  "make", [lambda: ModelCheckpoint(False), lambda: KeepUnlessWorse(False)]
 )
 def test_collapsed_answers_are_never_kept(make, start, answers, kept):
   """Under three quarters of the start's classes, however low the loss."""
@@ -105,8 +105,16 @@ def test_collapsed_answers_are_never_kept(make, start, answers, kept):
   assert keeper.best.kernels.tolist() == [kept, kept]
 
 
+@pytest.mark.parametrize("make", [ModelCheckpoint, KeepUnlessWorse])
+def test_with_labels_fewer_classes_may_be_the_right_ones(make):
+  keeper = make(labelled=True)
+  keeper.on_test_end(state(0), logs(90, 5, 12))
+  keeper.on_test_end(state(1), logs(1, 9, 1))
+  assert keeper.best_step == 1
+
+
 def test_a_checkpoint_goes_on_behind_a_collapse():
-  checkpoint = ModelCheckpoint()
+  checkpoint = ModelCheckpoint(labelled=False)
   for step, (total, answers) in enumerate([(9, 4), (1, 1), (5, 4), (2, 2)]):
     checkpoint.on_test_end(state(step), logs(total, answers=answers))
   assert checkpoint.best_step == 2

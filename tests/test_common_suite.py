@@ -221,7 +221,9 @@ def test_an_estimator_out_of_range_is_refused(options, message):
     estimator_of(**given)
 
 
-@pytest.mark.parametrize("rate", [0.0, float("nan"), float("inf"), 1e9])
+@pytest.mark.parametrize(
+  "rate", [0.0, float("nan"), float("inf"), 1e9, 1e308, -1e308]
+)
 def test_a_learning_rate_out_of_range_is_refused(rate):
   with pytest.raises(TflmFgError, match="learning_rate_lsb"):
     optimizers.schedule(rate, "linear", 10)

@@ -118,7 +118,7 @@ def test_more_than_biases_is_refused(trainable):
   refused(
     lambda: tflm_fg.adapt(home.data, clips_of("conv"), settings=SETTINGS),
     "'statistics'",
-    "biases alone",
+    "biases before the head alone",
   )
 
 

@@ -88,9 +88,9 @@ def adapt(
     name: what to call the model in errors.
 
   Returns:
-    The adapted file and a report. What is kept is never worse than the start
-    on the part of the clips that is kept aside for validation; where that is
-    none, the report's notes say so.
+    The adapted file and a report. No phase is kept that is right on fewer of
+    the clips kept aside than its start, or without labels has a higher loss
+    there; where none are kept aside, the report's notes say so.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -129,7 +129,9 @@ def adapt(
     adapted,
     course.marked.data,
     report,
-    Journal(sha256(course.marked.data), course.grown, course.records),
+    Journal(
+      sha256(course.marked.data), course.grown, course.records, sha256(adapted)
+    ),
     _history(course),
   )
 

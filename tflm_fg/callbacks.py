@@ -99,17 +99,23 @@ class ModelCheckpoint(Callback):
   """Keeps the best masters of all validations, to roll back to.
 
   The best has the lowest validation loss among those that are right on at
-  least as many clips as the start, and whose answers have not collapsed: what
-  is kept is never worse than the start on either count, and answers with at
-  least three quarters of the classes that the start answered with. Without
-  labels no clip is right, so the loss and the answers decide.
+  least as many clips as the start: what is kept is never worse than the start
+  on either count. Without labels no clip is right; then the answers must not
+  have collapsed: three quarters of the classes that the start answered with
+  must still be among them.
 
   Attributes:
     best: its masters; None before the first validation.
     best_step: its step.
   """
 
-  def __init__(self) -> None:
+  def __init__(self, labelled: bool = True) -> None:
+    """Makes it.
+
+    Args:
+      labelled: whether the count of right clips means something.
+    """
+    self._labelled = labelled
     self.best: Params | None = None
     self.best_step = 0
     self._total = 0
@@ -120,14 +126,16 @@ class ModelCheckpoint(Callback):
     if self.best is None:
       self._correct_at_start = logs["val_correct"]
       self._answers_at_start = logs["val_answers"]
-    elif (
-      logs["val_total"] >= self._total
-      or logs["val_correct"] < self._correct_at_start
-      or 4 * logs["val_answers"] < 3 * self._answers_at_start
-    ):
+    elif logs["val_total"] >= self._total or self._is_refused(logs):
       return
     self.best, self.best_step = state.params, state.step
     self._total = logs["val_total"]
+
+  def _is_refused(self, logs: Logs) -> bool:
+    """Whether fewer clips are right than at the start, or answers collapsed."""
+    if self._labelled:
+      return bool(logs["val_correct"] < self._correct_at_start)
+    return bool(4 * logs["val_answers"] < 3 * self._answers_at_start)
 
 
 class KeepUnlessWorse(ModelCheckpoint):
@@ -135,25 +143,16 @@ class KeepUnlessWorse(ModelCheckpoint):
 
   An exact gradient converges: its last step answers best even where its loss
   on other clips has begun to rise. Worse is to be right on fewer clips than at
-  the start, or, without labels, a higher loss; or collapsed answers.
-
-  Attributes:
-    labelled: whether the count of right clips means something.
+  the start, or, without labels, a higher loss or collapsed answers.
   """
-
-  def __init__(self, labelled: bool) -> None:
-    super().__init__()
-    self._labelled = labelled
 
   def on_test_end(self, state: State, logs: Logs) -> None:
     if self.best is None:
       super().on_test_end(state, logs)
       self._first = state.params
       return
-    worse = 4 * logs["val_answers"] < 3 * self._answers_at_start or (
-      logs["val_correct"] < self._correct_at_start
-      if self._labelled
-      else logs["val_total"] > self._total
+    worse = self._is_refused(logs) or (
+      not self._labelled and logs["val_total"] > self._total
     )
     self.best, self.best_step = state.params, state.step
     if worse:

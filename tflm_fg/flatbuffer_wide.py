@@ -119,9 +119,10 @@ def widen_head(
     if re.search(layers, _output_name(model, site))
   ]
   if not chosen:
+    told = f" of a name with {layers!r} (--wide_layers)" if layers else ""
     raise TflmFgError(
-      f"{name}: no layer before the head that a wide head could join; use "
-      "--trainable=head"
+      f"{name}: no layer before the head{told} that a wide head could join; "
+      "use --trainable=head"
     )
   stage = _Stage(model, head)
   known = pooled or [Pooled()] * len(chosen)

@@ -41,11 +41,13 @@ class Journal:
     model_sha256: fingerprint of the marked file.
     grown: how that came from the plain file; None where it was given marked.
     records: the phases, in order.
+    adapted_sha256: fingerprint of the marked file that they made of it.
   """
 
   model_sha256: str
   grown: Grown | None
   records: tuple[Record, ...]
+  adapted_sha256: str
 
   @property
   def steps(self) -> int:
@@ -75,7 +77,8 @@ class Journal:
       for number, record in enumerate(self.records)
       for step, slopes in enumerate(record.slopes)
     ]
-    lines.append({"steps": self.steps})
+    tail = {"steps": self.steps, "adapted_sha256": self.adapted_sha256}
+    lines.append(tail)
     dump = json.JSONEncoder(separators=(",", ":")).encode
     return "".join(dump(line) + "\n" for line in lines).encode()
 
@@ -90,14 +93,15 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     head, *rows, tail = [json.loads(line) for line in content.splitlines()]
     if head["tflm_fg_journal"] != VERSION:
       raise ValueError(f"version {head['tflm_fg_journal']}, need {VERSION}")
-    if tail != {"steps": len(rows)}:
+    if tail["steps"] != len(rows):
       raise ValueError("a step is missing")
     phases = list(enumerate(head["phases"]))
     records = tuple(_record(entry, n, rows) for n, entry in phases)
     if sum(len(r.slopes) for r in records) != len(rows):
       raise ValueError("a step of no phase")
     grown = None if head["grown"] is None else _grown(head["grown"])
-    return Journal(str(head["model_sha256"]), grown, records)
+    adapted = str(tail["adapted_sha256"])
+    return Journal(str(head["model_sha256"]), grown, records, adapted)
   except (
     ValueError,
     KeyError,
@@ -197,7 +201,13 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   for record in journal.records:
     _require_slopes(record, mark, name)
   masters = replay_phases(journal.records, marked, mark)
-  return write_masters(marked, mark, masters)
+  adapted = write_masters(marked, mark, masters)
+  if sha256(adapted) != journal.adapted_sha256:
+    raise TflmFgError(
+      f"{name}: the journal makes another file of it than it made then; it was "
+      "changed, or another release wrote it"
+    )
+  return adapted
 
 
 def _marked_again(grown: Grown, model: bytes, name: str) -> bytes:

@@ -7,7 +7,6 @@ output steps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -46,13 +45,11 @@ def schedule(learning_rate_lsb: float, decay: str, steps: int) -> Schedule:
     raise TflmFgError(
       f"decay {decay!r} is unknown; choose one of {', '.join(DECAYS)}"
     )
-  if not math.isfinite(learning_rate_lsb):
-    raise TflmFgError(f"learning_rate_lsb={learning_rate_lsb}: need a number")
-  start = round(abs(learning_rate_lsb) * (1 << _RATE_BITS))
-  if not 0 < start <= 1 << 32:
+  if not 1 << _RATE_BITS >= abs(learning_rate_lsb) >= 2.0**-_RATE_BITS:
     raise TflmFgError(
       f"learning_rate_lsb={learning_rate_lsb}: need 2**-16 to 65536 int8 steps"
     )
+  start = round(abs(learning_rate_lsb) * (1 << _RATE_BITS))
   sign = 1 if learning_rate_lsb > 0 else -1
   if decay == "constant":
     return lambda step: sign * start

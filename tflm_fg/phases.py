@@ -195,7 +195,8 @@ def set_stage(
   settings = graph.filled(phase.settings)
   batch = tuple(a[: settings.batch_size] for a in inputs)
   choice = graph.settle(batch, settings.passes_at_once())
-  probes = tuple(a[:GUARD_CLIPS] for a in inputs)
+  spread = np.linspace(0, len(x) - 1, min(GUARD_CLIPS, len(x))).astype(int)
+  probes = tuple(a[spread] for a in inputs)
   runtimes.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(settings=settings)
   return Stage(filled, masters, Layout(chosen), graph, choice, inputs)
@@ -248,7 +249,8 @@ def perform(
   recorder, history = _Recorder(), History()
   # Looked at but at its ends, a phase keeps its end.
   ends_only = settings.validate_every >= settings.steps
-  best = KeepUnlessWorse(material.labelled) if ends_only else ModelCheckpoint()
+  keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
+  best = keeper(material.labelled)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if settings.patience:
     watchers.append(EarlyStopping(settings.patience))

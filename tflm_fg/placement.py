@@ -118,7 +118,10 @@ def try_ways(
       trial = Trial(
         model, front.trainable, own, front.settings(settings), host, material.x
       )
-      first = (trial.run(material, callbacks),)
+      try:
+        first = (trial.run(material, callbacks),)
+      except TflmFgError:
+        continue  # its numbers move no output of these clips
       if not first[0].record.kept_step:
         continue  # worse than nothing, which has been tried
       found = trial.file(first[0])

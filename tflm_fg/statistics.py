@@ -102,5 +102,6 @@ def known_targets(
 
 REFUSAL = (
   "method 'statistics' needs each trained layer's means on source clips and "
-  "trains biases alone: convert with --statistics=X.npz and --trainable=bias"
+  "trains biases before the head alone: convert with --statistics=X.npz and "
+  "--trainable=inner-bias"
 )
