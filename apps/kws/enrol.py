@@ -112,8 +112,12 @@ def main() -> None:
   if _DRY_RUN.value:
     adapting.print_estimate(adapting.estimate(job))
     return
+  kept = replay_set(job)  # may not fit: before anything is written
   outcome = adapting.adapt(job, [ProgbarLogger("enrolling")])
-  save(outcome)
+  files.write_atomically(_OUT.value, outcome.spotter.model)
+  if kept:
+    files.write_atomically(aside, kept)
+    print(f"{aside}: {len(kept)} bytes, for the next time")
   adapting.print_outcome(outcome)
   if _REPORT_DIR.value:
     report_page.write(_REPORT_DIR.value, outcome)
@@ -124,21 +128,12 @@ def new_words() -> list[str]:
   return [folders.composed(word.strip()) for word in _WORDS.value]
 
 
-def save(outcome: adapting.Outcome) -> None:
-  """Writes the model, and the clips that it must not forget beside it."""
-  files.write_atomically(_OUT.value, outcome.spotter.model)
-  job = outcome.job
+def replay_set(job: adapting.Job) -> bytes:
+  """The clips that the new model must not forget, a file; empty for none."""
   if not _REPLAY_KB.value:
-    return
+    return b""
   new = dataclasses.replace(job, train=job.train.take(job.train.copy == 0))
-  written = replay.keep(
-    _OUT.value,
-    outcome.spotter,
-    job.replay,
-    new.fresh(),
-    _REPLAY_KB.value * 1000,
-  )
-  print(f"{replay.beside(_OUT.value)}: {written} bytes, for the next time")
+  return replay.packed(job.spotter, job.replay, new.fresh(), _REPLAY_KB.value)
 
 
 def job_of(model: spotters.Spotter, known: spotters.Spotter) -> adapting.Job:

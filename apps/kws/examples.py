@@ -55,7 +55,12 @@ class Examples:
 
     Returns:
       (the others with their copies, the share without copies).
+
+    Raises:
+      TflmFgError: if the fraction is none.
     """
+    if not 0 <= fraction < 1:  # NaN is in no range
+      raise TflmFgError(f"--test_fraction={fraction}: need 0 <= f < 1")
     apart = np.zeros(int(self.clip.max()) + 1, bool)
     rng = np.random.default_rng(seed)
     originals = self.copy == 0

@@ -89,7 +89,7 @@ def main() -> None:
       x=found.x, y=found.y, classes=classes, frontend=frontend
     )
   if _MAX_KB.value is not None:
-    kept = features_file.largest(kept, _MAX_KB.value * 1000, _SEED.value)
+    kept = features_file.packed(kept, "max_kb", _MAX_KB.value, _SEED.value)
   content = kept.to_bytes()
   files.write_atomically(_OUT.value, content)
   for note in found.notes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from apps.kws.frontends import Frontend
 from apps.kws.spotter import Spotter
 from tflm_fg import data, files
 from tflm_fg.base import Array, TflmFgError
+from tflm_fg.flatbuffer_tensors import tensor_spec
 
 LAYERS = ("input", "head")
 
@@ -119,6 +121,18 @@ def _in_turn(y: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
   return np.lexsort((y, rank))
 
 
+def packed(kept: Kept, flag: str, kilobytes: int, seed: int = 0) -> Kept:
+  """`largest` for a flag that counts kilobytes.
+
+  Raises:
+    TflmFgError: naming the flag.
+  """
+  try:
+    return largest(kept, kilobytes * 1000, seed)
+  except TflmFgError as fault:
+    raise TflmFgError(f"--{flag}={kilobytes}: {fault}; raise it") from None
+
+
 def load(path: str, spotter: Spotter) -> Kept:
   """Reads a file for a model, whose classes are found by their names.
 
@@ -126,55 +140,95 @@ def load(path: str, spotter: Spotter) -> Kept:
     The clips, y counting the model's classes.
 
   Raises:
-    TflmFgError: if the file is none of ours or was made for another model.
+    TflmFgError: if the file is none of ours, is damaged, or was made for
+      another model.
   """
-  clips = data.load_npz(path)
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      names = [str(name) for name in archive["classes"]]
-      told = json.loads(str(archive["frontend"]))
-      layer, digest = str(archive["layer"]), str(archive["digest"])
-  except (KeyError, ValueError, OSError):
-    raise TflmFgError(
-      f"{path}: does not say its classes and front end; make it with "
-      "tflm-fg-kws features"
-    ) from None
-  made_by = frontends.from_json(told, path)
+  content = files.read_bytes(path)
+  arrays = _arrays(path, content)
+  names = _names(path, arrays["classes"])
+  layer, digest = str(arrays["layer"]), str(arrays["digest"])
+  if layer not in LAYERS:
+    raise _damaged(path, f"its layer is {layer!r}")
+  made_by = frontends.from_json(_told(path, arrays["frontend"]), path)
   if made_by != spotter.frontend:
     raise TflmFgError(
       f"{path}: made by the front end {made_by}, {spotter.name} takes "
-      f"{spotter.frontend}; make it again with --model"
+      f"{spotter.frontend}; make it again with tflm-fg-kws features --model"
     )
-  x = clips.x
-  if layer == "input":
-    x = spotter.quantized(x)
-  elif digest != heads.cut_off(spotter).digest:
-    raise TflmFgError(
-      f"{path}: made by other layers than {spotter.name} has; make it again "
-      "with --model"
-    )
+  spec = spotter.input()
+  if layer == "head":
+    head = heads.cut_off(spotter)
+    if digest != head.digest:
+      raise TflmFgError(
+        f"{path}: made by other layers than {spotter.name} has; make it again "
+        "with tflm-fg-kws features --model"
+      )
+    spec = tensor_spec(head.marked.data, head.pieces.suffix.inputs[0])
+  try:
+    x = data.model_input(arrays["x"], spec, "x")
+    y = data.class_labels(arrays["y"], len(x), len(names), "y")
+  except TflmFgError as fault:
+    raise _damaged(path, str(fault)) from None
   return Kept(
     x=x,
-    y=_renumbered(clips.y, names, spotter, path),
+    y=_renumbered(y, names, spotter, path),
     classes=spotter.classes,
     frontend=made_by,
     layer=layer,
     digest=digest,
-    num_bytes=len(files.read_bytes(path)),
+    num_bytes=len(content),
   )
 
 
+_KEYS = ("x", "y", "classes", "frontend", "layer", "digest")
+
+
+def _damaged(path: str, what: str) -> TflmFgError:
+  return TflmFgError(f"{path}: {what}; make it again with tflm-fg-kws features")
+
+
+def _arrays(path: str, content: bytes) -> dict[str, Array]:
+  """What a file holds, each of _KEYS."""
+  try:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+      held = {k: np.asarray(archive[k]) for k in _KEYS if k in archive.files}
+  except Exception:  # zip, header and array faults have no common type
+    raise _damaged(path, "not a readable .npz of plain arrays") from None
+  for key in ("x", "y"):
+    if key not in held:
+      raise _damaged(path, f"holds no array {key!r}")
+  if len(held) < len(_KEYS):
+    raise _damaged(path, "does not say its classes and front end")
+  return held
+
+
+def _names(path: str, classes: Array) -> list[str]:
+  """The classes of a file."""
+  if classes.ndim != 1 or classes.dtype.kind != "U":
+    raise _damaged(path, "its classes are no list of names")
+  return [str(name) for name in classes]
+
+
+def _told(path: str, text: Array) -> dict[str, Any]:
+  """What a file says of its front end."""
+  try:
+    told = json.loads(str(text))
+  except (ValueError, RecursionError):
+    told = None
+  if not isinstance(told, dict):
+    raise _damaged(path, "its front end is no JSON object")
+  return told
+
+
 def _renumbered(
-  y: Array | None, names: list[str], spotter: Spotter, path: str
+  labels: NDArray[np.int64], names: list[str], spotter: Spotter, path: str
 ) -> NDArray[np.int64]:
   """The model's own indices for a file's classes."""
-  assert y is not None  # load_npz required it
-  labels = data.class_labels(y, len(y), len(names), f"{path} y")
   for label in np.unique(labels):
     if names[label] not in spotter.classes:
       raise TflmFgError(
         f"{path}: holds clips of {names[label]!r}, which {spotter.name} does "
-        "not know; make it again with --model"
+        "not know; make it again with tflm-fg-kws features --model"
       )
   places = [
     spotter.classes.index(n) if n in spotter.classes else -1 for n in names

@@ -71,10 +71,11 @@ def main() -> None:
     sound = live.microphone(_DEVICE.value, hearing.hop, _SECONDS.value)
     heard = list(told(streaming.hear(listener, sound, hearing)))
   else:
+    said = told_of(model)
     samples = audio.read(_WAV.value)
     sound = streaming.pieces(samples)
     heard = list(told(streaming.hear(listener, sound, hearing)))
-    compare(heard, model, len(samples))
+    compare(heard, said, model, len(samples))
   if _OUT.value:
     files.write_atomically(_OUT.value, to_csv(heard))
 
@@ -90,15 +91,31 @@ def told(hits: Iterable[streaming.Hit]) -> Iterator[streaming.Hit]:
     yield hit
 
 
-def compare(
-  heard: Sequence[streaming.Hit], model: spotters.Spotter, samples: int
-) -> None:
-  """Counts hits and misses where it is known what was said."""
+def told_of(model: spotters.Spotter) -> list[recordings.Spoken] | None:
+  """What was said in the recording; None where it is not known."""
   labels = _LABELS.value or os.path.splitext(_WAV.value)[0] + ".csv"
   if not _LABELS.value and not os.path.isfile(labels):
+    return None
+  said = recordings.read_csv(labels)
+  others = sorted({s.word for s in said} - set(model.words))
+  if others:
+    print(
+      f"note: {labels}: {model.name} does not spot "
+      f"{', '.join(map(repr, others))}; hearing a word there is a false accept"
+    )
+  return said
+
+
+def compare(
+  heard: Sequence[streaming.Hit],
+  said: Sequence[recordings.Spoken] | None,
+  model: spotters.Spotter,
+  samples: int,
+) -> None:
+  """Counts hits and misses where it is known what was said."""
+  if said is None:
     print(f"{len(heard)} words heard in {samples / audio.SAMPLE_RATE_HZ:.0f} s")
     return
-  said = recordings.read_csv(labels)
   counted = streaming.count(heard, said, model.words, samples)
   print(counted)
   if _REPORT.value:

@@ -102,13 +102,28 @@ def read_csv(path: str) -> list[Spoken]:
     TflmFgError: if it is no such table.
   """
   try:
-    text = files.read_bytes(path).decode("utf-8")
-    rows = list(csv.DictReader(io.StringIO(text)))
-    told = [Spoken(float(r["seconds"]), str(r["word"])) for r in rows]
-    if not all(np.isfinite(t.seconds) and t.seconds >= 0 for t in told):
-      raise ValueError("a time that is none")
-    return sorted(told)
-  except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error):
+    text = files.read_bytes(path).decode("utf-8-sig")
+    table = csv.DictReader(io.StringIO(text))
+    if not {"seconds", "word"} <= set(table.fieldnames or ()):
+      raise ValueError("a column is missing")
+    return sorted(
+      _spoken(row, f"{path}: line {table.line_num}") for row in table
+    )
+  except (UnicodeDecodeError, ValueError, csv.Error):
     raise TflmFgError(
       f"{path}: no table of words; need the columns seconds and word"
     ) from None
+
+
+def _spoken(row: dict[str, str | None], where: str) -> Spoken:
+  """A row of a table."""
+  told, word = row["seconds"] or "", (row["word"] or "").strip()
+  try:
+    seconds = float(told)
+  except ValueError:
+    seconds = np.nan
+  if not (np.isfinite(seconds) and seconds >= 0):
+    raise TflmFgError(f"{where}: {told!r} is no time; need seconds from 0 up")
+  if not word:
+    raise TflmFgError(f"{where}: holds no word; need seconds and a word")
+  return Spoken(seconds, word)

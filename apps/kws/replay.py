@@ -10,7 +10,6 @@ import numpy as np
 from apps.kws import features_file
 from apps.kws.features_file import Kept
 from apps.kws.spotter import Spotter
-from tflm_fg import files
 
 NONE = "none"
 
@@ -40,25 +39,27 @@ def find(path: str | None, spotter: Spotter) -> Kept | None:
   return features_file.load(path, spotter)
 
 
-def keep(
-  path: str, spotter: Spotter, old: Kept | None, new: Kept, limit: int
-) -> int:
-  """Writes the set for the next time: old clips and the new, classes in turn.
+def packed(
+  spotter: Spotter, old: Kept | None, new: Kept, kilobytes: int
+) -> bytes:
+  """The set for the next time: old clips and the new, classes in turn.
 
   Args:
-    path: the model that it shall lie beside.
-    spotter: that model.
+    spotter: the model that it shall lie beside.
     old: what was replayed.
-    new: what was trained on, of the same layer.
-    limit: bytes of the file.
+    new: what is trained on.
+    kilobytes: size of the file, of --replay_kb.
 
   Returns:
-    Bytes written.
+    The file.
+
+  Raises:
+    TflmFgError: if so few bytes do not hold a clip of each class.
   """
   x, y = new.x, new.y
   if old is not None:
+    if old.layer != new.layer:
+      old = features_file.of(spotter, old.x, old.y, new.layer)
     x, y = np.concatenate([old.x, x]), np.concatenate([old.y, y])
   both = dataclasses.replace(new, x=x, y=y, classes=spotter.classes)
-  content = features_file.largest(both, limit).to_bytes()
-  files.write_atomically(beside(path), content)
-  return len(content)
+  return features_file.packed(both, "replay_kb", kilobytes).to_bytes()

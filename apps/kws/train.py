@@ -140,7 +140,10 @@ def _accuracies(
 def main() -> None:
   """Trains and writes the model and, beside it, where it came from."""
   beside = os.path.splitext(_OUT.value)[0] + ".json"
-  files.require_outputs({**cli.values(_OUT), "out's .json": beside}, {})
+  outputs = {**cli.values(_OUT), "out's .json": beside}
+  if _DATA.value and _REPLAY_KB.value and not _OUT.value.endswith(".keras"):
+    outputs["out's replay set"] = replay.beside(_OUT.value)
+  files.require_outputs(outputs, {})
   if _DATA.value:
     train_on_folder(beside)
     return
@@ -177,15 +180,24 @@ def train_on_folder(beside: str) -> None:
       **trained.report,
     }
   )
-  files.write_atomically(beside, text)
   if as_keras:
     folder_training.save_keras(trained.network, _OUT.value)
   else:
+    kept = replay_set(trained)  # may not fit: before anything is written
     files.write_atomically(_OUT.value, spotter.model)
-    if _REPLAY_KB.value:
-      kept = features_file.largest(trained.replay, _REPLAY_KB.value * 1000)
-      files.write_atomically(replay.beside(_OUT.value), kept.to_bytes())
+    if kept:
+      files.write_atomically(replay.beside(_OUT.value), kept)
+  files.write_atomically(beside, text)
   print(f"{text.decode()}{_OUT.value}: trained on {_DATA.value}")
+
+
+def replay_set(trained: folder_training.Trained) -> bytes:
+  """The clips for later learning, a file; empty for none."""
+  if not _REPLAY_KB.value:
+    return b""
+  return features_file.packed(
+    trained.replay, "replay_kb", _REPLAY_KB.value
+  ).to_bytes()
 
 
 def _versions() -> dict[str, str]:

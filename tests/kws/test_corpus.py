@@ -100,10 +100,21 @@ def test_a_recording_says_its_words_at_the_told_times(tmp_path):
 
 def test_a_table_that_is_none_is_refused(tmp_path):
   path = tmp_path / "bad.csv"
-  for text in ("a,b\n1,2\n", "seconds,word\nx,yes\n", "seconds,word\n-1,yes\n"):
+  for text, words in (
+    ("", "no table of words"),
+    ("a,b\n1,2\n", "need the columns seconds and word"),
+    ("seconds,word\nx,yes\n", "line 2: 'x' is no time"),
+    ("seconds,word\n1,yes\n-1,yes\n", "line 3: '-1' is no time"),
+    ("seconds,word\nnan,yes\n", "line 2: 'nan' is no time"),
+    ("seconds,word\ninf,yes\n", "line 2: 'inf' is no time"),
+    ("seconds,word\n0.5\n", "line 2: holds no word"),
+    ("seconds,word\n0.5, \n", "line 2: holds no word"),
+  ):
     path.write_text(text)
-    with pytest.raises(TflmFgError, match="no table of words"):
+    with pytest.raises(TflmFgError, match=words):
       recordings.read_csv(str(path))
+  path.write_text("seconds,word\n")  # nothing was said
+  assert recordings.read_csv(str(path)) == []
 
 
 def test_too_many_words_for_a_recording_are_refused():

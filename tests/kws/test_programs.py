@@ -289,6 +289,15 @@ REFUSED = {
     ("enrol", "--data=good", "--words=yes"),
     "knows 'yes' already",
   ),
+  "fraction": (("adapt", "--data=good", "--test_fraction=nan"), "--test_frac"),
+  "fraction to enrol": (
+    ("enrol", "--data=strange", "--words=lamp", "--test_fraction=nan"),
+    "--test_fraction=nan: need 0 <= f < 1",
+  ),
+  "small replay set": (
+    ("enrol", "--data=strange", "--words=lamp", "--replay_kb=1"),
+    "--replay_kb=1: 1000 bytes hold 0 clips",
+  ),
   "noise": (("adapt", "--data=good", "--noise_snr_db=a,b"), "two numbers"),
 }
 
@@ -325,6 +334,13 @@ def test_missing_and_wrong_flags_are_one_line(flags, status, words, shelf):
   assert done.returncode == status
   assert words in done.stderr
   assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_words_of_a_table_that_the_model_does_not_spot_are_told(tmp_path):
+  audio.write(str(tmp_path / "long.wav"), corpora.tone())
+  (tmp_path / "said.csv").write_text("seconds,word\n0.5,zebra\n")
+  printed = _run(tmp_path, "listen", "--wav=long.wav", "--labels=said.csv")
+  assert "does not spot 'zebra'" in printed
 
 
 def test_an_output_never_replaces_the_model(tmp_path):

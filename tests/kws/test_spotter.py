@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -147,12 +148,63 @@ def test_a_set_for_other_classes_layers_or_sound_is_refused(tmp_path):
     features_file.load(str(path), spotter)
 
 
+NO_SETS = {
+  "no clips": {"x": np.zeros((0, 64), np.int8), "y": np.zeros(0, np.int64)},
+  "0-d x": {"x": np.int8(1)},
+  "other width": {"x": np.zeros((4, 3), np.int8)},
+  "NaN": {"x": np.full((4, 64), np.nan, np.float32)},
+  "words in x": {"x": np.full((4, 64), "a")},
+  "short y": {"y": np.zeros(2, np.int64)},
+  "no y": {"y": np.zeros(0, np.int64)},
+  "2-d y": {"y": np.zeros((4, 1), np.int64)},
+  "large y": {"y": np.full(4, 99)},
+  "floats in y": {"y": np.zeros(4)},
+  "0-d classes": {"classes": np.array("yes")},
+  "numbers for classes": {"classes": np.arange(12)},
+  "list for a front end": {"frontend": np.array("[1]")},
+  "no JSON": {"frontend": np.array("{")},
+  "deep JSON": {"frontend": np.array("[" * 100_000)},
+  "other layer": {"layer": np.array("middle")},
+}
+
+
+@pytest.mark.parametrize("kind", NO_SETS)
+def test_a_damaged_set_is_refused_by_its_name_with_the_cure(tmp_path, kind):
+  spotter = spotters.load(None)
+  path = tmp_path / "r.npz"
+  clips = np.zeros((4, *spotter.frontend.shape), np.int8)
+  kept = features_file.of(spotter, clips, np.arange(4), "head")
+  path.write_bytes(kept.to_bytes())
+  assert len(features_file.load(str(path), spotter).y) == 4
+  np.savez(path, **{**np.load(path), **NO_SETS[kind]})
+  with pytest.raises(TflmFgError) as fault:
+    features_file.load(str(path), spotter)
+  assert str(fault.value).startswith(f"{path}: ")
+  assert "make it again with tflm-fg-kws features" in str(fault.value)
+  path.write_bytes(path.read_bytes()[:-99])
+  with pytest.raises(TflmFgError, match="make it again with tflm-fg-kws"):
+    features_file.load(str(path), spotter)
+
+
 def test_a_limit_that_holds_nothing_is_refused():
   spotter = spotters.load(None)
   found = _examples(spotter)
   kept = features_file.of(spotter, found.x, found.y, "head")
   with pytest.raises(TflmFgError, match="need one or more of each of 5"):
     features_file.largest(kept, 100)
+  with pytest.raises(TflmFgError, match="--replay_kb=1: 1000 bytes hold 0"):
+    replay.packed(spotter, None, kept, 1)
+
+
+def test_old_clips_at_the_input_join_new_ones_at_the_head():
+  spotter = spotters.load(None)
+  found = _examples(spotter)
+  old, new = (
+    features_file.of(spotter, found.x, found.y, layer)
+    for layer in features_file.LAYERS
+  )
+  both = replay.packed(spotter, old, new, 90)
+  assert both == replay.packed(spotter, new, new, 90)
 
 
 def test_the_replay_set_is_found_beside_its_model(tmp_path):
@@ -162,7 +214,8 @@ def test_the_replay_set_is_found_beside_its_model(tmp_path):
   assert replay.find(None, spotter) is None
   found = _examples(spotter)
   new = features_file.of(spotter, found.x, found.y, "head")
-  replay.keep(spotter.name, spotter, None, new, 90_000)
+  path = pathlib.Path(replay.beside(spotter.name))
+  path.write_bytes(replay.packed(spotter, None, new, 90))
   kept = replay.find(None, spotter)
   assert len(kept.y) == len(found)
   assert replay.find("none", spotter) is None

@@ -38,6 +38,15 @@ def test_train_gives_a_marked_model_with_spare_outputs_and_a_replay_set(
   assert kept["x"].dtype == np.int8
 
 
+def test_a_replay_set_that_does_not_fit_leaves_nothing(tmp_path):
+  root = corpora.speech(("yes", "no"), 24, "source", "train")
+  flags = ("--epochs=1", "--replay_kb=1", "--out=own.tflite")
+  done = programs.run(tmp_path, KWS, "train", f"--data={root}", *flags)
+  assert done.returncode == 1
+  assert "--replay_kb=1: 1000 bytes hold 0" in done.stderr
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_trained_on_is_refused_in_one_line(tmp_path):
   root = corpora.speech(("yes", "no"), 24, "source", "train")
   for flags, words in (
