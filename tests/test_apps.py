@@ -373,7 +373,7 @@ import os, runpy, signal, sys
 from tflm_fg.estimators import CentralDifference
 call = CentralDifference.__call__
 def interrupted(self, run_loss, params, step):
-  if step == 5:
+  if step >= 5:  # again, should a finalizer have swallowed the first
     os.kill(os.getpid(), signal.SIGINT)
   return call(self, run_loss, params, step)
 CentralDifference.__call__ = interrupted
