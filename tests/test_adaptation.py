@@ -5,7 +5,15 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg import flatbuffer, journal, memory, plots, runtimes, tuning
+from tflm_fg import (
+  courses,
+  flatbuffer,
+  journal,
+  memory,
+  plots,
+  runtimes,
+  tuning,
+)
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_patch import Patchable
@@ -393,3 +401,15 @@ def test_a_front_that_moves_nothing_on_the_clips_is_left_out():
   x = np.where(np.arange(len(X))[:, None] < len(X) - 8, 0, X)
   report = tflm_fg.adapt(MODEL, x.astype(np.float32), Y).report
   assert report["ways"]
+
+
+def test_a_file_left_alone_is_reported_as_it_was(monkeypatch):
+  """The tries may have given more: nothing of them is in the file."""
+  monkeypatch.setattr(courses, "WORTHWHILE", 99.0)
+  result = tflm_fg.adapt(MODEL, X, Y, settings=tflm_fg.Settings(labels="none"))
+  report = result.report
+  assert any(way["chosen"] for way in report["ways"])
+  assert result.model == result.marked
+  assert tflm_fg.strip(result.model) == MODEL
+  assert report["loss_after"] == report["loss_before"]
+  assert report["accuracy_after"] == report["accuracy_before"]

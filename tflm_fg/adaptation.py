@@ -239,7 +239,9 @@ def _scores(
     return _both("test", before, after, True)
   part = "validation" if len(material.kept) else "train"
   indices = material.kept if len(material.kept) else material.fit
-  ends = (course.tried[0].start_logits, course.tried[-1].logits)
+  start = course.tried[0].start_logits
+  # Without a phase the file was left alone, whatever the tries gave.
+  ends = (start, course.tried[-1].logits if course.records else start)
   known = clips.y is not None
   labels = clips.y if clips.y is not None else material.labels
   loss = loss_of(clips.output, known)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
-from tflm_fg.graph import Host
+from tflm_fg.graph import Host, last_tensors
 from tflm_fg.phases import (
   Masters,
   Material,
@@ -161,10 +161,7 @@ def finish(
     for index in outcomes[0].record.phase.tensors:
       masters[index] = outcomes[0].masters[index]
   if back:
-    last = max(t.operator for t in marked.mark.trainable)
-    tensors = tuple(
-      t.index for t in marked.mark.trainable if t.operator == last
-    )
+    tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = way.outcomes[-1].record.phase._replace(tensors=tensors)
     stage = set_stage(
       phase, marked.data, marked.mark, masters, material.x, host

@@ -97,10 +97,15 @@ class Host:
   workers: int | None = None
 
 
+def last_tensors(mark: Mark) -> tuple[TrainableTensor, ...]:
+  """The marked tensors of the last operator that has any."""
+  last = max(t.operator for t in mark.trainable)
+  return tuple(t for t in mark.trainable if t.operator == last)
+
+
 def exact_tensors(marked: bytes, mark: Mark) -> tuple[int, ...]:
   """The marked tensors of the head, if its gradient has a closed form."""
-  last = max(t.operator for t in mark.trainable)
-  head = tuple(t for t in mark.trainable if t.operator == last)
+  head = last_tensors(mark)
   part = dataclasses.replace(mark, trainable=head)
   exact = is_head(cut(marked, part), marked, mark)
   return tuple(t.index for t in head) if exact else ()
@@ -280,9 +285,8 @@ class Graph:
     Raises:
       TflmFgError: if anything else trains, or a kernel without its bias.
     """
-    order = [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
     return tuple(
-      _layer(self._marked, operator, tensors, order)
+      _layer(self._marked, operator, tensors, self._shown)
       for operator, tensors in by_operator(self._mark).items()
     )
 
@@ -298,8 +302,12 @@ class Graph:
     if any(t.role != "bias" for t in tensors):
       raise TflmFgError(MEANS_REFUSAL)
     targets = known_targets(outputs, self._mark.statistics)
-    order = [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
-    return [order.index(index) for index in outputs], targets
+    return [self._shown.index(index) for index in outputs], targets
+
+  @property
+  def _shown(self) -> list[int]:
+    """Tensor indices of what `base.Passes.activations` gives."""
+    return [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
 
   def loss(self, labelled: bool) -> CrossEntropy:
     """What training lowers."""

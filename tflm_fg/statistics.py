@@ -2,8 +2,9 @@
 
 Statistic matching, without labels: the mark holds the mean of every channel of
 every layer on source clips; where a new microphone or voice has moved a mean,
-the layer's bias moves it back, layer by layer, the earlier first. One pass a
-layer shows where its means are.
+the layer's bias moves it back, layer by layer, the earlier first, and all over
+again, since a ReLU hides part of a shift. One pass a layer shows where its
+means are.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ from tflm_fg.quant import Layout, round_divide
 
 MEAN_BITS = 4
 """Means are kept in 1/16 of an output step."""
-
-SWEEPS = 4
-"""Times that all layers are gone through: a ReLU hides part of a shift."""
 
 
 def channel_means(activation: Array) -> Int64:
