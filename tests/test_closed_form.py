@@ -26,7 +26,7 @@ MODELS = {
   "16x8": models.dense_model(wide=True),
   "conv": models.conv_model(),
 }
-SETTINGS = tflm_fg.Settings(method="closed-form")
+SETTINGS = tflm_fg.Settings(method="closed-form", learning_rate_lsb=18)
 
 
 def data_for(model):

@@ -39,7 +39,7 @@ def source():
     models.dense_model(2, 48, 2, seed=1),
     *crossed(400, 0),
     trainable="head",
-    settings=tflm_fg.Settings(method="closed-form"),
+    settings=tflm_fg.Settings(method="closed-form", learning_rate_lsb=24.0),
   )
   assert result.report["accuracy_after"] > 0.98
   return tflm_fg.strip(result.model)

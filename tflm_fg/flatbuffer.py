@@ -40,7 +40,7 @@ TYPE_NAMES: dict[int, str] = {
 
 
 def read(data: bytes, name: str = "model") -> schema.ModelT:
-  """Verifies the file and unpacks it.
+  """Verifies the file and unpacks it, to be changed at will.
 
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
@@ -57,6 +57,12 @@ def read(data: bytes, name: str = "model") -> schema.ModelT:
       op.inputs = [] if op.inputs is None else op.inputs
       op.outputs = [] if op.outputs is None else op.outputs
   return model
+
+
+@functools.lru_cache(maxsize=16)
+def look(data: bytes, name: str = "model") -> schema.ModelT:
+  """The same, shared by all who look at these bytes: not to be changed."""
+  return read(data, name)
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
@@ -139,7 +145,7 @@ def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
 @functools.lru_cache(maxsize=32)
 def operator_names(data: bytes) -> tuple[str, ...]:
   """Subgraph 0's operators in order; one that ends in a ReLU ends in "+"."""
-  model = read(data)
+  model = look(data)
   return tuple(
     op_name(model, op)
     + "+" * bool(getattr(op.builtinOptions, "fusedActivationFunction", 0))
@@ -153,7 +159,7 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
   Raises:
     TflmFgError: if the file or its mark is not sound.
   """
-  model = read(data, name)
+  model = look(data, name)
   text = _mark_text(model)
   if text is None:
     return None
@@ -311,12 +317,12 @@ def strip(data: bytes, name: str = "model") -> bytes:
   A file whose mark no longer stands in front (another tool wrote it again) is
   written anew without it. A file without a mark comes back as it is.
   """
-  model = read(data, name)
-  if _mark_text(model) is None:
+  if _mark_text(look(data, name)) is None:
     return data
   rest = data[_mark_end(data) :]
   if rest[4:8] == IDENTIFIER:
     return rest
+  model = read(data, name)
   model.metadata = [e for e in model.metadata if e.name != MARK_NAME.encode()]
   return pack(model)
 

@@ -60,7 +60,7 @@ def cut(data: bytes, mark: Mark, taps: Collection[int] = ()) -> Cut:
   Raises:
     TflmFgError: if the graph has several inputs, or one of several clips.
   """
-  model = flatbuffer.read(data)
+  model = flatbuffer.look(data)
   graph = model.subgraphs[0]
   graph_input = _only_input(model)
   needed = _needed(graph, mark.logits)
@@ -108,7 +108,7 @@ def _only_input(model: schema.ModelT) -> int:
 
 def whole(data: bytes, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
-  model = flatbuffer.read(data)
+  model = flatbuffer.look(data)
   graph = model.subgraphs[0]
   inputs = [_only_input(model)]
   writable = [t.index for t in mark.trainable]
@@ -118,7 +118,7 @@ def whole(data: bytes, mark: Mark) -> Part:
 
 def up_to(data: bytes, outputs: Sequence[int]) -> Part:
   """The graph from its input to some activations."""
-  model = flatbuffer.read(data)
+  model = flatbuffer.look(data)
   graph = model.subgraphs[0]
   needed = sorted({n for tensor in outputs for n in _needed(graph, tensor)})
   return _extract(model, needed, [_only_input(model)], outputs, [])

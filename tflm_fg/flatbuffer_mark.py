@@ -313,5 +313,5 @@ def present_mark(
 
 def unmarked(data: bytes, name: str = "model") -> Mark:
   """What evaluating must know of a file in which nothing shall train."""
-  logits = find_logits(flatbuffer.read(data, name))
+  logits = find_logits(flatbuffer.look(data, name))
   return Mark(trainable=(), logits=logits, head_input=logits)

@@ -21,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from tflm_fg.base import Array, TflmFgError
-from tflm_fg.flatbuffer import TYPE_NAMES, op_name, read
+from tflm_fg.flatbuffer import TYPE_NAMES, look, op_name
 from tflm_fg.flatbuffer_grow import add_tensor, insert_operator
 from tflm_fg.flatbuffer_mend import unshare
 from tflm_fg.flatbuffer_sites import (
@@ -142,7 +142,7 @@ def widen_head(
 
 def widths_of(data: bytes) -> list[int]:
   """Channels that each joined layer of a widened, verified file brings."""
-  tensors = read(data).subgraphs[0].tensors
+  tensors = look(data).subgraphs[0].tensors
   widths = {}
   for tensor in tensors:
     number = tensor_name(tensor).removeprefix(PREFIX)

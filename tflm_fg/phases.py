@@ -318,7 +318,7 @@ class _Recorder(Callback):
     self.slopes: list[list[int]] = []
 
   def on_train_batch_end(self, state: State, logs: Logs) -> None:
-    self.slopes.append([int(s) for s in logs["slopes"]])
+    self.slopes.append(logs["slopes"].tolist())
 
 
 def replay_phases(

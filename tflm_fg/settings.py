@@ -44,7 +44,7 @@ DEFAULTS = {
   "spsa": Defaults(None, 0.0, 3800, None, 50),
   "node": Defaults(0.5, 0.9, 1500, 256, 50, epsilon_lsb=2.0),
   "statistics": Defaults(1.0, 0.0, 32, 256, 32, epsilon_lsb=1.0),
-  "closed-form": Defaults(24.0, 0.8, 42, 4096, 42, epsilon_lsb=1.0),
+  "closed-form": Defaults(None, 0.8, 42, 4096, 42, epsilon_lsb=1.0),
 }
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

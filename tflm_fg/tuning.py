@@ -42,6 +42,9 @@ SHORT_RUN = 200
 MOST_DIRECTIONS = 8
 """Growing ends here."""
 
+RATE_AN_INPUT, EXACT_RATES = 2.25, (12.0, 36.0)
+"""Of the closed form: for the root of its inputs, and its bounds."""
+
 
 class Probe(NamedTuple):
   """What one size of perturbation showed.
@@ -81,6 +84,10 @@ def tuned(
   epsilon, rate = settings.epsilon_lsb, settings.learning_rate_lsb
   if epsilon is not None and rate is not None:
     return settings, {}
+  if settings.is_exact:
+    rate, why = _exact_rate(layout)
+    filled = dataclasses.replace(settings, learning_rate_lsb=rate)
+    return filled, {"learning_rate_lsb": why}
   sizes = SIZES if epsilon is None else (epsilon,)
   start = _halves([passes.logits(layout.weights(params))], passes, loss)
   probes = [
@@ -104,6 +111,21 @@ def tuned(
     settings, epsilon_lsb=float(epsilon), learning_rate_lsb=rate
   )
   return filled, reasons
+
+
+def _exact_rate(layout: Layout) -> tuple[float, str]:
+  """A rate for the closed form, in safe steps of gradient descent.
+
+  The same steps bring a head of many inputs less far towards the clips. One
+  that is brought too far answers unseen clips worse (docs/method.md).
+  """
+  inputs = max((t.shape[-1] for t in layout.tensors if t.has_master), default=1)
+  rate = min(
+    max(RATE_AN_INPUT * math.sqrt(inputs), EXACT_RATES[0]), EXACT_RATES[1]
+  )
+  return float(
+    f"{rate:.3g}"
+  ), f"{rate:.3g}: safe steps of descent for {inputs} inputs"
 
 
 def _clearest(probes: Sequence[Probe]) -> Probe:
