@@ -34,11 +34,11 @@ class Clips:
 
   Attributes:
     inputs: arrays [N, ...], what flows into the suffix.
-    labels: int64 [N].
+    labels: int64 [N] for classes; other targets as `tasks` has them.
   """
 
   inputs: Tensors
-  labels: Int64
+  labels: Array
 
   def take(self, indices: Array) -> Clips:
     """Some of the clips."""
@@ -238,11 +238,11 @@ class Passes(Protocol):
 
   Attributes:
     inputs: what flows into the trained part of the graph, [N, ...] each.
-    labels: int64 [N].
+    labels: int64 [N] for classes; other targets as `tasks` has them.
   """
 
   inputs: Tensors
-  labels: Int64
+  labels: Array
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
     """Runs one pass for each of the weights, side by side where that helps.
