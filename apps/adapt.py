@@ -33,6 +33,7 @@ from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.settings import DEFAULTS, LABELS, LOSSES, METHODS
+from tflm_fg.tasks import NATURAL
 
 _DEFAULTS = tflm_fg.Settings()
 
@@ -262,7 +263,7 @@ def print_report(report: dict[str, Any]) -> None:
   for note in report["notes"]:
     print(f"note: {note}")
   # Squares of any unit may be tiny or huge; nats never are.
-  digits = ".3f" if report["accuracy_after"] is not None else ".4g"
+  digits = ".3f" if report["loss"] in NATURAL else ".4g"
   for way in report["ways"]:
     print(
       f"tried {way['trainable']}: loss {way['loss']:{digits}}"

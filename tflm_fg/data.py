@@ -125,7 +125,10 @@ def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Int64:
       f"{name}: shape {list(y.shape)}, need one class for each of {clips} clips"
     )
   if y.dtype.kind not in "iu":
-    raise TflmFgError(f"{name}: dtype {y.dtype}, need integer class indices")
+    raise TflmFgError(
+      f"{name}: dtype {y.dtype}, need integer class indices; real targets need "
+      "--loss=mse or huber"
+    )
   low, high = int(y.min()), int(y.max())
   if low < 0 or high >= classes:
     raise TflmFgError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import History
+from tflm_fg.tasks import NATURAL
 
 SMOOTHED_STEPS = 50
 """Steps over which the training loss is averaged: single batches are noisy."""
@@ -112,7 +113,7 @@ def training_curves(history: History, report: dict[str, Any]) -> bytes:
     if report.get(f"{key}_after") is not None
   ]
   figure, (left, *others) = new_figure(1 + len(drawn))
-  nats = report["loss"] in ("cross-entropy", "information-maximisation")
+  nats = report["loss"] in NATURAL
   draw_loss(left, history, " (nats)" if nats else "")
   for draw, axes in zip(drawn, others):
     draw(axes, history, report)

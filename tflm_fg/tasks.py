@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,9 @@ from tflm_fg.losses import CrossEntropy, Loss
 from tflm_fg.settings import Settings
 
 CLASSES, REALS, NOTHING = "classes", "reals", "none"
+
+NATURAL = ("cross-entropy", "information-maximisation")
+"""Losses that are counted in nats."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class Task:
     """The loss's name, for people."""
     if self.function is not None:
       return name_of(self.function)
-    return self.loss if self.labelled else "information-maximisation"
+    return self.loss if self.labelled else NATURAL[1]
 
   def strata(self, targets: Array) -> Int64:
     """What to split clips evenly by, int64 [N]: classes, where there are."""
@@ -244,17 +246,31 @@ def _targets(
     return data.real_targets(y, clips, width(output), name, any_shape=True)
   real = data.real_targets(y, clips, width(output), name)
   grid = _grid(output)
-  _warn_of_targets(real, grid, name)
+  _require_near(real, grid, name)
   return grid.put(real)
 
 
-def _warn_of_targets(y: NDArray[Any], grid: Grid, name: str) -> None:
+def _require_near(y: NDArray[np.float64], grid: Grid, name: str) -> None:
+  """Refuses targets in other units; says where some cannot be reached."""
   low, high = grid.ends
-  share = np.count_nonzero((y < low) | (y > high)) / y.size
-  if share > _BEYOND_SHARE:
+  reach = f"what the output can give ({low:.3g} to {high:.3g})"
+  far = np.count_nonzero((y < low - grid.range) | (y > high + grid.range))
+  if 2 * far > y.size:
+    raise TflmFgError(
+      f"{name}: {far / y.size:.0%} of the targets lie far beyond {reach}; give "
+      "them in the units that the model was trained on"
+    )
+  if far:
     warnings.warn(
-      f"{name}: {share:.0%} of the targets lie beyond what the output can give "
-      f"({low:.3g} to {high:.3g}); are they in the units it was trained on?",
+      f"{name}: {far} targets lie more than a whole range beyond {reach}; they "
+      "count as lying there",
+      stacklevel=4,
+    )
+  beyond = np.count_nonzero((y < low) | (y > high)) / y.size
+  if beyond > _BEYOND_SHARE:
+    warnings.warn(
+      f"{name}: {beyond:.0%} of the targets lie beyond {reach}; are they in "
+      "the units it was trained on?",
       stacklevel=4,
     )
 
