@@ -278,6 +278,12 @@ def test_one_number_for_all_counts_once_a_clip(value):
     loss.per_clip(LOGITS, LABELS)
 
 
+def test_a_loss_too_small_to_be_seen_says_so():
+  loss = black_box(lambda outputs, targets: 1e-9)
+  with pytest.warns(UserWarning, match="gave less than its smallest unit"):
+    assert loss(LOGITS, LABELS) == 0
+
+
 def _fails(outputs, targets):
   raise KeyError("a word\nin two lines")
 

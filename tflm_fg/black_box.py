@@ -8,6 +8,7 @@ is rounded once, here, to the unit that cross-entropy has.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +120,13 @@ class BlackBox(Loss):
       worst = values.reshape(-1)[np.argmax(~(np.abs(values) <= MOST))]
       raise TflmFgError(
         f"loss {self.name!r} gave {worst:g}; need numbers from -{MOST} to "
-        f"{MOST}"
+        f"{MOST}; scale it"
+      )
+    if 0 < np.abs(values).max() < self.unit:
+      warnings.warn(
+        f"loss {self.name!r} gave less than its smallest unit, "
+        f"{self.unit:.2g}; what is finer is not seen: scale it",
+        stacklevel=2,
       )
     return values
 

@@ -101,7 +101,11 @@ class CSVLogger(Callback):
     self._writer.writerow(row.values())
 
   def on_train_end(self, state: State, logs: Logs) -> None:
-    write_atomically(self._filename, self._text.getvalue().encode())
+    text = self._text.getvalue() or _NO_ROWS
+    write_atomically(self._filename, text.encode())
+
+
+_NO_ROWS = "step,forward_passes,val_loss,val_accuracy\r\n"
 
 
 class ModelCheckpoint(Callback):

@@ -127,7 +127,7 @@ class BatchPasses:
     return self._crew.outputs(self.inputs, candidates)
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
-    """The losses at each of the weights: int64 [P] in Q16 bits."""
+    """The losses at each of the weights: int64 [P] in their units."""
     logits = self.logits_at(candidates)
     few = max(1, _LOGITS_AT_ONCE // logits[0].size)
     sums = [
