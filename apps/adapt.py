@@ -4,9 +4,11 @@
 
 The .npz holds x [N, ...] (floats in the units the model was trained on, or
 integers of its input dtype) and y [N] (classes); without y, or with
---labels=none, it learns without labels. By default it tries where to put the
-trainable numbers (the head, a wide head, an input prompt, the first layer's
-biases), keeps part of the clips aside to compare by, and finishes the best.
+--labels=none, it learns without labels. With --loss=mse or huber y may be real
+numbers [N] or [N, outputs], for models that give numbers. By default it tries
+where to put the trainable numbers (the head, a wide head, an input prompt, the
+first layer's biases), keeps part of the clips aside to compare by, and finishes
+the best.
 --test clips are scored before and after and never trained on.
 """
 
@@ -30,7 +32,8 @@ from tflm_fg import (
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
 from tflm_fg.flatbuffer_mark import Surgery
-from tflm_fg.settings import DEFAULTS, LABELS, METHODS
+from tflm_fg.settings import DEFAULTS, LABELS, LOSSES, METHODS
+from tflm_fg.tasks import NATURAL
 
 _DEFAULTS = tflm_fg.Settings()
 
@@ -91,7 +94,7 @@ _WORKERS = flags.DEFINE_integer(
 _KEEP_MARK = flags.DEFINE_boolean(
   "keep_mark", False, "leave the training mark in the adapted file"
 )
-_PLOT = flags.DEFINE_string("plot", None, "PNG with loss and accuracy curves")
+_PLOT = flags.DEFINE_string("plot", None, "PNG with the curves")
 _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 _LOG = flags.DEFINE_string("log", None, "CSV with every validation")
 _JOURNAL = flags.DEFINE_string(
@@ -116,6 +119,18 @@ flags.DEFINE_enum(
   list(LABELS),
   "none: learn without labels, by being sure of each clip and varied over all; "
   "auto: as the clips have y or not",
+)
+flags.DEFINE_enum(
+  "loss",
+  _DEFAULTS.loss,
+  list(LOSSES),
+  "what training lowers; mse and huber take real y too, and for classes draw "
+  "the right output to a quarter of the range above the middle",
+)
+flags.DEFINE_float(
+  "huber_delta",
+  _DEFAULTS.huber_delta,
+  "error up to which huber is a square, in the outputs' units",
 )
 flags.DEFINE_enum(
   "directions",
@@ -247,9 +262,11 @@ def print_report(report: dict[str, Any]) -> None:
   """The main numbers, for people."""
   for note in report["notes"]:
     print(f"note: {note}")
+  # Squares of any unit may be tiny or huge; nats never are.
+  digits = ".3f" if report["loss"] in NATURAL else ".4g"
   for way in report["ways"]:
     print(
-      f"tried {way['trainable']}: loss {way['loss']:.3f}"
+      f"tried {way['trainable']}: loss {way['loss']:{digits}}"
       + " (chosen)" * way["chosen"]
     )
   accuracy = ""
@@ -258,9 +275,14 @@ def print_report(report: dict[str, Any]) -> None:
       f"accuracy {report['accuracy_before']:.3f} -> "
       f"{report['accuracy_after']:.3f}, "
     )
+  elif report["mae_after"] is not None:
+    accuracy = (
+      f"mean absolute error {report['mae_before']:.4g} -> "
+      f"{report['mae_after']:.4g}, "
+    )
   print(
     f"{report['scored_on']} clips ({report['scored_clips']}): {accuracy}loss "
-    f"{report['loss_before']:.3f} -> {report['loss_after']:.3f}"
+    f"{report['loss_before']:{digits}} -> {report['loss_after']:{digits}}"
   )
   for phase in report["phases"]:
     for name, why in phase["chosen"].items():

@@ -23,12 +23,13 @@ from tflm_fg.evaluation import evaluate_model
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import mark, unmarked
 from tflm_fg.flatbuffer_tensors import tensor_spec
-from tflm_fg.graph import Host, checked, logits_spec
+from tflm_fg.graph import Host
 from tflm_fg.metrics import logits_of
 from tflm_fg.phases import Material, masters_of, perform, set_stage
 from tflm_fg.placement import phases_of
 from tflm_fg.quiet import native_output
 from tflm_fg.settings import Settings
+from tflm_fg.tasks import CLASSIFY, checked, logits_spec
 
 METHODS = {
   "before": "the model as it is",
@@ -285,7 +286,7 @@ def plain_reach(
   )
   numbers = np.arange(len(x))
   cut = len(train[0])
-  material = Material(x, labels, numbers[:cut], numbers[cut:], True)
+  material = Material(x, labels, numbers[:cut], numbers[cut:], CLASSIFY)
   watch = _Watch(goal)
   perform(stage, material, [watch])
   if not watch.stop_training:

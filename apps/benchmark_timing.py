@@ -113,7 +113,7 @@ class Case:
       session=self._graph.suffix,
       helpers=self._graph.helpers,
       rule=self._rule,
-      loss=self._graph.loss(True),
+      loss=self._graph.loss(),
       clips=self._clips,
       batches=Batches(len(self._clips), len(self._clips), 0),
       state=self._state,

@@ -1,5 +1,8 @@
 """tflm-fg-evaluate: loss and accuracy of a quantized .tflite on labelled clips.
 
+For a model that gives numbers, --loss=mse or huber: loss and mean absolute
+error.
+
 tflm-fg-evaluate --model=adapted.tflite --data=test.npz --runtime=tflm
 """
 
@@ -12,6 +15,7 @@ from absl import flags
 import tflm_fg
 from apps import cli
 from tflm_fg import data, files, runtimes
+from tflm_fg.settings import LOSSES
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite", required=True
@@ -19,6 +23,17 @@ _MODEL = flags.DEFINE_string(
 _DATA = flags.DEFINE_string("data", None, "an .npz with x and y", required=True)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine to run"
+)
+_LOSS = flags.DEFINE_enum(
+  "loss",
+  "cross-entropy",
+  list(LOSSES),
+  "cross-entropy of classes; mse and huber take real y too",
+)
+_HUBER_DELTA = flags.DEFINE_float(
+  "huber_delta",
+  1.0,
+  "error up to which huber is a square, in the outputs' units",
 )
 _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 
@@ -29,10 +44,20 @@ def main() -> None:
   model = files.read_bytes(_MODEL.value)
   clips = data.load_npz(_DATA.value)
   report = tflm_fg.evaluate_model(
-    model, clips.x, clips.y, runtime=_RUNTIME.value, name=_MODEL.value
+    model,
+    clips.x,
+    clips.y,
+    runtime=_RUNTIME.value,
+    loss=_LOSS.value,
+    huber_delta=_HUBER_DELTA.value,
+    name=_MODEL.value,
   )
+  if report["accuracy"] is not None:
+    told = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
+  else:
+    told = f"mean absolute error {report['mae']:.4g}, loss {report['loss']:.4g}"
   print(
-    f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f} on "
+    f"{told} on "
     f"{report['clips']} clips ({report['runtime']}, "
     f"{report['invoke_seconds']:.2f} s)"
   )

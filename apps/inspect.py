@@ -21,9 +21,9 @@ from tflm_fg.base import TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_cut import cut
 from tflm_fg.flatbuffer_mark import Marked, mark
 from tflm_fg.flatbuffer_tensors import activation_bytes
-from tflm_fg.graph import logits_spec
 from tflm_fg.placement import phases_of
 from tflm_fg.settings import Settings
+from tflm_fg.tasks import output_spec, width
 
 _MODEL = flags.DEFINE_string("model", None, "a .tflite", required=True)
 _RUNTIME = flags.DEFINE_enum(
@@ -81,9 +81,9 @@ def describe_training(
   pieces = cut(marked.data, marked.mark)
   session = runtimes.open_session(runtime, pieces.suffix, strategy)
   verdicts = runtimes.check_visibility(session, tensors)
-  classes = logits_spec(marked.data, marked.mark).shape[-1]
+  outputs = width(output_spec(marked.data, marked.mark))
   phases = phases_of(marked, Settings())
-  trainer = memory.trainer_bytes(tensors, phases, classes)
+  trainer = memory.trainer_bytes(tensors, phases, outputs)
   return {
     "runtime": runtime,
     "strategy": "in-place" if session.traits.in_place else "rebuild",

@@ -240,6 +240,34 @@ def dense_model(
   return net.finish([x.index], [out.index])
 
 
+def regression_model(
+  outputs: int = 1, *, seed: int = 0, wide: bool = False, tail: str = ""
+) -> bytes:
+  """x [1, 8] -> dense, ReLU -> dense [1, outputs], numbers from -8 to 8.
+
+  Tail: "squeeze" makes the output [1], "dequantize" floats, "logistic" bends.
+  """
+  net = Network(seed, wide)
+  x = net.activation("x", (1, 8), 4.0)
+  flow = net.dense(x, 16, "hidden", relu=True)
+  flow = net.dense(flow, outputs, "head", reach=8.0)
+  out = flow.index
+  if tail == "squeeze":
+    out = net.tensor("out", (1,), net.flow_type, flow.scale)
+    options = schema.SqueezeOptionsT()
+    options.squeezeDims = np.array([1], np.int32)
+    net.operator("SQUEEZE", [flow.index], out, options, 1)
+  elif tail == "dequantize":
+    out = net.tensor("out", flow.shape, "float32")
+    net.operator(
+      "DEQUANTIZE", [flow.index], out, schema.DequantizeOptionsT(), 2
+    )
+  elif tail == "logistic":
+    out = net.tensor("out", flow.shape, "int8", 1 / 256, -128)
+    net.operator("LOGISTIC", [flow.index], out, version=2)
+  return net.finish([x.index], [out])
+
+
 def conv_model(
   *, seed: int = 0, wide: bool = False, per_channel: bool = True
 ) -> bytes:
@@ -298,6 +326,17 @@ def int8_clips(
   reach = 100 if dtype == "int8" else 25_000
   random = np.random.default_rng(seed)
   return random.integers(-reach, reach, (clips, *shape)).astype(dtype)
+
+
+def curve(
+  clips: int = 200, outputs: int = 1, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+  """What a small network can nearly give; x float32 [N, 8], y float64."""
+  random = np.random.default_rng(seed)
+  mixing = np.random.default_rng(99).normal(0, 0.4, (8, outputs))
+  x = random.normal(0, 1.3, (clips, 8)).astype(np.float32)
+  y = 3 * np.tanh(x @ mixing) + 1 + random.normal(0, 0.1, (clips, outputs))
+  return x, y[:, 0] if outputs == 1 else y
 
 
 def separable(

@@ -14,9 +14,9 @@ ORDER = """
   flatbuffer_sites flatbuffer_grow flatbuffer_mend flatbuffer_rows
   flatbuffer_prompt flatbuffer_wide flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
-  losses information directions estimators closed_form nodes statistics
-  optimizers
-  data metrics callbacks passes timing trainer settings graph widening
+  losses information distances black_box
+  directions estimators closed_form nodes statistics optimizers
+  data metrics callbacks passes timing trainer settings tasks graph widening
   home_means tuning
   phases ways placement courses journal memory plots reports evaluation
   adaptation __init__

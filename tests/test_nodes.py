@@ -39,7 +39,7 @@ def test_the_mean_estimate_points_where_the_gradient_does():
   stage = set_stage(phase, marked.data, marked.mark, masters, x, Host())
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters)
-  loss = stage.graph.loss(labelled=True)
+  loss = stage.graph.loss()
   rule = settings.node_rule(layout, stage.graph.layers(), loss)
   passes = BatchPasses(stage.graph.suffix, loss, clips)
   kernels, biases = [], []

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 
 from tflm_fg import reports
-from tflm_fg.base import Array, Int64, TflmFgError
+from tflm_fg.base import Array, TflmFgError
+from tflm_fg.black_box import LossFunction, exact_refusal
 from tflm_fg.callbacks import Callback, History
 from tflm_fg.courses import Course, Grown, finish, follow
 from tflm_fg.data import Dataset, hold_out, model_input
 from tflm_fg.evaluation import score_file
 from tflm_fg.flatbuffer import read_mark
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark, unmarked
-from tflm_fg.flatbuffer_tensors import TensorSpec
-from tflm_fg.graph import Host, checked, input_spec, logits_spec, loss_of
+from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
+from tflm_fg.graph import Host, input_spec
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.metrics import Score, score
 from tflm_fg.phases import Material, write_masters
 from tflm_fg.placement import try_ways
 from tflm_fg.settings import Settings
+from tflm_fg.tasks import CLASSIFY, Task, checked, loss_of, spec_for, task_of
 from tflm_fg.ways import Way, best_way
 from tflm_fg.widening import measured
 
@@ -63,6 +65,7 @@ def adapt(
   exact_prefix: bool = False,
   workers: int | None = None,
   settings: Settings | None = None,
+  loss: LossFunction | None = None,
   callbacks: Sequence[Callback] = (),
   name: str = "model",
 ) -> Adapted:
@@ -72,8 +75,9 @@ def adapt(
     model: an int8 or int16x8 .tflite, marked or not.
     x: clips [N, ...], floats in the units the model was trained on or
       integers of its input dtype.
-    y: classes, integers [N]; None to learn without labels.
-    test: clips and classes that are only scored, before and after.
+    y: classes, integers [N]; real targets [N] or [N, outputs], under another
+      loss than cross-entropy; None to learn without labels.
+    test: clips and y that are only scored, before and after.
     trainable: as for `mark`, or "auto" to try the places that the file allows
       and take the best; None takes the file's mark, or "auto" where it has
       none.
@@ -84,6 +88,7 @@ def adapt(
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
     settings: how to train.
+    loss: a function of your own in place of `settings.loss`; see `BlackBox`.
     callbacks: told of every step of forward gradients.
     name: what to call the model in errors.
 
@@ -106,11 +111,9 @@ def adapt(
     exact_prefix=exact_prefix,
     workers=workers,
   )
-  clips = _Clips.of(model, x, y, settings, name)
+  clips = _Clips.of(model, x, y, settings, loss, name)
   # Checked now, run after training.
-  held_back = (
-    checked(Dataset(*test), clips.input, clips.output, "test") if test else None
-  )
+  held_back = clips.others(test) if test else None
   began = time.perf_counter()
   course, ways, material = _run(
     model, trainable, surgery, clips, settings, host, callbacks, name
@@ -184,48 +187,95 @@ def _grown(
   return Grown(trainable, surgery), surveyed
 
 
+def _require_function(loss: object, settings: Settings) -> None:
+  """Refuses what is no function, or what goes with no function."""
+  if loss is None:
+    return
+  if not callable(loss):
+    raise TflmFgError(
+      f"loss={loss!r}: need a function of outputs and y; built-in losses are "
+      "chosen by Settings(loss=...)"
+    )
+  if settings.loss != "cross-entropy":
+    raise TflmFgError(
+      f"loss: both a function and Settings(loss={settings.loss!r}); give one"
+    )
+  if settings.method == "closed-form":
+    raise TflmFgError(exact_refusal(loss))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Clips:
-  """The user's clips, checked against the model."""
+  """The user's clips, checked against the model.
+
+  Attributes:
+    x: on the input's grid.
+    y: targets; None where there are none.
+    task: what is learned.
+    scored: what reports score by; classes may be known and not looked at.
+    input: the model's input.
+    output: what the loss looks at.
+  """
 
   x: Array
-  y: Int64 | None
-  labelled: bool
+  y: Array | None
+  task: Task
+  scored: Task
   input: TensorSpec
   output: TensorSpec
 
   @classmethod
   def of(
-    cls, model: bytes, x: Array, y: Array | None, settings: Settings, name: str
+    cls,
+    model: bytes,
+    x: Array,
+    y: Array | None,
+    settings: Settings,
+    function: LossFunction | None,
+    name: str,
   ) -> _Clips:
+    _require_function(function, settings)
     plain = unmarked(model, name)
     inputs = input_spec(model, name)
-    output = logits_spec(model, plain, name)
+    task = task_of(settings, y, tensor_spec(model, plain.logits), function)
+    output = spec_for(task, model, plain, name)
     if y is None:
       if settings.labels == "given":
         raise TflmFgError(
           "train: holds no array 'y'; add it or use --labels=none"
         )
-      return cls(model_input(x, inputs, "train x"), None, False, inputs, output)
-    on_grid, classes = checked(Dataset(x, y), inputs, output, "train")
-    labelled = settings.labels != "none"
-    return cls(on_grid, classes, labelled, inputs, output)
+      on_grid = model_input(x, inputs, "train x")
+      return cls(on_grid, None, task, task, inputs, output)
+    scored = task if task.labelled else CLASSIFY
+    on_grid, targets = checked(Dataset(x, y), inputs, output, "train", scored)
+    return cls(on_grid, targets, task, scored, inputs, output)
+
+  @property
+  def for_others(self) -> Task:
+    """What clips with targets are scored by, whatever was learned from."""
+    return self.task if self.task.labelled else CLASSIFY
+
+  def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Other clips and their targets, checked likewise."""
+    part = Dataset(*test)
+    return checked(part, self.input, self.output, "test", self.for_others)
 
   def material(self, settings: Settings, fraction: float) -> Material:
     """The clips, with a share kept aside."""
     if settings.validation_fraction is not None:
       fraction = settings.validation_fraction
-    nothing = np.zeros(len(self.x), np.int64)
-    labels = self.y if self.labelled and self.y is not None else nothing - 1
-    fit, kept = hold_out(np.maximum(labels, 0), fraction, settings.seed)
-    return Material(self.x, labels, fit, kept, self.labelled)
+    labels: Array = np.full(len(self.x), -1, np.int64)
+    if self.task.labelled and self.y is not None:
+      labels = self.y
+    fit, kept = hold_out(self.task.strata(labels), fraction, settings.seed)
+    return Material(self.x, labels, fit, kept, self.task)
 
 
 def _scores(
   course: Course,
   clips: _Clips,
   material: Material,
-  held_back: tuple[Array, Int64] | None,
+  held_back: tuple[Array, Array] | None,
   adapted: bytes,
   runtime: str,
 ) -> dict[str, Any]:
@@ -233,7 +283,7 @@ def _scores(
   if held_back is not None:
     # Whole files, as they will be used: no cut and no other engine's prefix.
     before, after = (
-      score_file(file, runtime, held_back)
+      score_file(file, runtime, held_back, clips.for_others)
       for file in (course.marked.data, adapted)
     )
     return _both("test", before, after, True)
@@ -244,7 +294,7 @@ def _scores(
   ends = (start, course.tried[-1].logits if course.records else start)
   known = clips.y is not None
   labels = clips.y if clips.y is not None else material.labels
-  loss = loss_of(clips.output, known)
+  loss = loss_of(clips.output, clips.scored)
   before, after = (score(z, labels[indices], loss) for z in ends)
   return _both(part, before, after, known)
 
@@ -257,6 +307,8 @@ def _both(
     "scored_clips": before.clips,
     "accuracy_before": before.accuracy if known else None,
     "accuracy_after": after.accuracy if known else None,
+    "mae_before": before.mae,
+    "mae_after": after.mae,
     "loss_before": before.loss,
     "loss_after": after.loss,
   }

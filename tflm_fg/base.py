@@ -34,11 +34,11 @@ class Clips:
 
   Attributes:
     inputs: arrays [N, ...], what flows into the suffix.
-    labels: int64 [N].
+    labels: int64 [N] for classes; other targets as `tasks` has them.
   """
 
   inputs: Tensors
-  labels: Int64
+  labels: Array
 
   def take(self, indices: Array) -> Clips:
     """Some of the clips."""
@@ -225,7 +225,7 @@ class Estimate(NamedTuple):
     step: the training step, part of the directions' address.
     slopes: int64 [m] in Q16, change of the loss along each direction, or its
       sign times 65536.
-    losses: int64, one a pass: sum over the batch in Q16 bits.
+    losses: int64, one a pass: sum over the batch in the loss's units.
   """
 
   step: int
@@ -238,17 +238,17 @@ class Passes(Protocol):
 
   Attributes:
     inputs: what flows into the trained part of the graph, [N, ...] each.
-    labels: int64 [N].
+    labels: int64 [N] for classes; other targets as `tasks` has them.
   """
 
   inputs: Tensors
-  labels: Int64
+  labels: Array
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
     """Runs one pass for each of the weights, side by side where that helps.
 
     Returns:
-      int64 [P], losses in Q16 bits, sums over the batch.
+      int64 [P], losses in their own units, sums over the batch.
     """
 
   def logits(self, weights: Weights) -> Array:

@@ -32,9 +32,10 @@ class State(Protocol):
 class Callback:
   """Does nothing; override what you need.
 
-  Logs of `on_train_batch_end`: loss (mean nats of the step's passes), slopes,
-  forward_passes. Logs of `on_test_end`: val_loss, val_accuracy,
-  forward_passes, and the integers val_total, val_correct and val_answers.
+  Logs of `on_train_batch_end`: loss (mean of the step's passes), slopes,
+  forward_passes. Logs of `on_test_end`: val_loss, val_accuracy (None where
+  targets are real), val_mae (None where they are classes), forward_passes, and
+  the integers val_total, val_correct and val_answers.
 
   Attributes:
     stop_training: set it to end training after the present step.
@@ -55,12 +56,20 @@ class Callback:
     """After the last step."""
 
 
+def measure(logs: Logs) -> tuple[str, float]:
+  """What a validation says beside the loss: accuracy, or an error's size."""
+  for name in ("val_accuracy", "val_mae"):
+    if logs.get(name) is not None:
+      return name, logs[name]
+  return "val_loss", logs["val_loss"]  # a loss whose targets only it knows
+
+
 class History(Callback):
   """Keeps the curves: losses of steps, and of the validation part.
 
   Attributes:
     batches: rows of (forward_passes, loss).
-    tests: rows of (forward_passes, val_loss, val_accuracy).
+    tests: rows of (forward_passes, val_loss, `measure`).
   """
 
   def __init__(self) -> None:
@@ -71,9 +80,8 @@ class History(Callback):
     self.batches.append((logs["forward_passes"], logs["loss"]))
 
   def on_test_end(self, state: State, logs: Logs) -> None:
-    self.tests.append(
-      (logs["forward_passes"], logs["val_loss"], logs["val_accuracy"])
-    )
+    _, measured = measure(logs)
+    self.tests.append((logs["forward_passes"], logs["val_loss"], measured))
 
 
 class CSVLogger(Callback):
@@ -83,16 +91,21 @@ class CSVLogger(Callback):
     self._filename = filename
     self._text = io.StringIO()
     self._writer = csv.writer(self._text)
-    self._writer.writerow(
-      ["step", "forward_passes", "val_loss", "val_accuracy"]
-    )
 
   def on_test_end(self, state: State, logs: Logs) -> None:
-    keys = ("forward_passes", "val_loss", "val_accuracy")
-    self._writer.writerow([state.step, *(logs[k] for k in keys)])
+    name, measured = measure(logs)
+    told = {key: logs[key] for key in ("forward_passes", "val_loss")}
+    row = {"step": state.step, **told, name: measured}
+    if not self._text.tell():
+      self._writer.writerow(row)
+    self._writer.writerow(row.values())
 
   def on_train_end(self, state: State, logs: Logs) -> None:
-    write_atomically(self._filename, self._text.getvalue().encode())
+    text = self._text.getvalue() or _NO_ROWS
+    write_atomically(self._filename, text.encode())
+
+
+_NO_ROWS = "step,forward_passes,val_loss,val_accuracy\r\n"
 
 
 class ModelCheckpoint(Callback):
@@ -102,20 +115,21 @@ class ModelCheckpoint(Callback):
   least as many clips as the start: what is kept is never worse than the start
   on either count. Without labels no clip is right; then the answers must not
   have collapsed: three quarters of the classes that the start answered with
-  must still be among them.
+  must still be among them. Where the loss alone judges, it alone counts.
 
   Attributes:
     best: its masters; None before the first validation.
     best_step: its step.
   """
 
-  def __init__(self, labelled: bool = True) -> None:
+  def __init__(self, labelled: bool = True, by_loss: bool = False) -> None:
     """Makes it.
 
     Args:
-      labelled: whether the count of right clips means something.
+      labelled: whether there are targets.
+      by_loss: whether neither right clips nor answers mean anything.
     """
-    self._labelled = labelled
+    self._labelled, self._by_loss = labelled, by_loss
     self.best: Params | None = None
     self.best_step = 0
     self._total = 0
@@ -133,6 +147,8 @@ class ModelCheckpoint(Callback):
 
   def _is_refused(self, logs: Logs) -> bool:
     """Whether fewer clips are right than at the start, or answers collapsed."""
+    if self._by_loss:
+      return False
     if self._labelled:
       return bool(logs["val_correct"] < self._correct_at_start)
     return bool(4 * logs["val_answers"] < 3 * self._answers_at_start)
@@ -143,7 +159,8 @@ class KeepUnlessWorse(ModelCheckpoint):
 
   An exact gradient converges: its last step answers best even where its loss
   on other clips has begun to rise. Worse is to be right on fewer clips than at
-  the start, or, without labels, a higher loss or collapsed answers.
+  the start, or, without labels, a higher loss or collapsed answers; a higher
+  loss alone where it alone judges.
   """
 
   def on_test_end(self, state: State, logs: Logs) -> None:
@@ -151,8 +168,9 @@ class KeepUnlessWorse(ModelCheckpoint):
       super().on_test_end(state, logs)
       self._first = state.params
       return
+    loss_counts = self._by_loss or not self._labelled
     worse = self._is_refused(logs) or (
-      not self._labelled and logs["val_total"] > self._total
+      loss_counts and logs["val_total"] > self._total
     )
     self.best, self.best_step = state.params, state.step
     if worse:
@@ -238,10 +256,9 @@ class ProgbarLogger(Callback):
 
   def on_test_end(self, state: State, logs: Logs) -> None:
     if self._bar is not None:
-      self._bar.set_postfix(
-        val_loss=f"{logs['val_loss']:.3f}",
-        val_acc=f"{logs['val_accuracy']:.3f}",
-      )
+      name, measured = measure(logs)
+      shown = {"val_loss": logs["val_loss"], name: measured}
+      self._bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()})
 
   def on_train_end(self, state: State, logs: Logs) -> None:
     self._bar.close()

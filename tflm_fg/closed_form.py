@@ -1,10 +1,10 @@
 """Turn one forward pass into the exact gradient of the head.
 
 For a last FULLY_CONNECTED (or 1x1 CONV_2D) under a loss of the logits the
-gradient is r x^T: the logits give the residual r (p - y for cross-entropy), the
-layers before it give x, and nothing is perturbed. An estimate's slopes lie
-along the coordinate axes, one a weight, so that optimizer and journal take it
-like any other.
+gradient is r x^T: the logits give the residual r (p - y for cross-entropy, half
+the error for squares), the layers before it give x, and nothing is perturbed.
+An estimate's slopes lie along the coordinate axes, one a weight, so that
+optimizer and journal take it like any other.
 
 Pooled activations share a large mean and differ in spread, which makes plain
 gradient descent slow. So x is centred (`optimizers.centred` lets the bias take
@@ -30,7 +30,7 @@ from tflm_fg.base import (
   TrainableTensor,
   Vectors,
 )
-from tflm_fg.losses import CrossEntropy
+from tflm_fg.losses import Loss
 from tflm_fg.quant import Layout, round_divide, round_shift, saturate
 
 _FACTOR_BITS = 16
@@ -53,7 +53,8 @@ class Head:
       where no bias trains that could take it up.
     spread_bits: int64 [D], log2 of each input's spread in input steps.
     mean_square: mean over clips of the centred input's squared length, each
-      input divided by its spread.
+      input divided by its spread; under a quadratic loss only its largest
+      share along one direction.
     loss: on the logits.
   """
 
@@ -62,14 +63,14 @@ class Head:
   centre: Int64
   spread_bits: Int64
   mean_square: float
-  loss: CrossEntropy
+  loss: Loss
 
 
 def head_of(
   inputs: Array,
   scale: float,
   zero_point: int,
-  loss: CrossEntropy,
+  loss: Loss,
   has_bias: bool,
 ) -> Head:
   """Measures the layer's input on some clips.
@@ -88,14 +89,39 @@ def head_of(
   square = ((x - centre) ** 2).sum(axis=0) / len(x)
   spread = np.sqrt(square) + np.sqrt(square.max()) / _FLOOR
   bits = np.rint(np.log2(np.maximum(spread, 1))).astype(np.int64)
+  length = float((square / 4.0**bits).sum())
+  if loss.is_quadratic:
+    length = min(length, _steepest((x - centre) / 2.0**bits))
   return Head(
     input_scale=scale,
     input_zero_point=zero_point,
     centre=centre,
     spread_bits=bits,
-    mean_square=float((square / 4.0**bits).sum()) + 1 / 16,
+    mean_square=length + 1 / 16,
     loss=loss,
   )
+
+
+def _steepest(x: NDArray[np.float64]) -> float:
+  """The largest mean square of x [N, D] along any one direction, or more.
+
+  Softmax cross-entropy bends less than its bound nearly everywhere, so that a
+  rate of many safe steps by the whole length is safe too. A square bends as
+  much as its bound everywhere: there the bound must be tight to be of use.
+  """
+  direction = x[np.argmax((x**2).sum(axis=1))]
+  square = 0.0
+  for _ in range(_POWERS):
+    length = float(np.sqrt((direction**2).sum()))
+    if not length:
+      return square
+    direction = x.T @ (x @ (direction / length)) / len(x)
+    square = float(np.sqrt((direction**2).sum()))
+  return _MARGIN * square
+
+
+_POWERS, _MARGIN = 32, 1.1
+"""Steps of the power iteration, and what it may be short of the truth by."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,8 +129,9 @@ class ClosedFormHead:
   """The exact gradient, in steps of each weight's grid.
 
   It is scaled so that a learning rate of 1 is gradient descent's longest step
-  that is safe for softmax cross-entropy, 2 / mean |x|^2 with x as the head has
-  it: then one rate suits every model, whatever its scales.
+  that is safe for a loss that bends by 1/2 at most, 2 / mean |x|^2 with x as
+  the head has it: then one rate suits every model, whatever its scales. Every
+  residual is scaled to that (`losses.Loss.residual`), softmax's own as it is.
 
   Attributes:
     layout: the head's kernel, bias, or both.
@@ -169,6 +196,7 @@ def _kernel_slopes(
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
   reals = 2 / (length * clips * head.input_scale * np.array(kernel.scales))
+  reals *= head.loss.reach
   factors, bits = _integers(reals)
   # One factor a class, or one for all where the kernel has one scale.
   return _shifted(sums * factors[:, None], bits + 2 * head.spread_bits)
@@ -180,7 +208,7 @@ def _bias_slopes(
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
   units = np.array(bias.scales) * np.array(bias.output_step)
-  factors, bits = _integers(2 * share / (clips * units))
+  factors, bits = _integers(2 * share * head.loss.reach / (clips * units))
   return _shifted(sums * factors, np.array(bits))
 
 

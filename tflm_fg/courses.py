@@ -87,7 +87,7 @@ def follow(
   """
   masters = masters_of(marked.data, marked.mark)
   course = Course(marked, grown, masters, (), (), surveyed)
-  for phase in phases_of(marked, settings):
+  for phase in phases_of(marked, settings, material.task.is_exact):
     stage = set_stage(
       phase, marked.data, marked.mark, course.masters, material.x, host
     )
@@ -140,7 +140,8 @@ def finish(
     host: the engine.
     callbacks: told of every step of forward gradients.
   """
-  everything = material.whole()
+  # A long search without a gradient needs clips to choose its best step by.
+  everything = material.whole() if material.task.is_exact else material
   worth = material.labelled or way.start_loss - way.loss > WORTHWHILE
   helped = [worth and o.record.kept_step > 0 for o in way.outcomes]
   front = way.front.trainable if helped[0] and way.front.trainable else ""
@@ -148,7 +149,7 @@ def finish(
   found, surgery, outcomes, surveyed = model, way.surgery, [], 0
   if front:
     own = way.front.settings(settings)
-    trial = Trial(model, front, surgery, own, host, material.x)
+    trial = Trial(model, front, surgery, own, host, material)
     outcomes.append(trial.run(everything, callbacks))
     found = trial.file(outcomes[0])
   if back == "wide-head":

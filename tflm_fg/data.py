@@ -16,7 +16,7 @@ from tflm_fg.quant import quantize
 
 
 class Dataset(NamedTuple):
-  """Clips and their classes; x [N, ...], y integers [N] or None."""
+  """Clips and their targets; x [N, ...], y [N], [N, C] or None."""
 
   x: Array
   y: Array | None
@@ -42,7 +42,7 @@ def load_npz(path: str, labels: bool = True) -> Dataset:
     if array.dtype.kind not in "biuf":
       raise TflmFgError(
         f"{path}: {key!r} holds {array.dtype}; need numbers"
-        + (" (class indices from 0)" if key == "y" else "")
+        + (" (class indices from 0, or real targets)" if key == "y" else "")
       )
   for key in ("x", "y") if labels else ("x",):
     if key not in arrays:
@@ -125,13 +125,49 @@ def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Int64:
       f"{name}: shape {list(y.shape)}, need one class for each of {clips} clips"
     )
   if y.dtype.kind not in "iu":
-    raise TflmFgError(f"{name}: dtype {y.dtype}, need integer class indices")
+    raise TflmFgError(
+      f"{name}: dtype {y.dtype}, need integer class indices; real targets need "
+      "--loss=mse or huber"
+    )
   low, high = int(y.min()), int(y.max())
   if low < 0 or high >= classes:
     raise TflmFgError(
       f"{name}: classes {low} to {high}, the model has 0 to {classes - 1}"
     )
   return y.astype(np.int64)
+
+
+def real_targets(
+  y: Array, clips: int, outputs: int, name: str = "y", any_shape: bool = False
+) -> NDArray[np.float64]:
+  """Checks real targets.
+
+  Args:
+    y: numbers [N, outputs], or [N] where there is one output.
+    clips: N.
+    outputs: of the model.
+    name: what to call the array in errors.
+    any_shape: for a user's own loss, which knows what they are: [N, ...].
+
+  Returns:
+    float64 [N, outputs], or [N, ...] as given where any shape will do.
+
+  Raises:
+    TflmFgError: for a wrong shape or dtype, or NaN.
+  """
+  if y.dtype.kind not in "biuf":
+    raise TflmFgError(f"{name}: dtype {y.dtype}, need real targets, numbers")
+  fits = y.shape == (clips, outputs) or (y.shape == (clips,) and outputs == 1)
+  if not fits and not (any_shape and y.shape[:1] == (clips,)):
+    wanted = [clips, outputs] if outputs > 1 else [clips]
+    raise TflmFgError(
+      f"{name}: shape {list(y.shape)}, need {wanted}: {outputs} real "
+      f"target{'s' * (outputs > 1)} for each of {clips} clips"
+    )
+  if not np.all(np.isfinite(y)):
+    raise TflmFgError(f"{name}: holds NaN or infinity; clean the targets first")
+  real = y.astype(np.float64)
+  return real.reshape(clips, outputs) if fits else real
 
 
 def hold_out(

@@ -6,14 +6,16 @@ import time
 from typing import Any
 
 from tflm_fg import runtimes
-from tflm_fg.base import Array, Int64
+from tflm_fg.base import Array
+from tflm_fg.black_box import LossFunction
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import unmarked
 from tflm_fg.flatbuffer_tensors import tensor_spec
-from tflm_fg.graph import checked, logits_spec, loss_of
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.reports import versions
+from tflm_fg.settings import Settings
+from tflm_fg.tasks import Task, checked, loss_of, spec_for, task_of
 
 
 def evaluate_model(
@@ -22,6 +24,8 @@ def evaluate_model(
   y: Array,
   *,
   runtime: str = "litert",
+  loss: str | LossFunction = "cross-entropy",
+  huber_delta: float = 1.0,
   name: str = "model",
 ) -> dict[str, Any]:
   """Scores a .tflite on labelled clips.
@@ -29,27 +33,36 @@ def evaluate_model(
   Args:
     model: an int8 or int16x8 .tflite, marked or not.
     x: clips [N, ...], as for `adapt`.
-    y: classes, integers [N].
+    y: classes, integers [N], or real targets [N, C].
     runtime: one of `runtimes.NAMES`.
+    loss: one of `settings.LOSSES`, or a function as for `adapt`.
+    huber_delta: in the outputs' units.
     name: what to call the model in errors.
 
   Returns:
-    Accuracy, loss and cost; JSON-ready.
+    Accuracy or mean absolute error, loss and cost; JSON-ready.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
   mark = unmarked(model, name)
   part = whole(model, mark)
-  logits = logits_spec(model, mark, name)
+  named = loss if isinstance(loss, str) else "cross-entropy"
+  settings = Settings(loss=named, huber_delta=huber_delta)
+  function = None if isinstance(loss, str) else loss
+  output = tensor_spec(model, mark.logits)
+  task = task_of(settings, y, output, function)
+  output = spec_for(task, model, mark, name)
   inputs = tensor_spec(model, part.inputs[0])
-  x, y = checked(Dataset(x, y), inputs, logits, "data")
+  x, targets = checked(Dataset(x, y), inputs, output, "data", task)
   session = runtimes.open_session(runtime, part)
   began = time.perf_counter()
-  result = score(logits_of(session, (x,)), y, loss_of(logits))
+  result = score(logits_of(session, (x,)), targets, loss_of(output, task))
   return {
     "accuracy": result.accuracy,
+    "mae": result.mae,
     "loss": result.loss,
+    "loss_name": task.title,
     "clips": len(y),
     "seconds": time.perf_counter() - began,
     "invoke_seconds": session.invoke_seconds,
@@ -61,15 +74,19 @@ def evaluate_model(
   }
 
 
-def score_file(model: bytes, runtime: str, clips: tuple[Array, Int64]) -> Score:
+def score_file(
+  model: bytes, runtime: str, clips: tuple[Array, Array], task: Task
+) -> Score:
   """Scores a whole file on clips on its input's grid, in a new session.
 
   Args:
     model: a sound .tflite.
     runtime: one of `runtimes.NAMES`.
-    clips: x [N, ...] and classes [N], both checked.
+    clips: x [N, ...] and targets, both checked.
+    task: what they are.
   """
   mark = unmarked(model)
   session = runtimes.open_session(runtime, whole(model, mark))
   logits = logits_of(session, (clips[0],))
-  return score(logits, clips[1], loss_of(logits_spec(model, mark)))
+  output = spec_for(task, model, mark, "model")
+  return score(logits, clips[1], loss_of(output, task))

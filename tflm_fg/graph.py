@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from tflm_fg import data, flatbuffer, runtimes
+from tflm_fg import flatbuffer, runtimes
 from tflm_fg.base import (
   Array,
   Clips,
@@ -24,14 +24,14 @@ from tflm_fg.flatbuffer_cut import Cut, cut, whole
 from tflm_fg.flatbuffer_mark import HEAD_OPS, unmarked
 from tflm_fg.flatbuffer_sites import activations_of, outputs_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
-from tflm_fg.information import InformationMaximisation
-from tflm_fg.losses import CrossEntropy
+from tflm_fg.losses import Loss
 from tflm_fg.metrics import run_all
 from tflm_fg.nodes import REFUSAL as NODE_REFUSAL
 from tflm_fg.nodes import Layer
 from tflm_fg.settings import Settings
 from tflm_fg.statistics import REFUSAL as MEANS_REFUSAL
 from tflm_fg.statistics import known_targets
+from tflm_fg.tasks import CLASSIFY, Task, checked, loss_of, output_spec
 from tflm_fg.timing import Choice, choose
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
@@ -41,38 +41,6 @@ CHEAP_BATCH, DEAR_BATCH = 256, 64
 def input_spec(model: bytes, name: str = "model") -> TensorSpec:
   """A sound file's input tensor."""
   return tensor_spec(model, whole(model, unmarked(model, name)).inputs[0])
-
-
-def logits_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:
-  """The classifier's logits.
-
-  Args:
-    marked: the file.
-    mark: says which tensor they are.
-    name: what to call the file in errors.
-
-  Raises:
-    TflmFgError: if they are not quantized, or not [1, classes].
-  """
-  spec = tensor_spec(marked, mark.logits)
-  classes = int(np.prod(spec.shape[1:], dtype=np.int64))
-  if spec.dtype not in ("int8", "int16") or spec.scale <= 0:
-    raise TflmFgError(
-      f"{name}: the logits are {spec.dtype}; need a model quantized to int8 or "
-      "int16x8: convert with a representative dataset"
-    )
-  if len(spec.shape) < 2 or classes != spec.shape[-1] or classes < 2:
-    raise TflmFgError(
-      f"{name}: the output has shape {list(spec.shape)}; need a classifier "
-      "with [1, classes]"
-    )
-  return spec
-
-
-def loss_of(spec: TensorSpec, labelled: bool = True) -> CrossEntropy:
-  """The loss on logits of this scale and width, with labels or without."""
-  kind = CrossEntropy if labelled else InformationMaximisation
-  return kind(spec.scale, 8 if spec.dtype == "int8" else 16)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,7 +125,7 @@ class Graph:
 
   Attributes:
     input: the model's input tensor.
-    logits: the model's logits.
+    logits: the model's logits, or a regression's output.
     suffix: from the cut to the logits; its weights are set.
     helpers: more sessions of the suffix, to run passes at the same time.
     prefix: from the input to the cut; None where all operators are trained.
@@ -185,7 +153,7 @@ class Graph:
     self._host = host
     self._cut = cut(marked, mark, taps)
     self.input = tensor_spec(marked, self._cut.graph_input)
-    self.logits = logits_spec(marked, mark)
+    self.logits = output_spec(marked, mark)
     self.suffix = self._open(host.strategy)
     self.helpers = []
     self.prefix = None
@@ -245,7 +213,7 @@ class Graph:
       values.update(zip(self._cut.prefix.outputs, run_all(self.prefix, (x,))))
     return tuple(values[i] for i in self._cut.suffix.inputs)
 
-  def checked(self, part: Dataset, name: str) -> tuple[Array, Int64]:
+  def checked(self, part: Dataset, name: str) -> tuple[Array, Array]:
     """Clips on the model's input grid and class indices that it knows.
 
     Raises:
@@ -262,7 +230,7 @@ class Graph:
     x, y = self.checked(part, name)
     return Clips(self.features(x), y)
 
-  def head(self, clips: Clips, labelled: bool = True) -> Head:
+  def head(self, clips: Clips, task: Task = CLASSIFY) -> Head:
     """What the closed form must know of the head and of some clips.
 
     Raises:
@@ -275,7 +243,7 @@ class Graph:
       clips.inputs[0],
       spec.scale,
       spec.zero_point,
-      self.loss(labelled),
+      self.loss(task),
       has_bias=any(t.role == "bias" for t in self._mark.trainable),
     )
 
@@ -309,9 +277,9 @@ class Graph:
     """Tensor indices of what `base.Passes.activations` gives."""
     return [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
 
-  def loss(self, labelled: bool) -> CrossEntropy:
+  def loss(self, task: Task = CLASSIFY) -> Loss:
     """What training lowers."""
-    return loss_of(self.logits, labelled)
+    return loss_of(self.logits, task)
 
   @property
   def sessions(self) -> list[Session]:
@@ -333,17 +301,3 @@ class Graph:
   def invoke_seconds(self) -> float:
     """Seconds inside the engine, summed over the sessions."""
     return sum(s.invoke_seconds for s in self.sessions)
-
-
-def checked(
-  part: Dataset, inputs: TensorSpec, logits: TensorSpec, name: str
-) -> tuple[Array, Int64]:
-  """Clips on the model's input grid and class indices that it knows.
-
-  Raises:
-    TflmFgError: naming the array that does not fit.
-  """
-  if part.y is None:
-    raise TflmFgError(f"{name}: holds no array 'y'")
-  x = data.model_input(part.x, inputs, f"{name} x")
-  return x, data.class_labels(part.y, len(x), logits.shape[-1], f"{name} y")

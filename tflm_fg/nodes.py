@@ -26,11 +26,10 @@ from tflm_fg.base import (
   Vectors,
 )
 from tflm_fg.directions import Directions
-from tflm_fg.losses import CrossEntropy
+from tflm_fg.losses import Loss
 from tflm_fg.quant import Layout, round_divide, round_shift, saturate
 
 _FACTOR_BITS = 16
-_NATS = math.log(2) / (1 << 16)
 
 _BIAS_SHARE = 1 / 11
 """Of the safe step: as if the bias were an input of 1/10 of all squares."""
@@ -76,7 +75,7 @@ class NodePerturbation:
   num_directions: int
   epsilon_lsb: float
   layers: Sequence[Layer]
-  loss: CrossEntropy | None
+  loss: Loss | None
 
   def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
     """Runs 2 m + 1 passes.
@@ -102,8 +101,9 @@ class NodePerturbation:
     logits = passes.logits_at(candidates)
     own = np.array([self.loss.per_clip(z, passes.labels) for z in logits])
     differences = own[0::2] - own[1::2]
+    slope = self.loss.residual_of_unit(logits[0].shape[1])
     slopes = [
-      self._slopes(layer, inputs[layer.source], difference)
+      self._slopes(layer, inputs[layer.source], difference, slope)
       for difference in differences
       for layer in self.layers
     ]
@@ -114,12 +114,14 @@ class NodePerturbation:
     epsilon = round(self.epsilon_lsb * 256)
     return round_shift(drawn * self.layout.step_units.biases * epsilon, 8)
 
-  def _slopes(self, layer: Layer, inputs: Array, difference: Int64) -> Int64:
+  def _slopes(
+    self, layer: Layer, inputs: Array, difference: Int64, slope: float
+  ) -> Int64:
     """What an input's weights and the bias move by where z is 1, Q16."""
     x = inputs.reshape(len(inputs), -1).astype(np.int64)
     x = x - layer.input_zero_point
     step = layer.bias.scales[0] * layer.bias.output_step[0]
-    residual = _NATS / (2 * self.epsilon_lsb * step)  # nats a real unit
+    residual = slope / (2 * self.epsilon_lsb * step)  # a real unit's
     square = max(1, int((x**2).sum()) // len(x)) * layer.input_scale**2
     safe = 2 / (len(x) * (1 + _BIAS_SHARE))
     bias = _scaled(difference.sum(), residual * safe * _BIAS_SHARE / step)

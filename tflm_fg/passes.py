@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tflm_fg.base import Array, Clips, Int64, Session, Tensors, Weights
-from tflm_fg.losses import CrossEntropy
+from tflm_fg.losses import Loss
 
 _LOGITS_AT_ONCE = 1 << 16
 """Logits whose losses are summed in one go: they should stay in the cache."""
@@ -87,13 +87,13 @@ class BatchPasses:
 
   Attributes:
     inputs: what flows into the trained part of the graph, [N, ...] each.
-    labels: int64 [N].
+    labels: int64 [N] for classes; other targets as `tasks` has them.
   """
 
   def __init__(
     self,
     session: Session,
-    loss: CrossEntropy,
+    loss: Loss,
     batch: Clips,
     helpers: Sequence[Session] = (),
   ) -> None:
@@ -127,7 +127,7 @@ class BatchPasses:
     return self._crew.outputs(self.inputs, candidates)
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
-    """The losses at each of the weights: int64 [P] in Q16 bits."""
+    """The losses at each of the weights: int64 [P] in their units."""
     logits = self.logits_at(candidates)
     few = max(1, _LOGITS_AT_ONCE // logits[0].size)
     sums = [

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg import runtimes
-from tflm_fg.base import Array, Clips, Int64, Mark, Tensors, Weights
+from tflm_fg.base import Array, Clips, Mark, Tensors, Weights
 from tflm_fg.callbacks import (
   Callback,
   EarlyStopping,
@@ -33,6 +33,7 @@ from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
+from tflm_fg.tasks import Task
 from tflm_fg.timing import Choice
 from tflm_fg.trainer import Rule, fit
 from tflm_fg.tuning import Growing, tuned
@@ -81,17 +82,23 @@ class Material:
 
   Attributes:
     x: [N, ...] on the model's input grid.
-    labels: int64 [N]; -1 where there are none.
+    labels: int64 [N], -1 where there are none; other targets as `tasks` has
+      them.
     fit: indices of those to train on.
     kept: indices of those kept aside.
-    labelled: whether training looks at the labels.
+    task: what is learned from them.
   """
 
   x: Array
-  labels: Int64
+  labels: Array
   fit: Array
   kept: Array
-  labelled: bool
+  task: Task
+
+  @property
+  def labelled(self) -> bool:
+    """Whether training looks at the labels."""
+    return self.task.labelled
 
   def whole(self) -> Material:
     """The same clips with none kept aside."""
@@ -234,8 +241,8 @@ def perform(
   clips, kept = everything.take(material.fit), everything.take(material.kept)
   batches = Batches(len(clips), settings.batch_size, settings.seed)
   params = layout.gather(stage.masters)
-  loss = graph.loss(material.labelled)
-  head = graph.head(clips, material.labelled) if settings.is_exact else None
+  loss = graph.loss(material.task)
+  head = graph.head(clips, material.task) if settings.is_exact else None
   passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
   passes.use(clips.take(batches.at(0)))
   settings, reasons = tuned(settings, layout, params, passes, loss)
@@ -250,7 +257,7 @@ def perform(
   # Looked at but at its ends, a phase keeps its end.
   ends_only = settings.validate_every >= settings.steps
   keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
-  best = keeper(material.labelled)
+  best = keeper(material.labelled, material.task.judged_by_loss)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if settings.patience:
     watchers.append(EarlyStopping(settings.patience))

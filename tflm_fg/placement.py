@@ -14,7 +14,7 @@ import functools
 from collections.abc import Sequence
 
 from tflm_fg import flatbuffer
-from tflm_fg.base import Array, TflmFgError
+from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host, exact_tensors
@@ -45,21 +45,30 @@ LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
 """The same on many."""
 
 
-def phases_of(marked: Marked, settings: Settings) -> list[Phase]:
+def phases_of(
+  marked: Marked, settings: Settings, exact: bool = True
+) -> list[Phase]:
   """The phases for a choice that the user made.
 
   Under "auto" whatever is not the head comes first, by forward gradients, and
   then the head, exactly where it can be.
+
+  Args:
+    marked: the marked file.
+    settings: as the user gave them.
+    exact: whether the loss has a gradient.
   """
   tensors = marked.mark.trainable
   everything = tuple(t.index for t in tensors)
   if settings.method != "auto":
     return [Phase(everything, settings.under(settings.method))]
-  head = exact_tensors(marked.data, marked.mark)
+  last = exact_tensors(marked.data, marked.mark)
+  head = last if exact else ()
   rest = [t for t in tensors if t.index not in head]
   phases = []
   if rest:
     few = sum(t.size for t in rest) <= FEW_NUMBERS
+    few &= all(t.index not in last for t in rest)  # a head has far to go
     own = settings.under("sign-m-spsa", **(QUICK if few else LONG))
     phases.append(Phase(tuple(t.index for t in rest), own))
   if head:
@@ -116,7 +125,7 @@ def try_ways(
     found, first = model, tuple[Outcome, ...]()
     if front.trainable:
       trial = Trial(
-        model, front.trainable, own, front.settings(settings), host, material.x
+        model, front.trainable, own, front.settings(settings), host, material
       )
       try:
         first = (trial.run(material, callbacks),)
@@ -125,21 +134,23 @@ def try_ways(
       if not first[0].record.kept_step:
         continue  # worse than nothing, which has been tried
       found = trial.file(first[0])
-    for back in _backs_of(found, material.labelled, own):
+    # Without an exact gradient thousands of weights are too many to try.
+    may_widen = material.labelled and material.task.is_exact
+    for back in _backs_of(found, may_widen, own):
       grown, surveyed = own, 0
       if back == "wide-head":
         grown, surveyed = measured(found, material.x, own, host)
-      trial = Trial(found, back, grown, settings, host, material.x)
+      trial = Trial(found, back, grown, settings, host, material)
       parts = parts_of(material) if trial.is_exact else [material]
       tries = tuple(trial.run(part) for part in parts)
       ways.append(way_of(front, back, grown, first, tries, material, surveyed))
   return ways
 
 
-def _backs_of(model: bytes, labelled: bool, surgery: Surgery) -> list[str]:
+def _backs_of(model: bytes, may_widen: bool, surgery: Surgery) -> list[str]:
   """The backs that a file allows, the simpler first."""
   backs = ["head"]
-  if labelled:
+  if may_widen:
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
       wide = mark(model, "wide-head", surgery=surgery).mark
@@ -157,7 +168,7 @@ class Trial:
   surgery: Surgery
   settings: Settings
   host: Host
-  x: Array
+  material: Material
 
   @functools.cached_property
   def _marked(self) -> Marked:
@@ -166,9 +177,11 @@ class Trial:
   @functools.cached_property
   def _stage(self) -> Stage:
     marked = self._marked
-    (phase,) = phases_of(marked, self.settings)
+    (phase,) = phases_of(marked, self.settings, self.material.task.is_exact)
     start = masters_of(marked.data, marked.mark)
-    return set_stage(phase, marked.data, marked.mark, start, self.x, self.host)
+    return set_stage(
+      phase, marked.data, marked.mark, start, self.material.x, self.host
+    )
 
   @property
   def is_exact(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import History
+from tflm_fg.tasks import NATURAL
 
 SMOOTHED_STEPS = 50
 """Steps over which the training loss is averaged: single batches are noisy."""
@@ -47,7 +48,7 @@ def to_png(figure: Any) -> bytes:
   return content.getvalue()
 
 
-def draw_loss(axes: Any, history: History) -> None:
+def draw_loss(axes: Any, history: History, unit: str = " (nats)") -> None:
   """Loss over forward passes: of the batches, smoothed, and held out."""
   passes, losses = np.array(history.batches, float).reshape(-1, 2).T
   window = max(1, min(SMOOTHED_STEPS, len(losses)))
@@ -57,8 +58,9 @@ def draw_loss(axes: Any, history: History) -> None:
     tests = np.array(history.tests)
     axes.plot(tests[:, 0], tests[:, 1], color="C0", label="validation")
   axes.set_xlabel("forward passes")
-  axes.set_ylabel("loss (nats)")
-  axes.set_ylim(bottom=0)
+  axes.set_ylabel(f"loss{unit}")
+  if losses.size and losses.min() >= 0:
+    axes.set_ylim(bottom=0)
   axes.legend(frameon=False)
 
 
@@ -77,8 +79,26 @@ def draw_accuracy(axes: Any, history: History, report: dict[str, Any]) -> None:
   axes.legend(frameon=False, loc="best")
 
 
+def draw_error(axes: Any, history: History, report: dict[str, Any]) -> None:
+  """Mean absolute error over forward passes, for real targets."""
+  if history.tests:
+    tests = np.array(history.tests)
+    axes.plot(tests[:, 0], tests[:, 2], color="C0", label="validation")
+  for key, style in (("before", ":"), ("after", "--")):
+    value = report[f"mae_{key}"]
+    label = f"{report['scored_on']} {key}: {value:.3g}"
+    axes.axhline(value, color="C1", linestyle=style, label=label)
+  axes.set_xlabel("forward passes")
+  axes.set_ylabel("mean absolute error")
+  axes.set_ylim(bottom=0)
+  axes.legend(frameon=False, loc="best")
+
+
 def training_curves(history: History, report: dict[str, Any]) -> bytes:
-  """Loss and accuracy over forward passes, side by side.
+  """Loss over forward passes, and beside it accuracy, or the error's size.
+
+  What a run has neither of, without labels or under a loss whose targets only
+  it knows, is left out.
 
   Args:
     history: of the run.
@@ -87,9 +107,16 @@ def training_curves(history: History, report: dict[str, Any]) -> bytes:
   Returns:
     A PNG.
   """
-  figure, (left, right) = new_figure(2)
-  draw_loss(left, history)
-  draw_accuracy(right, history, report)
+  drawn = [
+    draw
+    for key, draw in (("accuracy", draw_accuracy), ("mae", draw_error))
+    if report.get(f"{key}_after") is not None
+  ]
+  figure, (left, *others) = new_figure(1 + len(drawn))
+  nats = report["loss"] in NATURAL
+  draw_loss(left, history, " (nats)" if nats else "")
+  for draw, axes in zip(drawn, others):
+    draw(axes, history, report)
   figure.suptitle(
     f"{report['method']} on {report['runtime']}: "
     f"{report['trainable_parameters']} trainable numbers"

@@ -140,6 +140,15 @@ def quantize(
   return saturate(np.rint(x / scale) + zero_point, dtype)
 
 
+def fixed_point(
+  x: NDArray[np.floating], step: float, low: int, high: int
+) -> Int64:
+  """Rounds real numbers to whole steps, saturated at `low` and `high`."""
+  with np.errstate(over="ignore"):  # far beyond the ends is still beyond
+    steps = np.rint(x / step)
+  return np.clip(steps, low, high).astype(np.int64)
+
+
 def dequantize(q: Array, scale: float, zero_point: int) -> NDArray[np.float64]:
   """The real numbers that a quantized tensor stands for."""
   return (q.astype(np.float64) - zero_point) * scale

@@ -14,6 +14,7 @@ from tflm_fg.courses import Course
 from tflm_fg.flatbuffer import strip
 from tflm_fg.phases import Material
 from tflm_fg.settings import Settings
+from tflm_fg.tasks import Task, width
 from tflm_fg.ways import Way, best_way
 
 
@@ -37,7 +38,7 @@ def facts(
   """
   return {
     **_cost(course, ways, material, seconds),
-    **_model_facts(course, model, settings, material.labelled),
+    **_model_facts(course, model, settings, material.task),
     "ways": _tried(ways),
     "notes": [*course.marked.notes, *_remarks(course, material, settings)],
     "versions": versions(),
@@ -102,14 +103,14 @@ def _cost(
 
 
 def _model_facts(
-  course: Course, model: bytes, settings: Settings, labelled: bool
+  course: Course, model: bytes, settings: Settings, task: Task
 ) -> dict[str, Any]:
   """What trained, in what file, with which settings."""
   tensors = {t.index: t for t in course.marked.mark.trainable}
   parts = memory.trainer_bytes(
     course.marked.mark.trainable,
     [record.phase for record in course.records],
-    course.tried[-1].graph.logits.shape[-1],
+    width(course.tried[-1].graph.logits),
   )
   return {
     "trainable": [t.name for t in tensors.values()],
@@ -120,7 +121,9 @@ def _model_facts(
     "added_bytes": len(strip(course.marked.data)) - len(strip(model)),
     "method": "+".join(r.phase.settings.method for r in course.records)
     or "nothing",
-    "labels": "given" if labelled else "none",
+    "labels": "given" if task.labelled else "none",
+    "targets": task.targets,
+    "loss": task.title,
     "seed": settings.seed,
     "settings": dataclasses.asdict(settings),
     "phases": [

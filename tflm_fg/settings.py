@@ -13,7 +13,7 @@ from tflm_fg import estimators, optimizers
 from tflm_fg.base import Int64, TflmFgError, Transform
 from tflm_fg.closed_form import ClosedFormHead, Head
 from tflm_fg.directions import KINDS, Directions
-from tflm_fg.losses import CrossEntropy
+from tflm_fg.losses import Loss
 from tflm_fg.nodes import Layer, NodePerturbation, slopes_of
 from tflm_fg.quant import Layout
 from tflm_fg.statistics import StatisticMatching
@@ -23,6 +23,8 @@ METHODS = ("auto", *estimators.METHODS, "node", "closed-form", "statistics")
 
 
 LABELS = ("auto", "given", "none")
+
+LOSSES = ("cross-entropy", "mse", "huber")
 
 
 class Defaults(NamedTuple):
@@ -47,6 +49,18 @@ DEFAULTS = {
   "closed-form": Defaults(None, 0.8, 42, 4096, 42, epsilon_lsb=1.0),
 }
 
+QUADRATIC = {"learning_rate_lsb": 2.0, "momentum": 0.9, "steps": 80}
+"""What the closed form takes instead where the loss bends alike everywhere."""
+
+
+def defaults_of(method: str, loss: str) -> dict[str, Any]:
+  """What a method takes under a loss where nothing is given."""
+  own = DEFAULTS[method]._asdict()
+  if method == "closed-form" and loss in ("mse", "huber"):
+    own |= {**QUADRATIC, "validate_every": QUADRATIC["steps"]}
+  return own
+
+
 _RANGES: tuple[tuple[str, float, float], ...] = (
   ("num_directions", 1, 1024),
   ("epsilon_lsb", 1 / 256, 127),
@@ -55,6 +69,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
   ("seed", 0, 2**64 - 1),
   ("validate_every", 1, 2**31 - 1),
   ("patience", 0, 2**31 - 1),
+  ("huber_delta", 1e-12, 1e12),
 )
 
 
@@ -68,6 +83,8 @@ class Settings:
   Attributes:
     method: "auto", "sign-m-spsa", "spsa", "node" or "closed-form".
     labels: "given"; "none" to look at no label; "auto" for what the data has.
+    loss: "cross-entropy", "mse" or "huber"; the last two also for real y.
+    huber_delta: error up to which huber is a square, in the outputs' units.
     directions: "rademacher" or "normal".
     num_directions: m, pairs of passes a step.
     epsilon_lsb: perturbation, in int8 steps.
@@ -88,6 +105,8 @@ class Settings:
 
   method: str = "auto"
   labels: str = "auto"
+  loss: str = "cross-entropy"
+  huber_delta: float = 1.0
   directions: str = "rademacher"
   num_directions: int = None  # type: ignore[assignment]
   epsilon_lsb: float = None  # type: ignore[assignment]
@@ -104,7 +123,7 @@ class Settings:
 
   def __post_init__(self) -> None:
     if self.method in DEFAULTS:
-      for name, default in DEFAULTS[self.method]._asdict().items():
+      for name, default in defaults_of(self.method, self.loss).items():
         if getattr(self, name) is None:
           object.__setattr__(self, name, default)
     for field in dataclasses.fields(self):
@@ -113,6 +132,7 @@ class Settings:
         _require_type(field.name, value, str(field.type))
     _require_one("method", self.method, METHODS)
     _require_one("labels", self.labels, LABELS)
+    _require_one("loss", self.loss, LOSSES)
     _require_one("direction", self.directions, KINDS)
     _require_one("decay", self.decay, optimizers.DECAYS)
     for name, low, high in _RANGES:
@@ -168,7 +188,7 @@ class Settings:
     return Rule(self.central_difference(layout, batch_size), optimizer)
 
   def node_rule(
-    self, layout: Layout, layers: Sequence[Layer], loss: CrossEntropy | None
+    self, layout: Layout, layers: Sequence[Layer], loss: Loss | None
   ) -> Rule:
     """Node perturbation with its optimizer.
 

@@ -20,7 +20,7 @@ from tflm_fg.base import (
 )
 from tflm_fg.callbacks import Callback, Logs
 from tflm_fg.data import Batches
-from tflm_fg.losses import CrossEntropy, mean_nats
+from tflm_fg.losses import Loss
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
 
@@ -79,7 +79,7 @@ def fit(
   session: Session,
   helpers: Sequence[Session] = (),
   rule: Rule,
-  loss: CrossEntropy,
+  loss: Loss,
   clips: Clips,
   batches: Batches,
   state: TrainState,
@@ -140,7 +140,9 @@ def fit(
     estimate = rule.estimator(passes, state.params, state.step)
     state = rule.advance(state, estimate)
     tell(
-      "on_train_batch_end", state, _batch_logs(estimate, batches.size, ran())
+      "on_train_batch_end",
+      state,
+      _batch_logs(estimate, batches.size, ran(), loss),
     )
     ended = state.step == steps or any(c.stop_training for c in callbacks)
     if state.step % validate_every == 0 or ended:
@@ -151,16 +153,18 @@ def fit(
 
 
 def evaluate(
-  session: Session, weights: Weights, clips: Clips, loss: CrossEntropy
+  session: Session, weights: Weights, clips: Clips, loss: Loss
 ) -> Score:
   """Scores weights on some clips in the engine."""
   session.load(weights)
   return score(logits_of(session, clips.inputs), clips.labels, loss)
 
 
-def _batch_logs(estimate: Estimate, clips: int, passes: int) -> Logs:
+def _batch_logs(
+  estimate: Estimate, clips: int, passes: int, loss: Loss
+) -> Logs:
   return {
-    "loss": mean_nats(int(estimate.losses.sum()), estimate.losses.size * clips),
+    "loss": loss.mean(int(estimate.losses.sum()), estimate.losses.size * clips),
     "slopes": estimate.slopes,
     "forward_passes": passes,
   }
@@ -170,6 +174,7 @@ def _validation_logs(result: Score, passes: int) -> Logs:
   return {
     "val_loss": result.loss,
     "val_accuracy": result.accuracy,
+    "val_mae": result.mae,
     "val_total": result.total,
     "val_correct": result.correct,
     "val_answers": result.answers,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.base import Array, Params
 from tflm_fg.estimators import CentralDifference
-from tflm_fg.losses import CrossEntropy, mean_nats
+from tflm_fg.losses import Loss, mean_nats
 from tflm_fg.metrics import Score
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
@@ -38,6 +38,9 @@ NEAR_BEST, AS_GOOD = 0.05, 0.01
 
 SHORT_RUN = 200
 """Steps up to which a step may be as long as the loss allows."""
+
+MOST_RATE = 65536
+"""No learning rate may be larger: where no slope shows, none would do."""
 
 MOST_DIRECTIONS = 8
 """Growing ends here."""
@@ -67,7 +70,7 @@ def tuned(
   layout: Layout,
   params: Params,
   passes: BatchPasses,
-  loss: CrossEntropy,
+  loss: Loss,
 ) -> tuple[Settings, dict[str, str]]:
   """Fills in epsilon and learning rate where they are None.
 
@@ -105,7 +108,8 @@ def tuned(
   if rate is None:
     rate, why = _rate(chosen, settings.steps)
     if settings.method == "spsa":  # there a step is the rate times the slope
-      rate = float(f"{rate / max(chosen.slope, 1e-6):.3g}")
+      rate = min(rate / max(chosen.slope, 1e-6), MOST_RATE)
+      rate = float(f"{rate:.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
   filled = dataclasses.replace(
     settings, epsilon_lsb=float(epsilon), learning_rate_lsb=rate
@@ -164,7 +168,7 @@ def _probe(
   layout: Layout,
   params: Params,
   passes: BatchPasses,
-  loss: CrossEntropy,
+  loss: Loss,
 ) -> Probe:
   trial = dataclasses.replace(
     settings,
@@ -192,7 +196,7 @@ def _probe(
 
 
 def _halves(
-  logits: Sequence[Array], passes: BatchPasses, loss: CrossEntropy
+  logits: Sequence[Array], passes: BatchPasses, loss: Loss
 ) -> NDArray[np.float64]:
   """Mean losses, in nats, of two halves of a batch: float64 [P, 2]."""
   halves = (slice(0, None, 2), slice(1, None, 2))

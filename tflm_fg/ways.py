@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.base import Array, Int64
+from tflm_fg.base import Array
+from tflm_fg.black_box import BlackBox
 from tflm_fg.data import folds
 from tflm_fg.flatbuffer_mark import Surgery
+from tflm_fg.losses import Loss
 from tflm_fg.phases import Material, Outcome
 from tflm_fg.settings import Settings
 
@@ -58,8 +60,9 @@ class Way(NamedTuple):
     outcomes: of the front and of the back, with the kept part kept aside.
     others: of the back with each of the other folds kept aside.
     losses: float64 [N] with labels, of all clips, each kept aside once from
-      the back, see `cooled_losses`; [1] without, on the kept part. In nats.
-    accuracy: on the kept part; nan without labels.
+      the back, see `cooled_losses` (of classes in nats, else the loss as it
+      is); [1] on the kept part without, or where a loss is of all clips.
+    accuracy: on the kept part; nan without classes.
     unseen: those of the losses that are of the kept part, which no phase saw.
     surveyed: passes that measured what a wide head joins.
   """
@@ -76,12 +79,12 @@ class Way(NamedTuple):
 
   @property
   def loss(self) -> float:
-    """Mean of the losses, in nats."""
+    """Mean of the losses."""
     return float(self.losses.mean())
 
   @property
   def start_loss(self) -> float:
-    """Loss of the untouched file on the kept part, in nats."""
+    """Loss of the untouched file on the kept part."""
     return self.outcomes[0].before.loss
 
   @property
@@ -105,7 +108,8 @@ def parts_of(material: Material) -> list[Material]:
   """The clips with each fold kept aside in turn, the kept part first."""
   if not material.labelled:
     return [material]
-  others = folds(material.labels[material.fit], FOLDS - 1, 0)
+  strata = material.task.strata(material.labels)
+  others = folds(strata[material.fit], FOLDS - 1, 0)
   kept = [material.kept, *(material.fit[others == n] for n in range(FOLDS - 1))]
   everything = np.arange(len(material.x))
   return [
@@ -138,10 +142,9 @@ def way_of(
   losses, accuracy = np.array([kept.after.loss]), math.nan
   if material.labelled:
     labels = [material.labels[part.kept] for part in parts_of(material)]
-    scale = kept.graph.logits.scale
-    logits = [t.logits for t in tries]
-    losses = cooled_losses(logits, labels[: len(logits)], scale)
-    accuracy = kept.after.accuracy
+    losses = _losses(tries, labels[: len(tries)], material)
+    if kept.after.accuracy is not None:
+      accuracy = kept.after.accuracy
   return Way(
     front,
     back,
@@ -155,8 +158,31 @@ def way_of(
   )
 
 
+def _losses(
+  tries: Sequence[Outcome], labels: Sequence[Array], material: Material
+) -> NDArray[np.float64]:
+  """Losses of the clips that each try kept aside, to compare ways by."""
+  logits = [t.logits for t in tries]
+  outputs = tries[0].graph.logits
+  if material.task.is_probabilistic:
+    return cooled_losses(logits, labels, outputs.scale)
+  loss = tries[0].graph.loss(material.task)
+  return np.concatenate(
+    [_single_losses(z, y, loss) for z, y in zip(logits, labels)]
+  )
+
+
+def _single_losses(
+  logits: Array, labels: Array, loss: Loss
+) -> NDArray[np.float64]:
+  """Each clip's loss, or the one of all where no clip has its own."""
+  if isinstance(loss, BlackBox) and not loss.is_per_clip(logits, labels):
+    return np.array([loss.mean(loss(logits, labels), len(logits))])
+  return loss.per_clip(logits, labels).astype(np.float64) * loss.unit
+
+
 def cooled_losses(
-  logits: Sequence[Array], labels: Sequence[Int64], scale: float
+  logits: Sequence[Array], labels: Sequence[Array], scale: float
 ) -> NDArray[np.float64]:
   """Cross-entropies at the temperature that suits the clips best, in nats.
 

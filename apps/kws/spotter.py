@@ -19,8 +19,8 @@ from tflm_fg.base import Array, Session, TflmFgError
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import present_mark, unmarked
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
-from tflm_fg.graph import logits_spec
 from tflm_fg.metrics import logits_of
+from tflm_fg.tasks import logits_spec
 
 Floats = NDArray[np.float64]
 
