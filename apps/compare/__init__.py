@@ -1,0 +1,1 @@
+"""Forward gradients against backpropagation, over a grid of settings."""
