@@ -84,3 +84,37 @@ def test_no_rows_and_float_weights_are_refused():
   refused(
     lambda: flatbuffer_rows.add_rows(models.float_model(), 1), "float32 weights"
   )
+
+
+@pytest.mark.parametrize("runtime", ENGINES)
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_fresh_head_has_its_own_outputs_near_zero(count, runtime):
+  made = flatbuffer_rows.new_rows(models.dense_model(), count, seed=1)
+  logits = _logits(made, runtime)
+  assert logits.shape[1] == count
+  assert len(np.unique(logits)) > 1
+  assert np.abs(logits.astype(int)).max() < 127
+
+
+def test_a_fresh_head_is_drawn_by_its_seed():
+  one, same, other = (
+    flatbuffer_rows.new_rows(models.dense_model(), 3, seed=s) for s in (1, 1, 2)
+  )
+  assert one == same != other
+  assert flatbuffer.read_mark(one) is None
+  assert flatbuffer.is_aligned(one)
+
+
+def test_a_fresh_head_can_be_trained_from_chance():
+  x, y = models.separable(clips=64)
+  made = flatbuffer_rows.new_rows(models.dense_model(), int(y.max()) + 1)
+  settings = tflm_fg.Settings(method="closed-form", steps=200)
+  report = tflm_fg.adapt(made, x, y, settings=settings).report
+  assert report["loss_after"] < 0.7 * report["loss_before"]
+
+
+def test_a_fresh_head_of_one_output_is_refused():
+  refused(
+    lambda: flatbuffer_rows.new_rows(models.dense_model(), 1, name="m.tflite"),
+    "m.tflite: a fresh head needs 2 or more outputs",
+  )

@@ -1,8 +1,9 @@
-"""Add outputs to a classifier: rows of its last FULLY_CONNECTED.
+"""Add outputs to a classifier, or make all anew: rows of its last dense layer.
 
-The old rows keep their bytes and the old outputs their quantization, so the
-old classes' logits are what they were; the new ones start at the bottom of
-the logits' range.
+Where rows are added, the old ones keep their bytes and the old outputs their
+quantization, so the old classes' logits are what they were; the new ones start
+at the bottom of the logits' range. Where all are made anew, they start near
+zero.
 """
 
 from __future__ import annotations
@@ -13,11 +14,18 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg import flatbuffer
+from tflm_fg import flatbuffer, rng
 from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer import TYPE_NAMES, op_name
 from tflm_fg.flatbuffer_mend import mend
 from tflm_fg.flatbuffer_sites import Site, sites_of, untrainable
+
+NEW_ROWS_STEP = 0xFFFFFFFF
+"""Stands where a step's number would, for rows that are drawn."""
+
+NEW_ROWS_REACH = 16
+"""Rows made anew lie from -16 to 15 int8 steps, an eighth of the range: large
+enough that the layers before them have slopes, small enough to be moved."""
 
 _BEHIND = ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE")
 
@@ -53,12 +61,52 @@ def add_rows(data: bytes, count: int, name: str = "model") -> bytes:
   scale = float(bias.quantization.scale[-1])
   lowest = _lowest(logits) / scale
   _extend(model, bias, np.full(count, round(lowest), TYPE_NAMES[bias.type]))
-  for index in _outputs(model, site, name):
-    tensor = model.subgraphs[0].tensors[index]
-    tensor.shape = _with_last(tensor.shape, old + count)
-    if tensor.shapeSignature is not None:
-      tensor.shapeSignature = _with_last(tensor.shapeSignature, old + count)
+  _resize_outputs(model, site, old + count, name)
   return flatbuffer.pack(model)
+
+
+def new_rows(
+  data: bytes, count: int, seed: int = 0, name: str = "model"
+) -> bytes:
+  """Gives a classifier a fresh head of `count` outputs.
+
+  A row's scale is the largest of the old rows', so that int8 reaches as far
+  as before; the logits keep their quantization.
+
+  Args:
+    data: as for `add_rows`.
+    count: how many outputs to have.
+    seed: draws the kernel; the bias is zero.
+    name: what to call the file in errors.
+
+  Returns:
+    The file with `count` outputs in place of its own, unmarked.
+
+  Raises:
+    TflmFgError: if the model does not end so, or fewer than 2 are wanted.
+  """
+  if count < 2:
+    raise TflmFgError(f"{name}: a fresh head needs 2 or more outputs: {count}")
+  model = flatbuffer.read(flatbuffer.strip(data, name), name)
+  site = _head(model, name)
+  mend(model, {site: {"kernel", "bias"}}, name)
+  op = model.subgraphs[0].operators[site.operator]
+  kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
+  drawn = _drawn(count, int(kernel.shape[1]), seed, int(op.inputs[1]))
+  zeros = np.zeros(count, TYPE_NAMES[bias.type])
+  for tensor, rows in ((kernel, drawn), (bias, zeros)):
+    _replace(model, tensor, rows)
+  _resize_outputs(model, site, count, name)
+  return flatbuffer.pack(model)
+
+
+def _drawn(count: int, inputs: int, seed: int, tensor: int) -> NDArray[np.int8]:
+  """A kernel int8 [count, inputs], addressed by the seed and the tensor."""
+  blocks = np.arange(-(-count * inputs // 8), dtype=np.uint32)
+  key = rng.key_of(seed, NEW_ROWS_STEP, 0)
+  raw = rng.random_bytes(key, np.full_like(blocks, tensor), blocks)
+  steps = raw[: count * inputs].reshape(count, inputs) % (2 * NEW_ROWS_REACH)
+  return (steps.astype(np.int16) - NEW_ROWS_REACH).astype(np.int8)
 
 
 def _head(model: schema.ModelT, name: str) -> Site:
@@ -97,6 +145,16 @@ def _outputs(model: schema.ModelT, site: Site, name: str) -> list[int]:
   return found
 
 
+def _resize_outputs(
+  model: schema.ModelT, site: Site, count: int, name: str
+) -> None:
+  for index in _outputs(model, site, name):
+    tensor = model.subgraphs[0].tensors[index]
+    tensor.shape = _with_last(tensor.shape, count)
+    if tensor.shapeSignature is not None:
+      tensor.shapeSignature = _with_last(tensor.shapeSignature, count)
+
+
 def _extend(
   model: schema.ModelT, tensor: schema.TensorT, rows: NDArray[np.integer]
 ) -> None:
@@ -122,6 +180,23 @@ def _widen_scales(tensor: schema.TensorT, old: int, count: int) -> None:
     points = np.zeros(old + count, np.int64)
     quantization.zeroPoint = points
   tensor.quantization = quantization
+
+
+def _replace(
+  model: schema.ModelT, tensor: schema.TensorT, rows: NDArray[np.integer]
+) -> None:
+  """Puts rows in place of a constant's own, all at its largest scale."""
+  fresh = schema.BufferT()
+  fresh.data = np.frombuffer(rows.tobytes(), np.uint8)
+  model.buffers[tensor.buffer] = fresh
+  tensor.shape = np.array(rows.shape, np.int32)
+  tensor.shapeSignature = None
+  scales = np.asarray(tensor.quantization.scale, np.float32)
+  if len(scales) > 1:
+    quantization = copy.deepcopy(tensor.quantization)
+    quantization.scale = np.full(len(rows), scales.max(), np.float32)
+    quantization.zeroPoint = np.zeros(len(rows), np.int64)
+    tensor.quantization = quantization
 
 
 def _lowest(logits: schema.TensorT) -> float:

@@ -1,1 +1,1 @@
-"""Forward gradients against backpropagation, over a grid of settings."""
+"""Methods of training compared, over models, data and seeds."""

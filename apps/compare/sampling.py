@@ -1,0 +1,104 @@
+"""A labelled pool goes in; an N-way K-shot episode of it comes out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.base import Array, TflmFgError
+
+Part = tuple[Array, Array]
+"""Clips [N, ...] and their classes, int64 [N]."""
+
+
+class Sample(NamedTuple):
+  """An episode; its classes are 0 to ways - 1.
+
+  Attributes:
+    train: shots clips of every class, the classes in turn.
+    test: other clips of the same classes.
+    classes: int64 [ways], what the pool calls them, ascending.
+  """
+
+  train: Part
+  test: Part
+  classes: NDArray[np.int64]
+
+
+def sample(
+  x: Array,
+  y: Array,
+  ways: int | None,
+  shots: int,
+  tests: int | None,
+  seed: int,
+) -> Sample:
+  """Draws an episode.
+
+  Args:
+    x: [N, ...], the pool.
+    y: integers [N], its classes.
+    ways: classes of the episode; None for all.
+    shots: training clips of a class; fewer are the beginning of more.
+    tests: test clips of a class; None for all that are left.
+    seed: which episode.
+
+  Raises:
+    TflmFgError: if the pool is too small for that.
+  """
+  if shots < 1 or (tests is not None and tests < 0):
+    raise TflmFgError(f"shots={shots}, tests={tests}: need 1 and 0 or more")
+  if len(x) != len(y) or y.dtype.kind not in "iu":
+    raise TflmFgError(
+      f"pool: {len(x)} clips and classes {y.dtype} {list(y.shape)}; need one "
+      "integer class for each clip"
+    )
+  classes = choose(np.unique(y), ways, seed)
+  rng = np.random.default_rng([seed, 1])
+  train, test = [], []
+  for label in classes:
+    members = rng.permutation(np.flatnonzero(y == label))
+    _require(len(members), shots, tests, int(label))
+    end = None if tests is None else shots + tests
+    train.append(members[:shots])
+    test.append(members[shots:end])
+  taken, kept = np.stack(train, axis=1).ravel(), np.concatenate(test)
+  return Sample(
+    subset(x[taken], y[taken], classes),
+    subset(x[kept], y[kept], classes),
+    classes,
+  )
+
+
+def choose(classes: Array, ways: int | None, seed: int) -> NDArray[np.int64]:
+  """Draws the classes of an episode; they keep their order.
+
+  Raises:
+    TflmFgError: if there are not so many.
+  """
+  if ways is None:
+    ways = len(classes)
+  if not 2 <= ways <= len(classes):
+    raise TflmFgError(
+      f"ways={ways}: the pool has {len(classes)} classes; need 2 or more, and "
+      "no more than it has"
+    )
+  drawn = np.random.default_rng([seed, 0]).permutation(len(classes))[:ways]
+  return np.sort(np.asarray(classes)[drawn]).astype(np.int64)
+
+
+def subset(x: Array, y: Array, classes: NDArray[np.int64]) -> Part:
+  """The clips of some classes, which are numbered from 0 in their order."""
+  rows = np.isin(y, classes)
+  return x[rows], np.searchsorted(classes, y[rows]).astype(np.int64)
+
+
+def _require(held: int, shots: int, tests: int | None, label: int) -> None:
+  need = shots + (tests or 0)
+  if held < need:
+    raise TflmFgError(
+      f"class {label}: {held} clips; {shots} shots and {tests or 0} tests need "
+      f"{need}"
+    )

@@ -1,0 +1,137 @@
+"""A name and a seed in, an episode out: disjoint, counted, repeatable."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from apps.compare import caching, digits, episodes, voices
+from tests.refusals import refused
+from tflm_fg.base import TflmFgError
+
+pytest.importorskip("sklearn")
+
+NUMBERS = "digits-blur-3-5shot"
+
+
+@pytest.fixture
+def few(monkeypatch):
+  """Two test clips a word instead of forty."""
+  monkeypatch.setattr(voices, "TEST_CLIPS_PER_WORD", 2)
+
+
+def _rows(part) -> set[bytes]:
+  return {clip.tobytes() for clip in part[0]}
+
+
+@pytest.mark.parametrize(
+  "name, classes", [("child-1shot", 12), ("words3-2shot", 3), (NUMBERS, 10)]
+)
+def test_training_and_test_clips_are_disjoint_and_counted(few, name, classes):
+  made = episodes.episode(name, 1)
+  shots = int(name.split("-")[-1].removesuffix("shot"))
+  x, y = made.train
+  assert np.bincount(y, minlength=classes).tolist() == [shots] * classes
+  assert (x.dtype, y.dtype) == (np.float32, np.int64)
+  assert set(made.test[1]) == set(range(classes))
+  assert _rows(made.train).isdisjoint(_rows(made.test))
+  report = tflm_fg.evaluate_model(made.model, *made.test)
+  assert 0 <= report["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("name", ["robot-1shot", "words3-1shot", NUMBERS])
+def test_a_seed_is_an_episode_and_another_seed_has_other_clips(few, name):
+  one, same, other = (episodes.episode(name, seed) for seed in (1, 1, 2))
+  assert one.model == same.model
+  for part, again in ((one.train, same.train), (one.test, same.test)):
+    assert np.array_equal(part[0], again[0])
+    assert np.array_equal(part[1], again[1])
+  assert _rows(one.train) != _rows(other.train)
+  if not name.startswith("words"):  # whose seeds draw other words
+    assert np.array_equal(one.test[0], other.test[0])
+
+
+def test_every_built_in_name_is_understood(monkeypatch):
+  """Without speaking: who is asked for what."""
+  nobody = ((np.zeros((0, 1)), np.zeros(0)),) * 2
+  monkeypatch.setattr(voices, "split_of", lambda *told: nobody)
+  monkeypatch.setattr(voices, "words_of", lambda *told: nobody)
+  assert len(set(episodes.NAMES)) == len(episodes.NAMES) >= 30
+  for name in episodes.NAMES:
+    assert episodes.episode(name, 0).name == name
+
+
+@pytest.mark.parametrize(
+  "name", ["", "child", "martian-5shot", "child-0shot", "digits-blur-6-5shot"]
+)
+def test_an_unknown_name_is_refused_with_the_forms_there_are(name):
+  refused(lambda: episodes.episode(name, 0), "is unknown; need VOICE")
+
+
+def test_more_words_or_images_than_there_are_are_refused():
+  refused(lambda: episodes.episode("words11-1shot", 0), "ways=11")
+  refused(lambda: episodes.episode("digits-blur-1-99shot", 0), "99 shots")
+  refused(lambda: episodes.episode(NUMBERS, -1), "seed=-1")
+
+
+def test_kept_clips_are_read_again_and_damaged_ones_made_again(tmp_path):
+  calls = []
+
+  def make():
+    calls.append(1)
+    return np.ones((2, 3), np.float32), np.arange(2)
+
+  folder = str(tmp_path / "kept")
+  for _ in range(2):
+    x, y = caching.cached(folder, "a", make)
+    assert x.tolist() == [[1] * 3] * 2
+    assert y.tolist() == [0, 1]
+  assert len(calls) == 1
+  (tmp_path / "kept" / "a.npz").write_bytes(b"half a file")
+  caching.cached(folder, "a", make)
+  caching.cached(folder, "a", make)
+  assert len(calls) == 2
+  caching.cached(None, "a", make)
+  assert len(calls) == 3
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+  (tmp_path / "file").write_bytes(b"")
+  make = lambda: (np.ones((1, 1)), np.zeros(1, int))  # noqa: E731
+  with pytest.raises(TflmFgError, match="cannot be made"):
+    caching.cached(str(tmp_path / "file" / "kept"), "a", make)
+
+
+def test_an_episode_from_the_cache_is_the_same(few, tmp_path):
+  spoken, _, read = (
+    episodes.episode("words2-1shot", 3, cache)
+    for cache in (None, str(tmp_path), str(tmp_path))
+  )
+  for part in ("train", "test"):
+    for array, again in zip(getattr(spoken, part), getattr(read, part)):
+      assert array.dtype == again.dtype
+      assert np.array_equal(array, again)
+
+
+def test_the_three_parts_of_the_digits_share_no_image():
+  held = digits.parts(*digits.images())
+  assert sum(len(part[1]) for part in held) == 1797
+  train, adapt, test = (_rows(part) for part in held)
+  assert train.isdisjoint(adapt)
+  assert train.isdisjoint(test)
+  assert adapt.isdisjoint(test)
+
+
+def test_the_digits_network_is_as_good_as_it_says():
+  about = pathlib.Path(digits.__file__).with_name(digits.ABOUT)
+  told = json.loads(about.read_text())["accuracy"]["test"]
+  held = digits.parts(*digits.images())
+  model = digits.shipped_model()
+  measured = tflm_fg.evaluate_model(model, *held.test)["accuracy"]
+  assert told["images"] == len(held.test[1])
+  # Other kernels round otherwise: an image or two.
+  assert abs(measured - told["int8"]) < 0.01
+  assert told["int8"] > 0.97
+  assert len(model) < 60_000
