@@ -1,0 +1,1 @@
+"""Methods compared at equal numbers of forward passes."""
