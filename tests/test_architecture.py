@@ -8,7 +8,7 @@ FOLDERS = ("tflm_fg", "converters", "apps")
 
 # A file of tflm_fg imports only files above it.
 ORDER = """
-  base quant rng files quiet
+  base quant sides rng files quiet
   flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
   flatbuffer flatbuffer_tensors
   flatbuffer_sites flatbuffer_grow flatbuffer_mend flatbuffer_rows

@@ -25,7 +25,8 @@ from tflm_fg.base import (
   Weights,
 )
 from tflm_fg.directions import Directions
-from tflm_fg.quant import Layout, Sides, round_divide, round_shift
+from tflm_fg.quant import Layout, round_divide, round_shift
+from tflm_fg.sides import Sides
 
 ONE = 1 << 16
 """1.0 in Q16: a slope's fixed point."""
