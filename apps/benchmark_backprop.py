@@ -40,7 +40,8 @@ def backpropagated(model: bytes, train: Part, test: Part) -> float:
   graph = Graph(marked.data, marked.mark, Host())
   spec = tensor_spec(marked.data, marked.mark.head_input)
   (x, y), (test_x, test_y) = (
-    (features_of(graph, part, spec), np.asarray(part[1])) for part in (train, test)
+    (features_of(graph, part, spec), np.asarray(part[1]))
+    for part in (train, test)
   )
   weights = descend(x, y, head_start(marked))
   return float(((test_x @ weights).argmax(axis=1) == test_y).mean())

@@ -22,8 +22,8 @@ from apps.benchmark_backprop import (
   head_start,
   one_thread,
 )
-from apps.compare import runs
-from apps.compare.domains import Task
+from apps.compare import rates, runs
+from apps.compare.episodes import Episode
 from apps.compare.grid import Cell
 from apps.compare.looks import HOST, LOOKS
 from apps.compare.results import Measured
@@ -50,9 +50,6 @@ RATES = {
 
 TRIAL_STEPS = 200
 """Steps at most that a rate is tried for, its decay included."""
-
-KEPT_FRACTION = 0.25
-"""Share of the training clips that rates are compared on."""
 
 BETAS, EPSILON = (0.9, 0.999), 1e-7
 """Of Adam, as Keras has them."""
@@ -93,7 +90,7 @@ class Net:
     Returns:
       The copies, and the seconds of the steps.
     """
-    rates = adam_rates(rate * self.unit, len(rows))
+    lengths = adam_rates(rate * self.unit, len(rows))
     indices = np.array(rows)
     self.descent.reset(self.start)
     found, done, seconds = [], 0, 0.0
@@ -101,7 +98,7 @@ class Net:
       if end > done:
         began = time.perf_counter()
         part = slice(done, end)
-        self.descent.steps(self.x, self.y, indices[part], rates[part])
+        self.descent.steps(self.x, self.y, indices[part], lengths[part])
         seconds += time.perf_counter() - began
       found.append(self.descent.values())
       done = end
@@ -164,9 +161,7 @@ class Descent:
 
   def reset(self, values: Sequence[Floats]) -> None:
     """Puts the variables where they shall start."""
-    for variable, value, moments in zip(
-      self._variables, values, self._moments
-    ):
+    for variable, value, moments in zip(self._variables, values, self._moments):
       variable.assign(value)
       for moment in moments:
         moment.assign(np.zeros(moment.shape, np.float32))
@@ -192,7 +187,7 @@ class Descent:
     return float(right.mean()), float(logs.mean())
 
 
-def run(cell: Cell, task: Task) -> Measured:
+def run(cell: Cell, task: Episode) -> Measured:
   """Chooses a rate on a part of the training clips, then trains on all."""
   net = net_of(cell, task)
   rate = best_rate(net, cell)
@@ -215,7 +210,7 @@ def run(cell: Cell, task: Task) -> Measured:
 
 def best_rate(net: Net, cell: Cell) -> float:
   """The rate with the lowest loss on clips kept aside of the training ones."""
-  fit, kept = hold_out(net.y, KEPT_FRACTION, cell.seed)
+  fit, kept = hold_out(net.y, rates.KEPT_FRACTION, cell.seed)
   if not len(kept):  # a clip a class: nothing to compare by
     return RATES[cell.trainable][1]
   aside = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
@@ -229,7 +224,7 @@ def best_rate(net: Net, cell: Cell) -> float:
   return min(losses, key=lambda rate: losses[rate])
 
 
-def net_of(cell: Cell, task: Task) -> Net:
+def net_of(cell: Cell, task: Episode) -> Net:
   """The float network that a cell trains, with its clips."""
   one_thread()
   if cell.trainable in ("head", "wide-head"):
@@ -243,7 +238,7 @@ def net_of(cell: Cell, task: Task) -> Net:
   return Net(descent, start, x, y, test_x, test_y, unit)
 
 
-def _head(cell: Cell, task: Task) -> Net:
+def _head(cell: Cell, task: Episode) -> Net:
   """A linear layer on what the int8 layers in front of it give."""
   marked = runs.marked_of(cell, task)
   graph = Graph(marked.data, marked.mark, HOST)

@@ -59,9 +59,7 @@ def by_precision(rows: Sequence[Row]) -> bytes | None:
 def by_variant(rows: Sequence[Row]) -> bytes | None:
   """A line for each enhancement, where there is any."""
   kinds = {
-    (r.cell.method, r.cell.trainable)
-    for r in rows
-    if r.cell.variant != "plain"
+    (r.cell.method, r.cell.trainable) for r in rows if r.cell.variant != "plain"
   }
   shown = [
     r
@@ -80,9 +78,7 @@ def _without_precision(cell: Cell) -> object:
   return (cell.domain, cell.seed, cell.trainable, cell.method, cell.passes)
 
 
-def _drawn(
-  rows: Sequence[Row], label: Callable[[Cell], str]
-) -> bytes | None:
+def _drawn(rows: Sequence[Row], label: Callable[[Cell], str]) -> bytes | None:
   """A panel for each of what trains; None where there is none."""
   there = {row.cell.trainable for row in rows}
   panels = [name for name in PANELS if name in there]

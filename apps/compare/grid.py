@@ -188,14 +188,15 @@ _PASSES_A_STEP = {
   "node": lambda m: 2 * m + 1,
 }
 
-TUNING_PASSES = 40
-"""About what settings that set themselves cost before the first step."""
-
 
 def steps_of(method: str, directions: int, passes: int) -> int:
   """Steps that fit into a count of passes, at least one."""
-  tuning = TUNING_PASSES if method in PERTURBING else 0
-  return max(1, (passes - tuning) // _PASSES_A_STEP[method](directions))
+  return max(1, passes // _PASSES_A_STEP[method](directions))
+
+
+def _directions(method: str) -> int:
+  """What a method takes by itself."""
+  return Settings(method=method).num_directions
 
 
 def fields_of(cell: Cell) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def fields_of(cell: Cell) -> dict[str, Any]:
   if cell.precision == "8w8a":
     fields["precision"] = cell.precision
   if cell.method not in ("auto", "closed-form"):
-    directions = fields.get("num_directions", 1)
+    directions = fields.get("num_directions") or _directions(cell.method)
     fields["steps"] = steps_of(cell.method, directions, cell.passes)
     fields["batch_size"] = cell.batch
   if cell.method != "auto":

@@ -1,4 +1,4 @@
-"""Numbers of several seeds go in; their mean with its 95 % interval comes out."""
+"""Numbers of seeds go in; their mean with its 95 % interval comes out."""
 
 from __future__ import annotations
 

@@ -50,11 +50,9 @@ class Looks(Callback):
   """Scores test clips now and then; neither passes nor seconds count.
 
   Attributes:
-    curve: (forward passes, accuracy), before the first step and later.
-    scores: the same looks in full.
+    scores: the looks, the first before any step.
     trail: masters at each look, where wanted.
     seconds: that the looks took.
-    passes: forward passes of training when it ended.
   """
 
   def __init__(
@@ -62,10 +60,11 @@ class Looks(Callback):
   ) -> None:
     self._score, self._looks, self._keep = score, looks, keep_trail
     self._due: set[int] = set()
-    self.curve: list[tuple[int, float]] = []
+    self._steps: list[int] = []
+    self._ran: list[int] = []
     self.scores: list[Score] = []
     self.trail: list[Params] = []
-    self.seconds, self.passes = 0.0, 0
+    self.seconds = 0.0
 
   def on_train_begin(self, state: State, logs: Logs) -> None:
     """Looks once, and plans the other looks."""
@@ -75,15 +74,33 @@ class Looks(Callback):
 
   def on_train_batch_end(self, state: State, logs: Logs) -> None:
     """Looks where it is time to."""
-    self.passes = logs["forward_passes"]
+    self._ran.append(logs["forward_passes"])
     if state.step in self._due:
       self._look(state)
 
+  @property
+  def passes(self) -> int:
+    """Forward passes of all steps, without those before the first."""
+    return self._passes_at(len(self._ran))
+
+  @property
+  def curve(self) -> tuple[tuple[int, float], ...]:
+    """Forward passes and accuracy at each look."""
+    found = zip(self._steps, self.scores)
+    return tuple((self._passes_at(step), s.accuracy) for step, s in found)
+
+  def _passes_at(self, step: int) -> int:
+    """The engine was tested before the first step: that is no training."""
+    if not step:
+      return 0
+    first, *others = self._ran
+    one = others[0] - first if others else first
+    return self._ran[step - 1] - first + one
+
   def _look(self, state: State) -> None:
     began = time.perf_counter()
-    found = self._score(state.params)
-    self.scores.append(found)
-    self.curve.append((self.passes, found.accuracy))
+    self._steps.append(state.step)
+    self.scores.append(self._score(state.params))
     if self._keep:
       self.trail.append(state.params)
     self.seconds += time.perf_counter() - began

@@ -125,9 +125,7 @@ def _require_same(
   elif line["settings"] != settings_text(cell):
     why = f"({cell.title}) had other settings, {line['settings']}"
   if why:
-    raise TflmFgError(
-      f"{path}: line {number} {why}; choose another --out_dir"
-    )
+    raise TflmFgError(f"{path}: line {number} {why}; choose another --out_dir")
 
 
 def _cell(line: dict[str, str]) -> Cell:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import NamedTuple
 
 import tflm_fg
-from apps.compare import domains, looks
-from apps.compare.domains import Own, Task
+from apps.compare import domains, looks, rates
+from apps.compare.domains import Own
+from apps.compare.episodes import Episode
 from apps.compare.grid import Cell, settings_of
 from apps.compare.results import Measured
 from tflm_fg.base import TflmFgError
 from tflm_fg.data import Dataset, model_input
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import input_spec
+from tflm_fg.settings import Settings
 from tflm_fg.widening import measured
 
 RUNTIME = "litert-xnnpack"
@@ -43,7 +46,7 @@ def run(cell: Cell, own: Own) -> Measured:
     raise TflmFgError(f"{cell.title}: {fault}") from None
 
 
-def _zero_shot(task: Task) -> Measured:
+def _zero_shot(task: Episode) -> Measured:
   began = time.perf_counter()
   found = tflm_fg.evaluate_model(task.model, *task.test, runtime=RUNTIME)
   return Measured(
@@ -56,7 +59,7 @@ def _zero_shot(task: Task) -> Measured:
   )
 
 
-def _auto(cell: Cell, task: Task) -> Measured:
+def _auto(cell: Cell, task: Episode) -> Measured:
   """What the default does, with its own count of passes."""
   before = _zero_shot(task)
   result = tflm_fg.adapt(
@@ -83,12 +86,25 @@ def _auto(cell: Cell, task: Task) -> Measured:
   )
 
 
-def _forward(cell: Cell, task: Task) -> Measured:
+def _forward(cell: Cell, task: Episode) -> Measured:
   marked = marked_of(cell, task)
+  settings = settings_of(cell)
+  if cell.method != "closed-form":
+    settings = rates.chosen(cell, settings, task, trial_of(marked))
   look = looks.Looks(looks.scorer_of(marked, Dataset(*task.test)))
-  report = trained(cell, task, marked, look)
-  settings = report["phases"][0]["settings"]
-  return of_looks(look, report["seconds"] - look.seconds, _rate(settings))
+  ran = trained(marked, task, settings, look)
+  return of_looks(look, ran.seconds, told(ran.settings))
+
+
+def trial_of(marked: Marked) -> rates.Trial:
+  """Trains the marked file for a while, to compare rates."""
+
+  def trial(settings: Settings, part: Episode) -> tuple[float, Settings]:
+    look = looks.Looks(looks.scorer_of(marked, Dataset(*part.test)), looks=2)
+    ran = trained(marked, part, settings, look)
+    return look.scores[-1].loss, ran.settings
+
+  return trial
 
 
 def of_looks(look: looks.Looks, seconds: float, chosen: str) -> Measured:
@@ -102,30 +118,41 @@ def of_looks(look: looks.Looks, seconds: float, chosen: str) -> Measured:
     forward_passes=look.passes,
     seconds=seconds,
     chosen=chosen,
-    curve=tuple(look.curve),
+    curve=look.curve,
   )
 
 
-def trained(cell: Cell, task: Task, marked: Marked, look: looks.Looks) -> dict:
-  """Trains under a cell's settings; gives the report."""
-  return tflm_fg.adapt(
+class Ran(NamedTuple):
+  """Seconds of training, and the settings with nothing left open."""
+
+  seconds: float
+  settings: Settings
+
+
+def trained(
+  marked: Marked, task: Episode, settings: Settings, look: looks.Looks
+) -> Ran:
+  """Trains a marked file under one method."""
+  report = tflm_fg.adapt(
     marked.data,
     *task.train,
-    settings=settings_of(cell),
+    settings=settings,
     strategy=looks.HOST.strategy,
     workers=1,
     callbacks=[look],
   ).report
+  filled = Settings(**report["phases"][0]["settings"])
+  return Ran(report["seconds"] - look.seconds, filled)
 
 
-def _rate(settings: dict) -> str:
+def told(settings: Settings) -> str:
+  """What was chosen for a run, for people."""
   return (
-    f"rate {settings['learning_rate_lsb']:g}, "
-    f"epsilon {settings['epsilon_lsb']:g}"
+    f"rate {settings.learning_rate_lsb:g}, epsilon {settings.epsilon_lsb:g}"
   )
 
 
-def marked_of(cell: Cell, task: Task) -> Marked:
+def marked_of(cell: Cell, task: Episode) -> Marked:
   """The file, marked for what a cell trains."""
   surgery = Surgery()
   if cell.trainable == "wide-head":
