@@ -97,10 +97,11 @@ class Folder:
       f"{versions_text()}. Seeds {told}. {len(self._cells)} runs; this "
       f"command took {seconds / 60:.1f} minutes, training alone "
       f"{work / 60:.1f} minutes of a core in all.\n\nAccuracy in percent of "
-      "the test clips, mean ± half of the 95 % interval (Student's t over seeds); "
-      "differences in points. A pass is a run of one batch; backpropagation "
-      "takes a step for each. Learning rates of both are chosen on a quarter "
-      "of the training clips."
+      "the test clips, mean ± half of the 95 % interval (Student's t over "
+      "seeds); differences in points. A pass is a run of one batch; "
+      "backpropagation takes a step for each. Learning rates of both are "
+      "chosen on a quarter of the training clips; float forward gradients "
+      "take the rate that 16w8a chose."
     )
 
   def _cosines(self) -> str:

@@ -15,16 +15,16 @@ from apps.compare.domains import Episode
 from apps.compare.grid import Cell
 from tflm_fg.data import hold_out
 from tflm_fg.settings import Settings
-from tflm_fg.tuning import SHORT_RUN
 
-FACTORS = (1.0, 1 / 4, 1 / 16, 4.0)
+FACTORS = (1.0, 4.0, 1.6, 0.64, 0.26, 0.1, 0.04)
 """Rates that are tried, as multiples of what sets itself."""
 
 KEPT_FRACTION = 0.25
 """Share of the training clips that rates are compared on."""
 
 TRIAL_SHARE = 4
-"""A trial is this much shorter than the run, its decay included."""
+"""A trial is this much shorter than the run, its decay included, and the run
+takes steps smaller by the root of it."""
 
 Trial = Callable[[Settings, Episode], tuple[float, Settings]]
 """Trains on an episode; gives the loss on its test clips, and the settings
@@ -66,15 +66,10 @@ def chosen(
     own = dataclasses.replace(filled, learning_rate_lsb=rate)
     found[factor] = trial(own, part)[0]
   best = min(found, key=lambda factor: found[factor])
-  # A longer run takes smaller steps, as where a rate sets itself.
-  longer = _share(settings.steps) / _share(steps)
-  rate = filled.learning_rate_lsb * best * longer
+  # A longer run averages the noise of its steps over more and smaller ones.
+  rate = filled.learning_rate_lsb * best / math.sqrt(TRIAL_SHARE)
   return dataclasses.replace(
     settings,
     epsilon_lsb=filled.epsilon_lsb,
     learning_rate_lsb=float(f"{rate:.3g}"),
   )
-
-
-def _share(steps: int) -> float:
-  return min(1.0, math.sqrt(SHORT_RUN / steps))
