@@ -6,6 +6,7 @@ the master's high byte, rounded. Biases are already integers of one unit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,10 +92,17 @@ def narrow(masters: NDArray[np.signedinteger]) -> Int8:
 
 
 def _narrow_into(
-  masters: Int32, out: Int8, limits: _Limits = (-WEIGHT_MAX, WEIGHT_MAX)
+  masters: Int32,
+  out: Int8,
+  limits: _Limits = (-WEIGHT_MAX, WEIGHT_MAX),
+  dither: int | Int32 = MASTER_UNIT >> 1,
 ) -> None:
-  """Narrows into `out`; `masters` is used up."""
-  masters += MASTER_UNIT >> 1
+  """Narrows into `out`; `masters` is used up.
+
+  Half a step of dither rounds to the nearest, an even draw of 0 to 255
+  stochastically.
+  """
+  masters += dither
   masters >>= MASTER_BITS
   _clip_into(masters, limits, out)
 
@@ -114,6 +122,11 @@ def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
   """Clips integers into `dtype` and casts them."""
   low, high = _LIMITS[np.dtype(dtype)]
   return np.clip(x, low, high).astype(dtype)
+
+
+def symmetric(x: NDArray[np.signedinteger]) -> Int8:
+  """Clips integers to a direction's int8, as far down as up."""
+  return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
 
 
 def apply_updates(params: Params, updates: Vectors) -> Params:
@@ -215,15 +228,18 @@ class Layout:
 
 
 class Sides:
-  """The engine's weights on both sides of the masters, in buffers made once.
+  """The engine's weights on some sides of the masters, in buffers made once.
 
   Attributes:
-    weights: 2 m sets of weights, overwritten by every `move`: params + delta
-      and params - delta of the first direction, then of the second.
+    weights: sets of weights, overwritten by every `move`: params + delta and,
+      with two signs, params - delta of the first direction, then of the second.
   """
 
-  def __init__(self, layout: Layout, num_directions: int) -> None:
-    sides = (num_directions, 2)
+  def __init__(
+    self, layout: Layout, num_directions: int, signs: tuple[int, ...] = (1, -1)
+  ) -> None:
+    self._signs = signs
+    sides = (num_directions, len(signs))
     self._wide = Vectors(
       np.empty((*sides, layout.num_kernels), np.int32),
       np.empty((*sides, layout.num_biases), np.int64),
@@ -243,26 +259,32 @@ class Sides:
       held: Array = self._kernels
       if tensor.role == "bias":
         held = self._biases[np.dtype(tensor.dtype)]
-      tensors.append(
-        held[..., where].reshape(2 * num_directions, *tensor.shape)
-      )
+      tensors.append(held[..., where].reshape(math.prod(sides), *tensor.shape))
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
 
-  def move(self, params: Params, delta: Vectors) -> list[Weights]:
-    """Writes both sides; `params` stays as it is.
+  def move(
+    self,
+    params: Vectors | Params,
+    delta: Vectors,
+    dither: int | Int32 = MASTER_UNIT >> 1,
+  ) -> list[Weights]:
+    """Writes all sides; `params` stays as it is.
 
     Args:
-      params: the masters.
+      params: the masters, of any width and range.
       delta: integers [m, K] and [m, B], in master and bias units.
+      dither: added before kernels are rounded down, the same on all sides;
+        int32 [K] in 0 to 255.
 
     Returns:
       `weights`.
     """
     for wide, masters, away in zip(self._wide, params, delta):
       centre = masters.astype(wide.dtype)
-      np.add(centre, away, out=wide[:, 0])
-      np.subtract(centre, away, out=wide[:, 1])
-    _narrow_into(self._wide.kernels, self._kernels, self._limits)
+      for side, sign in enumerate(self._signs):
+        shift = np.add if sign > 0 else np.subtract
+        shift(centre, away, out=wide[:, side])
+    _narrow_into(self._wide.kernels, self._kernels, self._limits, dither)
     for kind, held in self._biases.items():
       _clip_into(self._wide.biases, _LIMITS[kind], held)
     return self.weights
