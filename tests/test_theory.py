@@ -14,6 +14,7 @@ from tflm_fg.flatbuffer_patch import weights_of  # noqa: E402
 from tflm_fg.graph import Graph, Host, loss_of  # noqa: E402
 from tflm_fg.passes import BatchPasses  # noqa: E402
 from tflm_fg.quant import Layout  # noqa: E402
+from tflm_fg.state import TrainState  # noqa: E402
 
 CLASSES, INPUTS, HIDDEN = 4, 8, 32
 X, Y = models.separable(clips=240, inputs=INPUTS, classes=CLASSES)
@@ -69,8 +70,9 @@ def mean_cosine(data, pattern, truth, **settings):
   per_step = (truth * np.array(tensor.scales)[:, None]).reshape(-1)
   cosines = []
   for step in range(DRAWS):
-    estimate = estimator(passes, params, step)
-    gradient = estimator.gradient(estimate).kernels.astype(float)
+    state = TrainState(step, params)
+    estimate = estimator(passes, state)
+    gradient = estimator.gradient(estimate, state).kernels.astype(float)
     size = np.linalg.norm(gradient) * np.linalg.norm(per_step)
     cosines.append(gradient @ per_step / size if size else 0.0)
   return float(np.mean(cosines)), per_step.size

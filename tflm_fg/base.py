@@ -10,7 +10,7 @@ mark.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -240,21 +240,6 @@ class Session(Protocol):
     """The session's model with its present weights, as a .tflite."""
 
 
-class Estimate(NamedTuple):
-  """A gradient before it is drawn: slopes along addressed directions.
-
-  Attributes:
-    step: the training step, part of the directions' address.
-    slopes: int64 [m] in Q16, change of the loss along each direction, or its
-      sign times 65536.
-    losses: int64, one a pass: sum over the batch in Q16 bits.
-  """
-
-  step: int
-  slopes: Int64
-  losses: Int64
-
-
 class Passes(Protocol):
   """The forward passes that a step may run, all on the step's batch.
 
@@ -281,29 +266,3 @@ class Passes(Protocol):
 
   def activations(self, weights: Weights) -> list[Array]:
     """Loads the weights and runs; what flows in, then the tapped tensors."""
-
-
-class Estimator(Protocol):
-  """Turns forward passes into slopes, and slopes into a gradient."""
-
-  @property
-  def layout(self) -> Any:
-    """Where the trainable tensors lie."""
-
-  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
-    """Runs the passes of one step."""
-
-  def gradient(self, estimate: Estimate) -> Vectors:
-    """The gradient that the slopes stand for: int64 [K] and [B] in Q16."""
-
-
-class Transform(NamedTuple):
-  """A pair of pure functions, as optax has them.
-
-  Attributes:
-    init: params -> state.
-    update: (gradient, state, params, step) -> (updates in master units, state).
-  """
-
-  init: Callable[[Params], Vectors]
-  update: Callable[[Vectors, Vectors, Params, int], tuple[Vectors, Vectors]]

@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.base import (
   Array,
-  Estimate,
   Int64,
-  Params,
   Passes,
   TflmFgError,
   TrainableTensor,
@@ -32,6 +30,7 @@ from tflm_fg.base import (
 )
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.quant import Layout, round_divide, round_shift, saturate
+from tflm_fg.state import Estimate, TrainState
 
 _FACTOR_BITS = 16
 
@@ -114,13 +113,12 @@ class ClosedFormHead:
   layout: Layout
   head: Head | None
 
-  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs one pass.
 
     Args:
       passes: of the step's batch; its one input is the head's.
-      params: where the gradient is taken.
-      step: goes into the estimate.
+      state: where the gradient is taken.
 
     Raises:
       TflmFgError: if more than the head trains.
@@ -128,7 +126,7 @@ class ClosedFormHead:
     head = self.head
     if head is None:
       raise TflmFgError(REFUSAL)
-    logits = passes.logits(self.layout.weights(params))
+    logits = passes.logits(self.layout.weights(state.params))
     total = head.loss(logits, passes.labels)
     residual = head.loss.residual(logits, passes.labels)
     x = passes.inputs[0].reshape(len(logits), -1)
@@ -142,10 +140,11 @@ class ClosedFormHead:
       sums = residual.sum(axis=0)
       slopes.append(_bias_slopes(head, tensors["bias"], sums, clips))
     flat = saturate(np.concatenate(slopes), np.int32).astype(np.int64)
-    return Estimate(step, flat, np.array([total]))
+    return Estimate(flat, np.array([total]))
 
-  def gradient(self, estimate: Estimate) -> Vectors:
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The slopes, split into kernels and biases: int64 [K] and [B]."""
+    del state
     kernels = self.layout.num_kernels
     return Vectors(estimate.slopes[:kernels], estimate.slopes[kernels:])
 

@@ -93,10 +93,17 @@ def narrow(masters: NDArray[np.signedinteger]) -> Int8:
 
 
 def _narrow_into(
-  masters: Int32, out: Int8, limits: _Limits = (-WEIGHT_MAX, WEIGHT_MAX)
+  masters: Int32,
+  out: Int8,
+  limits: _Limits = (-WEIGHT_MAX, WEIGHT_MAX),
+  dither: int | Int32 = MASTER_UNIT >> 1,
 ) -> None:
-  """Narrows into `out`; `masters` is used up."""
-  masters += MASTER_UNIT >> 1
+  """Narrows into `out`; `masters` is used up.
+
+  Half a step of dither rounds to the nearest, an even draw of 0 to 255
+  stochastically.
+  """
+  masters += dither
   masters >>= MASTER_BITS
   clip_into(masters, limits, out)
 
@@ -128,6 +135,11 @@ def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
   """Clips integers into `dtype` and casts them."""
   low, high = LIMITS[np.dtype(dtype)]
   return np.clip(x, low, high).astype(dtype)
+
+
+def symmetric(x: NDArray[np.signedinteger]) -> Int8:
+  """Clips integers to a direction's int8, as far down as up."""
+  return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
 
 
 def apply_updates(params: Params, updates: Vectors) -> Params:
@@ -260,12 +272,19 @@ class Kernels:
     most = np.full(shape[-1], WEIGHT_MAX, np.int32)
     self._limits = -most, most
 
-  def narrow(self, masters: Int32) -> None:
-    """Fills the buffers; `masters` is used up."""
+  def narrow(
+    self, masters: Int32, dither: int | Int32 = MASTER_UNIT >> 1
+  ) -> None:
+    """Fills the buffers; `masters` is used up.
+
+    Args:
+      masters: any range.
+      dither: added before kernels are rounded down; int32 [K] in 0 to 255.
+    """
     if "low" in self.forms:
       np.clip(masters, -_MASTER_MAX, _MASTER_MAX, out=masters)
       self.forms["int16"][...] = masters
-    _narrow_into(masters, self.forms["int8"], self._limits)
+    _narrow_into(masters, self.forms["int8"], self._limits, dither)
     if "low" in self.forms:
       _low_into(self.forms["int16"], self.forms["int8"], self.forms["low"])
 

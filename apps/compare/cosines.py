@@ -160,12 +160,14 @@ def measured(
 ) -> Line:
   """One kind of estimate, several times from the same weights."""
   layout = Layout(marked.mark.trainable)
-  params = layout.gather(masters_of(marked.data, marked.mark))
-  estimator = settings.rule(layout, len(passes.labels)).estimator
+  rule = settings.rule(layout, len(passes.labels))
+  start = rule.start(layout.gather(masters_of(marked.data, marked.mark)))
   found = []
   for step in range(steps):
-    estimate = estimator(passes, params, step)
-    drawn = np.concatenate(estimator.gradient(estimate)).astype(np.float64)
+    state = dataclasses.replace(start, step=step)
+    estimate = rule.estimator(passes, state)
+    parts = rule.estimator.gradient(estimate, state)
+    drawn = np.concatenate(parts).astype(np.float64)
     found.append(cosine(drawn, true))
   own, d, m = interval(found), len(true), settings.num_directions
   return Line(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.to_float import to_float
-from tflm_fg import data, optimizers, runtimes
+from tflm_fg import data, runtimes, schedules
 from tflm_fg.base import Array, Clips, Session, TflmFgError, TrainableTensor
 from tflm_fg.directions import Directions
 from tflm_fg.estimators import METHODS
@@ -242,7 +242,7 @@ class Descent:
   twin: Twin
   settings: Settings
   directions: Directions
-  schedule: optimizers.Schedule
+  schedule: schedules.Schedule
 
   @classmethod
   def of(cls, twin: Twin, settings: Settings) -> Descent:
@@ -251,7 +251,7 @@ class Descent:
       twin=twin,
       settings=settings,
       directions=Directions(twin.layout, settings.seed, settings.directions),
-      schedule=optimizers.schedule(
+      schedule=schedules.schedule(
         settings.learning_rate_lsb, settings.decay, settings.steps
       ),
     )
