@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import re
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,8 +13,8 @@ import numpy as np
 import tflm_fg
 from apps.benchmark_backprop import backpropagated, fit_keras
 from apps.benchmark_data import Part
+from apps.tflm_arena import arena
 from tflm_fg import data, runtimes
-from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.data import Dataset
 from tflm_fg.evaluation import evaluate_model
@@ -27,7 +25,6 @@ from tflm_fg.graph import Host, checked, logits_spec
 from tflm_fg.metrics import logits_of
 from tflm_fg.phases import Material, masters_of, perform, set_stage
 from tflm_fg.placement import phases_of
-from tflm_fg.quiet import native_output
 from tflm_fg.settings import Settings
 
 METHODS = {
@@ -309,24 +306,3 @@ def agreement(model: bytes, x: np.ndarray) -> tuple[float, float]:
   )
   equal = (one.argmax(axis=1) == other.argmax(axis=1)).mean()
   return float(equal), float(np.abs(one - other).max())
-
-
-def arena(model: bytes) -> float:
-  """Bytes of TFLM's arena that a file takes; nan without TFLM."""
-  if not runtimes.is_installed("tflm"):
-    return math.nan
-  # Behind `is_installed`: it is an extra.
-  from tflite_micro.python.tflite_micro import runtime
-
-  # An arena that is far too small makes TFLM crash, so be generous.
-  size = 10 * len(model) + (1 << 20)
-  try:
-    interpreter = runtime.Interpreter.from_bytes(model, arena_size=size)
-  except RuntimeError as fault:
-    raise TflmFgError(f"TFLM refused the model: {fault}") from None
-  with native_output():
-    # It has no way to say so but on C's stderr, which is a file just now.
-    interpreter.print_allocations()
-    text = os.pread(2, 1 << 16, 0).decode("utf-8", "replace")
-  found = re.search(r"allocation total (\d+) bytes", text)
-  return float(found[1]) if found else math.nan

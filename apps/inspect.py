@@ -9,6 +9,7 @@ a mark is shown as if all that can train were marked.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections import Counter
 from typing import Any
@@ -84,12 +85,25 @@ def describe_training(
   classes = logits_spec(marked.data, marked.mark).shape[-1]
   phases = phases_of(marked, Settings())
   trainer = memory.trainer_bytes(tensors, phases, classes)
+  ways = {
+    "inference": memory.inference(marked.data),
+    "forward gradients": memory.forward_gradients(
+      marked.data, marked.mark, phases, classes
+    ),
+    "backpropagation at 16 bits": memory.backpropagation(
+      marked.data, marked.mark
+    ),
+  }
   return {
     "runtime": runtime,
     "strategy": "in-place" if session.traits.in_place else "rebuild",
     "suffix_bytes": len(pieces.suffix.data),
     "suffix_activation_bytes": activation_bytes(pieces.suffix.data),
     "trainer_bytes": trainer.total,
+    "memory": {
+      way: {**dataclasses.asdict(footprint), "total": footprint.total}
+      for way, footprint in ways.items()
+    },
     "tensors": [
       {**_row(v.tensor), "write_seen": v.seen, "cause": v.cause}
       for v in verdicts
@@ -145,6 +159,9 @@ def print_training(report: dict[str, Any]) -> None:
     f"{report['suffix_activation_bytes']} bytes of activations; training adds "
     f"{report['trainer_bytes']} bytes"
   )
+  print("memory on a microcontroller, activations of a pass / all, in bytes:")
+  for way, parts in report["memory"].items():
+    print(f"  {parts['scratch']:9d} / {parts['total']:9d}  {way}")
 
 
 def run() -> int:

@@ -158,7 +158,13 @@ def test_convert_inspect_evaluate_agree_on_a_marked_file(folder):
   printed = folder.done(
     "inspect", "--model=marked.tflite", "--report=inspected.json"
   )
-  tensors = json.loads(folder.read("inspected.json"))["tensors"]
+  inspected = json.loads(folder.read("inspected.json"))
+  ways = inspected["memory"]
+  totals = [ways[way]["total"] for way in ways]
+  assert "backpropagation at 16 bits" in ways
+  assert all(f"{ways[way]['total']}  {way}" in printed for way in ways)
+  assert totals[1] > totals[0] > 0
+  tensors = inspected["tensors"]
   assert [t["write_seen"] for t in tensors] == [True] * 4
   assert all(t["name"] in printed for t in tensors)
   for name in ("model", "marked"):

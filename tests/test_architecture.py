@@ -19,8 +19,8 @@ ORDER = """
   schedules rounding optimizers
   data metrics callbacks passes timing trainer defaults settings graph widening
   home_means tuning
-  phases ways placement courses journal memory plots reports evaluation
-  adaptation __init__
+  phases ways placement courses journal dataflow arena backward memory plots
+  reports evaluation adaptation __init__
 """.split()
 SCHEMA = {n for n in ORDER if n.startswith("flatbuffer")}
 

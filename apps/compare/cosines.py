@@ -21,7 +21,6 @@ from apps.compare import domains, looks
 from apps.compare.domains import Own
 from apps.compare.float_gradients import real_steps
 from apps.compare.intervals import interval
-from tflm_fg import settings as tflm_fg_settings
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_mark import Marked, mark
 from tflm_fg.flatbuffer_tensors import tensor_spec
@@ -63,7 +62,6 @@ THEORY: dict[str, Theory] = {
   "one-sided": of_one_direction,
   "multi-tangent": of_projection,
   "sharpness-aware": of_signs,
-  "closed-form": lambda m, d: 1.0,
 }
 
 STEPS = 40
@@ -134,7 +132,6 @@ def run(cosines: Cosines, own: Own) -> dict[str, bytes]:
 
 def kinds(cosines: Cosines, batch: int) -> list[Settings]:
   """Settings of every estimator with every kind and number of directions."""
-  methods = [m for m in THEORY if m in tflm_fg_settings.METHODS]
   return [
     Settings(
       method=method,
@@ -144,8 +141,7 @@ def kinds(cosines: Cosines, batch: int) -> list[Settings]:
       learning_rate_lsb=1.0,
       batch_size=batch,
     )
-    for method in methods
-    if method != "closed-form"
+    for method in THEORY
     for kind in ("rademacher", "normal")
     for m in cosines.counts
   ]
