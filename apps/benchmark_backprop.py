@@ -21,6 +21,7 @@ from tflm_fg.flatbuffer_mark import Marked, mark, unmarked
 from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.graph import Graph, Host
+from tflm_fg.quiet import native_output
 
 CONVERGED = 1e-3
 """Descent ends when 100 steps lower its loss by less than this."""
@@ -106,7 +107,8 @@ def one_thread() -> Any:
   """
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
-    import tensorflow as tf
+    with native_output():  # it tells of its threads and of GPUs
+      import tensorflow as tf
   except ImportError:
     raise TflmFgError(
       "backpropagation in Keras needs: pip install 'tflm-fg[tf]'"

@@ -168,7 +168,7 @@ class Descent:
 
   def values(self) -> list[Floats]:
     """Copies of the variables."""
-    return [np.array(v) for v in self._variables]
+    return [v.numpy() for v in self._variables]
 
   def scored(
     self, values: Sequence[Floats], x: Floats, y: Int64
