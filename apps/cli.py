@@ -83,7 +83,8 @@ def _program(path: str, module: str) -> str:
   if name.startswith("tflm-fg"):
     return name
   file = getattr(sys.modules[module], "__file__", None) or path
-  return "tflm-fg-" + os.path.splitext(os.path.basename(file))[0]
+  folder, name = os.path.split(os.path.splitext(file)[0])
+  return "tflm-fg-" + (os.path.basename(folder) if name == "__main__" else name)
 
 
 def values(*holders: Any) -> dict[str, Any]:

@@ -209,7 +209,7 @@ def run(cell: Cell, task: Episode) -> Measured:
 
 
 def best_rate(net: Net, cell: Cell) -> float:
-  """The rate with the lowest loss on clips kept aside of the training ones."""
+  """The rate that does best on clips kept aside of the training ones."""
   fit, kept = hold_out(net.y, rates.KEPT_FRACTION, cell.seed)
   if not len(kept):  # a clip a class: nothing to compare by
     return RATES[cell.trainable][1]
@@ -217,11 +217,11 @@ def best_rate(net: Net, cell: Cell) -> float:
   batches = Batches(len(fit), cell.batch, cell.seed)
   steps = min(cell.passes, TRIAL_STEPS)
   rows = [fit[batches.at(step)] for step in range(steps)]
-  losses = {
-    rate: aside.scored(aside.taught(rows, rate)[0][-1])[1]
-    for rate in RATES[cell.trainable]
-  }
-  return min(losses, key=lambda rate: losses[rate])
+  found = {}
+  for rate in RATES[cell.trainable]:
+    accuracy, loss = aside.scored(aside.taught(rows, rate)[0][-1])
+    found[rate] = rates.Found(1 - accuracy, loss)
+  return min(found, key=lambda rate: found[rate])
 
 
 def net_of(cell: Cell, task: Episode) -> Net:

@@ -84,29 +84,42 @@ def _drawn(rows: Sequence[Row], label: Callable[[Cell], str]) -> bytes | None:
   panels = [name for name in PANELS if name in there]
   if not panels:
     return None
+  names = list(grouped(rows, label))
+  looks = {name: _look(number) for number, name in enumerate(names)}
   figure, axes = plots.new_figure(len(panels))
   zero = [r for r in rows if r.cell.method == "zero-shot"]
   for name, ax in zip(panels, axes):
     own = [r for r in rows if r.cell.trainable == name]
-    _panel(ax, name, own, zero, label)
-  figure.suptitle("mean over domains and seeds")
+    _panel(ax, name, grouped(own, label), zero, looks)
+  axes[0].set_ylabel("accuracy (%), mean over domains and seeds")
+  shown = {line.get_label(): line for ax in axes for line in ax.get_lines()}
+  figure.legend(
+    shown.values(), shown, loc="outside right center", frameon=False, fontsize=8
+  )
   return plots.to_png(figure)
+
+
+def _look(number: int) -> dict[str, str]:
+  """Ten colours, then the same dashed."""
+  return {
+    "color": f"C{number % 10}",
+    "linestyle": ("-", "--", "-.")[number // 10 % 3],
+  }
 
 
 def _panel(
   ax: Any,
   name: str,
-  rows: Sequence[Row],
+  lines: dict[object, list[Row]],
   zero: Sequence[Row],
-  label: Callable[[Cell], str],
+  looks: dict[object, dict[str, str]],
 ) -> None:
+  """What trains the same way: a line a method."""
   if zero:
     level = np.mean([r.measured.accuracy_after for r in zero])
     ax.axhline(100 * level, color="0.6", linestyle=":", label="zero-shot")
-  for line, group in grouped(rows, label).items():
+  for line, group in lines.items():
     passes, accuracy = mean_curve([r.measured.curve for r in group])
-    ax.plot(passes, 100 * accuracy, label=line, linewidth=1.2)
+    ax.plot(passes, 100 * accuracy, label=line, linewidth=1.2, **looks[line])
   ax.set_title(name)
-  ax.set_xlabel("forward passes, or steps of backpropagation")
-  ax.set_ylabel("accuracy (%)")
-  ax.legend(frameon=False, fontsize=7)
+  ax.set_xlabel("forward passes, or steps")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from apps.compare.variants import VARIANTS
+from apps.compare.variants import OF_LAYERS, VARIANTS
 from tflm_fg.base import TflmFgError
 from tflm_fg.settings import Settings
 
@@ -128,14 +128,10 @@ class Grid:
       self.precisions,
     )
     for domain, seed, trainable, method, variant, precision in product:
-      if variant != "plain" and method not in PERTURBING:
+      if not _exists(method, trainable, variant):
         continue
-      if precision != "16w8a" and method not in PERTURBING:
+      if method not in PERTURBING:
         precision = "16w8a"
-      if method == "closed-form" and trainable not in _HEADS:
-        continue
-      if method == "node" and trainable not in _HEADS:
-        continue
       what, precision = SHAPES.get(method, (trainable, precision))
       yield Cell(
         domain=domain,
@@ -149,6 +145,14 @@ class Grid:
         else self.passes_of.get(what, self.passes),
         batch=self.batch,
       )
+
+
+def _exists(method: str, trainable: str, variant: str) -> bool:
+  if method in ("closed-form", "node"):
+    return trainable in _HEADS and variant == "plain"
+  if variant in OF_LAYERS and trainable not in ("bias", "all"):
+    return False
+  return variant == "plain" or method in PERTURBING
 
 
 def cells_of(grids: Iterable[Grid]) -> list[Cell]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from apps.compare.domains import Episode
 from apps.compare.grid import Cell
@@ -26,9 +27,21 @@ TRIAL_SHARE = 4
 """A trial is this much shorter than the run, its decay included, and the run
 takes steps smaller by the root of it."""
 
-Trial = Callable[[Settings, Episode], tuple[float, Settings]]
-"""Trains on an episode; gives the loss on its test clips, and the settings
-with what set itself filled in."""
+
+class Found(NamedTuple):
+  """What a trial gave on the clips kept aside, in the order of their weight.
+
+  Loss alone would choose a network that has collapsed to even odds, where the
+  start is sure of what is wrong.
+  """
+
+  errors: float
+  loss: float
+
+
+Trial = Callable[[Settings, Episode], tuple[Found, Settings]]
+"""Trains on an episode; gives how its test clips fared, and the settings with
+what set itself filled in."""
 
 
 def aside(task: Episode, seed: int) -> Episode | None:
@@ -45,7 +58,7 @@ def aside(task: Episode, seed: int) -> Episode | None:
 def chosen(
   cell: Cell, settings: Settings, task: Episode, trial: Trial
 ) -> Settings:
-  """Settings with the rate of the lowest loss on clips kept aside.
+  """Settings with the rate that does best on clips kept aside.
 
   Args:
     cell: what is run.
@@ -59,8 +72,8 @@ def chosen(
     return settings
   steps = max(1, settings.steps // TRIAL_SHARE)
   short = dataclasses.replace(settings, steps=steps)
-  loss, filled = trial(short, part)
-  found = {FACTORS[0]: loss}
+  first, filled = trial(short, part)
+  found = {FACTORS[0]: first}
   for factor in FACTORS[1:]:
     rate = filled.learning_rate_lsb * factor
     own = dataclasses.replace(filled, learning_rate_lsb=rate)

@@ -99,10 +99,11 @@ def _forward(cell: Cell, task: Episode) -> Measured:
 def trial_of(marked: Marked) -> rates.Trial:
   """Trains the marked file for a while, to compare rates."""
 
-  def trial(settings: Settings, part: Episode) -> tuple[float, Settings]:
+  def trial(settings: Settings, part: Episode) -> tuple[rates.Found, Settings]:
     look = looks.Looks(looks.scorer_of(marked, Dataset(*part.test)), looks=2)
     ran = trained(marked, part, settings, look)
-    return look.scores[-1].loss, ran.settings
+    last = look.scores[-1]
+    return rates.Found(1 - last.accuracy, last.loss), ran.settings
 
   return trial
 

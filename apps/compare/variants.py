@@ -27,3 +27,6 @@ VARIANTS: dict[str, Fields] = {
   "constant": {"decay": "constant"},
   "anchor": {"anchor": 0.01},
 }
+
+OF_LAYERS = ("blocks",)
+"""What is no different from the plain method where one layer trains."""

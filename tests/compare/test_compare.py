@@ -100,13 +100,19 @@ def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
       learning_rate_lsb=settings.learning_rate_lsb or 1.0,
       epsilon_lsb=4.0,
     )
-    return abs(filled.learning_rate_lsb - 0.26), filled
+    return rates.Found(0.5, abs(filled.learning_rate_lsb - 0.26)), filled
 
   settings = tflm_fg.Settings(method="sign-m-spsa", steps=60)
   found = rates.chosen(cell, settings, task, trial)
   assert seen == [None, *rates.FACTORS[1:]]
   assert found.learning_rate_lsb == pytest.approx(0.13)
   assert (found.steps, found.epsilon_lsb) == (60, 4.0)
+
+
+def test_right_answers_come_before_a_low_loss():
+  collapsed, learning = rates.Found(0.9, 2.3), rates.Found(0.4, 3.0)
+  assert min(collapsed, learning) == learning
+  assert min(learning, rates.Found(0.4, 2.0)).loss == 2.0
 
 
 def test_a_cell_that_cannot_run_is_named(cell, own):
