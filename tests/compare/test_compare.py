@@ -4,8 +4,11 @@ import csv
 import dataclasses
 
 import pytest
+from absl.testing import flagsaver
 
 import tflm_fg
+from apps import cli
+from apps.compare import __main__ as program
 from apps.compare import domains, jobs, looks, output, rates, runs, workers
 from apps.compare.grid import Grid, cells_of
 from tests import programs, refusals
@@ -173,7 +176,9 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
   )
 
 
-def test_the_command_runs_a_grid_in_two_processes_and_goes_on(own, tmp_path):
+def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
+  own, tmp_path, monkeypatch, capsys
+):
   arguments = [
     "--preset=backprop",
     "--model=model.tflite",
@@ -196,9 +201,17 @@ def test_the_command_runs_a_grid_in_two_processes_and_goes_on(own, tmp_path):
   both = without_times(kept)
   assert len(both) == 6
   kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-2]))
-  again = programs.run(tmp_path, "apps.compare", *arguments, "--workers=1")
-  assert "2 jobs to do, 4 done before" in again.stderr
+  monkeypatch.chdir(tmp_path)
+  assert launch(*arguments, "--workers=1") == cli.DONE
+  assert "2 jobs to do, 4 done before" in capsys.readouterr().err
   assert without_times(kept) == both
+
+
+def launch(*arguments):
+  """The command in this process, whose flags are as they were afterwards."""
+  with flagsaver.flagsaver():
+    argv = ["tflm-fg-compare", *arguments]
+    return cli.launch(program.main, program.__name__, argv)
 
 
 @pytest.mark.parametrize(
@@ -211,20 +224,7 @@ def test_the_command_runs_a_grid_in_two_processes_and_goes_on(own, tmp_path):
   ],
 )
 def test_bad_input_is_one_line(tmp_path, flag, said, capsys, monkeypatch):
-  from absl import flags
-
-  from apps import cli
-  from apps.compare import __main__ as program
-
   monkeypatch.chdir(tmp_path)
-  argv = ["tflm-fg-compare", "--out_dir=out", flag]
-  saved = {name: flags.FLAGS[name].value for name in ("out_dir",)}
-  try:
-    assert cli.launch(program.main, program.__name__, argv) == cli.FAILED
-  finally:
-    for name, value in saved.items():
-      flags.FLAGS[name].value = value
-    for name in ("methods", "domains", "seeds"):
-      flags.FLAGS[name].unparse()
+  assert launch("--out_dir=out", flag) == cli.FAILED
   lines = capsys.readouterr().err.strip().splitlines()
   assert len(lines) == 1 and said in lines[0]
