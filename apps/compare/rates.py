@@ -17,7 +17,7 @@ from apps.compare.grid import Cell
 from tflm_fg.data import hold_out
 from tflm_fg.settings import Settings
 
-FACTORS = (1.0, 4.0, 1.6, 0.64, 0.26, 0.1, 0.04)
+FACTORS = (1.0, 10.0, 4.0, 1.6, 0.64, 0.26, 0.1, 0.04)
 """Rates that are tried, as multiples of what sets itself."""
 
 KEPT_FRACTION = 0.25
