@@ -98,6 +98,9 @@ def tuned(
     )
   if rate is None:
     rate, why = _rate(chosen, settings.steps)
+    if settings.momentum and settings.optimizer == "sgd":
+      rate = float(f"{rate * (1 - settings.momentum):.3g}")
+      why += ", less as momentum adds steps up"
     if not settings.steps_by_rate:  # a step is the rate times the slope
       rate = float(f"{rate / max(chosen.slope, 1e-6):.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
