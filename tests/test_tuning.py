@@ -161,6 +161,24 @@ def test_momentum_adds_steps_up_and_so_shortens_them():
   assert signs.learning_rate_lsb == plain.learning_rate_lsb
 
 
+@pytest.mark.parametrize(
+  ("bend", "epsilon"), [(0.0, 16), (0.2, 4), (0.05, 16), (9.0, 2)]
+)
+def test_one_side_stays_where_the_loss_does_not_bend(
+  bend, epsilon, monkeypatch
+):
+  """It would take the bend for slope; two sides see none of it."""
+  monkeypatch.setattr(
+    tuning,
+    "_probe",
+    lambda size, *rest: tuning.Probe(size, 0.2 + size / 20, 1.0, bend),
+  )
+  one, reasons = tune(dataclasses.replace(OPEN, method="one-sided"))
+  two, _ = tune(OPEN)
+  assert (one.epsilon_lsb, two.epsilon_lsb) == (epsilon, 16)
+  assert "hardly bends" in reasons["epsilon_lsb"]
+
+
 @pytest.mark.parametrize("method", ["spsa", "multi-tangent"])
 def test_a_rate_counts_in_slopes_only_where_steps_are_in_proportion(method):
   own = dataclasses.replace(OPEN, method=method)
