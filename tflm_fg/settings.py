@@ -118,7 +118,8 @@ class Settings:
       if value is not None or field.default is not None:
         require_type(field.name, value, str(field.type))
     for name, known in _CHOICES:
-      require_one(name.removesuffix("s"), getattr(self, name), known)
+      title = "direction" if name == "directions" else name
+      require_one(title, getattr(self, name), known)
     for name, low, high in defaults.RANGES:
       value = getattr(self, name)
       if value is not None and not low <= value <= high:
