@@ -47,6 +47,20 @@ BAD_SETTINGS: list[dict[str, Any]] = [
   {"steps": 2.5},
   {"seed": "1"},
   {"momentum": "much"},
+  {"guidance": 1.0},
+  {"kernel_wise": 1},
+  {"kernel_wise": "yes"},
+  {"sparsity": 1.0},
+  {"sparsity": -0.1},
+  {"sparsity": float("nan")},
+  {"sparse_by": "size"},
+  {"blocks": 0},
+  {"blocks": 2.0},
+  {"rho_lsb": 0.0},
+  {"rho_lsb": 1000.0},
+  {"optimizer": "adam"},
+  {"rounding": "up"},
+  {"precision": "4w8a"},
 ]
 
 
@@ -68,6 +82,41 @@ def test_small_perturbation_warns_and_runs():
   with pytest.warns(UserWarning, match="epsilon_lsb"):
     settings = tflm_fg.Settings(method="sign-m-spsa", steps=3, epsilon_lsb=0.5)
   assert adapt(settings=settings).model
+
+
+@pytest.mark.parametrize(
+  ("together", "name"),
+  [
+    ({"method": "multi-tangent", "num_directions": 65}, "num_directions=65"),
+    (
+      {"optimizer": "frank-wolfe", "learning_rate_lsb": 128.0},
+      "learning_rate_lsb=128.0",
+    ),
+    (
+      {"optimizer": "frank-wolfe", "learning_rate_lsb": -128.0},
+      "learning_rate_lsb=-128.0",
+    ),
+    (
+      {"method": "spsa", "guidance": 0.1, "momentum": 0.0},
+      "guidance=0.1",
+    ),
+  ],
+)
+def test_what_does_not_fit_together_is_refused(together, name):
+  assert name in refused(lambda: tflm_fg.Settings(**together))
+
+
+@pytest.mark.parametrize("method", ["closed-form", "node", "statistics"])
+@pytest.mark.parametrize("optimizer", ["sign", "frank-wolfe"])
+def test_signs_take_a_rate_in_steps_where_a_method_has_one_of_its_own(
+  method, optimizer
+):
+  settings = tflm_fg.Settings(method=method, optimizer=optimizer)
+  assert settings.learning_rate_lsb == 1.0
+  given = tflm_fg.Settings(
+    method=method, optimizer=optimizer, learning_rate_lsb=3.0
+  )
+  assert given.learning_rate_lsb == 3.0
 
 
 def test_negative_rate_climbs():

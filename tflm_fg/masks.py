@@ -59,7 +59,7 @@ class Masks:
     sizes = np.abs(state.params.kernels.astype(np.int64))
     return turn & self._largest(sizes)
 
-  @property
+  @functools.cached_property
   def _operators(self) -> list[int]:
     return sorted({t.operator for t in self.layout.tensors})
 

@@ -118,7 +118,8 @@ class Settings:
       if value is not None or field.default is not None:
         require_type(field.name, value, str(field.type))
     for name, known in _CHOICES:
-      require_one(name.removesuffix("s"), getattr(self, name), known)
+      title = "direction" if name == "directions" else name
+      require_one(title, getattr(self, name), known)
     for name, low, high in defaults.RANGES:
       value = getattr(self, name)
       if value is not None and not low <= value <= high:
@@ -126,9 +127,10 @@ class Settings:
     fraction = self.validation_fraction
     if fraction is not None and not 0 <= fraction < 1:
       raise TflmFgError(f"validation_fraction={fraction}: need 0 <= f < 1")
-    for name in ("anchor", "guidance", "sparsity"):
-      if not 0 <= getattr(self, name) < 1:
-        raise TflmFgError(f"{name}={getattr(self, name)}: need 0 <= {name} < 1")
+    for name in ("anchor", "guidance", "sparsity", "momentum"):
+      value = getattr(self, name)
+      if value is not None and not 0 <= value < 1:
+        raise TflmFgError(f"{name}={value}: need 0 <= {name} < 1")
     self._require_fit()
     if self.epsilon_lsb is not None and self.epsilon_lsb < 1:
       warnings.warn(

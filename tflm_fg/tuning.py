@@ -88,16 +88,22 @@ def tuned(
     _probe(size, start, settings, layout, params, passes, loss)
     for size in sizes
   ]
-  chosen = _clearest(probes)
+  one_sided = settings.method == "one-sided"
+  chosen = _unbent(probes) if one_sided else _clearest(probes)
   reasons = {}
   if epsilon is None:
     epsilon = chosen.epsilon_lsb
     reasons["epsilon_lsb"] = (
-      f"{epsilon:g}: the largest that two halves of a batch agree on "
+      f"{epsilon:g}: the largest within which the loss hardly bends"
+      if one_sided
+      else f"{epsilon:g}: the largest that two halves of a batch agree on "
       f"({chosen.agreement:.2f}) and within which the loss hardly bends"
     )
   if rate is None:
     rate, why = _rate(chosen, settings.steps)
+    if settings.momentum and settings.optimizer == "sgd":
+      rate = float(f"{rate * (1 - settings.momentum):.3g}")
+      why += ", less as momentum adds steps up"
     if not settings.steps_by_rate:  # a step is the rate times the slope
       rate = float(f"{rate / max(chosen.slope, 1e-6):.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
@@ -113,11 +119,19 @@ def _clearest(probes: Sequence[Probe]) -> Probe:
   straight = [
     probe
     for probe in probes
-    if probe.agreement >= best - NEAR_BEST
-    and probe.bend * probe.epsilon_lsb <= probe.slope
+    if probe.agreement >= best - NEAR_BEST and _is_straight(probe)
   ]
   clear = [probe for probe in probes if probe.agreement >= best - AS_GOOD]
   return (straight or clear)[-1]
+
+
+def _unbent(probes: Sequence[Probe]) -> Probe:
+  """The same for one side, which takes what the loss bends by for slope."""
+  return [p for p in probes if p is probes[0] or _is_straight(p)][-1]
+
+
+def _is_straight(probe: Probe) -> bool:
+  return probe.bend * probe.epsilon_lsb <= probe.slope
 
 
 def _rate(probe: Probe, steps: int) -> tuple[float, str]:
