@@ -77,7 +77,7 @@ def adapt(
     trainable: as for `mark`, or "auto" to try the places that the file allows
       and take the best; None takes the file's mark, or "auto" where it has
       none.
-    surgery: how the file may grow for a prompt or a wide head.
+    surgery: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
       "auto", which on "litert" times both and takes what is clearly faster.
@@ -147,6 +147,10 @@ def _run(
   name: str,
 ) -> tuple[Course, list[Way], Material]:
   """Goes the way that was chosen, or tries all and goes the best."""
+  if surgery.weights != "int8" and trainable in (None, "auto"):
+    raise TflmFgError(
+      f"--weights={surgery.weights} needs --trainable: which layers get them"
+    )
   own = read_mark(model, name) if trainable is None else None
   if own is not None:
     material = clips.material(settings, KEPT_FRACTION)

@@ -182,6 +182,11 @@ class Mark:
     default_factory=dict
   )
 
+  @property
+  def numbers(self) -> int:
+    """Count of numbers that may train."""
+    return sum(t.numbers for t in self.trainable)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Traits:

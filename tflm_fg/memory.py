@@ -18,7 +18,7 @@ class TrainerBytes:
   numbers beside it. Directions are drawn again, never stored.
 
   Attributes:
-    masters: two bytes a kernel weight, a bias at its own width.
+    masters: two bytes a kernel weight, four a bias, eight where it is int64.
     momentum: two bytes a kernel weight and four a bias, if momentum is on.
     gradient: four bytes a trainable number where the method sums an exact
       gradient over a batch (closed-form).
@@ -69,14 +69,16 @@ def _of_phase(
   """Bytes of velocity, gradient sums and best masters."""
   own = [t for t in tensors if t.index in phase.tensors]
   settings = phase.settings
-  velocity = sum(t.size * (2 if t.has_master else 4) for t in own)
+  velocity = sum(t.numbers * (2 if t.has_master else 4) for t in own)
   return (
     velocity if settings.momentum else 0,
-    4 * sum(t.size for t in own) if settings.is_exact else 0,
+    4 * sum(t.numbers for t in own) if settings.is_exact else 0,
     _masters(own) if settings.validation_fraction else 0,
   )
 
 
 def _masters(tensors: Sequence[TrainableTensor]) -> int:
-  widths = {"int8": 2, "int32": 4, "int64": 8}
-  return sum(t.size * widths[t.dtype] for t in tensors)
+  return sum(
+    t.numbers * (2 if t.has_master else 8 if t.dtype == "int64" else 4)
+    for t in tensors
+  )
