@@ -248,7 +248,8 @@ def _scores(
   ends = (start, course.tried[-1].logits if course.records else start)
   known = clips.y is not None
   labels = clips.y if clips.y is not None else material.labels
-  loss = loss_of(clips.output, known)
+  # Of the graph that ran: int16 weights bring finer logits than the plain file.
+  loss = loss_of(course.tried[0].graph.logits, known)
   before, after = (score(z, labels[indices], loss) for z in ends)
   return _both(part, before, after, known)
 

@@ -5,6 +5,10 @@
 The high bytes are the int8 kernel that was there, so the low ones start at
 zero. Sums of low bytes are a few steps of the output at most, and get a grid
 of their own. int8 rounds each part: the answer is exact to about one step.
+
+The grid of the high sums is a little wider than the output's. Were it the
+same, a low sum under half a step would always be rounded away; so it counts
+for some clips, and on the mean over a batch it shows.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ def to_int8x2(model: schema.ModelT, site: Site) -> None:
   step = float(graph.tensors[out].quantization.scale[0])
   finest = min(reach / WEIGHT_MAX, step / _FINEST)
   activation = op.builtinOptions.fusedActivationFunction
-  room = min(math.ceil(reach / step), 2 * _FINEST) if activation else 0
+  room = min(math.ceil(reach / step), 2 * _FINEST)
   high = _high_sums(model, out, room)
   shape = tuple(graph.tensors[out].shape)
   name = tensor_name(graph.tensors[out])
@@ -77,17 +81,16 @@ def _reach(kernel: schema.TensorT, source: schema.TensorT) -> float:
 
 
 def _high_sums(model: schema.ModelT, out: int, room: int) -> int:
-  """The first run's output: the old grid, with `room` steps at both ends.
+  """The first run's output: the old range, with `room` steps at both ends.
 
   A fused activation comes behind the sum, so what it will cut off must be
-  there; without one the old grid does, and the answer stays as it was.
+  there, as far as low sums can bring it back.
   """
   tensor = model.subgraphs[0].tensors[out]
   step = float(tensor.quantization.scale[0])
-  zero = int(tensor.quantization.zeroPoint[0])
   wider = step * (_LEVELS + 2 * room) / _LEVELS
-  if room:
-    zero = round(-128 - (-128 - zero - room) * step / wider)
+  lowest = (-128 - int(tensor.quantization.zeroPoint[0]) - room) * step
+  zero = round(-128 - lowest / wider)
   name = tensor_name(tensor) + "/tflm_fg/high"
   return add_tensor(model, name, tuple(tensor.shape), "int8", wider, zero)
 

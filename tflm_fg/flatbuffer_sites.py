@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+from tflm_fg.flatbuffer import TYPE_NAMES, op_name, operator_names
 
 TRAINABLE_OPS = {
   "FULLY_CONNECTED": (0, 1, 2),
@@ -95,7 +95,7 @@ def _whole_site(model: schema.ModelT, number: int) -> list[Site]:
   options = product.builtinOptions
   fits = (
     op_name(model, behind[0]) == "ADD"
-    and flow == int(product.outputs[0])
+    and [flow] == [int(o) for o in product.outputs]
     and bool(getattr(options, "adjY", False))
     and not getattr(options, "adjX", False)
     and all(_is_constant(model, i, "int16") for i in (kernel, bias))
@@ -108,7 +108,7 @@ def _is_constant(
   model: schema.ModelT, index: int, kind: str | None = None
 ) -> bool:
   tensor = model.subgraphs[0].tensors[index]
-  held = model.buffers[tensor.buffer].data is not None
+  held = index >= 0 and model.buffers[tensor.buffer].data is not None
   return held and kind in (None, TYPE_NAMES.get(tensor.type))
 
 
@@ -119,9 +119,22 @@ def activations_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
 
 
 def outputs_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
-  """Operators with the activation that each makes, of a verified file."""
+  """Operators with the activation that each makes, of a verified file.
+
+  An int16 layer's sums count as the int8 that they are brought to.
+  """
   graph = schema.Model.GetRootAsModel(data, 0).Subgraphs(0)
-  return {number: graph.Operators(number).Outputs(0) for number in operators}
+  made = {number: graph.Operators(number).Outputs(0) for number in operators}
+  names = operator_names(data)
+  for number, output in made.items():
+    behind = number + 1
+    if (
+      names[number].startswith("ADD")
+      and names[behind : behind + 1] == ("QUANTIZE",)
+      and graph.Operators(behind).Inputs(0) == output
+    ):
+      made[number] = graph.Operators(behind).Outputs(0)
+  return made
 
 
 def untrainable(model: schema.ModelT, site: Site) -> str | None:
