@@ -67,6 +67,7 @@ def float_gradients(
   train: Part,
   test: Part,
   trainable: str | None = None,
+  strategy: str = "in-place",
 ) -> FloatRun:
   """Trains the twin of an integer model by forward gradients in floats.
 
@@ -77,6 +78,8 @@ def float_gradients(
     train: clips to learn from.
     test: clips that are only scored.
     trainable: as for `tflm_fg.mark`; None takes the file's mark, or "head".
+    strategy: "in-place", or "rebuild" for XNNPACK's kernels, which are twice
+      as fast where convolutions train.
 
   Raises:
     TflmFgError: if the method is another, or the file has no float twin.
@@ -88,7 +91,7 @@ def float_gradients(
     )
   marked = present_mark(model, trainable, "model")
   settings = _filled(marked, settings, train)
-  twin = Twin.of(marked)
+  twin = Twin.of(marked, strategy)
   clips, held_back = twin.clips(train), twin.clips(test)
   batches = data.Batches(len(clips), settings.batch_size, settings.seed)
   descent = Descent.of(twin, settings)
@@ -147,11 +150,11 @@ class Twin:
   steps: Floats
 
   @classmethod
-  def of(cls, marked: Marked) -> Twin:
+  def of(cls, marked: Marked, strategy: str = "in-place") -> Twin:
     """Makes the twin of a marked file, cuts and opens it."""
     twin, layout = to_float(marked.data), Layout(marked.mark.trainable)
     pieces = cut(twin, marked.mark)
-    suffix = runtimes.open_session("litert", pieces.suffix)
+    suffix = runtimes.open_session("litert", pieces.suffix, strategy)
     runtimes.require_visible(suffix, marked.mark.trainable)
     return cls(
       marked=marked,
