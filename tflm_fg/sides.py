@@ -1,23 +1,28 @@
-"""Write the engine's weights on both sides of the masters, in one go."""
+"""Write the engine's weights on some sides of the masters, in one go."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from tflm_fg.base import Params, Vectors, Weights
-from tflm_fg.quant import LIMITS, Kernels, Layout, clip_into, form_of
+from tflm_fg.base import Int32, Params, Vectors, Weights
+from tflm_fg.quant import LIMITS, MASTER_UNIT, Kernels, Layout, clip_into
 
 
 class Sides:
-  """The engine's weights on both sides of the masters, in buffers made once.
+  """The engine's weights on some sides of the masters, in buffers made once.
 
   Attributes:
-    weights: 2 m sets of weights, overwritten by every `move`: params + delta
-      and params - delta of the first direction, then of the second.
+    weights: sets of weights, overwritten by every `move`: params + delta and,
+      with two signs, params - delta of the first direction, then of the second.
   """
 
-  def __init__(self, layout: Layout, num_directions: int) -> None:
-    sides = (num_directions, 2)
+  def __init__(
+    self, layout: Layout, num_directions: int, signs: tuple[int, ...] = (1, -1)
+  ) -> None:
+    self._signs = signs
+    sides = (num_directions, len(signs))
     self._wide = Vectors(
       np.empty((*sides, layout.num_kernels), np.int32),
       np.empty((*sides, layout.num_biases), np.int64),
@@ -31,32 +36,38 @@ class Sides:
       for kind in sorted(kinds, key=lambda kind: -kind.itemsize)
     }
     tensors = []
-    for tensor, where in layout.homes:
+    for tensor, where, form in layout.homes:
       held = (
         self._biases[np.dtype(tensor.dtype)]
-        if tensor.role == "bias"
-        else self._kernels.forms[form_of(tensor)]
+        if form == "bias"
+        else self._kernels.forms[form]
       )
-      tensors.append(
-        held[..., where].reshape(2 * num_directions, *tensor.shape)
-      )
+      tensors.append(held[..., where].reshape(math.prod(sides), *tensor.shape))
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
 
-  def move(self, params: Params, delta: Vectors) -> list[Weights]:
-    """Writes both sides; `params` stays as it is.
+  def move(
+    self,
+    params: Vectors | Params,
+    delta: Vectors,
+    dither: int | Int32 = MASTER_UNIT >> 1,
+  ) -> list[Weights]:
+    """Writes all sides; `params` stays as it is.
 
     Args:
-      params: the masters.
+      params: the masters, of any width and range.
       delta: integers [m, K] and [m, B], in master and bias units.
+      dither: added before int8 kernels are rounded down, the same on all
+        sides; int32 [K] in 0 to 255.
 
     Returns:
       `weights`.
     """
     for wide, masters, away in zip(self._wide, params, delta):
       centre = masters.astype(wide.dtype)
-      np.add(centre, away, out=wide[:, 0])
-      np.subtract(centre, away, out=wide[:, 1])
-    self._kernels.narrow(self._wide.kernels)
+      for side, sign in enumerate(self._signs):
+        shift = np.add if sign > 0 else np.subtract
+        shift(centre, away, out=wide[:, side])
+    self._kernels.narrow(self._wide.kernels, dither)
     for kind, held in self._biases.items():
       clip_into(self._wide.biases, LIMITS[kind], held)
     return self.weights

@@ -163,7 +163,7 @@ class Twin:
       suffix=suffix,
       layout=layout,
       start=flat(layout, suffix.params()),
-      steps=flat(layout, [real_steps(t) for t, _ in layout.homes]),
+      steps=flat(layout, [real_steps(home.tensor) for home in layout.homes]),
     )
 
   def weights(self, numbers: Floats) -> list[Array]:
@@ -171,9 +171,9 @@ class Twin:
     parts = np.split(numbers.astype(np.float32), [self.layout.num_kernels])
     return [
       np.zeros(tensor.shape, np.float32)
-      if tensor.is_low
-      else parts[tensor.role == "bias"][where].reshape(tensor.shape)
-      for tensor, where in self.layout.homes
+      if form == "low"
+      else parts[form == "bias"][where].reshape(tensor.shape)
+      for tensor, where, form in self.layout.homes
     ]
 
   def file(self, numbers: Floats) -> bytes:
@@ -217,8 +217,8 @@ def flat(layout: Layout, arrays: Sequence[Array]) -> Floats:
     arrays: real numbers, in the order of the mark.
   """
   parts = np.zeros(layout.num_kernels), np.zeros(layout.num_biases)
-  for (tensor, where), array in zip(layout.homes, arrays, strict=True):
-    parts[tensor.role == "bias"][where] += array.reshape(-1).astype(float)
+  for (_, where, form), array in zip(layout.homes, arrays, strict=True):
+    parts[form == "bias"][where] += array.reshape(-1).astype(float)
   return np.concatenate(parts)
 
 
