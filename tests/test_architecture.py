@@ -15,6 +15,7 @@ ORDER = """
   flatbuffer_prompt flatbuffer_wide flatbuffer_int16 flatbuffer_int8x2
   flatbuffer_finer flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
+  last_layer
   losses information directions estimators closed_form nodes statistics
   optimizers
   data metrics callbacks passes timing trainer settings graph widening

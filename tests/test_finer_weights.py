@@ -28,6 +28,7 @@ from tflm_fg.flatbuffer_sites import outputs_of
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, Host
 from tflm_fg.home_means import with_home_means
+from tflm_fg.last_layer import exact_tensors
 from tflm_fg.memory import trainer_bytes
 from tflm_fg.passes import BatchPasses
 from tflm_fg.phases import masters_of, write_masters
@@ -278,6 +279,32 @@ def test_they_train_replay_and_strip_like_any_other(trainable, weights):
   indices = [t.index for t in mark(plain, trainable).mark.trainable]
   before = Patchable(tflm_fg.strip(result.marked), indices)
   assert before.write(Patchable(plain, indices).read()) == plain
+
+
+@pytest.mark.parametrize("trainable", ["head", "head/kernel", "wide-head"])
+def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
+  """It ends where the int8 head does; finer logits may end lower."""
+  data, losses = models.deep_model(per_channel=False), {}
+  for weights in ("int8", *FINER):
+    surgery = Surgery(weights=weights)
+    result = tflm_fg.adapt(data, X, Y, trainable=trainable, surgery=surgery)
+    marked = mark(data, trainable, surgery=surgery)
+    indices = tuple(t.index for t in marked.mark.trainable)
+    assert exact_tensors(marked.data, marked.mark) == indices
+    assert result.report["method"] == "closed-form"
+    text = result.journal.to_bytes()
+    assert journal.replay(journal.parse(text), data) == result.model
+    losses[weights] = result.report["loss_after"]
+  assert losses["int8"] < 0.7
+  for weights in FINER:
+    assert losses[weights] < 1.1 * losses["int8"] + 0.01
+
+
+def test_node_perturbation_refuses_finer_weights_by_name():
+  for weights in FINER:
+    marked = mark(models.deep_model(), "head", weights=weights).data
+    settings = Settings(method="node", steps=3)
+    refused(lambda: tflm_fg.adapt(marked, X, Y, settings=settings), "'node'")  # noqa: B023
 
 
 @pytest.mark.parametrize("weights", FINER)

@@ -17,7 +17,8 @@ from tflm_fg import flatbuffer
 from tflm_fg.base import Array, TflmFgError
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
-from tflm_fg.graph import Host, exact_tensors
+from tflm_fg.graph import Host
+from tflm_fg.last_layer import exact_tensors
 from tflm_fg.phases import (
   Material,
   Outcome,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from converters.to_float import to_float
 from tflm_fg import data, optimizers, runtimes
-from tflm_fg.base import Array, Clips, Session, TflmFgError, TrainableTensor
+from tflm_fg.base import Array, Clips, Session, TflmFgError
 from tflm_fg.directions import Directions
 from tflm_fg.estimators import METHODS
 from tflm_fg.flatbuffer_cut import Cut, cut
@@ -163,7 +163,10 @@ class Twin:
       suffix=suffix,
       layout=layout,
       start=flat(layout, suffix.params()),
-      steps=flat(layout, [real_steps(home.tensor) for home in layout.homes]),
+      steps=flat(
+        layout,
+        [along_channels(t, t.step_sizes) for t, _, _ in layout.homes],
+      ),
     )
 
   def weights(self, numbers: Floats) -> list[Array]:
@@ -220,14 +223,6 @@ def flat(layout: Layout, arrays: Sequence[Array]) -> Floats:
   for (_, where, form), array in zip(layout.homes, arrays, strict=True):
     parts[form == "bias"][where] += array.reshape(-1).astype(float)
   return np.concatenate(parts)
-
-
-def real_steps(tensor: TrainableTensor) -> Floats:
-  """The real size of one step of each element's grid."""
-  if tensor.is_low:
-    return np.zeros(tensor.size)
-  units = np.asarray(tensor.output_step) / tensor.units_a_scale
-  return along_channels(tensor, units * np.asarray(tensor.scales))
 
 
 def cross_entropy(logits: Floats, labels: Array) -> float:
