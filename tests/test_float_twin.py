@@ -104,6 +104,11 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
     "'node'",
     "sign-m-spsa, spsa",
   )
+  anchored = Settings(method="spsa", anchor=0.1)
+  refused(
+    lambda: float_gradients(models.dense_model(), anchored, TRAIN, TEST),
+    "anchor=0.1",
+  )
 
 
 @pytest.mark.parametrize("trainable", ["head", "all"])

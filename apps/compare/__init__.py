@@ -1,1 +1,1 @@
-"""Methods compared at equal numbers of forward passes."""
+"""Methods of training compared, over models, data and seeds."""

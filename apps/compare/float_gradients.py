@@ -82,13 +82,10 @@ def float_gradients(
       as fast where convolutions train.
 
   Raises:
-    TflmFgError: if the method is another, or the file has no float twin.
+    TflmFgError: if a setting has no counterpart here, or the file has no float
+      twin.
   """
-  if settings.method not in METHODS:
-    raise TflmFgError(
-      f"method {settings.method!r} has no float reference; choose one of "
-      f"{', '.join(METHODS)}"
-    )
+  _require_plain(settings)
   marked = present_mark(model, trainable, "model")
   settings = _filled(marked, settings, train)
   twin = Twin.of(marked, strategy)
@@ -109,6 +106,26 @@ def float_gradients(
   return FloatRun(
     model=twin.file(weights), looks=tuple(looks), settings=settings
   )
+
+
+_NOT_HERE = (
+  "anchor", "optimizer", "loss", "guidance", "kernel_wise", "sparsity", "blocks"
+)  # fmt: skip
+"""Settings that change what a step is, and that the reference has not."""
+
+
+def _require_plain(settings: Settings) -> None:
+  if settings.method not in METHODS:
+    raise TflmFgError(
+      f"method {settings.method!r} has no float reference; choose one of "
+      f"{', '.join(METHODS)}"
+    )
+  for field in dataclasses.fields(settings):
+    value = getattr(settings, field.name)
+    if field.name in _NOT_HERE and value != field.default:
+      raise TflmFgError(
+        f"{field.name}={value} has no float reference; leave it as it is"
+      )
 
 
 def _filled(marked: Marked, settings: Settings, train: Part) -> Settings:
