@@ -28,6 +28,7 @@ from tflm_fg import (
 )
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
+from tflm_fg.flatbuffer_finer import WEIGHTS
 from tflm_fg.flatbuffer_mark import Surgery
 
 _MODEL = flags.DEFINE_string(
@@ -51,6 +52,13 @@ _WIDE_LAYERS = flags.DEFINE_string(
   "",
   "a regular expression on layers' output tensors: what a wide head joins; by "
   "default every layer",
+)
+_WEIGHTS = flags.DEFINE_enum(
+  "weights",
+  "int8",
+  list(WEIGHTS),
+  "what trained kernels are in the engine, where dense or pointwise: int8 (a "
+  "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
@@ -135,7 +143,11 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     train.y,
     test=None if test is None else (test.x, test.y),
     trainable=_TRAINABLE.value,
-    surgery=Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value),
+    surgery=Surgery(
+      gain=_PROMPT_GAIN.value,
+      layers=_WIDE_LAYERS.value,
+      weights=_WEIGHTS.value,
+    ),
     runtime=_RUNTIME.value,
     strategy=_STRATEGY.value,
     exact_prefix=_EXACT_PREFIX.value,

@@ -12,8 +12,10 @@ ORDER = """
   flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
   flatbuffer flatbuffer_tensors
   flatbuffer_sites flatbuffer_grow flatbuffer_mend flatbuffer_rows
-  flatbuffer_prompt flatbuffer_wide flatbuffer_mark flatbuffer_cut
+  flatbuffer_prompt flatbuffer_wide flatbuffer_int16 flatbuffer_int8x2
+  flatbuffer_finer flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
+  last_layer
   losses information directions masks shapes queries
   estimators one_sided tangents sharpness closed_form nodes statistics
   schedules rounding optimizers

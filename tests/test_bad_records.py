@@ -324,7 +324,8 @@ BAD_GROWN: dict[str, list[str]] = {
   "not grown": _head(WIDE_LINES, grown=None),
   **{f"no {key}": _head(
     WIDE_LINES, grown={k: v for k, v in GROWN.items() if k != key}
-  ) for key in GROWN},
+  ) for key in GROWN if key != "weights"},
+  **{f"weights {v}": _grown(weights=v) for v in ("int16", "x", None, 5, [])},
   **{
     f"trainable {v}": _grown(trainable=v)
     for v in ("", "zzz", "(", "head", None, 5, [], "prompt,wide-head", ["head"])
@@ -338,6 +339,8 @@ BAD_GROWN: dict[str, list[str]] = {
 
 def test_a_journal_lets_a_plain_file_grow_again():
   assert replayed(WIDE_LINES, DEEP) == WIDE.model
+  older = {k: v for k, v in GROWN.items() if k != "weights"}
+  assert replayed(_head(WIDE_LINES, grown=older), DEEP) == WIDE.model
 
 
 @pytest.mark.parametrize("kind", list(BAD_GROWN))

@@ -13,7 +13,8 @@ from tflm_fg import closed_form, journal, optimizers, quant, runtimes
 from tflm_fg.base import Params, TflmFgError, Vectors
 from tflm_fg.data import Dataset
 from tflm_fg.defaults import DEFAULTS
-from tflm_fg.graph import Graph, Host, exact_tensors, loss_of
+from tflm_fg.graph import Graph, Host, loss_of
+from tflm_fg.last_layer import exact_tensors
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout

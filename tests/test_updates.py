@@ -12,6 +12,7 @@ from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.rounding import ROUNDINGS, WISH_BITS, Rounding, query_dither
 from tflm_fg.schedules import schedule
+from tflm_fg.sides import Sides
 from tflm_fg.state import OptimizerState
 
 MARKED = mark(models.dense_model(), "all")
@@ -128,7 +129,7 @@ def test_the_sides_of_a_pair_share_their_dither():
   assert not np.array_equal(dither(3), dither(4))
   assert dither(3).min() >= 0
   assert dither(3).max() <= 255
-  sides = quant.Sides(LAYOUT, 1)
+  sides = Sides(LAYOUT, 1)
   delta = Vectors(
     np.full((1, LAYOUT.num_kernels), 0), np.zeros((1, LAYOUT.num_biases), int)
   )

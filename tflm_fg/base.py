@@ -143,6 +143,14 @@ class TrainableTensor:
     return 256 if self.has_master and self.dtype == "int8" else 1
 
   @property
+  def step_sizes(self) -> NDArray[np.float64]:
+    """The real size of one step of training, one an element of `scales`."""
+    if self.is_low:  # the step is its kernel's
+      return np.zeros(len(self.scales))
+    steps = np.array(self.output_step) / self.units_a_scale
+    return steps * np.array(self.scales)
+
+  @property
   def size(self) -> int:
     """Count of elements in the tensor."""
     return int(np.prod(self.shape, dtype=np.int64))
@@ -181,6 +189,11 @@ class Mark:
   statistics: dict[int, tuple[int, ...]] = dataclasses.field(
     default_factory=dict
   )
+
+  @property
+  def numbers(self) -> int:
+    """Count of numbers that may train."""
+    return sum(t.numbers for t in self.trainable)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,13 @@ from tflm_fg.base import (
   Vectors,
 )
 from tflm_fg.losses import CrossEntropy
-from tflm_fg.quant import Layout, round_divide, round_shift, saturate
+from tflm_fg.quant import (
+  MASTER_UNIT,
+  Layout,
+  round_divide,
+  round_shift,
+  saturate,
+)
 from tflm_fg.state import Estimate, TrainState
 
 _FACTOR_BITS = 16
@@ -152,6 +158,22 @@ class ClosedFormHead:
 _NOTHING = np.zeros(0, np.int64)
 
 
+def carried_centre(head: Head, layout: Layout) -> tuple[int, ...]:
+  """The centre, so that a kernel's move times it is 256 times the bias's.
+
+  That is as the head has it where a bias unit is input scale times kernel
+  scale; empty where no bias trains beside the kernel.
+  """
+  tensors = {t.role: t for t in layout.tensors}
+  if set(tensors) != {"kernel", "bias"}:
+    return ()
+  kernel, bias = tensors["kernel"], tensors["bias"]
+  if kernel.dtype == "int8":
+    return tuple(int(c) for c in head.centre)
+  unit = head.input_scale * kernel.scales[0] * MASTER_UNIT / bias.scales[0]
+  return tuple(int(c) for c in np.rint(head.centre * unit))
+
+
 def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
   """Gives residual^T (x - centre) by float64's fast product.
 
@@ -167,7 +189,7 @@ def _kernel_slopes(
 ) -> Int64:
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
-  reals = 2 / (length * clips * head.input_scale * np.array(kernel.scales))
+  reals = 2 / (length * clips * head.input_scale * kernel.step_sizes)
   factors, bits = _integers(reals)
   # One factor a class, or one for all where the kernel has one scale.
   return _shifted(sums * factors[:, None], bits + 2 * head.spread_bits)
@@ -178,8 +200,7 @@ def _bias_slopes(
 ) -> Int64:
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
-  units = np.array(bias.scales) * np.array(bias.output_step)
-  factors, bits = _integers(2 * share / (clips * units))
+  factors, bits = _integers(2 * share / (clips * bias.step_sizes))
   return _shifted(sums * factors, np.array(bits))
 
 

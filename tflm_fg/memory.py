@@ -70,7 +70,7 @@ class TrainerBytes:
 
   Attributes:
     masters: two bytes a kernel weight (one where all phases are 8w8a), a bias
-      at its own width.
+      at its own width, four bytes or eight.
     momentum: two bytes a kernel weight and four a bias, if momentum is on.
     residue: with error feedback, one byte a number, two a kernel weight of
       8w8a.
@@ -220,16 +220,16 @@ def _of_phase(
   """Bytes of velocity, gradient sums, best masters, residue and start."""
   own = [t for t in tensors if t.index in phase.tensors]
   settings = phase.settings
-  velocity = sum(t.size * (2 if t.has_master else 4) for t in own)
+  velocity = sum(t.numbers * (2 if t.has_master else 4) for t in own)
   coarse = _is_coarse(phase)
-  residue = sum(t.size * (1 + (coarse and t.has_master)) for t in own)
+  residue = sum(t.numbers * (1 + (coarse and t.has_master)) for t in own)
   kept = own
   if not settings.anchor:
     boxed = settings.optimizer == "frank-wolfe"
     kept = [t for t in own if boxed and not t.has_master]
   return (
     velocity if settings.momentum else 0,
-    4 * sum(t.size for t in own) if settings.is_exact else 0,
+    4 * sum(t.numbers for t in own) if settings.is_exact else 0,
     _masters(own, coarse) if settings.validation_fraction else 0,
     residue if settings.rounding == "error-feedback" else 0,
     _masters(kept, coarse),
@@ -241,5 +241,8 @@ def _is_coarse(phase: Phase) -> bool:
 
 
 def _masters(tensors: Sequence[TrainableTensor], coarse: bool) -> int:
-  widths = {"int8": 1 if coarse else 2, "int32": 4, "int64": 8}
-  return sum(t.size * widths[t.dtype] for t in tensors)
+  kernel = 1 if coarse else 2
+  return sum(
+    t.numbers * (kernel if t.has_master else 8 if t.dtype == "int64" else 4)
+    for t in tensors
+  )

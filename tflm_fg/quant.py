@@ -8,7 +8,7 @@ Biases are already integers of one unit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -171,6 +171,21 @@ def dequantize(q: Array, scale: float, zero_point: int) -> NDArray[np.float64]:
   return (q.astype(np.float64) - zero_point) * scale
 
 
+class Home(NamedTuple):
+  """Where an engine's tensor lies in the flat vectors, and what it is there.
+
+  Attributes:
+    tensor: one of the trainable tensors.
+    where: its slice of the biases, or of the kernels' masters.
+    form: "bias", or what the engine holds of the masters: "rounded" to int8,
+      "whole", or of a layer that runs twice the "high" or the "low" byte.
+  """
+
+  tensor: TrainableTensor
+  where: slice
+  form: str
+
+
 class Layout:
   """Where each trainable tensor lies in the flat vectors of `Params`.
 
@@ -178,8 +193,8 @@ class Layout:
     tensors: the trainable tensors that have numbers of their own, in the order
       of the mark: all but low bytes.
     places: each of them with its slice of the kernels or of the biases.
-    homes: the same of every tensor that the engine holds; a low byte shares
-      its kernel's slice.
+    homes: of every tensor that the engine holds, in the order of the mark; a
+      low byte shares its kernel's slice.
     num_kernels, num_biases: K and B.
     step_units: master or bias units in one step of the layer's own grid, one
       an element: int64 [K] and [B]. Perturbations and updates count in it.
@@ -187,15 +202,23 @@ class Layout:
 
   def __init__(self, tensors: tuple[TrainableTensor, ...]) -> None:
     self.tensors = tuple(t for t in tensors if not t.is_low)
-    self.homes: list[tuple[TrainableTensor, slice]] = []
+    self.homes: list[Home] = []
     ends = {True: 0, False: 0}
     for tensor in tensors:
-      start = ends[tensor.has_master]
       if tensor.is_low:
-        start -= _kernel_of(tensor, self.homes).size
+        self.homes[-1:] = _pair(tensor, self.homes)
+        continue
+      start = ends[tensor.has_master]
       ends[tensor.has_master] = start + tensor.size
-      self.homes.append((tensor, slice(start, start + tensor.size)))
-    self.places = [(t, where) for t, where in self.homes if not t.is_low]
+      form = "whole" if tensor.dtype == "int16" else "rounded"
+      self.homes.append(
+        Home(
+          tensor,
+          slice(start, start + tensor.size),
+          form if tensor.has_master else "bias",
+        )
+      )
+    self.places = [(t, where) for t, where, _ in self.homes if not t.is_low]
     self.num_kernels, self.num_biases = ends[True], ends[False]
     wide = any(t.dtype == "int64" for t in tensors)
     self._bias_dtype = np.dtype(np.int64 if wide else np.int32)
@@ -230,12 +253,12 @@ class Layout:
     """Widens engine weights into the trained state."""
     kernels = np.zeros(self.num_kernels, np.int16)
     biases = np.zeros(self.num_biases, self._bias_dtype)
-    for (tensor, where), array in zip(self.homes, weights, strict=True):
-      if tensor.role == "bias":
+    for (_, where, form), array in zip(self.homes, weights, strict=True):
+      if form == "bias":
         biases[where] = array.reshape(-1)
-      elif tensor.is_low:
+      elif form == "low":
         kernels[where] += array.reshape(-1).astype(np.int16)
-      elif tensor.dtype == "int16":
+      elif form == "whole":
         kernels[where] = array.reshape(-1)
       else:
         kernels[where] = widen(array.reshape(-1).astype(np.int8))
@@ -247,9 +270,9 @@ class Layout:
     kernels.narrow(params.kernels.astype(np.int32))
     return [
       saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
-      if tensor.role == "bias"
-      else kernels.forms[form_of(tensor)][where].reshape(tensor.shape)
-      for tensor, where in self.homes
+      if form == "bias"
+      else kernels.forms[form][where].reshape(tensor.shape)
+      for tensor, where, form in self.homes
     ]
 
 
@@ -257,17 +280,18 @@ class Kernels:
   """What the engine holds of some masters, in buffers made once.
 
   Attributes:
-    forms: "int8", the high bytes; where the layout asks for them "int16", the
-      whole masters, and "low", what the high bytes leave.
+    forms: "rounded", the int8 kernels; and where the layout asks for them
+      "whole", "high" and "low".
   """
 
   def __init__(self, shape: tuple[int, ...], layout: Layout) -> None:
-    kinds = {"int8": np.int8, "int16": np.int16, "low": np.int8}
-    finer = {form_of(t) for t, _ in layout.homes} & {"int16", "low"}
+    kinds = {"rounded": np.int8, "whole": np.int16}
+    kinds |= {"high": np.int8, "low": np.int8}
+    finer = {home.form for home in layout.homes} & {"whole", "high"}
     self.forms: dict[str, NDArray[Any]] = {
       form: np.empty(shape, kind)
       for form, kind in kinds.items()
-      if finer or form == "int8"
+      if finer or form == "rounded"
     }
     most = np.full(shape[-1], WEIGHT_MAX, np.int32)
     self._limits = -most, most
@@ -275,37 +299,27 @@ class Kernels:
   def narrow(
     self, masters: Int32, dither: int | Int32 = MASTER_UNIT >> 1
   ) -> None:
-    """Fills the buffers; `masters` is used up.
-
-    Args:
-      masters: any range.
-      dither: added before kernels are rounded down; int32 [K] in 0 to 255.
-    """
-    if "low" in self.forms:
+    """Fills the buffers; `masters` is used up, and only "rounded" dithered."""
+    if "whole" in self.forms:
+      whole, high = self.forms["whole"], self.forms["high"]
       np.clip(masters, -_MASTER_MAX, _MASTER_MAX, out=masters)
-      self.forms["int16"][...] = masters
-    _narrow_into(masters, self.forms["int8"], self._limits, dither)
-    if "low" in self.forms:
-      _low_into(self.forms["int16"], self.forms["int8"], self.forms["low"])
+      whole[...] = masters
+      _narrow_into(masters.copy(), high, self._limits)
+      _low_into(whole, high, self.forms["low"])
+    _narrow_into(masters, self.forms["rounded"], self._limits, dither)
 
 
 _EMPTY = np.zeros(0, np.int64)
 
 
-def form_of(tensor: TrainableTensor) -> str:
-  """Which of `Kernels.forms` the engine holds of a tensor."""
-  return "low" if tensor.is_low else tensor.dtype
-
-
-def _kernel_of(
-  low: TrainableTensor, before: Sequence[tuple[TrainableTensor, slice]]
-) -> TrainableTensor:
-  kernel = before[-1][0] if before else None
-  if kernel is None or (kernel.role, kernel.shape) != ("kernel", low.shape):
+def _pair(low: TrainableTensor, before: Sequence[Home]) -> list[Home]:
+  """A low byte and the kernel that stands before it, as two bytes of one."""
+  last = before[-1] if before else None
+  if last is None or (last.form, last.tensor.shape) != ("rounded", low.shape):
     raise TflmFgError(
       f"{low.name}: a low byte without its kernel before it; train both"
     )
-  return kernel
+  return [last._replace(form="high"), Home(low, last.where, "low")]
 
 
 def _steps(tensor: TrainableTensor) -> NDArray[np.int64]:

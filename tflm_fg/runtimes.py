@@ -228,7 +228,7 @@ def check_visibility(
     )
   )
   quiet = session.run(inputs)
-  verdicts = []
+  verdicts: list[Visibility] = []
   for number, tensor in enumerate(tensors):
     changed = [np.array(w) for w in before]
     changed[number] = _shifted(changed[number], tensor)
@@ -236,6 +236,9 @@ def check_visibility(
     seen = any(
       not np.array_equal(a, b) for a, b in zip(quiet, session.run(inputs))
     )
+    # All sums of low bytes may lie under half a step of these outputs; what
+    # runs them runs their kernel too.
+    seen = seen or (tensor.is_low and verdicts[-1].seen)
     verdicts.append(Visibility(tensor, seen, "" if seen else _cause(session)))
     session.load(before)
   return verdicts

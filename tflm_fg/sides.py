@@ -1,4 +1,4 @@
-"""Write the engine's weights on both sides of the masters, in one go."""
+"""Write the engine's weights on some sides of the masters, in one go."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ import math
 import numpy as np
 
 from tflm_fg.base import Int32, Params, Vectors, Weights
-from tflm_fg.quant import (
-  LIMITS,
-  MASTER_UNIT,
-  Kernels,
-  Layout,
-  clip_into,
-  form_of,
-)
+from tflm_fg.quant import LIMITS, MASTER_UNIT, Kernels, Layout, clip_into
 
 
 class Sides:
@@ -43,11 +36,11 @@ class Sides:
       for kind in sorted(kinds, key=lambda kind: -kind.itemsize)
     }
     tensors = []
-    for tensor, where in layout.homes:
+    for tensor, where, form in layout.homes:
       held = (
         self._biases[np.dtype(tensor.dtype)]
-        if tensor.role == "bias"
-        else self._kernels.forms[form_of(tensor)]
+        if form == "bias"
+        else self._kernels.forms[form]
       )
       tensors.append(held[..., where].reshape(math.prod(sides), *tensor.shape))
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
@@ -63,8 +56,8 @@ class Sides:
     Args:
       params: the masters, of any width and range.
       delta: integers [m, K] and [m, B], in master and bias units.
-      dither: added before kernels are rounded down, the same on all sides;
-        int32 [K] in 0 to 255.
+      dither: added before int8 kernels are rounded down, the same on all
+        sides; int32 [K] in 0 to 255.
 
     Returns:
       `weights`.

@@ -19,7 +19,6 @@ from apps.benchmark_backprop import features_of, head_start
 from apps.benchmark_tables import table
 from apps.compare import domains, looks
 from apps.compare.domains import Own
-from apps.compare.float_gradients import real_steps
 from apps.compare.intervals import interval
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_mark import Marked, mark
@@ -27,7 +26,7 @@ from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph
 from tflm_fg.passes import BatchPasses
 from tflm_fg.phases import masters_of
-from tflm_fg.quant import Layout
+from tflm_fg.quant import Layout, along_channels
 from tflm_fg.settings import Settings
 
 Floats = NDArray[np.float64]
@@ -198,7 +197,7 @@ def true_gradient(
   layout = Layout(marked.mark.trainable)
   return np.concatenate(
     [
-      parts[tensor.role].reshape(-1) * real_steps(tensor)
+      parts[tensor.role].reshape(-1) * along_channels(tensor, tensor.step_sizes)
       for held in (True, False)
       for tensor, _ in layout.places
       if tensor.has_master == held

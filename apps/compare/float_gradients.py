@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from converters.to_float import to_float
 from tflm_fg import data, runtimes, schedules
-from tflm_fg.base import Array, Clips, Session, TflmFgError, TrainableTensor
+from tflm_fg.base import Array, Clips, Session, TflmFgError
 from tflm_fg.directions import Directions
 from tflm_fg.estimators import METHODS
 from tflm_fg.flatbuffer_cut import Cut, cut
@@ -67,6 +67,7 @@ def float_gradients(
   train: Part,
   test: Part,
   trainable: str | None = None,
+  strategy: str = "in-place",
 ) -> FloatRun:
   """Trains the twin of an integer model by forward gradients in floats.
 
@@ -77,18 +78,17 @@ def float_gradients(
     train: clips to learn from.
     test: clips that are only scored.
     trainable: as for `tflm_fg.mark`; None takes the file's mark, or "head".
+    strategy: "in-place", or "rebuild" for XNNPACK's kernels, which are twice
+      as fast where convolutions train.
 
   Raises:
-    TflmFgError: if the method is another, or the file has no float twin.
+    TflmFgError: if a setting has no counterpart here, or the file has no float
+      twin.
   """
-  if settings.method not in METHODS:
-    raise TflmFgError(
-      f"method {settings.method!r} has no float reference; choose one of "
-      f"{', '.join(METHODS)}"
-    )
+  _require_plain(settings)
   marked = present_mark(model, trainable, "model")
   settings = _filled(marked, settings, train)
-  twin = Twin.of(marked)
+  twin = Twin.of(marked, strategy)
   clips, held_back = twin.clips(train), twin.clips(test)
   batches = data.Batches(len(clips), settings.batch_size, settings.seed)
   descent = Descent.of(twin, settings)
@@ -106,6 +106,26 @@ def float_gradients(
   return FloatRun(
     model=twin.file(weights), looks=tuple(looks), settings=settings
   )
+
+
+_NOT_HERE = (
+  "anchor", "optimizer", "loss", "guidance", "kernel_wise", "sparsity", "blocks"
+)  # fmt: skip
+"""Settings that change what a step is, and that the reference has not."""
+
+
+def _require_plain(settings: Settings) -> None:
+  if settings.method not in METHODS:
+    raise TflmFgError(
+      f"method {settings.method!r} has no float reference; choose one of "
+      f"{', '.join(METHODS)}"
+    )
+  for field in dataclasses.fields(settings):
+    value = getattr(settings, field.name)
+    if field.name in _NOT_HERE and value != field.default:
+      raise TflmFgError(
+        f"{field.name}={value} has no float reference; leave it as it is"
+      )
 
 
 def _filled(marked: Marked, settings: Settings, train: Part) -> Settings:
@@ -147,11 +167,11 @@ class Twin:
   steps: Floats
 
   @classmethod
-  def of(cls, marked: Marked) -> Twin:
+  def of(cls, marked: Marked, strategy: str = "in-place") -> Twin:
     """Makes the twin of a marked file, cuts and opens it."""
     twin, layout = to_float(marked.data), Layout(marked.mark.trainable)
     pieces = cut(twin, marked.mark)
-    suffix = runtimes.open_session("litert", pieces.suffix)
+    suffix = runtimes.open_session("litert", pieces.suffix, strategy)
     runtimes.require_visible(suffix, marked.mark.trainable)
     return cls(
       marked=marked,
@@ -160,7 +180,10 @@ class Twin:
       suffix=suffix,
       layout=layout,
       start=flat(layout, suffix.params()),
-      steps=flat(layout, [real_steps(t) for t, _ in layout.homes]),
+      steps=flat(
+        layout,
+        [along_channels(t, t.step_sizes) for t, _, _ in layout.homes],
+      ),
     )
 
   def weights(self, numbers: Floats) -> list[Array]:
@@ -168,9 +191,9 @@ class Twin:
     parts = np.split(numbers.astype(np.float32), [self.layout.num_kernels])
     return [
       np.zeros(tensor.shape, np.float32)
-      if tensor.is_low
-      else parts[tensor.role == "bias"][where].reshape(tensor.shape)
-      for tensor, where in self.layout.homes
+      if form == "low"
+      else parts[form == "bias"][where].reshape(tensor.shape)
+      for tensor, where, form in self.layout.homes
     ]
 
   def file(self, numbers: Floats) -> bytes:
@@ -214,17 +237,9 @@ def flat(layout: Layout, arrays: Sequence[Array]) -> Floats:
     arrays: real numbers, in the order of the mark.
   """
   parts = np.zeros(layout.num_kernels), np.zeros(layout.num_biases)
-  for (tensor, where), array in zip(layout.homes, arrays, strict=True):
-    parts[tensor.role == "bias"][where] += array.reshape(-1).astype(float)
+  for (_, where, form), array in zip(layout.homes, arrays, strict=True):
+    parts[form == "bias"][where] += array.reshape(-1).astype(float)
   return np.concatenate(parts)
-
-
-def real_steps(tensor: TrainableTensor) -> Floats:
-  """The real size of one step of each element's grid."""
-  if tensor.is_low:
-    return np.zeros(tensor.size)
-  units = np.asarray(tensor.output_step) / tensor.units_a_scale
-  return along_channels(tensor, units * np.asarray(tensor.scales))
 
 
 def cross_entropy(logits: Floats, labels: Array) -> float:

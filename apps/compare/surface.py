@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from apps.compare import backprop, domains, looks, rates, runs
 from apps.compare.domains import Own
 from apps.compare.episodes import Episode
-from apps.compare.float_gradients import real_steps
 from apps.compare.grid import PLAIN, Cell, settings_of
 from tflm_fg import plots
 from tflm_fg.base import Array, Params, TrainableTensor
 from tflm_fg.data import Batches, Dataset
 from tflm_fg.flatbuffer_mark import Marked
-from tflm_fg.quant import MASTER_UNIT, Layout, saturate
+from tflm_fg.quant import MASTER_UNIT, Layout, along_channels, saturate
 
 Floats = NDArray[np.float64]
 
@@ -188,7 +187,7 @@ def _as_in_file(layout: Layout, values: Sequence[Array]) -> Floats:
   """A float network's variables, in the order of the mark, as such steps."""
   parts = np.zeros(layout.num_kernels), np.zeros(layout.num_biases)
   for (tensor, where), value in zip(layout.places, values, strict=True):
-    steps = real_steps(tensor)
+    steps = along_channels(tensor, tensor.step_sizes)
     parts[tensor.role == "bias"][where] = _turned(tensor, value) / steps
   return np.concatenate(parts)
 
