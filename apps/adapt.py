@@ -20,31 +20,19 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, setting_flags
 from tflm_fg import (
   data,
   files,
   journal,
-  optimizers,
   plots,
   runtimes,
 )
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
+from tflm_fg.flatbuffer_finer import WEIGHTS
 from tflm_fg.flatbuffer_mark import Surgery
-from tflm_fg.settings import DEFAULTS, LABELS, LOSSES, METHODS
 from tflm_fg.tasks import NATURAL
-
-_DEFAULTS = tflm_fg.Settings()
-
-
-def _own(name: str) -> str:
-  """What each method takes where a flag is not given."""
-  values = {m: getattr(d, name) for m, d in DEFAULTS.items()}
-  told = [f"{m} {v:g}" for m, v in values.items() if v is not None]
-  found = "" if len(told) == len(values) else "found by measuring"
-  return "; by default " + ", ".join(filter(None, [found, *told]))
-
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite, marked or not", required=True
@@ -67,6 +55,13 @@ _WIDE_LAYERS = flags.DEFINE_string(
   "",
   "a regular expression on layers' output tensors: what a wide head joins; by "
   "default every layer",
+)
+_WEIGHTS = flags.DEFINE_enum(
+  "weights",
+  "int8",
+  list(WEIGHTS),
+  "what trained kernels are in the engine, where dense or pointwise: int8 (a "
+  "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
@@ -106,90 +101,6 @@ _REPLAY = flags.DEFINE_string(
   "a journal: make its adapted file again from the --model of then, without "
   "--train and without an engine",
 )
-flags.DEFINE_enum(
-  "method",
-  _DEFAULTS.method,
-  list(METHODS),
-  "how forward passes become steps; auto: exactly where it can be, by forward "
-  "gradients elsewhere",
-)
-flags.DEFINE_enum(
-  "labels",
-  _DEFAULTS.labels,
-  list(LABELS),
-  "none: learn without labels, by being sure of each clip and varied over all; "
-  "auto: as the clips have y or not",
-)
-flags.DEFINE_enum(
-  "loss",
-  _DEFAULTS.loss,
-  list(LOSSES),
-  "what training lowers; mse and huber take real y too, and for classes draw "
-  "the right output to a quarter of the range above the middle",
-)
-flags.DEFINE_float(
-  "huber_delta",
-  _DEFAULTS.huber_delta,
-  "error up to which huber is a square, in the outputs' units",
-)
-flags.DEFINE_enum(
-  "directions",
-  _DEFAULTS.directions,
-  ["rademacher", "normal"],
-  "how weights are perturbed",
-)
-flags.DEFINE_integer(
-  "num_directions", None, "pairs of passes a step" + _own("num_directions")
-)
-flags.DEFINE_float(
-  "epsilon_lsb",
-  None,
-  "perturbation, in int8 steps; by default found by measuring",
-)
-flags.DEFINE_float(
-  "learning_rate_lsb",
-  None,
-  "first learning rate, in int8 steps, or for closed-form in safe steps of "
-  "gradient descent" + _own("learning_rate_lsb"),
-)
-flags.DEFINE_enum(
-  "decay",
-  _DEFAULTS.decay,
-  list(optimizers.DECAYS),
-  "how the learning rate falls over the steps",
-)
-flags.DEFINE_float(
-  "momentum", None, "0 to 1, as Keras has it" + _own("momentum")
-)
-flags.DEFINE_integer("steps", None, "count of steps" + _own("steps"))
-flags.DEFINE_integer(
-  "batch_size",
-  None,
-  "clips a pass; by default many where the head alone trains, fewer elsewhere",
-)
-flags.DEFINE_integer("seed", _DEFAULTS.seed, "same seed, same bytes")
-flags.DEFINE_float(
-  "validation_fraction",
-  None,
-  "share of the training clips kept aside to choose by; by default a quarter "
-  "where ways are compared, 0.15 elsewhere",
-)
-flags.DEFINE_integer(
-  "validate_every", None, "steps between validations" + _own("validate_every")
-)
-flags.DEFINE_integer(
-  "patience",
-  None,
-  "validations without a lower loss before stopping; 0 never stops"
-  + _own("patience"),
-)
-flags.DEFINE_float(
-  "anchor",
-  _DEFAULTS.anchor,
-  "share of the way back to the start that every step takes, 0 to below 1",
-)
-
-_SETTINGS = tuple(tflm_fg.Settings.__dataclass_fields__)
 
 
 def main() -> None:
@@ -223,9 +134,7 @@ def main() -> None:
 
 
 def _adapted(model: bytes) -> tflm_fg.Adapted:
-  settings = tflm_fg.Settings(
-    **{name: flags.FLAGS[name].value for name in _SETTINGS}
-  )
+  settings = setting_flags.settings()
   train = data.load_npz(_TRAIN.value, labels=settings.labels == "given")
   test = data.load_npz(_TEST.value) if _TEST.value else None
   watchers: list[Callback] = [ProgbarLogger()]
@@ -237,7 +146,11 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     train.y,
     test=None if test is None else (test.x, test.y),
     trainable=_TRAINABLE.value,
-    surgery=Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value),
+    surgery=Surgery(
+      gain=_PROMPT_GAIN.value,
+      layers=_WIDE_LAYERS.value,
+      weights=_WEIGHTS.value,
+    ),
     runtime=_RUNTIME.value,
     strategy=_STRATEGY.value,
     exact_prefix=_EXACT_PREFIX.value,
@@ -298,7 +211,7 @@ def print_report(report: dict[str, Any]) -> None:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[setting_flags.__name__])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from apps import (
 from apps.kws import shipped
 from tflm_fg import files, plots, runtimes
 from tflm_fg.base import TflmFgError
-from tflm_fg.settings import METHODS, Settings
+from tflm_fg.defaults import METHODS
+from tflm_fg.settings import Settings
 
 _SECTIONS = ("accuracy", "speed", "growth")
 _QUICK = [m for m in benchmark_accuracy.METHODS if not m.startswith("fit-")]

@@ -17,10 +17,11 @@ from converters.to_keras import to_keras
 from tflm_fg import data, quant
 from tflm_fg.base import Array, TflmFgError
 from tflm_fg.flatbuffer_cut import whole
-from tflm_fg.flatbuffer_mark import mark, unmarked
+from tflm_fg.flatbuffer_mark import Marked, mark, unmarked
 from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.graph import Graph, Host
+from tflm_fg.quiet import native_output
 
 CONVERGED = 1e-3
 """Descent ends when 100 steps lower its loss by less than this."""
@@ -40,20 +41,27 @@ def backpropagated(model: bytes, train: Part, test: Part) -> float:
   graph = Graph(marked.data, marked.mark, Host())
   spec = tensor_spec(marked.data, marked.mark.head_input)
   (x, y), (test_x, test_y) = (
-    (_floats(graph, part, spec), np.asarray(part[1])) for part in (train, test)
+    (features_of(graph, part, spec), np.asarray(part[1]))
+    for part in (train, test)
   )
+  weights = descend(x, y, head_start(marked))
+  return float(((test_x @ weights).argmax(axis=1) == test_y).mean())
+
+
+def head_start(marked: Marked) -> NDArray[np.float64]:
+  """The head's weights, dequantized, [D + 1, C]; the last row is the bias."""
   kernel, bias = (
     array * np.reshape(t.scales, [-1] + [1] * (array.ndim - 1))
     for array, t in zip(
       weights_of(marked.data, marked.mark.trainable), marked.mark.trainable
     )
   )
-  start = np.vstack([kernel.reshape(len(kernel), -1).T, bias.reshape(1, -1)])
-  weights = descend(x, y, start)
-  return float(((test_x @ weights).argmax(axis=1) == test_y).mean())
+  return np.vstack([kernel.reshape(len(kernel), -1).T, bias.reshape(1, -1)])
 
 
-def _floats(graph: Graph, part: Part, spec: TensorSpec) -> NDArray[np.float64]:
+def features_of(
+  graph: Graph, part: Part, spec: TensorSpec
+) -> NDArray[np.float64]:
   """The head's input [N, D + 1], dequantized, with a column of ones."""
   (features,) = graph.clips(data.Dataset(*part), "clips").inputs
   flat = features.reshape(len(features), -1)
@@ -89,6 +97,25 @@ def descend(
     velocity = 0.9 * velocity - 0.1 * rate * (x.T @ (p - wanted)) / len(x)
     weights = weights + velocity
   return weights
+
+
+def one_thread() -> Any:
+  """TensorFlow, quiet and on one thread.
+
+  Raises:
+    TflmFgError: if it is missing.
+  """
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  try:
+    with native_output():  # it tells of its threads and of GPUs
+      import tensorflow as tf
+  except ImportError:
+    raise TflmFgError(
+      "backpropagation in Keras needs: pip install 'tflm-fg[tf]'"
+    ) from None
+  with contextlib.suppress(RuntimeError):  # it has run something before
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+  return tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,18 +163,10 @@ def fit_keras(
   Raises:
     TflmFgError: if TensorFlow is missing.
   """
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  try:
-    import tensorflow as tf
-  except ImportError:
-    raise TflmFgError(
-      "backpropagation in Keras needs: pip install 'tflm-fg[tf]'"
-    ) from None
-  with contextlib.suppress(RuntimeError):  # it has run something before
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+  one_thread()
   spec = tensor_spec(model, whole(model, unmarked(model)).inputs[0])
   parts = [
-    (_dequantized(part[0], spec), np.asarray(part[1])) if part else None
+    (dequantized(part[0], spec), np.asarray(part[1])) if part else None
     for part in (train, test, source)
   ]
   return [
@@ -156,7 +175,8 @@ def fit_keras(
   ]
 
 
-def _dequantized(x: Array, spec: TensorSpec) -> NDArray[np.float32]:
+def dequantized(x: Array, spec: TensorSpec) -> NDArray[np.float32]:
+  """Clips as the model sees them, on its input's grid, as floats."""
   on_grid = data.model_input(x, spec)
   floats = quant.dequantize(on_grid, spec.scale, spec.zero_point)
   return floats.astype(np.float32)

@@ -141,7 +141,7 @@ class Case:
       workers=self.workers,
       directions=self._settings.num_directions,
       batch=len(self._clips),
-      weights=sum(t.size for t in tensors),
+      weights=sum(t.numbers for t in tensors),
       layers=len({t.operator for t in tensors}),
       pair=self.pair,
       step_us=1e6 * step,

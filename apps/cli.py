@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -23,7 +23,10 @@ DONE, FAILED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 
 
 def launch(
-  main: Callable[[], None], module: str, argv: list[str] | None = None
+  main: Callable[[], None],
+  module: str,
+  argv: list[str] | None = None,
+  also: Sequence[str] = (),
 ) -> int:
   """Parses flags, runs main, and turns faults into one line and a status.
 
@@ -31,6 +34,7 @@ def launch(
     main: the program.
     module: its module; the docstring and the flags defined there are --help.
     argv: program name and arguments; the process's own by default.
+    also: other modules whose flags are --help's too.
 
   Returns:
     The exit status.
@@ -40,7 +44,7 @@ def launch(
   warnings.showwarning = _one_line_warning
   try:
     if _HELP & set(argv[1:]):
-      print(help_text(module), flush=True)
+      print(help_text(module, also), flush=True)
       return DONE
     rest = flags.FLAGS(argv)
     if rest[1:]:
@@ -79,7 +83,8 @@ def _program(path: str, module: str) -> str:
   if name.startswith("tflm-fg"):
     return name
   file = getattr(sys.modules[module], "__file__", None) or path
-  return "tflm-fg-" + os.path.splitext(os.path.basename(file))[0]
+  folder, name = os.path.split(os.path.splitext(file)[0])
+  return "tflm-fg-" + (os.path.basename(folder) if name == "__main__" else name)
 
 
 def values(*holders: Any) -> dict[str, Any]:
@@ -103,10 +108,11 @@ def two_numbers(holder: Any) -> tuple[float, float]:
   return first, second
 
 
-def help_text(module: str) -> str:
+def help_text(module: str, also: Sequence[str] = ()) -> str:
   """The program's docstring and each of its flags with its default."""
   lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
   names = [module, sys.argv[0]] if module == "__main__" else [module]
+  names += also
   by_module = flags.FLAGS.flags_by_module_dict()
   found = [flag for name in names for flag in by_module.get(name, [])]
   for flag in found:

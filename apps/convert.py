@@ -21,6 +21,7 @@ from apps import cli
 from converters import quantize
 from tflm_fg import data, files
 from tflm_fg.base import Array, TflmFgError
+from tflm_fg.flatbuffer_finer import WEIGHTS
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.graph import Host, input_spec
 from tflm_fg.home_means import with_home_means
@@ -49,6 +50,13 @@ _WIDE_LAYERS = flags.DEFINE_string(
   "",
   "a regular expression on layers' output tensors: what a wide head joins; by "
   "default every layer",
+)
+_WEIGHTS = flags.DEFINE_enum(
+  "weights",
+  "int8",
+  list(WEIGHTS),
+  "what trained kernels are in the engine, where dense or pointwise: int8 (a "
+  "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 _ACTIVATIONS = flags.DEFINE_enum(
   "activations",
@@ -85,16 +93,19 @@ def main() -> None:
   files.write_atomically(_OUT.value, marked.data)
   for note in marked.notes:
     print(f"mended: {note}")
-  numbers = sum(t.size for t in marked.mark.trainable)
   print(
-    f"{_OUT.value}: {len(marked.data)} bytes, {numbers} trainable numbers in "
-    f"{len(marked.mark.trainable)} tensors"
+    f"{_OUT.value}: {len(marked.data)} bytes, {marked.mark.numbers} trainable "
+    f"numbers in {len(marked.mark.trainable)} tensors"
   )
 
 
 def _surgery(plain: bytes) -> Surgery:
   """How the file may grow, measured on the calibration clips if there are."""
-  surgery = Surgery(gain=_PROMPT_GAIN.value, layers=_WIDE_LAYERS.value)
+  surgery = Surgery(
+    gain=_PROMPT_GAIN.value,
+    layers=_WIDE_LAYERS.value,
+    weights=_WEIGHTS.value,
+  )
   if not _wants_wide_head() or _CALIBRATION.value is None:
     return surgery
   clips = _clips(_CALIBRATION.value, plain)

@@ -16,6 +16,7 @@ from tflm_fg import (
 )
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
+from tflm_fg.defaults import FORWARD
 from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.phases import Phase
 
@@ -100,7 +101,7 @@ class Count(Callback):
     self.steps += 1
 
 
-@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
+@pytest.mark.parametrize("method", FORWARD)
 @pytest.mark.parametrize("directions", ["rademacher", "normal"])
 def test_every_method_and_direction_learns(method, directions):
   settings = quick(method=method, directions=directions, num_directions=2)
@@ -131,14 +132,32 @@ def test_rebuilding_gives_the_same_file_as_writing_in_place():
   assert rebuilt.report["strategy"] == "rebuild"
 
 
-@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
-def test_replaying_the_journal_gives_the_adapted_bytes(method):
-  settings = quick(method=method, momentum=0.5, num_directions=2)
+@pytest.mark.parametrize("method", FORWARD)
+@pytest.mark.parametrize(
+  "more",
+  [
+    {},
+    {
+      "guidance": 0.3, "kernel_wise": True, "sparsity": 0.3, "blocks": 2,
+      "rounding": "stochastic", "optimizer": "sign", "decay": "cosine",
+    },
+    {
+      "sparsity": 0.3, "sparse_by": "seed", "rounding": "error-feedback",
+      "optimizer": "frank-wolfe", "precision": "8w8a", "anchor": 0.01,
+    },
+  ],
+  ids=["plain", "guided", "boxed"],
+)  # fmt: skip
+def test_replaying_the_journal_gives_the_adapted_bytes(method, more):
+  settings = quick(
+    method=method, momentum=0.5, num_directions=2, steps=100, **more
+  )
   result = adapt(settings=settings)
   recorded = journal.parse(result.journal.to_bytes())
   (record,) = recorded.records
   assert 0 < record.kept_step <= len(record.slopes)
   assert tflm_fg.replay(recorded, result.marked) == result.model
+  assert result.model != result.marked
 
 
 def test_a_journal_knows_its_model():
@@ -346,6 +365,12 @@ def test_trainer_bytes_count_each_part():
     loss=24,
   )
   assert count(method="closed-form").gradient == 4 * 68
+  coarse = count(precision="8w8a", rounding="error-feedback")
+  assert (coarse.masters, coarse.best, coarse.start) == (80, 80, 0)
+  assert coarse.residue == 2 * 64 + 4
+  assert count(rounding="error-feedback").residue == 68
+  assert count(anchor=0.1).start == 2 * 64 + 4 * 4
+  assert count(optimizer="frank-wolfe").start == 4 * 4
   least = count(validation_fraction=0.0)
   assert least.total == 2 * 64 + 4 * 4 + 24
 

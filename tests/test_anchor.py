@@ -14,6 +14,7 @@ from tflm_fg.base import Params, Vectors
 from tflm_fg.callbacks import Callback, StopOnInterrupt
 from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.quant import Layout, apply_updates
+from tflm_fg.schedules import schedule
 
 MARKED = tflm_fg.mark(models.dense_model())
 LAYOUT = Layout(MARKED.mark.trainable)
@@ -25,7 +26,7 @@ def _start() -> Params:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
-  rate = optimizers.schedule(1.0, "constant", 99)
+  rate = schedule(1.0, "constant", 99)
   rule = optimizers.anchored(optimizers.sgd(LAYOUT, rate, momentum), 0.25)
   start = _start()
   state = rule.init(start)
@@ -41,7 +42,7 @@ def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
 
 
 def test_an_anchor_of_nothing_changes_no_update():
-  rate = optimizers.schedule(1.0, "constant", 99)
+  rate = schedule(1.0, "constant", 99)
   plain = optimizers.sgd(LAYOUT, rate, 0.9)
   rule = optimizers.anchored(plain, 0.0)
   params = _start()

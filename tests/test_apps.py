@@ -378,10 +378,10 @@ INTERRUPT_AT_WORK = """
 import os, runpy, signal, sys
 from tflm_fg.estimators import CentralDifference
 call = CentralDifference.__call__
-def interrupted(self, run_loss, params, step):
-  if step >= 5:  # again, should a finalizer have swallowed the first
+def interrupted(self, passes, state):
+  if state.step >= 5:  # again, should a finalizer have swallowed the first
     os.kill(os.getpid(), signal.SIGINT)
-  return call(self, run_loss, params, step)
+  return call(self, passes, state)
 CentralDifference.__call__ = interrupted
 sys.argv[0] = "apps/adapt.py"
 runpy.run_module("apps.adapt", run_name="__main__")

@@ -8,15 +8,19 @@ FOLDERS = ("tflm_fg", "converters", "apps")
 
 # A file of tflm_fg imports only files above it.
 ORDER = """
-  base quant rng files quiet
+  base quant sides rng state addresses files quiet
   flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
   flatbuffer flatbuffer_tensors
   flatbuffer_sites flatbuffer_grow flatbuffer_mend flatbuffer_rows
-  flatbuffer_prompt flatbuffer_wide flatbuffer_mark flatbuffer_cut
+  flatbuffer_prompt flatbuffer_wide flatbuffer_int16 flatbuffer_int8x2
+  flatbuffer_finer flatbuffer_mark flatbuffer_cut
   litert_session tflm_session runtimes
-  losses information distances black_box
-  directions estimators closed_form nodes statistics optimizers
-  data metrics callbacks passes timing trainer settings tasks graph widening
+  last_layer
+  losses information distances black_box directions masks shapes queries
+  estimators one_sided tangents sharpness closed_form nodes statistics
+  schedules rounding optimizers
+  data metrics callbacks passes timing trainer defaults settings tasks graph
+  widening
   home_means tuning
   phases ways placement courses journal dataflow arena backward memory plots
   reports evaluation adaptation __init__

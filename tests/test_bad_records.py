@@ -116,6 +116,18 @@ def test_replay_gives_the_same_bytes():
   assert EXACT.model != EXACT.marked
 
 
+def test_a_journal_from_before_newer_settings_replays_with_their_defaults():
+  known = {
+    "method", "labels", "directions", "num_directions", "epsilon_lsb",
+    "learning_rate_lsb", "decay", "momentum", "steps", "batch_size", "seed",
+    "validation_fraction", "validate_every", "patience", "anchor",
+  }  # fmt: skip
+  own = PHASE["settings"]
+  assert known < set(own)
+  old = _phase(settings={k: v for k, v in own.items() if k in known})
+  assert replayed(old) == RECORDED.model
+
+
 (PHASE,) = json.loads(LINES[0])["phases"]
 KERNEL, BIAS = PHASE["tensors"]
 (CENTRE,) = (p["centre"] for p in json.loads(EXACT_LINES[0])["phases"])
@@ -154,6 +166,9 @@ BAD_JOURNALS: dict[str, list[str]] = {
       {"learning_rate_lsb": "x"}, {"decay": 5}, {"momentum": "much"},
       {"momentum": [1]}, {"steps": 2.5}, {"steps": None}, {"seed": 1.5},
       {"seed": "a"}, {"seed": True}, {"bogus": 1}, {"steps": 5},
+      {"guidance": 0.5}, {"kernel_wise": 1}, {"sparsity": 1}, {"blocks": 0},
+      {"sparse_by": "size"}, {"optimizer": "adam"}, {"rounding": True},
+      {"precision": "8w"}, {"rho_lsb": None}, {"decay": "steps"},
     )
   },
   **{
@@ -309,7 +324,8 @@ BAD_GROWN: dict[str, list[str]] = {
   "not grown": _head(WIDE_LINES, grown=None),
   **{f"no {key}": _head(
     WIDE_LINES, grown={k: v for k, v in GROWN.items() if k != key}
-  ) for key in GROWN},
+  ) for key in GROWN if key != "weights"},
+  **{f"weights {v}": _grown(weights=v) for v in ("int16", "x", None, 5, [])},
   **{
     f"trainable {v}": _grown(trainable=v)
     for v in ("", "zzz", "(", "head", None, 5, [], "prompt,wide-head", ["head"])
@@ -323,6 +339,8 @@ BAD_GROWN: dict[str, list[str]] = {
 
 def test_a_journal_lets_a_plain_file_grow_again():
   assert replayed(WIDE_LINES, DEEP) == WIDE.model
+  older = {k: v for k, v in GROWN.items() if k != "weights"}
+  assert replayed(_head(WIDE_LINES, grown=older), DEEP) == WIDE.model
 
 
 @pytest.mark.parametrize("kind", list(BAD_GROWN))

@@ -43,10 +43,24 @@ BAD_SETTINGS: list[dict[str, Any]] = [
   {"method": "adam"},
   {"labels": "some"},
   {"directions": "sobol"},
-  {"decay": "cosine"},
+  {"decay": "steps"},
   {"steps": 2.5},
   {"seed": "1"},
   {"momentum": "much"},
+  {"guidance": 1.0},
+  {"kernel_wise": 1},
+  {"kernel_wise": "yes"},
+  {"sparsity": 1.0},
+  {"sparsity": -0.1},
+  {"sparsity": float("nan")},
+  {"sparse_by": "size"},
+  {"blocks": 0},
+  {"blocks": 2.0},
+  {"rho_lsb": 0.0},
+  {"rho_lsb": 1000.0},
+  {"optimizer": "adam"},
+  {"rounding": "up"},
+  {"precision": "4w8a"},
 ]
 
 
@@ -70,6 +84,41 @@ def test_small_perturbation_warns_and_runs():
   assert adapt(settings=settings).model
 
 
+@pytest.mark.parametrize(
+  ("together", "name"),
+  [
+    ({"method": "multi-tangent", "num_directions": 65}, "num_directions=65"),
+    (
+      {"optimizer": "frank-wolfe", "learning_rate_lsb": 128.0},
+      "learning_rate_lsb=128.0",
+    ),
+    (
+      {"optimizer": "frank-wolfe", "learning_rate_lsb": -128.0},
+      "learning_rate_lsb=-128.0",
+    ),
+    (
+      {"method": "spsa", "guidance": 0.1, "momentum": 0.0},
+      "guidance=0.1",
+    ),
+  ],
+)
+def test_what_does_not_fit_together_is_refused(together, name):
+  assert name in refused(lambda: tflm_fg.Settings(**together))
+
+
+@pytest.mark.parametrize("method", ["closed-form", "node", "statistics"])
+@pytest.mark.parametrize("optimizer", ["sign", "frank-wolfe"])
+def test_signs_take_a_rate_in_steps_where_a_method_has_one_of_its_own(
+  method, optimizer
+):
+  settings = tflm_fg.Settings(method=method, optimizer=optimizer)
+  assert settings.learning_rate_lsb == 1.0
+  given = tflm_fg.Settings(
+    method=method, optimizer=optimizer, learning_rate_lsb=3.0
+  )
+  assert given.learning_rate_lsb == 3.0
+
+
 def test_negative_rate_climbs():
   def loss(rate: float) -> float:
     settings = tflm_fg.Settings(
@@ -86,10 +135,11 @@ def test_negative_rate_climbs():
 def test_momentum_just_under_one_dies_out_without_new_slopes():
   from tflm_fg import optimizers, quant
   from tflm_fg.base import Params, Vectors
+  from tflm_fg.schedules import schedule
 
   layout = quant.Layout(tflm_fg.mark(MODEL).mark.trainable)
   optimizer = optimizers.sgd(
-    layout, optimizers.schedule(1.0, "constant", 1), momentum=0.9999
+    layout, schedule(1.0, "constant", 1), momentum=0.9999
   )
   params = Params(
     np.zeros(layout.num_kernels, np.int16),
@@ -101,10 +151,10 @@ def test_momentum_just_under_one_dies_out_without_new_slopes():
   )
   full = Vectors(nothing.kernels + 65536, nothing.biases + 65536)
   _, state = optimizer.update(full, optimizer.init(params), params, 0)
-  start = np.abs(state.kernels).max()
+  start = np.abs(state.velocity.kernels).max()
   for step in range(1, 40):
     _, state = optimizer.update(nothing, state, params, step)
-  assert 0 < np.abs(state.kernels).max() < start
+  assert 0 < np.abs(state.velocity.kernels).max() < start
 
 
 # What to train, and where.

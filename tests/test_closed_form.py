@@ -12,11 +12,14 @@ from tests import models
 from tflm_fg import closed_form, journal, optimizers, quant, runtimes
 from tflm_fg.base import Params, TflmFgError, Vectors
 from tflm_fg.data import Dataset
-from tflm_fg.graph import Graph, Host, exact_tensors, loss_of
+from tflm_fg.defaults import DEFAULTS
+from tflm_fg.graph import Graph, Host, loss_of
+from tflm_fg.last_layer import exact_tensors
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
-from tflm_fg.settings import DEFAULTS
+from tflm_fg.schedules import schedule
+from tflm_fg.state import TrainState
 
 X, Y = models.separable()
 TEST = models.separable(seed=1)
@@ -63,7 +66,8 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   weights = graph.suffix.params()
   rule = SETTINGS.rule(layout, len(clips), head)
   passes = BatchPasses(graph.suffix, loss_of(graph.logits), clips)
-  estimate = rule.estimator(passes, layout.params(weights), 0)
+  state = TrainState(0, layout.params(weights))
+  estimate = rule.estimator(passes, state)
   assert graph.suffix.forward_passes == 1
 
   # Weights of centred inputs, each divided by its spread: V u = W x, and the
@@ -78,7 +82,7 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   safe, bias_square = 2 / (1.1 * length), length / 10
   logits = passes.logits(weights) * graph.logits.scale
   residual = (softmax(logits) - np.eye(logits.shape[1])[y]) / len(y)
-  gradient = rule.estimator.gradient(estimate)
+  gradient = rule.estimator.gradient(estimate, state)
   for tensor in marked.mark.trainable:
     if tensor.role == "kernel":
       scales = np.reshape(tensor.scales, (-1, 1))
@@ -153,7 +157,7 @@ def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
   )
   layout = Layout((kernel, bias))
   params = Params(kernels, np.zeros(classes, np.int32))
-  inner = optimizers.sgd(layout, optimizers.schedule(1.0, "constant", 1), 0.5)
+  inner = optimizers.sgd(layout, schedule(1.0, "constant", 1), 0.5)
   rule = optimizers.centred(inner, layout, centre)
   still = Vectors(gradient.astype(np.int64), np.zeros(classes, np.int64))
   state, now = rule.init(params), params

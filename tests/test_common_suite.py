@@ -1,31 +1,88 @@
-"""Every estimator with every optimizer, through the same checks.
+"""Every estimator with every kind of direction, every optimizer with every
+rounding, through the same checks.
 
 A quadratic bowl with its lowest point elsewhere stands in for a network: its
 gradient is known, and it needs no engine.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
+import tflm_fg
 from tests import models
 from tflm_fg import optimizers, quant
-from tflm_fg.base import Estimate, Params, TflmFgError
+from tflm_fg.base import Params, TflmFgError
+from tflm_fg.defaults import FORWARD
 from tflm_fg.directions import Directions
-from tflm_fg.estimators import METHODS, ONE, CentralDifference
+from tflm_fg.estimators import ONE, CentralDifference
 from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.flatbuffer_patch import weights_of
-from tflm_fg.trainer import Rule
+from tflm_fg.rounding import PRECISIONS, ROUNDINGS
+from tflm_fg.schedules import DECAYS, schedule
+from tflm_fg.state import TrainState
 
 MARKED = mark(models.dense_model(), "all")
 LAYOUT = quant.Layout(MARKED.mark.trainable)
 FULL = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
-START = Params(FULL.kernels // 4, FULL.biases)  # room to move on both sides
-RATES = {"sign-m-spsa": 0.5, "spsa": 0.2}
+# Room to move on both sides, and no low byte, as 8w8a begins.
+START = Params(quant.widen(quant.narrow(FULL.kernels // 4)), FULL.biases)
+RATES = {"spsa": 0.2, "multi-tangent": 0.2}
 
-ESTIMATORS = list(itertools.product(METHODS, ["rademacher", "normal"], [1, 3]))
-OPTIMIZERS = [("linear", 0.0), ("constant", 0.0), ("linear", 0.9)]
+SHAPES = {
+  "rademacher": {},
+  "normal": {"directions": "normal"},
+  "kernel-wise": {"kernel_wise": True},
+  "guided": {"guidance": 0.5, "momentum": 0.8},
+  "sparse by magnitude": {"sparsity": 0.5},
+  "sparse by seed": {"sparsity": 0.5, "sparse_by": "seed"},
+  "blocks": {"blocks": 2},
+  "all at once": {
+    "directions": "normal", "kernel_wise": True, "guidance": 0.3,
+    "momentum": 0.5, "sparsity": 0.3, "blocks": 2,
+  },
+}  # fmt: skip
+
+ESTIMATORS = [
+  {"method": method, "num_directions": m, **SHAPES[shape]}
+  for method, shape in itertools.product(FORWARD, SHAPES)
+  for m in ((1, 3) if shape == "rademacher" else (3,))
+]
+OPTIMIZERS = [
+  {"method": "sign-m-spsa", "num_directions": 3, "optimizer": o,
+   "rounding": r, "precision": p, "momentum": b}
+  for o, r, p, b in itertools.product(
+    optimizers.KINDS, ROUNDINGS, PRECISIONS, (0.0, 0.8)
+  )
+] + [
+  {"method": "sign-m-spsa", "num_directions": 3, "decay": d} for d in DECAYS
+]  # fmt: skip
+
+
+def named(options):
+  return " ".join(str(v) for v in options.values())
+
+
+EVERY = pytest.mark.parametrize("options", ESTIMATORS + OPTIMIZERS, ids=named)
+
+
+def settings_of(options, rate=1.0, **more):
+  """Settings for 100 steps on the bowl, climbing where the rate is below 0."""
+  given = {"epsilon_lsb": 2.0, "steps": 100, "momentum": 0.0, **options, **more}
+  own = RATES.get(given["method"], 0.5)
+  if given.get("precision") == "8w8a":
+    own = 1.0  # a step below half an int8 step is none
+  if given.get("optimizer", "sgd") == "sgd":
+    own *= 1 - given["momentum"]
+    if given.get("precision") == "8w8a" and given["rounding"] == "nearest":
+      own = 1.6  # a mean of three signs may be a third
+  return tflm_fg.Settings(learning_rate_lsb=own * rate, **given)
+
+
+def rule_of(options, rate=1.0, **more):
+  return settings_of(options, rate, **more).rule(LAYOUT, 1)
 
 
 def estimator_of(method, kind, m, seed=0, epsilon=2.0):
@@ -39,25 +96,21 @@ def estimator_of(method, kind, m, seed=0, epsilon=2.0):
   )
 
 
-def rule_of(method, kind, m, decay="linear", momentum=0.0, seed=0, rate=None):
-  rate = RATES[method] if rate is None else rate
-  rate *= 1 - momentum
-  schedule = optimizers.schedule(rate, decay, 200)
-  return Rule(
-    estimator_of(method, kind, m, seed),
-    optimizers.sgd(LAYOUT, schedule, momentum),
-  )
+UNITS = [
+  np.resize(t.output_step, t.shape) if t.role == "bias" else 1
+  for t in MARKED.mark.trainable
+]
+GOAL = [
+  w.astype(float) / unit + 20 for w, unit in zip(LAYOUT.weights(START), UNITS)
+]
 
 
 def bowl(weights):
   """Squared distance of all weights from 20 steps above their start, Q16."""
   total = 0.0
-  goal = LAYOUT.weights(START)
-  for tensor, w, g in zip(MARKED.mark.trainable, weights, goal, strict=True):
-    unit = (
-      np.resize(tensor.output_step, w.shape) if tensor.role == "bias" else 1
-    )
-    total += (((w.astype(float) - g) / unit - 20) ** 2).sum()
+  for w, unit, goal in zip(weights, UNITS, GOAL, strict=True):
+    away = (w / unit - goal).ravel()
+    total += away @ away
   return round(total / 100 * 65536)
 
 
@@ -82,88 +135,110 @@ class Landscape:
 
 
 def train(rule, steps, loss=bowl):
-  state = rule.start(START)
-  for step in range(steps):
-    state = rule.advance(
-      state, rule.estimator(Landscape(loss), state.params, step)
-    )
-  return state
-
-
-@pytest.mark.parametrize(("decay", "momentum"), OPTIMIZERS)
-@pytest.mark.parametrize(("method", "kind", "m"), ESTIMATORS)
-def test_training_descends(method, kind, m, decay, momentum):
-  state = train(rule_of(method, kind, m, decay, momentum), 200)
-  assert bowl(LAYOUT.weights(state.params)) < 0.85 * bowl(LAYOUT.weights(START))
-
-
-@pytest.mark.parametrize(("method", "kind", "m"), ESTIMATORS)
-def test_a_reversed_sign_climbs(method, kind, m):
-  rate = -RATES[method]
-  state = train(rule_of(method, kind, m, rate=rate), 60)
-  assert bowl(LAYOUT.weights(state.params)) > bowl(LAYOUT.weights(START))
-
-
-@pytest.mark.parametrize(("method", "kind", "m"), ESTIMATORS)
-def test_one_seed_gives_the_same_bytes_and_another_seed_others(method, kind, m):
-  one, two, other = (
-    train(rule_of(method, kind, m, seed=s), 20).params for s in (5, 5, 6)
-  )
-  assert one.kernels.tobytes() == two.kernels.tobytes()
-  assert one.biases.tobytes() == two.biases.tobytes()
-  assert one.kernels.tobytes() != other.kernels.tobytes()
-
-
-@pytest.mark.parametrize(("method", "kind", "m"), ESTIMATORS)
-def test_replaying_the_slopes_gives_the_state_without_a_loss(method, kind, m):
-  rule = rule_of(method, kind, m, momentum=0.5)
   state, recorded = rule.start(START), []
-  for step in range(20):
-    estimate = rule.estimator(Landscape(bowl), state.params, step)
-    recorded.append(estimate.slopes)
+  for _ in range(steps):
+    estimate = rule.estimator(Landscape(loss), state)
+    recorded.append([int(s) for s in estimate.slopes])
     state = rule.advance(state, estimate)
-  again = rule_of(method, kind, m, momentum=0.5)
+  return state, recorded
+
+
+def arrays_of(state):
+  return [*state.params, *(a for pair in state.optimizer for a in pair)]
+
+
+def bytes_of(state):
+  return [a.tobytes() for a in arrays_of(state)]
+
+
+@EVERY
+def test_training_descends_and_a_reversed_sign_climbs(options):
+  start = bowl(LAYOUT.weights(START))
+  down, _ = train(rule_of(options), 100)
+  up, _ = train(rule_of(options, rate=-1.0), 30)
+  assert bowl(LAYOUT.weights(down.params)) < 0.93 * start
+  assert bowl(LAYOUT.weights(up.params)) > start
+
+
+@EVERY
+def test_replay_repeats_a_run_without_a_loss_and_another_seed_is_another(
+  options,
+):
+  """From its slopes alone, and one seed gives the same bytes twice."""
+  state, recorded = train(rule_of(options), 12)
+  twice, _ = train(rule_of(options), 12)
+  other, _ = train(rule_of(options, seed=9), 12)
+  again = rule_of(options)
   replayed = again.start(START)
-  for step, slopes in enumerate(recorded):
-    estimate = Estimate(step, slopes, np.zeros(0, np.int64))
-    replayed = again.advance(replayed, estimate)
-  assert replayed.params.kernels.tobytes() == state.params.kernels.tobytes()
-  assert replayed.velocity.kernels.tobytes() == state.velocity.kernels.tobytes()
+  for slopes in recorded:
+    replayed = again.replayed(replayed, slopes)
+  assert bytes_of(replayed) == bytes_of(state) == bytes_of(twice)
+  assert bytes_of(other) != bytes_of(state)
+  assert replayed.step == 12
 
 
-@pytest.mark.parametrize(("method", "kind", "m"), ESTIMATORS)
-def test_no_float_is_in_the_state_of_a_step(method, kind, m):
-  rule = rule_of(method, kind, m, momentum=0.5)
-  estimate = rule.estimator(Landscape(bowl), START, 0)
-  state = rule.advance(rule.start(START), estimate)
-  arrays = [*state.params, *state.velocity, estimate.slopes, estimate.losses]
-  arrays += [*rule.estimator.gradient(estimate)]
+@EVERY
+def test_a_step_holds_no_float_and_keeps_what_it_was_given(options):
+  rule = rule_of(options)
+  first, _ = train(rule, 3)
+  before = bytes_of(first)
+  estimate = rule.estimator(Landscape(bowl), first)
+  state = rule.advance(first, estimate)
+  assert bytes_of(first) == before
+  arrays = [*arrays_of(state), *estimate]
+  arrays += [*rule.estimator.gradient(estimate, first)]
   assert all(a.dtype.kind == "i" for a in arrays)
   assert state.params.kernels.dtype == np.int16
   assert state.params.biases.dtype == np.int32
+  assert np.abs(state.params.kernels).max() <= 127 * 256
+  assert estimate.slopes.shape == (options["num_directions"],)
+  assert np.abs(estimate.slopes).max() < 1 << 31  # what a journal takes
 
 
-@pytest.mark.parametrize(("method", "kind", "m"), ESTIMATORS)
-def test_an_estimate_runs_two_passes_a_direction_and_keeps_the_params(
-  method, kind, m
-):
+@pytest.mark.parametrize("options", ESTIMATORS, ids=named)
+def test_passes_are_as_many_as_the_method_says(options):
   calls = []
+  settings = settings_of(options)
+  estimate = settings.rule(LAYOUT, 1).estimator(
+    Landscape(lambda w: calls.append(0) or 1), TrainState(3, START)
+  )
+  m = options["num_directions"]
+  most = {"one-sided": m + 1, "sharpness-aware": 4 * m}
+  assert len(calls) == most.get(options["method"], 2 * m)
+  assert estimate.losses.size == len(calls)
+  own = settings.passes_at_once()
+  assert len(calls) == own * (1 + (options["method"] == "sharpness-aware"))
 
-  def count(weights):
-    calls.append([w.copy() for w in weights])
-    return bowl(weights)
 
-  before = START.kernels.tobytes(), START.biases.tobytes()
-  estimate = estimator_of(method, kind, m)(Landscape(count), START, 3)
-  assert len(calls) == 2 * m == estimate.losses.size
-  assert estimate.slopes.shape == (m,)
-  assert before == (START.kernels.tobytes(), START.biases.tobytes())
+@pytest.mark.parametrize("options", ESTIMATORS, ids=named)
+def test_flat_ground_moves_nothing(options):
+  rule = rule_of(options)
+  state, _ = train(rule, 4, loss=lambda w: 7)
+  for start, end in zip(START, state.params):
+    assert np.array_equal(start, end)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("optimizer", list(optimizers.KINDS))
+def test_8w8a_keeps_every_low_byte_zero_and_anchors_too(
+  optimizer, rounding, momentum
+):
+  options = {
+    "method": "spsa", "directions": "normal", "optimizer": optimizer,
+    "rounding": rounding, "momentum": momentum, "precision": "8w8a",
+    "anchor": 0.01, "num_directions": 2,
+  }  # fmt: skip
+  state, _ = train(rule_of(options), 30)
+  assert not (state.params.kernels & 0xFF).any()
+  assert (state.params.kernels != START.kernels).any()
+  assert (state.params.biases != START.biases).any()
 
 
 def test_two_point_slope_is_exact_on_a_linear_loss():
   estimator = estimator_of("spsa", "rademacher", 1)
   for step in range(5):
-    estimate = estimator(Landscape(linear), START, step)
+    estimate = estimator(Landscape(linear), TrainState(step, START))
     plus = int(estimate.losses[0])
     per_step = (plus - linear(LAYOUT.weights(START))) / 2 * np.log(2)
     assert int(estimate.slopes[0]) == pytest.approx(per_step, rel=1e-4, abs=1)
@@ -171,15 +246,16 @@ def test_two_point_slope_is_exact_on_a_linear_loss():
 
 def test_sign_keeps_plus_one_minus_one_and_zero():
   flat = estimator_of("sign-m-spsa", "rademacher", 4)
-  assert set(flat(Landscape(lambda w: 7), START, 0).slopes) == {0}
-  slopes = flat(Landscape(linear), START, 0).slopes
+  state = TrainState(0, START)
+  assert set(flat(Landscape(lambda w: 7), state).slopes) == {0}
+  slopes = flat(Landscape(linear), state).slopes
   assert set(np.abs(slopes)) == {ONE}
 
 
 def test_whole_steps_of_epsilon_perturb_every_weight_by_that_many_steps():
   seen = []
   estimator_of("sign-m-spsa", "rademacher", 1)(
-    Landscape(lambda w: seen.append(w) or 0), START, 0
+    Landscape(lambda w: seen.append(w) or 0), TrainState(0, START)
   )
   for tensor, plus, minus in zip(MARKED.mark.trainable, *seen, strict=True):
     if tensor.role == "kernel":
@@ -190,7 +266,7 @@ def test_whole_steps_of_epsilon_perturb_every_weight_by_that_many_steps():
 
 def test_momentum_of_a_steady_gradient_reaches_its_limit_and_dies_out():
   optimizer = optimizers.sgd(
-    LAYOUT, optimizers.schedule(0.1, "constant", 1), momentum=0.75
+    LAYOUT, schedule(0.1, "constant", 1), momentum=0.75
   )
   state = optimizer.init(START)
   steady = type(LAYOUT.step_units)(
@@ -226,19 +302,40 @@ def test_an_estimator_out_of_range_is_refused(options, message):
 )
 def test_a_learning_rate_out_of_range_is_refused(rate):
   with pytest.raises(TflmFgError, match="learning_rate_lsb"):
-    optimizers.schedule(rate, "linear", 10)
+    schedule(rate, "linear", 10)
 
 
-def test_a_schedule_gives_integers_that_fall_to_zero():
-  rate = optimizers.schedule(0.5, "linear", 10)
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_a_schedule_gives_integers_that_fall_to_zero(decay):
+  rate = schedule(0.5, decay, 10)
   values = [rate(step) for step in range(12)]
   assert values == sorted(values, reverse=True)
   assert values[0] == ONE // 2
+  assert values[5] == ONE // 4
   assert values[10:] == [0, 0]
   assert all(isinstance(v, int) for v in values)
+  assert [schedule(-0.5, decay, 10)(s) for s in range(10)] == [
+    -v for v in values[:10]
+  ]
+
+
+def test_the_cosine_is_within_a_part_in_ten_thousand_of_the_real_one():
+  rate = schedule(1.0, "cosine", 3801)
+  real = (1 + np.cos(np.pi * np.arange(3801) / 3801)) / 2
+  got = np.array([rate(step) for step in range(3801)]) / ONE
+  assert np.abs(got - real).max() < 1e-4
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0, float("nan")])
-def test_momentum_out_of_range_is_refused(momentum):
+@pytest.mark.parametrize("kind", list(optimizers.KINDS))
+def test_momentum_out_of_range_is_refused(kind, momentum):
   with pytest.raises(TflmFgError, match="momentum"):
-    optimizers.sgd(LAYOUT, lambda step: 1, momentum)
+    optimizers.KINDS[kind](LAYOUT, lambda step: 1, momentum)
+
+
+def test_settings_of_every_method_take_a_copy_with_one_field_changed():
+  for method in FORWARD:
+    settings = tflm_fg.Settings(method=method)
+    changed = dataclasses.replace(settings, sparsity=0.5)
+    assert changed.sparsity == 0.5
+    assert changed.num_directions == settings.num_directions

@@ -14,6 +14,7 @@ from tflm_fg.graph import Graph, Host
 from tflm_fg.passes import BatchPasses
 from tflm_fg.phases import Phase, masters_of, set_stage
 from tflm_fg.quant import Layout
+from tflm_fg.state import TrainState
 
 X, Y = models.separable(96)
 TEST = models.separable(seed=1)
@@ -44,7 +45,8 @@ def test_the_mean_estimate_points_where_the_gradient_does():
   passes = BatchPasses(stage.graph.suffix, loss, clips)
   kernels, biases = [], []
   for step in range(6):
-    found = rule.estimator.gradient(rule.estimator(passes, params, step))
+    state = TrainState(step, params)
+    found = rule.estimator.gradient(rule.estimator(passes, state), state)
     kernels.append(found.kernels)
     biases.append(found.biases)
   kernel, bias = marked.mark.trainable

@@ -5,13 +5,14 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg import estimators, passes, runtimes
+from tflm_fg import passes, queries, runtimes
 from tflm_fg.base import Clips
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
+from tflm_fg.state import TrainState
 
 MARKED = mark(models.conv_model(), "all")
 PART = whole(MARKED.data, MARKED.mark)
@@ -128,10 +129,11 @@ def test_directions_in_small_lots_give_the_same_slopes(directions, monkeypatch):
     learning_rate_lsb=1.0,
   )
   runs = BatchPasses(*sessions(1), LOSS, clips())
-  want = settings.rule(layout, 7).estimator(runs, params, 3)
+  state = TrainState(3, params)
+  want = settings.rule(layout, 7).estimator(runs, state)
   numbers = layout.num_kernels + layout.num_biases
   for most in (1, 2 * numbers, 4 * numbers):
-    monkeypatch.setattr(estimators, "_NUMBERS_AT_ONCE", most)
-    got = settings.rule(layout, 7).estimator(runs, params, 3)
+    monkeypatch.setattr(queries, "NUMBERS_AT_ONCE", most)
+    got = settings.rule(layout, 7).estimator(runs, state)
     assert got.losses.tolist() == want.losses.tolist()
     assert got.slopes.tolist() == want.slopes.tolist()

@@ -12,6 +12,7 @@ from tflm_fg import quant
 from tflm_fg.base import Params, Vectors
 from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.flatbuffer_patch import weights_of
+from tflm_fg.sides import Sides
 
 integers = st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=20)
 
@@ -105,7 +106,7 @@ def test_both_sides_are_the_narrowed_sum_and_difference(wide):
   layout = quant.Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   kept = Params(params.kernels.copy(), params.biases.copy())
-  sides, random = quant.Sides(layout, 3), np.random.default_rng(0)
+  sides, random = Sides(layout, 3), np.random.default_rng(0)
   for reach in (300, 2**17, 2**31 - 1):
     delta = Vectors(
       random.integers(-min(reach, 2**17), 2**17, (3, layout.num_kernels)),
@@ -140,7 +141,7 @@ def test_sides_keep_int32_and_int64_biases_apart():
     np.zeros((1, layout.num_kernels), np.int32),
     np.full((1, layout.num_biases), 1 << 40),
   )
-  for sign, weights in zip((1, -1), quant.Sides(layout, 1).move(params, delta)):
+  for sign, weights in zip((1, -1), Sides(layout, 1).move(params, delta)):
     want = layout.weights(
       Vectors(params.kernels, params.biases + sign * delta.biases[0])
     )

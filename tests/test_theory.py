@@ -10,10 +10,12 @@ import tflm_fg  # noqa: E402
 from converters import quantize  # noqa: E402
 from tests import models  # noqa: E402
 from tflm_fg.data import Dataset  # noqa: E402
+from tflm_fg.defaults import FORWARD  # noqa: E402
 from tflm_fg.flatbuffer_patch import weights_of  # noqa: E402
 from tflm_fg.graph import Graph, Host, loss_of  # noqa: E402
 from tflm_fg.passes import BatchPasses  # noqa: E402
 from tflm_fg.quant import Layout  # noqa: E402
+from tflm_fg.state import TrainState  # noqa: E402
 
 CLASSES, INPUTS, HIDDEN = 4, 8, 32
 X, Y = models.separable(clips=240, inputs=INPUTS, classes=CLASSES)
@@ -69,8 +71,9 @@ def mean_cosine(data, pattern, truth, **settings):
   per_step = (truth * np.array(tensor.scales)[:, None]).reshape(-1)
   cosines = []
   for step in range(DRAWS):
-    estimate = estimator(passes, params, step)
-    gradient = estimator.gradient(estimate).kernels.astype(float)
+    state = TrainState(step, params)
+    estimate = estimator(passes, state)
+    gradient = estimator.gradient(estimate, state).kernels.astype(float)
     size = np.linalg.norm(gradient) * np.linalg.norm(per_step)
     cosines.append(gradient @ per_step / size if size else 0.0)
   return float(np.mean(cosines)), per_step.size
@@ -78,14 +81,15 @@ def mean_cosine(data, pattern, truth, **settings):
 
 @pytest.mark.parametrize("m", [1, 4])
 @pytest.mark.parametrize("layer", ["head", "hidden"])
-@pytest.mark.parametrize("method", ["spsa", "sign-m-spsa"])
+@pytest.mark.parametrize("method", FORWARD)
 def test_cosine_with_the_keras_gradient_follows_theory(
   network, converted, method, layer, m
 ):
-  """sqrt(m / (d + m)) for SPSA and sqrt(2 m / (pi d)) for sign-m-SPSA.
+  """It is sqrt(m / (d + m)) for SPSA, one-sided too, sqrt(m / d) for the
+  projection, and sqrt(2 m / (pi d)) where signs are kept.
 
   One direction is one line whatever its slope, so m = 1 is the mean |cos| of
-  a random direction, sqrt(2 / (pi d)), for both. The margin covers 300 draws,
+  a random direction, sqrt(2 / (pi d)), for all. The margin covers 300 draws,
   the size of the perturbation, and int8 logits.
   """
   truth = keras_gradient(network, layer)
@@ -94,8 +98,10 @@ def test_cosine_with_the_keras_gradient_follows_theory(
   )
   if m == 1:
     expected = (2 / (np.pi * d)) ** 0.5  # |cos| of one random direction
-  elif method == "spsa":
+  elif method in ("spsa", "one-sided"):
     expected = (m / (d + m)) ** 0.5
+  elif method == "multi-tangent":
+    expected = (m / d) ** 0.5
   else:
     expected = (2 * m / (np.pi * d)) ** 0.5
   assert cosine == pytest.approx(expected, rel=0.15)

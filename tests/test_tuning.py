@@ -10,6 +10,7 @@ import pytest
 import tflm_fg
 from tests import models
 from tflm_fg import tuning
+from tflm_fg.defaults import FORWARD
 from tflm_fg.directions import Directions
 from tflm_fg.estimators import CentralDifference
 from tflm_fg.flatbuffer_patch import weights_of
@@ -89,7 +90,7 @@ def test_a_loss_that_bends_gets_shorter_steps():
   assert set(reasons) == {"learning_rate_lsb"}
 
 
-@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
+@pytest.mark.parametrize("method", FORWARD)
 def test_what_was_tuned_is_told_with_its_value(method):
   settings, reasons = tune(dataclasses.replace(OPEN, method=method))
   assert set(reasons) == {"epsilon_lsb", "learning_rate_lsb"}
@@ -124,6 +125,84 @@ def test_one_of_the_two_overrides_and_the_other_is_tuned(given, sizes):
     assert name not in reasons
   assert len(reasons) == 2 - len(given)
   assert landscape.passes == 1 + 2 * tuning.PROBES * sizes
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 100])
+def test_every_block_has_its_share_of_the_probes(blocks):
+  marked = tflm_fg.mark(models.conv_model(), "all")
+  layout = Layout(marked.mark.trainable)
+  params = layout.params(weights_of(marked.data, marked.mark.trainable))
+  start = layout.weights(params)
+  seen = set()
+
+  class Watch(Landscape):
+    def logits(self, weights):
+      for tensor, now, then in zip(layout.tensors, weights, start, strict=True):
+        if not np.array_equal(now, then):
+          seen.add(tensor.operator)
+      return np.zeros((16, 2), np.int8)
+
+  given = dataclasses.replace(OPEN, blocks=blocks)
+  tuned(given, layout, params, Watch(), CrossEntropy(SCALE))
+  layers = {t.operator for t in layout.tensors}
+  assert len(seen) == len(layers) or blocks >= len(layers) > tuning.PROBES
+
+
+def test_momentum_adds_steps_up_and_so_shortens_them():
+  short = dataclasses.replace(OPEN, steps=tuning.SHORT_RUN)
+  with_momentum = dataclasses.replace(short, momentum=0.75)
+  plain, _ = tune(short, Landscape(length=3000))
+  slower, reasons = tune(with_momentum, Landscape(length=3000))
+  assert slower.learning_rate_lsb == plain.learning_rate_lsb / 4
+  assert "momentum" in reasons["learning_rate_lsb"]
+  signs, _ = tune(
+    dataclasses.replace(with_momentum, optimizer="sign"), Landscape(length=3000)
+  )
+  assert signs.learning_rate_lsb == plain.learning_rate_lsb
+
+
+@pytest.mark.parametrize(
+  ("bend", "epsilon"), [(0.0, 16), (0.2, 4), (0.05, 16), (9.0, 2)]
+)
+def test_one_side_stays_where_the_loss_does_not_bend(
+  bend, epsilon, monkeypatch
+):
+  """It would take the bend for slope; two sides see none of it."""
+  monkeypatch.setattr(
+    tuning,
+    "_probe",
+    lambda size, *rest: tuning.Probe(size, 0.2 + size / 20, 1.0, bend),
+  )
+  one, reasons = tune(dataclasses.replace(OPEN, method="one-sided"))
+  two, _ = tune(OPEN)
+  assert (one.epsilon_lsb, two.epsilon_lsb) == (epsilon, 16)
+  assert "hardly bends" in reasons["epsilon_lsb"]
+
+
+@pytest.mark.parametrize("method", ["spsa", "multi-tangent"])
+def test_a_rate_counts_in_slopes_only_where_steps_are_in_proportion(method):
+  own = dataclasses.replace(OPEN, method=method)
+  proportional, _ = tune(own, Landscape(length=3000))
+  signs, _ = tune(
+    dataclasses.replace(own, optimizer="sign"), Landscape(length=3000)
+  )
+  sign_m, _ = tune(OPEN, Landscape(length=3000))
+  assert signs.learning_rate_lsb == sign_m.learning_rate_lsb
+  assert proportional.learning_rate_lsb > 5 * signs.learning_rate_lsb
+
+
+@pytest.mark.parametrize("method", FORWARD)
+def test_directions_of_every_method_grow(method):
+  settings = dataclasses.replace(
+    OPEN, method=method, epsilon_lsb=2.0, num_directions=2
+  )
+  rule = Rule(settings.forward_gradient(LAYOUT, 1), None)
+  grown = Growing(2)(Growing(2)(rule, score(9)), score(9))
+  assert grown.estimator.num_directions == 2  # two watchers, no wait between
+  growing = Growing(2)
+  grown = growing(growing(rule, score(9)), score(9))
+  assert type(grown.estimator) is type(rule.estimator)
+  assert grown.estimator.num_directions == 4
 
 
 def test_tuning_is_the_same_every_time_and_leaves_no_trace():

@@ -81,7 +81,7 @@ def adapt(
     trainable: as for `mark`, or "auto" to try the places that the file allows
       and take the best; None takes the file's mark, or "auto" where it has
       none.
-    surgery: how the file may grow for a prompt or a wide head.
+    surgery: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
       "auto", which on "litert" times both and takes what is clearly faster.
@@ -150,6 +150,10 @@ def _run(
   name: str,
 ) -> tuple[Course, list[Way], Material]:
   """Goes the way that was chosen, or tries all and goes the best."""
+  if surgery.weights != "int8" and trainable in (None, "auto"):
+    raise TflmFgError(
+      f"--weights={surgery.weights} needs --trainable: which layers get them"
+    )
   own = read_mark(model, name) if trainable is None else None
   if own is not None:
     material = clips.material(settings, KEPT_FRACTION)
@@ -294,7 +298,8 @@ def _scores(
   ends = (start, course.tried[-1].logits if course.records else start)
   known = clips.y is not None
   labels = clips.y if clips.y is not None else material.labels
-  loss = loss_of(clips.output, clips.scored)
+  # Of the graph that ran: int16 weights bring finer logits than the plain file.
+  loss = loss_of(course.tried[0].graph.logits, clips.scored)
   before, after = (score(z, labels[indices], loss) for z in ends)
   return _both(part, before, after, known)
 

@@ -1,15 +1,16 @@
 """The few types that every other file speaks in, and the one error users see.
 
 A network's trainable numbers exist in two forms. `Weights` are what an engine
-holds: int8 kernels and int32 (or int64) biases, one array a tensor. `Params`
-are what training holds: two flat vectors, the int16 kernel masters and the
-integer biases of all trainable tensors, in the order of the mark.
+holds: int8 (or int16) kernels and int32 (or int64, int16) biases, one array a
+tensor. `Params` are what training holds: two flat vectors, the int16 kernel
+masters and the integer biases of all trainable tensors, in the order of the
+mark.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -61,8 +62,9 @@ class Params(NamedTuple):
   """The trained state: every trainable number as an integer.
 
   Attributes:
-    kernels: int16 [K], masters of all kernels and prompts, of whatever is int8
-      in the engine; one unit is scale / 256.
+    kernels: int16 [K], masters of all kernels and prompts; one unit is
+      scale / 256 where the engine holds an int8, and scale where it holds the
+      master whole (int16).
     biases: int32 [B], all biases; one unit is the bias tensor's own scale.
       int64 where the engine's biases are (int16 activations).
   """
@@ -83,8 +85,12 @@ class Vectors(NamedTuple):
   biases: NDArray[np.signedinteger]
 
 
-ROLES = ("kernel", "bias", "offset", "gain")
-"""What a trainable constant is; the last two make up an input prompt."""
+ROLES = ("kernel", "low", "bias", "offset", "gain")
+"""What a trainable constant is.
+
+"low" is the low byte of the kernel before it, in a layer that runs twice;
+"offset" and "gain" make up an input prompt.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,12 +105,13 @@ class TrainableTensor:
     op_name: that operator's builtin name, for people.
     role: one of `ROLES`.
     shape: the tensor's shape.
-    dtype: "int32" or "int64" for biases, "int8" for all others.
+    dtype: "int8"; "int16" for a kernel whose engine holds the whole master, and
+      for the bias behind it; "int32" or "int64" for other biases.
     scales: quantization scale, one or one an output channel.
     channel_axis: the axis that `scales` runs along.
     output_step: units of this tensor in one step of training, one an element
-      of `scales`: 256 master units where it is int8 (one step), and for biases
-      what moves the operator's output by 1/256 of its range,
+      of `scales`: 256 master units for all but biases (one step of int8), and
+      for biases what moves the layer's output by 1/256 of its range,
       round(s_out / (s_in s_w)), 256 times that for an int16 output.
   """
 
@@ -122,13 +129,36 @@ class TrainableTensor:
 
   @property
   def has_master(self) -> bool:
-    """Whether it is int8 and trains through an int16 master."""
+    """Whether it trains through an int16 master."""
     return self.role != "bias"
 
   @property
+  def is_low(self) -> bool:
+    """Whether it is the low byte of the master of the kernel before it."""
+    return self.role == "low"
+
+  @property
+  def units_a_scale(self) -> int:
+    """Master or bias units in one `scale`: 256 for a master's high byte."""
+    return 256 if self.has_master and self.dtype == "int8" else 1
+
+  @property
+  def step_sizes(self) -> NDArray[np.float64]:
+    """The real size of one step of training, one an element of `scales`."""
+    if self.is_low:  # the step is its kernel's
+      return np.zeros(len(self.scales))
+    steps = np.array(self.output_step) / self.units_a_scale
+    return steps * np.array(self.scales)
+
+  @property
   def size(self) -> int:
-    """Count of numbers in the tensor."""
+    """Count of elements in the tensor."""
     return int(np.prod(self.shape, dtype=np.int64))
+
+  @property
+  def numbers(self) -> int:
+    """Count of numbers that it trains: a low byte has none of its own."""
+    return 0 if self.is_low else self.size
 
   @property
   def num_bytes(self) -> int:
@@ -159,6 +189,11 @@ class Mark:
   statistics: dict[int, tuple[int, ...]] = dataclasses.field(
     default_factory=dict
   )
+
+  @property
+  def numbers(self) -> int:
+    """Count of numbers that may train."""
+    return sum(t.numbers for t in self.trainable)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,21 +253,6 @@ class Session(Protocol):
     """The session's model with its present weights, as a .tflite."""
 
 
-class Estimate(NamedTuple):
-  """A gradient before it is drawn: slopes along addressed directions.
-
-  Attributes:
-    step: the training step, part of the directions' address.
-    slopes: int64 [m] in Q16, change of the loss along each direction, or its
-      sign times 65536.
-    losses: int64, one a pass: sum over the batch in the loss's units.
-  """
-
-  step: int
-  slopes: Int64
-  losses: Int64
-
-
 class Passes(Protocol):
   """The forward passes that a step may run, all on the step's batch.
 
@@ -259,29 +279,3 @@ class Passes(Protocol):
 
   def activations(self, weights: Weights) -> list[Array]:
     """Loads the weights and runs; what flows in, then the tapped tensors."""
-
-
-class Estimator(Protocol):
-  """Turns forward passes into slopes, and slopes into a gradient."""
-
-  @property
-  def layout(self) -> Any:
-    """Where the trainable tensors lie."""
-
-  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
-    """Runs the passes of one step."""
-
-  def gradient(self, estimate: Estimate) -> Vectors:
-    """The gradient that the slopes stand for: int64 [K] and [B] in Q16."""
-
-
-class Transform(NamedTuple):
-  """A pair of pure functions, as optax has them.
-
-  Attributes:
-    init: params -> state.
-    update: (gradient, state, params, step) -> (updates in master units, state).
-  """
-
-  init: Callable[[Params], Vectors]
-  update: Callable[[Vectors, Vectors, Params, int], tuple[Vectors, Vectors]]

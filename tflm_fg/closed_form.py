@@ -22,16 +22,21 @@ from numpy.typing import NDArray
 
 from tflm_fg.base import (
   Array,
-  Estimate,
   Int64,
-  Params,
   Passes,
   TflmFgError,
   TrainableTensor,
   Vectors,
 )
 from tflm_fg.losses import Loss
-from tflm_fg.quant import Layout, round_divide, round_shift, saturate
+from tflm_fg.quant import (
+  MASTER_UNIT,
+  Layout,
+  round_divide,
+  round_shift,
+  saturate,
+)
+from tflm_fg.state import Estimate, TrainState
 
 _FACTOR_BITS = 16
 
@@ -141,13 +146,12 @@ class ClosedFormHead:
   layout: Layout
   head: Head | None
 
-  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs one pass.
 
     Args:
       passes: of the step's batch; its one input is the head's.
-      params: where the gradient is taken.
-      step: goes into the estimate.
+      state: where the gradient is taken.
 
     Raises:
       TflmFgError: if more than the head trains.
@@ -155,7 +159,7 @@ class ClosedFormHead:
     head = self.head
     if head is None:
       raise TflmFgError(REFUSAL)
-    logits = passes.logits(self.layout.weights(params))
+    logits = passes.logits(self.layout.weights(state.params))
     total = head.loss(logits, passes.labels)
     residual = head.loss.residual(logits, passes.labels)
     x = passes.inputs[0].reshape(len(logits), -1)
@@ -169,15 +173,32 @@ class ClosedFormHead:
       sums = residual.sum(axis=0)
       slopes.append(_bias_slopes(head, tensors["bias"], sums, clips))
     flat = saturate(np.concatenate(slopes), np.int32).astype(np.int64)
-    return Estimate(step, flat, np.array([total]))
+    return Estimate(flat, np.array([total]))
 
-  def gradient(self, estimate: Estimate) -> Vectors:
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The slopes, split into kernels and biases: int64 [K] and [B]."""
+    del state
     kernels = self.layout.num_kernels
     return Vectors(estimate.slopes[:kernels], estimate.slopes[kernels:])
 
 
 _NOTHING = np.zeros(0, np.int64)
+
+
+def carried_centre(head: Head, layout: Layout) -> tuple[int, ...]:
+  """The centre, so that a kernel's move times it is 256 times the bias's.
+
+  That is as the head has it where a bias unit is input scale times kernel
+  scale; empty where no bias trains beside the kernel.
+  """
+  tensors = {t.role: t for t in layout.tensors}
+  if set(tensors) != {"kernel", "bias"}:
+    return ()
+  kernel, bias = tensors["kernel"], tensors["bias"]
+  if kernel.dtype == "int8":
+    return tuple(int(c) for c in head.centre)
+  unit = head.input_scale * kernel.scales[0] * MASTER_UNIT / bias.scales[0]
+  return tuple(int(c) for c in np.rint(head.centre * unit))
 
 
 def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
@@ -195,7 +216,7 @@ def _kernel_slopes(
 ) -> Int64:
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
-  reals = 2 / (length * clips * head.input_scale * np.array(kernel.scales))
+  reals = 2 / (length * clips * head.input_scale * kernel.step_sizes)
   reals *= head.loss.reach
   factors, bits = _integers(reals)
   # One factor a class, or one for all where the kernel has one scale.
@@ -207,8 +228,9 @@ def _bias_slopes(
 ) -> Int64:
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
-  units = np.array(bias.scales) * np.array(bias.output_step)
-  factors, bits = _integers(2 * share * head.loss.reach / (clips * units))
+  factors, bits = _integers(
+    2 * share * head.loss.reach / (clips * bias.step_sizes)
+  )
   return _shifted(sums * factors, np.array(bits))
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
-from tflm_fg.graph import Host, last_tensors
+from tflm_fg.graph import Host
+from tflm_fg.last_layer import last_tensors
 from tflm_fg.phases import (
   Masters,
   Material,

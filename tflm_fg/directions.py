@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg import rng
+from tflm_fg.addresses import Addresses, Spread
 from tflm_fg.base import Int8, TflmFgError, Vectors
 from tflm_fg.quant import Layout
+from tflm_fg.state import TrainState
 
 NORMAL_UNIT = 32
 """What a standard deviation is in the rounded normal's int8 values."""
@@ -25,15 +26,24 @@ _NORMAL = np.array(_QUANTILES, np.int8)
 _DRAWN_AT_ONCE, _MAX_CHUNK = 1 << 20, 128
 """Numbers and steps of a lot: enough to hide NumPy's cost for a call."""
 
-_Spread = Callable[[NDArray[np.uint8]], Int8]
+
+class Source(Protocol):
+  """Where an estimator's directions come from.
+
+  Attributes:
+    unit: the value that counts as 1 in a direction (1 or 32).
+  """
+
+  @property
+  def unit(self) -> int:
+    """See above."""
+
+  def of(self, state: TrainState, num_directions: int) -> Int8:
+    """The directions of a state, kernels then biases: int8 [m, K + B]."""
 
 
 class Directions:
-  """Draws directions for every trainable tensor in one call.
-
-  A tensor's numbers come from its own counter, so a selection of tensors
-  changes no other tensor's draw, and a microcontroller can draw one tensor at
-  a time.
+  """Draws directions by their address, whatever the masters are.
 
   Attributes:
     unit: the value that counts as 1 in a direction (1 or 32).
@@ -47,10 +57,14 @@ class Directions:
     self._spread, self._per_block, self.unit = KINDS[kind]
     self._seed = seed
     self._num_kernels = layout.num_kernels
-    self._addresses = _Addresses(layout, self._per_block)
+    self._addresses = Addresses(layout, self._per_block)
     self._lot = functools.lru_cache(maxsize=1)(
       lambda first, count, m: self._flat(np.arange(first, first + count), m)
     )
+
+  def of(self, state: TrainState, num_directions: int) -> Int8:
+    """The directions of a state's step: int8 [m, K + B]."""
+    return self.flat_at(state.step, num_directions)
 
   def at(self, step: int, num_directions: int) -> Vectors:
     """The directions of one step: int8 [m, K] and [m, B]."""
@@ -88,28 +102,6 @@ class Directions:
     return Vectors(flat[..., :kernels], flat[..., kernels:])
 
 
-class _Addresses:
-  """Block counters of all tensors, laid out once: kernels, then biases."""
-
-  def __init__(self, layout: Layout, per_block: int) -> None:
-    tensors = sorted(layout.tensors, key=lambda t: not t.has_master)
-    blocks = [math.ceil(t.size / per_block) for t in tensors]
-    self._tensor = np.repeat(
-      np.array([t.index for t in tensors], np.uint32), blocks
-    )
-    self._block = np.concatenate(
-      [np.arange(b, dtype=np.uint32) for b in blocks]
-    )
-    starts = np.cumsum([0, *blocks]) * per_block
-    self._spans = [(s, s + t.size) for s, t in zip(starts, tensors)]
-    self.size = sum(t.size for t in tensors)
-
-  def draw(self, key: rng.Words, spread: _Spread) -> Int8:
-    """Draws int8 [..., size] under keys [...]."""
-    values = spread(rng.random_bytes(key, self._tensor, self._block))
-    return np.concatenate([values[..., a:b] for a, b in self._spans], axis=-1)
-
-
 def _rademacher(random: NDArray[np.uint8]) -> Int8:
   signs = np.unpackbits(random, axis=-1, bitorder="little").view(np.int8)
   signs <<= 1
@@ -121,7 +113,7 @@ def _normal(random: NDArray[np.uint8]) -> Int8:
   return _NORMAL[random]
 
 
-KINDS: dict[str, tuple[_Spread, int, int]] = {
+KINDS: dict[str, tuple[Spread, int, int]] = {
   "rademacher": (_rademacher, 64, 1),
   "normal": (_normal, 8, NORMAL_UNIT),
 }

@@ -22,7 +22,7 @@ from tflm_fg.base import ROLES, Mark, TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_patch import data_span
 from tflm_fg.flatbuffer_prepend import ALIGNMENT, align, prepend_metadata
 from tflm_fg.flatbuffer_verify import IDENTIFIER, verify
-from tflm_fg.quant import MASTER_UNIT
+from tflm_fg.quant import MASTER_UNIT, Layout
 
 MARK_NAME = "tflm_fg"
 MARK_VERSION = 1
@@ -110,14 +110,10 @@ def describe(
       f"{name}: a {role} without a scale; convert the model again"
     )
   scales = tuple(float(s) for s in quantization.scale)
-  out = graph.tensors[op.outputs[0]]
-  out_step = float(out.quantization.scale[0])
-  if out.type == schema.TensorType.INT16:
-    out_step *= 256  # as coarse as an int8 output's, so that one epsilon fits
+  steps = [MASTER_UNIT] * len(scales)
   if role == "bias":
+    out_step = _output_step(model, operator)
     steps = [max(1, round(out_step / s)) for s in scales]
-  else:
-    steps = [MASTER_UNIT] * len(scales)
   return TrainableTensor(
     name=name,
     subgraph=0,
@@ -131,6 +127,19 @@ def describe(
     channel_axis=int(quantization.quantizedDimension),
     output_step=tuple(steps),
   )
+
+
+def _output_step(model: schema.ModelT, operator: int) -> float:
+  """A layer's output step: int8's, or as coarse, so that one epsilon fits."""
+  graph = model.subgraphs[0]
+  made = int(graph.operators[operator].outputs[0])
+  step = float(graph.tensors[made].quantization.scale[0])
+  if graph.tensors[made].type != schema.TensorType.INT16:
+    return step
+  for op in graph.operators[operator + 1 :]:
+    if op_name(model, op) == "QUANTIZE" and int(op.inputs[0]) == made:
+      return float(graph.tensors[op.outputs[0]].quantization.scale[0])
+  return step * 256
 
 
 def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
@@ -174,6 +183,7 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
     tensors = tuple(_marked_tensor(model, e) for e in content["trainable"])
     if not tensors or len({t.index for t in tensors}) < len(tensors):
       raise ValueError("no tensor, or one twice")
+    Layout(tensors)  # refuses a low byte without its kernel
     return Mark(
       trainable=tensors,
       logits=_activation(model, content["logits"]),
@@ -252,12 +262,21 @@ def _marked_tensor(
   if index not in graph.operators[operator].inputs:
     raise ValueError(f"operator {operator} does not read tensor {index}")
   tensor = describe(model, operator, index, role)
-  allowed = ("int32", "int64") if role == "bias" else ("int8",)
-  if tensor.dtype not in allowed or tensor.name != entry["name"]:
+  if not _may_be(tensor) or tensor.name != entry["name"]:
     raise ValueError(f"tensor {index} is not the {role} that was marked")
   if model.buffers[graph.tensors[index].buffer].data is None:
     raise ValueError(f"tensor {index} is not a constant")
   return tensor
+
+
+def _may_be(tensor: TrainableTensor) -> bool:
+  """Whether a tensor's type and operator go with its role."""
+  whole = {"kernel": "BATCH_MATMUL", "bias": "ADD"}
+  if tensor.dtype == "int16":
+    return whole.get(tensor.role) == tensor.op_name
+  if tensor.role == "bias":
+    return tensor.dtype in ("int32", "int64")
+  return tensor.dtype == "int8"
 
 
 def write_mark(data: bytes, mark: Mark) -> bytes:

@@ -11,12 +11,13 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg import flatbuffer
 from tflm_fg.base import Mark, TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer import op_name
+from tflm_fg.flatbuffer_finer import by_kernel, refine, with_biases
 from tflm_fg.flatbuffer_mend import mend
 from tflm_fg.flatbuffer_prompt import insert_prompt, prompts_of, role_of
 from tflm_fg.flatbuffer_sites import Site, sites_of, tensor_name, untrainable
 from tflm_fg.flatbuffer_wide import Pooled, is_wide, widen_head
 
-HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D")
+HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL")
 
 _AFTER_LOGITS = (
   "SOFTMAX",
@@ -38,18 +39,21 @@ class Marked(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Surgery:
-  """How the graph may grow where "prompt" or "wide-head" shall train.
+  """How the graph may change for what shall train.
 
   Attributes:
     gain: the prompt has a gain in front of its offset.
     layers: a regular expression on output tensors' names, the layers that a
       wide head joins; all where it is empty.
     pooled: what was measured of those layers; empty for nothing.
+    weights: what the kernels that shall train are in the engine, as far as
+      they are dense or pointwise: "int8", "int16", or "int8x2".
   """
 
   gain: bool = False
   layers: str = ""
   pooled: tuple[Pooled, ...] = ()
+  weights: str = "int8"
 
   def __post_init__(self) -> None:
     try:
@@ -65,6 +69,7 @@ def mark(
   trainable: str = "head",
   name: str = "model",
   surgery: Surgery | None = None,
+  weights: str | None = None,
 ) -> Marked:
   """Marks what may train; all else stays as it is.
 
@@ -78,10 +83,12 @@ def mark(
       commas.
     name: what to call the file in errors.
     surgery: how the graph grows for a prompt or a wide head.
+    weights: the surgery's, where it is not None.
 
   Returns:
     The marked file. Operators are added for a prompt or a wide head, without
-    a change of the outputs. A constant that is shared, a bias that the
+    a change of the outputs, and for 16-bit weights, with a change of at most
+    about one step. A constant that is shared, a bias that the
     converter dropped, a useless scale and constants off their 16-byte boundary
     are mended first. Each comes with a note; without a note the marked file
     holds the original bytes whole.
@@ -96,9 +103,13 @@ def mark(
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
-  notes = _operate(model, parts, surgery or Surgery(), name)
+  surgery = surgery or Surgery()
+  notes = _operate(model, parts, surgery, name)
   wanted = _choose(model, parts, name)
-  notes += mend(model, wanted, name)
+  weights = weights or surgery.weights
+  notes += mend(model, with_biases(wanted, weights), name)
+  roles = by_kernel(model, wanted)
+  notes += refine(model, roles, weights, name)
   if not notes and not flatbuffer.is_aligned(data):
     notes = ["constants moved to 16-byte boundaries"]
   if notes:
@@ -107,7 +118,7 @@ def mark(
   head = last_head(model)
   prompts = prompts_of(model) if "prompt" in parts else []
   chosen = Mark(
-    trainable=(*_prompts(model, prompts), *_tensors(model, wanted)),
+    trainable=(*_prompts(model, prompts), *_tensors(model, roles)),
     logits=find_logits(model),
     head_input=find_logits(model) if head is None else head.activation,
     frontend=old.frontend if old else None,
@@ -130,6 +141,11 @@ def _operate(
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     _refuse(model, head, name)
+    if head.is_finer:
+      raise TflmFgError(
+        f"{name}: the head has 16-bit weights already; widen the file from "
+        "before, with --weights"
+      )
     numbers = widen_head(model, head, surgery.layers, surgery.pooled, name)
     notes.append(f"the head reads {numbers} more inputs, of earlier layers")
   return notes
@@ -278,17 +294,14 @@ def _prompts(
 
 
 def _tensors(
-  model: schema.ModelT, wanted: dict[Site, set[str]]
+  model: schema.ModelT, roles: dict[int, set[str]]
 ) -> list[TrainableTensor]:
   """The marked tensors, as the mended file has them."""
-  tensors = []
-  roles = {site.operator: which for site, which in wanted.items()}
-  for site in sites_of(model):
-    for role in ("kernel", "bias"):
-      if role in roles.get(site.operator, ()):
-        index = site.kernel if role == "kernel" else site.bias
-        tensors.append(flatbuffer.describe(model, site.operator, index, role))
-  return tensors
+  return [
+    flatbuffer.describe(model, operator, index, role)
+    for site in sites_of(model)
+    for role, index, operator in site.parts(roles.get(site.kernel, ()))
+  ]
 
 
 def present_mark(

@@ -29,6 +29,8 @@ def mend(
   """Edits the model until each wanted tensor can train; says what changed."""
   notes: list[str] = []
   for site, roles in wanted.items():
+    if site.bias_operator >= 0:
+      continue  # made here, of a layer that was mended
     op = model.subgraphs[0].operators[site.operator]
     _, kernel_at, bias_at = TRAINABLE_OPS[op_name(model, op)]
     if "bias" in roles and site.bias < 0:

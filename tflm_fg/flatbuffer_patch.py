@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from tflm_fg.base import Array, TflmFgError, TrainableTensor, Weights
 
 _DTYPES = {
+  schema.TensorType.FLOAT32: "float32",
   schema.TensorType.INT8: "int8",
+  schema.TensorType.INT16: "int16",
   schema.TensorType.INT32: "int32",
   schema.TensorType.INT64: "int64",
 }

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+from tflm_fg.flatbuffer import TYPE_NAMES, op_name, operator_names
 
 TRAINABLE_OPS = {
   "FULLY_CONNECTED": (0, 1, 2),
@@ -18,29 +18,98 @@ TRAINABLE_OPS = {
 }
 """Operator -> positions of its activation, kernel and bias."""
 
+LOW = "/tflm_fg/low"
+"""The low bytes of a kernel have its name and this."""
+
 
 class Site(NamedTuple):
-  """An operator whose kernel and bias could train."""
+  """A layer whose kernel and bias could train.
+
+  Attributes:
+    operator: reads the kernel.
+    activation: what it reads beside that.
+    kernel: a tensor, as are the next two.
+    bias: -1 where the converter dropped it.
+    low: the kernel's low bytes, in a layer that runs twice; else -1.
+    low_operator: reads them.
+    bias_operator: reads the bias where it is another: an int16 layer's ADD.
+  """
 
   operator: int
   activation: int
   kernel: int
-  bias: int  # -1 where the converter dropped it
+  bias: int
+  low: int = -1
+  low_operator: int = -1
+  bias_operator: int = -1
+
+  @property
+  def is_finer(self) -> bool:
+    """Whether the engine holds 16 bits of each weight."""
+    return self.low >= 0 or self.bias_operator >= 0
+
+  def parts(self, roles: Collection[str]) -> list[tuple[str, int, int]]:
+    """(role, tensor, operator that reads it) of what has these roles."""
+    found = []
+    if "kernel" in roles:
+      found.append(("kernel", self.kernel, self.operator))
+    if "kernel" in roles and self.low >= 0:
+      found.append(("low", self.low, self.low_operator))
+    if "bias" in roles and self.bias >= 0:
+      reader = max(self.operator, self.bias_operator)
+      found.append(("bias", self.bias, reader))
+    return found
 
 
 def sites_of(model: schema.ModelT) -> list[Site]:
   """The operators of subgraph 0 that hold a constant kernel, in order."""
   graph = model.subgraphs[0]
-  sites = []
+  sites: list[Site] = []
   for number, op in enumerate(graph.operators or []):
+    if op_name(model, op) == "BATCH_MATMUL":
+      sites += _whole_site(model, number)
+      continue
     where = TRAINABLE_OPS.get(op_name(model, op))
     if where is None or len(op.inputs) <= where[1]:
       continue
     activation, kernel = (int(op.inputs[i]) for i in where[:2])
     bias = int(op.inputs[where[2]]) if len(op.inputs) > where[2] else -1
-    if model.buffers[graph.tensors[kernel].buffer].data is not None:
+    if not _is_constant(model, kernel):
+      continue
+    name = tensor_name(graph.tensors[kernel])
+    if sites and name == tensor_name(graph.tensors[sites[-1].kernel]) + LOW:
+      sites[-1] = sites[-1]._replace(low=kernel, low_operator=number)
+    else:
       sites.append(Site(number, activation, kernel, bias))
   return sites
+
+
+def _whole_site(model: schema.ModelT, number: int) -> list[Site]:
+  """The layer of int16 weights that a BATCH_MATMUL begins, if it does."""
+  operators = model.subgraphs[0].operators
+  product, *behind = operators[number : number + 2]
+  if len(product.inputs) != 2 or not behind or len(behind[0].inputs) != 2:
+    return []
+  activation, kernel = (int(i) for i in product.inputs)
+  flow, bias = (int(i) for i in behind[0].inputs)
+  options = product.builtinOptions
+  fits = (
+    op_name(model, behind[0]) == "ADD"
+    and [flow] == [int(o) for o in product.outputs]
+    and bool(getattr(options, "adjY", False))
+    and not getattr(options, "adjX", False)
+    and all(_is_constant(model, i, "int16") for i in (kernel, bias))
+  )
+  site = Site(number, activation, kernel, bias, bias_operator=number + 1)
+  return [site] if fits else []
+
+
+def _is_constant(
+  model: schema.ModelT, index: int, kind: str | None = None
+) -> bool:
+  tensor = model.subgraphs[0].tensors[index]
+  held = index >= 0 and model.buffers[tensor.buffer].data is not None
+  return held and kind in (None, TYPE_NAMES.get(tensor.type))
 
 
 def activations_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
@@ -50,9 +119,22 @@ def activations_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
 
 
 def outputs_of(data: bytes, operators: Collection[int]) -> dict[int, int]:
-  """Operators with the activation that each makes, of a verified file."""
+  """Operators with the activation that each makes, of a verified file.
+
+  An int16 layer's sums count as the int8 that they are brought to.
+  """
   graph = schema.Model.GetRootAsModel(data, 0).Subgraphs(0)
-  return {number: graph.Operators(number).Outputs(0) for number in operators}
+  made = {number: graph.Operators(number).Outputs(0) for number in operators}
+  names = operator_names(data)
+  for number, output in made.items():
+    behind = number + 1
+    if (
+      names[number].startswith("ADD")
+      and names[behind : behind + 1] == ("QUANTIZE",)
+      and graph.Operators(behind).Inputs(0) == output
+    ):
+      made[number] = graph.Operators(behind).Outputs(0)
+  return made
 
 
 def untrainable(model: schema.ModelT, site: Site) -> str | None:
@@ -66,7 +148,7 @@ def untrainable(model: schema.ModelT, site: Site) -> str | None:
   flows = TYPE_NAMES.get(activation.type, "unknown")
   if held in ("float32", "float16", "bfloat16"):
     return f"{held} weights; quantize the model to int8 first"
-  if held != "int8":
+  if held != ("int16" if site.bias_operator >= 0 else "int8"):
     return f"{held} weights; only int8 weights can be trained"
   if flows not in ("int8", "int16"):
     return (
@@ -82,7 +164,7 @@ def untrainable(model: schema.ModelT, site: Site) -> str | None:
   if site.bias >= 0:
     bias = graph.tensors[site.bias]
     kind = TYPE_NAMES.get(bias.type, "unknown")
-    if kind not in ("int32", "int64"):
+    if kind not in ("int32", "int64") and site.bias_operator < 0:
       return f"{kind} bias; need int32 or int64"
     if model.buffers[bias.buffer].data is None:
       return "a bias that is no constant"

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from tflm_fg import flatbuffer, runtimes
+from tflm_fg import runtimes
 from tflm_fg.base import (
   Array,
   Clips,
@@ -20,10 +20,11 @@ from tflm_fg.base import (
 )
 from tflm_fg.closed_form import REFUSAL, Head, head_of
 from tflm_fg.data import Dataset
-from tflm_fg.flatbuffer_cut import Cut, cut, whole
-from tflm_fg.flatbuffer_mark import HEAD_OPS, unmarked
+from tflm_fg.flatbuffer_cut import cut, whole
+from tflm_fg.flatbuffer_mark import unmarked
 from tflm_fg.flatbuffer_sites import activations_of, outputs_of
 from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
+from tflm_fg.last_layer import is_head
 from tflm_fg.losses import Loss
 from tflm_fg.metrics import run_all
 from tflm_fg.nodes import REFUSAL as NODE_REFUSAL
@@ -65,20 +66,6 @@ class Host:
   workers: int | None = None
 
 
-def last_tensors(mark: Mark) -> tuple[TrainableTensor, ...]:
-  """The marked tensors of the last operator that has any."""
-  last = max(t.operator for t in mark.trainable)
-  return tuple(t for t in mark.trainable if t.operator == last)
-
-
-def exact_tensors(marked: bytes, mark: Mark) -> tuple[int, ...]:
-  """The marked tensors of the head, if its gradient has a closed form."""
-  head = last_tensors(mark)
-  part = dataclasses.replace(mark, trainable=head)
-  exact = is_head(cut(marked, part), marked, mark)
-  return tuple(t.index for t in head) if exact else ()
-
-
 def by_operator(mark: Mark) -> dict[int, dict[str, TrainableTensor]]:
   """The marked tensors by operator and role."""
   found: dict[int, dict[str, TrainableTensor]] = {}
@@ -109,15 +96,6 @@ def _layer(
     input_scale=spec.scale,
     input_zero_point=spec.zero_point,
   )
-
-
-def is_head(pieces: Cut, marked: bytes, mark: Mark) -> bool:
-  """Whether the suffix is the head alone: one linear layer on one vector."""
-  operators = flatbuffer.operator_names(pieces.suffix.data)
-  if pieces.suffix.inputs != (mark.head_input,) or len(operators) != 1:
-    return False
-  inputs = tensor_spec(marked, mark.head_input).shape
-  return operators[0] in HEAD_OPS and int(np.prod(inputs[:-1])) == 1
 
 
 class Graph:

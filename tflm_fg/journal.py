@@ -125,6 +125,7 @@ def _told(grown: Grown) -> dict[str, Any]:
     "gain": surgery.gain,
     "layers": surgery.layers,
     "pooled": layers,
+    "weights": surgery.weights,
   }
 
 
@@ -140,7 +141,10 @@ def _grown(entry: dict[str, Any]) -> Grown:
   if not all(np.isfinite([p.reach, *p.spread]).all() for p in pooled):
     raise ValueError("a layer without its measure")
   surgery = Surgery(
-    gain=bool(entry["gain"]), layers=str(entry["layers"]), pooled=pooled
+    gain=bool(entry["gain"]),
+    layers=str(entry["layers"]),
+    pooled=pooled,
+    weights=str(entry.get("weights", "int8")),  # as journals without it mean
   )
   return Grown(str(entry["trainable"]), surgery)
 

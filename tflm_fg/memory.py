@@ -69,8 +69,13 @@ class TrainerBytes:
   numbers beside it. Directions are drawn again, never stored.
 
   Attributes:
-    masters: two bytes a kernel weight, a bias at its own width.
+    masters: two bytes a kernel weight (one where all phases are 8w8a), a bias
+      at its own width, four bytes or eight.
     momentum: two bytes a kernel weight and four a bias, if momentum is on.
+    residue: with error feedback, one byte a number, two a kernel weight of
+      8w8a.
+    start: the masters before the first step, where an anchor pulls back to
+      them; of biases alone where Frank-Wolfe's box lies around them.
     gradient: four bytes a trainable number where the method sums an exact
       gradient over a batch (closed-form).
     best: copy of the best masters so far, if they are kept.
@@ -82,6 +87,8 @@ class TrainerBytes:
   gradient: int
   best: int
   loss: int
+  residue: int = 0
+  start: int = 0
 
   @property
   def total(self) -> int:
@@ -189,32 +196,53 @@ def trainer_bytes(
     phases: what runs, one behind the other.
     classes: count of classes.
   """
-  masters = _masters(tensors)
+  coarse = bool(phases) and all(map(_is_coarse, phases))
+  masters = _masters(tensors, coarse)
   parts = [_of_phase(tensors, phase) for phase in phases]
-  momentum, gradient, best = max(parts, key=sum, default=(0, 0, 0))
+  nothing = (0, 0, 0, 0, 0)
+  momentum, gradient, best, residue, start = max(
+    parts, key=sum, default=nothing
+  )
   return TrainerBytes(
     masters=masters,
     momentum=momentum,
     gradient=gradient,
     best=best,
     loss=4 * (classes + 2),
+    residue=residue,
+    start=start,
   )
 
 
 def _of_phase(
   tensors: Sequence[TrainableTensor], phase: Phase
-) -> tuple[int, int, int]:
-  """Bytes of velocity, gradient sums and best masters."""
+) -> tuple[int, int, int, int, int]:
+  """Bytes of velocity, gradient sums, best masters, residue and start."""
   own = [t for t in tensors if t.index in phase.tensors]
   settings = phase.settings
-  velocity = sum(t.size * (2 if t.has_master else 4) for t in own)
+  velocity = sum(t.numbers * (2 if t.has_master else 4) for t in own)
+  coarse = _is_coarse(phase)
+  residue = sum(t.numbers * (1 + (coarse and t.has_master)) for t in own)
+  kept = own
+  if not settings.anchor:
+    boxed = settings.optimizer == "frank-wolfe"
+    kept = [t for t in own if boxed and not t.has_master]
   return (
     velocity if settings.momentum else 0,
-    4 * sum(t.size for t in own) if settings.is_exact else 0,
-    _masters(own) if settings.validation_fraction else 0,
+    4 * sum(t.numbers for t in own) if settings.is_exact else 0,
+    _masters(own, coarse) if settings.validation_fraction else 0,
+    residue if settings.rounding == "error-feedback" else 0,
+    _masters(kept, coarse),
   )
 
 
-def _masters(tensors: Sequence[TrainableTensor]) -> int:
-  widths = {"int8": 2, "int32": 4, "int64": 8}
-  return sum(t.size * widths[t.dtype] for t in tensors)
+def _is_coarse(phase: Phase) -> bool:
+  return phase.settings.precision == "8w8a"
+
+
+def _masters(tensors: Sequence[TrainableTensor], coarse: bool) -> int:
+  kernel = 1 if coarse else 2
+  return sum(
+    t.numbers * (kernel if t.has_master else 8 if t.dtype == "int64" else 4)
+    for t in tensors
+  )

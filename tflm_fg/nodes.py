@@ -17,9 +17,7 @@ import numpy as np
 
 from tflm_fg.base import (
   Array,
-  Estimate,
   Int64,
-  Params,
   Passes,
   TflmFgError,
   TrainableTensor,
@@ -28,6 +26,7 @@ from tflm_fg.base import (
 from tflm_fg.directions import Directions
 from tflm_fg.losses import Loss
 from tflm_fg.quant import Layout, round_divide, round_shift, saturate
+from tflm_fg.state import Estimate, TrainState
 
 _FACTOR_BITS = 16
 
@@ -77,20 +76,20 @@ class NodePerturbation:
   layers: Sequence[Layer]
   loss: Loss | None
 
-  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs 2 m + 1 passes.
 
     Args:
       passes: of the step's batch; they give each layer's input.
-      params: where the gradient is taken.
-      step: the directions' address.
+      state: where the gradient is taken.
 
     Raises:
       TflmFgError: if it was made for replaying.
     """
     if self.loss is None:
       raise TflmFgError(REFUSAL)
-    drawn = self.directions.at(step, self.num_directions).biases
+    params = state.params
+    drawn = self.directions.at(state.step, self.num_directions).biases
     drawn = drawn.astype(np.int64)
     inputs = passes.activations(self.layout.weights(params))
     candidates = [
@@ -107,7 +106,7 @@ class NodePerturbation:
       for difference in differences
       for layer in self.layers
     ]
-    return Estimate(step, np.concatenate(slopes), own.sum(axis=1))
+    return Estimate(np.concatenate(slopes), own.sum(axis=1))
 
   def _deltas(self, drawn: Int64) -> Int64:
     """Perturbations of the biases, in bias units: int64 [m, B]."""
@@ -131,7 +130,7 @@ class NodePerturbation:
     kernel = _scaled(difference @ x, real / min(layer.kernel.scales))
     return np.concatenate([kernel, bias])
 
-  def gradient(self, estimate: Estimate) -> Vectors:
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """Outer products of the directions with their slopes.
 
     Returns:
@@ -139,7 +138,7 @@ class NodePerturbation:
     """
     widths = [_width(kernel) for kernel, _ in self._pairs()]
     m = len(estimate.slopes) // sum(widths)
-    drawn = self.directions.at(estimate.step, m).biases.astype(np.int64)
+    drawn = self.directions.at(state.step, m).biases.astype(np.int64)
     rows = estimate.slopes.reshape(m, -1)
     kernels, biases, first, at = [], [], 0, 0
     for (kernel, bias), width in zip(self._pairs(), widths):

@@ -1,8 +1,8 @@
-"""Turn a gradient into integer updates: SGD with momentum, decayed.
+"""Turn a gradient into integer updates: SGD, its sign, or Frank-Wolfe.
 
-A learning rate is in int8 steps (`learning_rate_lsb`): a slope of 1.0 moves a
-kernel weight by that many int8 steps and a bias by that many of its layer's
-output steps.
+A learning rate is in int8 steps (`learning_rate_lsb`): a slope of 1.0, or any
+under "sign", moves a kernel weight by that many int8 steps and a bias by that
+many of its layer's output steps.
 """
 
 from __future__ import annotations
@@ -11,52 +11,36 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tflm_fg.base import Int64, Params, TflmFgError, Transform, Vectors
+from tflm_fg.base import Int64, Params, TflmFgError, Vectors
 from tflm_fg.quant import (
   MASTER_BITS,
+  MASTER_UNIT,
+  WEIGHT_MAX,
   Layout,
   apply_updates,
+  round_divide,
   round_shift,
   saturate,
 )
+from tflm_fg.rounding import WISH_BITS, Rounding
+from tflm_fg.schedules import RATE_BITS, Schedule
+from tflm_fg.state import EMPTY, OptimizerState, Transform
 
-Schedule = Callable[[int], int]
-"""Step -> learning rate in Q16 int8 steps."""
-
-DECAYS = ("constant", "linear")
-
-_RATE_BITS = 16
 _MOMENTUM_BITS = 8
-_VELOCITY_BITS = 4
+
+BOX = WEIGHT_MAX
+"""Half the width of Frank-Wolfe's box, in int8 or output steps."""
+
+_Wish = Callable[[Int64, OptimizerState, Params, int], Int64]
+"""(heading, state, params, step) -> what to move by, in 1/16 of a unit."""
 
 
-def schedule(learning_rate_lsb: float, decay: str, steps: int) -> Schedule:
-  """Makes a schedule of integers.
-
-  Args:
-    learning_rate_lsb: the first step's rate, in int8 steps.
-    decay: "constant", or "linear" down to zero behind the last step.
-    steps: count of steps.
-
-  Raises:
-    TflmFgError: if the rate or the decay is out of range.
-  """
-  if decay not in DECAYS:
-    raise TflmFgError(
-      f"decay {decay!r} is unknown; choose one of {', '.join(DECAYS)}"
-    )
-  if not 1 << _RATE_BITS >= abs(learning_rate_lsb) >= 2.0**-_RATE_BITS:
-    raise TflmFgError(
-      f"learning_rate_lsb={learning_rate_lsb}: need 2**-16 to 65536 int8 steps"
-    )
-  start = round(abs(learning_rate_lsb) * (1 << _RATE_BITS))
-  sign = 1 if learning_rate_lsb > 0 else -1
-  if decay == "constant":
-    return lambda step: sign * start
-  return lambda step: sign * (start * max(steps - step, 0) // steps)
-
-
-def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
+def sgd(
+  layout: Layout,
+  rate: Schedule,
+  momentum: float = 0.0,
+  rounding: Rounding | None = None,
+) -> Transform:
   """Stochastic gradient descent in integers, with momentum as Keras has it.
 
   velocity = momentum * velocity - rate * gradient, and the velocity, rounded,
@@ -68,6 +52,7 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
     layout: gives each tensor's step in units.
     rate: the learning rate's schedule.
     momentum: 0 <= momentum < 1, used in 1/256 and at most 255/256.
+    rounding: how updates become whole; None for to the nearest.
 
   Raises:
     TflmFgError: if the momentum is out of range.
@@ -77,48 +62,141 @@ def sgd(layout: Layout, rate: Schedule, momentum: float = 0.0) -> Transform:
     >>> state = optimizer.init(params)
     >>> updates, state = optimizer.update(gradient, state, params, step)
   """
-  if not 0 <= momentum < 1:
-    raise TflmFgError(f"momentum={momentum}: need 0 <= momentum < 1")
-  unity = 1 << _MOMENTUM_BITS
-  keep = min(round(momentum * unity), unity - 1)
-
+  rounding = rounding or Rounding(layout=layout)
+  keep = _kept(momentum)
   downhill = -np.concatenate(layout.step_units)
-  kernels = layout.num_kernels
-
-  def init(params: Params) -> Vectors:
-    sizes = (params.kernels.size, params.biases.size) if keep else (0, 0)
-    return Vectors(np.zeros(sizes[0], np.int16), np.zeros(sizes[1], np.int32))
 
   def update(
-    gradient: Vectors, state: Vectors, params: Params, step: int
-  ) -> tuple[Vectors, Vectors]:
+    gradient: Vectors, state: OptimizerState, params: Params, step: int
+  ) -> tuple[Vectors, OptimizerState]:
     del params
     moves = _scaled(np.concatenate(gradient), downhill, rate(step))
     if keep:
-      moves += _decayed(np.concatenate(state, dtype=np.int64), keep)
-      state = Vectors(
-        saturate(moves[:kernels], np.int16), saturate(moves[kernels:], np.int32)
-      )
-      moves = np.concatenate(state, dtype=np.int64)
-    whole = round_shift(moves, _VELOCITY_BITS)
-    return Vectors(whole[:kernels], whole[kernels:]), state
+      state, moves = _accelerated(state, moves, keep)
+    return rounding(moves, WISH_BITS, state, step)
 
-  return Transform(init, update)
+  return Transform(_init(keep, rounding), update)
+
+
+def sign(
+  layout: Layout,
+  rate: Schedule,
+  momentum: float = 0.0,
+  rounding: Rounding | None = None,
+) -> Transform:
+  """Moves every number by the rate, against the sign of its gradient.
+
+  With momentum it is the sign of the velocity, which is SGD's at a rate of 1:
+  what is under 1/8192 of a slope is lost to it. A number whose gradient is
+  zero, such as one that is left alone, stays.
+
+  Args:
+    layout: gives each tensor's step in units.
+    rate: the learning rate's schedule.
+    momentum: as for `sgd`.
+    rounding: as for `sgd`.
+
+  Raises:
+    TflmFgError: if the momentum is out of range.
+  """
+  units = np.concatenate(layout.step_units)
+
+  def wish(
+    heading: Int64, state: OptimizerState, params: Params, step: int
+  ) -> Int64:
+    del state, params
+    return _scaled(heading << RATE_BITS, units, rate(step))
+
+  return _headed(layout, wish, momentum, rounding, boxed=False)
+
+
+def frank_wolfe(
+  layout: Layout,
+  rate: Schedule,
+  momentum: float = 0.0,
+  rounding: Rounding | None = None,
+) -> Transform:
+  """Moves a share of the way to a corner of the box: w + eta (s - w).
+
+  The corner s lies where the (momentum) gradient says that the loss falls:
+  127 int8 steps from zero for kernels, which is all they can hold, and 127
+  output steps from where training began for biases, whose int32 has no end of
+  use. So no step leaves the box and nothing saturates. eta is the rate over
+  127: a number in the middle of its box moves by the rate, as under `sign`.
+
+  Args:
+    layout: gives each tensor's step in units.
+    rate: the learning rate's schedule, at most 127 int8 steps.
+    momentum: as for `sign`.
+    rounding: as for `sgd`.
+
+  Raises:
+    TflmFgError: if the momentum or the rate is out of range.
+  """
+  if abs(rate(0)) > BOX << RATE_BITS:
+    raise TflmFgError(
+      f"learning_rate_lsb={rate(0) / (1 << RATE_BITS):g}: frank-wolfe needs at "
+      f"most {BOX}, the whole way to the corner"
+    )
+  kernels = layout.num_kernels
+  half = BOX * np.concatenate(layout.step_units)
+  half[:kernels] = BOX * MASTER_UNIT
+
+  def wish(
+    heading: Int64, state: OptimizerState, params: Params, step: int
+  ) -> Int64:
+    corner = heading * half * (1 if rate(step) > 0 else -1)
+    corner[kernels:] += state.start.biases
+    way = (corner - np.concatenate(params, dtype=np.int64)) * abs(rate(step))
+    way[heading == 0] = 0
+    return round_divide(way, BOX << (RATE_BITS - WISH_BITS))
+
+  return _headed(layout, wish, momentum, rounding, boxed=True)
+
+
+KINDS = {"sgd": sgd, "sign": sign, "frank-wolfe": frank_wolfe}
+"""Name -> (layout, rate, momentum, rounding) -> optimizer."""
+
+
+def _headed(
+  layout: Layout,
+  wish: _Wish,
+  momentum: float,
+  rounding: Rounding | None,
+  boxed: bool,
+) -> Transform:
+  """An optimizer that asks a gradient for signs alone."""
+  rounding = rounding or Rounding(layout=layout)
+  keep = _kept(momentum)
+  downhill = -np.concatenate(layout.step_units)
+
+  def update(
+    gradient: Vectors, state: OptimizerState, params: Params, step: int
+  ) -> tuple[Vectors, OptimizerState]:
+    heading = -np.concatenate(gradient)
+    if keep:
+      moves = _scaled(-heading, downhill, 1 << RATE_BITS)
+      state, heading = _accelerated(state, moves, keep)
+    moves = wish(np.sign(heading), state, params, step)
+    return rounding(moves, WISH_BITS, state, step)
+
+  return Transform(_init(keep, rounding, boxed), update)
 
 
 def anchored(
-  transform: Transform, strength: float, biases: bool = True
+  transform: Transform,
+  strength: float,
+  biases: bool = True,
+  rounding: Rounding | None = None,
 ) -> Transform:
   """Pulls every number back towards where it started, on top of an update.
-
-  The start rides behind the inner state in the same vectors, so that state
-  stays two vectors of integers.
 
   Args:
     transform: whose updates are pulled.
     strength: share of the way back in every step, 0 <= strength < 1.
     biases: whether biases are pulled too; not behind `centred`, which moves
       them with the kernel.
+    rounding: how the pull becomes whole; None for to the nearest.
 
   Raises:
     TflmFgError: if the strength is out of range.
@@ -128,25 +206,26 @@ def anchored(
   """
   if not 0 <= strength < 1:
     raise TflmFgError(f"anchor={strength}: need 0 <= anchor < 1")
-  share = round(strength * (1 << _RATE_BITS))
+  share = round(strength * (1 << RATE_BITS))
 
-  def init(params: Params) -> Vectors:
-    inner = transform.init(params)
-    return Vectors(*(np.concatenate(pair) for pair in zip(inner, params)))
+  def init(params: Params) -> OptimizerState:
+    start = Params(params.kernels.copy(), params.biases.copy())
+    return transform.init(params)._replace(start=start)
 
   def update(
-    gradient: Vectors, state: Vectors, params: Params, step: int
-  ) -> tuple[Vectors, Vectors]:
-    cuts = [len(s) - len(p) for s, p in zip(state, params)]
-    inner = Vectors(*(s[:cut] for s, cut in zip(state, cuts)))
-    updates, inner = transform.update(gradient, inner, params, step)
-    starts = [s[cut:] for s, cut in zip(state, cuts)]
-    kernels, offsets = (
-      u + round_shift((a.astype(np.int64) - p) * share, _RATE_BITS)
-      for u, a, p in zip(updates, starts, params)
-    )
-    state = Vectors(*(np.concatenate(pair) for pair in zip(inner, starts)))
-    return Vectors(kernels, offsets if biases else updates.biases), state
+    gradient: Vectors, state: OptimizerState, params: Params, step: int
+  ) -> tuple[Vectors, OptimizerState]:
+    updates, state = transform.update(gradient, state, params, step)
+    away = [
+      (a.astype(np.int64) - p) * share for a, p in zip(state.start, params)
+    ]
+    if not biases:
+      away[1] = np.zeros_like(away[1])
+    if rounding is None:
+      pulls = Vectors(*(round_shift(a, RATE_BITS) for a in away))
+    else:
+      pulls, state = rounding(np.concatenate(away), RATE_BITS, state, step)
+    return Vectors(*(u + p for u, p in zip(updates, pulls))), state
 
   return Transform(init, update)
 
@@ -169,8 +248,8 @@ def centred(inner: Transform, layout: Layout, centre: Int64) -> Transform:
     return inner
 
   def update(
-    gradient: Vectors, state: Vectors, params: Params, step: int
-  ) -> tuple[Vectors, Vectors]:
+    gradient: Vectors, state: OptimizerState, params: Params, step: int
+  ) -> tuple[Vectors, OptimizerState]:
     updates, state = inner.update(gradient, state, params, step)
     after = apply_updates(params, updates).kernels
     moved = after.astype(np.int64) - params.kernels
@@ -181,6 +260,46 @@ def centred(inner: Transform, layout: Layout, centre: Int64) -> Transform:
   return Transform(inner.init, update)
 
 
+def _kept(momentum: float) -> int:
+  """The momentum in 1/256."""
+  if not 0 <= momentum < 1:
+    raise TflmFgError(f"momentum={momentum}: need 0 <= momentum < 1")
+  unity = 1 << _MOMENTUM_BITS
+  return min(round(momentum * unity), unity - 1)
+
+
+def _init(
+  keep: int, rounding: Rounding, boxed: bool = False
+) -> Callable[[Params], OptimizerState]:
+  """Makes an optimizer's first state."""
+
+  def init(params: Params) -> OptimizerState:
+    velocity, start = EMPTY, EMPTY
+    if keep:
+      velocity = Vectors(
+        np.zeros(len(params.kernels), np.int16),
+        np.zeros(len(params.biases), np.int32),
+      )
+    if boxed:
+      start = Vectors(EMPTY.kernels, params.biases.copy())
+    return OptimizerState(velocity, rounding.init(params), start)
+
+  return init
+
+
+def _accelerated(
+  state: OptimizerState, moves: Int64, keep: int
+) -> tuple[OptimizerState, Int64]:
+  """Adds moves to what is kept of the velocity; `moves` is used up."""
+  moves += _decayed(np.concatenate(state.velocity, dtype=np.int64), keep)
+  kernels = len(state.velocity.kernels)
+  velocity = Vectors(
+    saturate(moves[:kernels], np.int16), saturate(moves[kernels:], np.int32)
+  )
+  moved = np.concatenate(velocity, dtype=np.int64)
+  return state._replace(velocity=velocity), moved
+
+
 def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
   """Gives rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
 
@@ -188,9 +307,9 @@ def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
   `gradient` is used up.
   """
   gradient *= rate
-  gradient >>= _RATE_BITS
+  gradient >>= RATE_BITS
   gradient *= units
-  return round_shift(gradient, _RATE_BITS - _VELOCITY_BITS)
+  return round_shift(gradient, RATE_BITS - WISH_BITS)
 
 
 def _decayed(velocity: Int64, keep: int) -> Int64:

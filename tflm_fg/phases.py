@@ -24,7 +24,7 @@ from tflm_fg.callbacks import (
   ModelCheckpoint,
   State,
 )
-from tflm_fg.closed_form import Head
+from tflm_fg.closed_form import carried_centre
 from tflm_fg.data import Batches
 from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.flatbuffer_sites import activations_of, outputs_of
@@ -246,7 +246,7 @@ def perform(
   passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
   passes.use(clips.take(batches.at(0)))
   settings, reasons = tuned(settings, layout, params, passes, loss)
-  centre = _centre(head, layout)
+  centre = () if head is None else carried_centre(head, layout)
   if settings.method == "node":
     rule = settings.node_rule(layout, graph.layers(), loss)
   elif settings.method == "statistics":
@@ -308,14 +308,6 @@ def perform(
 def _answers(graph: Graph, weights: Weights, clips: Clips) -> Array:
   graph.suffix.load(weights)
   return logits_of(graph.suffix, clips.inputs)
-
-
-def _centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
-  """The head's mean input, where a bias trains that can take it up."""
-  roles = {t.role for t in layout.tensors}
-  if head is None or roles != {"kernel", "bias"}:
-    return ()
-  return tuple(int(c) for c in head.centre)
 
 
 class _Recorder(Callback):

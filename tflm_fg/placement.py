@@ -17,7 +17,8 @@ from tflm_fg import flatbuffer
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
-from tflm_fg.graph import Host, exact_tensors
+from tflm_fg.graph import Host
+from tflm_fg.last_layer import exact_tensors
 from tflm_fg.phases import (
   Material,
   Outcome,
@@ -67,7 +68,7 @@ def phases_of(
   rest = [t for t in tensors if t.index not in head]
   phases = []
   if rest:
-    few = sum(t.size for t in rest) <= FEW_NUMBERS
+    few = sum(t.numbers for t in rest) <= FEW_NUMBERS
     few &= all(t.index not in last for t in rest)  # a head has far to go
     own = settings.under("sign-m-spsa", **(QUICK if few else LONG))
     phases.append(Phase(tuple(t.index for t in rest), own))
@@ -154,7 +155,7 @@ def _backs_of(model: bytes, may_widen: bool, surgery: Surgery) -> list[str]:
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
       wide = mark(model, "wide-head", surgery=surgery).mark
-      if sum(t.size for t in wide.trainable) <= MOST_WEIGHTS:
+      if wide.numbers <= MOST_WEIGHTS:
         backs.append("wide-head")
   return backs
 

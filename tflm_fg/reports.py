@@ -114,7 +114,7 @@ def _model_facts(
   )
   return {
     "trainable": [t.name for t in tensors.values()],
-    "trainable_parameters": sum(t.size for t in tensors.values()),
+    "trainable_parameters": course.marked.mark.numbers,
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
     "model_bytes": len(strip(course.marked.data)),

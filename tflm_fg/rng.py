@@ -21,6 +21,15 @@ BATCH_TENSOR = 0xFFFFFFFF
 PROBE_TENSOR = 0xFFFFFFFE
 """The same for the write-visibility guard's probe inputs."""
 
+UPDATE_DITHER = 0xFFFFFFFF
+"""Stands where a direction's number would, for the rounding of updates."""
+
+QUERY_DITHER = 0xFFFFFFFE
+"""The same for the rounding of perturbed weights."""
+
+MASK_STEP = 0xFFFFFF00
+"""Stands where a step would, for what holds the whole run."""
+
 _PARITY = np.uint32(0x1BD11BDA)
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 

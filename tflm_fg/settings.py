@@ -4,72 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from tflm_fg import estimators, optimizers
-from tflm_fg.base import Int64, TflmFgError, Transform
+from tflm_fg import defaults, optimizers, rounding
+from tflm_fg.base import Int64, TflmFgError
 from tflm_fg.closed_form import ClosedFormHead, Head
-from tflm_fg.directions import KINDS, Directions
+from tflm_fg.defaults import DEFAULTS, require_one, require_type
+from tflm_fg.directions import KINDS, Directions, Source
+from tflm_fg.estimators import CentralDifference, ForwardGradient
 from tflm_fg.losses import Loss
+from tflm_fg.masks import SPARSE_BY, Masks
 from tflm_fg.nodes import Layer, NodePerturbation, slopes_of
+from tflm_fg.one_sided import OneSided
 from tflm_fg.quant import Layout
+from tflm_fg.rounding import Rounding, query_dither
+from tflm_fg.schedules import DECAYS, schedule
+from tflm_fg.shapes import Shaped
+from tflm_fg.sharpness import SharpnessAware
+from tflm_fg.state import Transform
 from tflm_fg.statistics import StatisticMatching
+from tflm_fg.tangents import MultiTangent
 from tflm_fg.trainer import Rule
 
-METHODS = ("auto", *estimators.METHODS, "node", "closed-form", "statistics")
-
-
-LABELS = ("auto", "given", "none")
-
-LOSSES = ("cross-entropy", "mse", "huber")
-
-
-class Defaults(NamedTuple):
-  """What a method takes where nothing is given; None is chosen by measuring."""
-
-  learning_rate_lsb: float | None
-  momentum: float
-  steps: int
-  batch_size: int | None
-  validate_every: int
-  epsilon_lsb: float | None = None
-  num_directions: int = 1
-  validation_fraction: float = 0.15
-  patience: int = 0
-
-
-DEFAULTS = {
-  "sign-m-spsa": Defaults(None, 0.0, 3800, None, 50),
-  "spsa": Defaults(None, 0.0, 3800, None, 50),
-  "node": Defaults(0.5, 0.9, 1500, 256, 50, epsilon_lsb=2.0),
-  "statistics": Defaults(1.0, 0.0, 32, 256, 32, epsilon_lsb=1.0),
-  "closed-form": Defaults(None, 0.8, 42, 4096, 42, epsilon_lsb=1.0),
-}
-
-QUADRATIC = {"learning_rate_lsb": 2.0, "momentum": 0.9, "steps": 80}
-"""What the closed form takes instead where the loss bends alike everywhere."""
-
-
-def defaults_of(method: str, loss: str) -> dict[str, Any]:
-  """What a method takes under a loss where nothing is given."""
-  own = DEFAULTS[method]._asdict()
-  if method == "closed-form" and loss in ("mse", "huber"):
-    own |= {**QUADRATIC, "validate_every": QUADRATIC["steps"]}
-  return own
-
-
-_RANGES: tuple[tuple[str, float, float], ...] = (
-  ("num_directions", 1, 1024),
-  ("epsilon_lsb", 1 / 256, 127),
-  ("steps", 1, 2**31 - 1),
-  ("batch_size", 1, 2**31 - 1),
-  ("seed", 0, 2**64 - 1),
-  ("validate_every", 1, 2**31 - 1),
-  ("patience", 0, 2**31 - 1),
-  ("huber_delta", 1e-12, 1e12),
+_CHOICES = (
+  ("method", defaults.METHODS),
+  ("labels", defaults.LABELS),
+  ("loss", defaults.LOSSES),
+  ("directions", tuple(KINDS)),
+  ("sparse_by", SPARSE_BY),
+  ("decay", DECAYS),
+  ("optimizer", tuple(optimizers.KINDS)),
+  ("rounding", rounding.ROUNDINGS),
+  ("precision", rounding.PRECISIONS),
 )
 
 
@@ -81,17 +50,31 @@ class Settings:
   (`DEFAULTS`), under "auto" it is chosen while adapting.
 
   Attributes:
-    method: "auto", "sign-m-spsa", "spsa", "node" or "closed-form".
+    method: one of `defaults.METHODS`.
     labels: "given"; "none" to look at no label; "auto" for what the data has.
     loss: "cross-entropy", "mse" or "huber"; the last two also for real y.
     huber_delta: error up to which huber is a square, in the outputs' units.
     directions: "rademacher" or "normal".
-    num_directions: m, pairs of passes a step.
+    guidance: b, 0 to below 1, how much of a direction is the running step's;
+      needs momentum.
+    kernel_wise: scale a direction by each output kernel's norm.
+    sparsity: share of each kernel tensor that is left alone, 0 to below 1.
+    sparse_by: "magnitude", the smallest as they are now, or "seed", the same
+      in the whole run.
+    blocks: parts of the layers that take turns, one a step; as many as layers
+      at most.
+    num_directions: m, directions a step: two passes each, or for one-sided
+      one and for sharpness-aware four.
     epsilon_lsb: perturbation, in int8 steps.
+    rho_lsb: how far uphill sharpness-aware looks, in int8 steps.
     learning_rate_lsb: first learning rate, in int8 steps; for closed-form,
       in safe steps of gradient descent. A negative rate climbs.
-    decay: "linear" or "constant".
+    decay: "linear", "cosine" or "constant".
     momentum: 0 <= momentum < 1.
+    optimizer: "sgd"; "sign", every number by the rate; or "frank-wolfe",
+      towards a corner of the box, a number in its middle by the rate.
+    rounding: of updates: "nearest", "stochastic" or "error-feedback".
+    precision: "16w8a", or "8w8a" for kernels without a master.
     steps: count of steps.
     batch_size: clips a pass.
     seed: 0 <= seed < 2**64.
@@ -108,11 +91,20 @@ class Settings:
   loss: str = "cross-entropy"
   huber_delta: float = 1.0
   directions: str = "rademacher"
+  guidance: float = 0.0
+  kernel_wise: bool = False
+  sparsity: float = 0.0
+  sparse_by: str = "magnitude"
+  blocks: int = 1
   num_directions: int = None  # type: ignore[assignment]
   epsilon_lsb: float = None  # type: ignore[assignment]
+  rho_lsb: float = 1.0
   learning_rate_lsb: float = None  # type: ignore[assignment]
   decay: str = "linear"
   momentum: float = None  # type: ignore[assignment]
+  optimizer: str = "sgd"
+  rounding: str = "nearest"
+  precision: str = "16w8a"
   steps: int = None  # type: ignore[assignment]
   batch_size: int = None  # type: ignore[assignment]
   seed: int = 0
@@ -123,32 +115,64 @@ class Settings:
 
   def __post_init__(self) -> None:
     if self.method in DEFAULTS:
-      for name, default in defaults_of(self.method, self.loss).items():
+      for name, default in self._defaults().items():
         if getattr(self, name) is None:
           object.__setattr__(self, name, default)
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
       if value is not None or field.default is not None:
-        _require_type(field.name, value, str(field.type))
-    _require_one("method", self.method, METHODS)
-    _require_one("labels", self.labels, LABELS)
-    _require_one("loss", self.loss, LOSSES)
-    _require_one("direction", self.directions, KINDS)
-    _require_one("decay", self.decay, optimizers.DECAYS)
-    for name, low, high in _RANGES:
+        require_type(field.name, value, str(field.type))
+    for name, known in _CHOICES:
+      title = "direction" if name == "directions" else name
+      require_one(title, getattr(self, name), known)
+    for name, low, high in defaults.RANGES:
       value = getattr(self, name)
       if value is not None and not low <= value <= high:
         raise TflmFgError(f"{name}={value}: need {low} to {high}")
     fraction = self.validation_fraction
     if fraction is not None and not 0 <= fraction < 1:
       raise TflmFgError(f"validation_fraction={fraction}: need 0 <= f < 1")
-    if not 0 <= self.anchor < 1:
-      raise TflmFgError(f"anchor={self.anchor}: need 0 <= anchor < 1")
+    for name in ("anchor", "guidance", "sparsity", "momentum"):
+      value = getattr(self, name)
+      if value is not None and not 0 <= value < 1:
+        raise TflmFgError(f"{name}={value}: need 0 <= {name} < 1")
+    self._require_fit()
     if self.epsilon_lsb is not None and self.epsilon_lsb < 1:
       warnings.warn(
         f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
         "is mostly rounded away; use 1 or more",
         stacklevel=1,  # one place, so said once however often it is copied
+      )
+
+  def _defaults(self) -> dict[str, Any]:
+    """The method's own, under this optimizer."""
+    own = DEFAULTS[self.method]._asdict()
+    if self.is_exact and self.loss in ("mse", "huber"):
+      own |= defaults.QUADRATIC
+      own["validate_every"] = own["steps"]
+    has_own_rate = self.is_exact or own["learning_rate_lsb"] is not None
+    if has_own_rate and self.optimizer != "sgd":
+      own["learning_rate_lsb"] = defaults.SIGN_RATE
+    return own
+
+  def _require_fit(self) -> None:
+    """Refuses what is fine alone and not together."""
+    if self.guidance and not self.momentum:
+      raise TflmFgError(
+        f"guidance={self.guidance}: follows the velocity, so it needs momentum "
+        "above 0, as 0.9"
+      )
+    rate = self.learning_rate_lsb
+    if self.optimizer == "frank-wolfe" and rate and abs(rate) > optimizers.BOX:
+      raise TflmFgError(
+        f"learning_rate_lsb={rate}: optimizer frank-wolfe needs at most "
+        f"{optimizers.BOX}, the whole way to the corner"
+      )
+    most = MultiTangent.most_directions
+    if self.method == "multi-tangent" and self.num_directions > most:
+      raise TflmFgError(
+        f"num_directions={self.num_directions}: multi-tangent needs 1 to "
+        f"{most}, as it solves so many equations exactly"
       )
 
   def under(self, method: str, **own: Any) -> Settings:
@@ -185,7 +209,7 @@ class Settings:
       return self.node_rule(layout, (), None)
     if self.method == "statistics":
       return self.statistics_rule(layout, (), ())
-    return Rule(self.central_difference(layout, batch_size), optimizer)
+    return Rule(self.forward_gradient(layout, batch_size), optimizer)
 
   def node_rule(
     self, layout: Layout, layers: Sequence[Layer], loss: Loss | None
@@ -217,23 +241,60 @@ class Settings:
     return Rule(estimator, self._optimizer(layout))
 
   def _optimizer(self, layout: Layout, biases: bool = True) -> Transform:
-    rate = optimizers.schedule(self.learning_rate_lsb, self.decay, self.steps)
-    optimizer = optimizers.sgd(layout, rate, self.momentum)
+    rate = schedule(self.learning_rate_lsb, self.decay, self.steps)
+    whole = Rounding(
+      layout=layout,
+      kind=self.rounding,
+      precision=self.precision,
+      seed=self.seed,
+    )
+    make = optimizers.KINDS[self.optimizer]
+    optimizer = make(layout, rate, self.momentum, whole)
     if self.anchor:
-      optimizer = optimizers.anchored(optimizer, self.anchor, biases)
+      optimizer = optimizers.anchored(optimizer, self.anchor, biases, whole)
     return optimizer
 
-  def central_difference(
+  def forward_gradient(
     self, layout: Layout, batch_size: int
-  ) -> estimators.CentralDifference:
-    """The estimator of the methods that compare two sides."""
-    return estimators.CentralDifference(
+  ) -> ForwardGradient:
+    """The estimator of a method that perturbs weights along directions."""
+    shared: dict[str, Any] = {
+      "layout": layout,
+      "directions": self._directions(layout),
+      "epsilon_lsb": self.epsilon_lsb,
+      "num_directions": self.num_directions,
+      "batch_size": batch_size,
+    }
+    if self.rounding == "stochastic" and self.epsilon_lsb < 1:
+      shared["dither"] = query_dither(layout, self.seed)
+    if self.method == "one-sided":
+      return OneSided(**shared)
+    if self.method == "multi-tangent":
+      return MultiTangent(**shared)
+    if self.method == "sharpness-aware":
+      return SharpnessAware(**shared, rho_lsb=self.rho_lsb)
+    return CentralDifference(**shared, method=self.method)
+
+  def _directions(self, layout: Layout) -> Source:
+    """Plain draws where nothing shapes them: those are the fastest."""
+    drawn = Directions(layout, self.seed, self.directions)
+    masks = None
+    if self.sparsity or self.blocks > 1:
+      masks = Masks(
+        layout=layout,
+        seed=self.seed,
+        sparsity=self.sparsity,
+        sparse_by=self.sparse_by,
+        blocks=self.blocks,
+      )
+    if masks is None and not self.kernel_wise and not self.guidance:
+      return drawn
+    return Shaped(
       layout=layout,
-      directions=Directions(layout, self.seed, self.directions),
-      method=self.method,
-      epsilon_lsb=self.epsilon_lsb,
-      num_directions=self.num_directions,
-      batch_size=batch_size,
+      drawn=drawn,
+      kernel_wise=self.kernel_wise,
+      guidance=self.guidance,
+      masks=masks,
     )
 
   @property
@@ -248,7 +309,17 @@ class Settings:
 
   def passes_at_once(self) -> int:
     """Passes of a step that do not wait for each other."""
-    return 1 if self.runs_single_passes else 2 * self.num_directions
+    if self.runs_single_passes:
+      return 1
+    if self.method == "one-sided":
+      return self.num_directions + 1
+    return 2 * self.num_directions
+
+  @property
+  def steps_by_rate(self) -> bool:
+    """Whether a number moves by about the rate, however steep the slope."""
+    proportional = self.method in ("spsa", "multi-tangent")
+    return self.optimizer != "sgd" or not proportional
 
   def slopes_a_step(self, layout: Layout, step: int) -> range:
     """How many slopes a step's estimate may hold; none if it does not fit."""
@@ -262,21 +333,7 @@ class Settings:
     if self.method == "node" and biases != {t.operator for t in layout.tensors}:
       return range(0)
     width = slopes_of(layout) if self.method == "node" else 1
-    return range(width, 1024 * width + 1, width)
-
-
-def _require_one(name: str, value: str, known: Collection[str]) -> None:
-  if value not in known:
-    raise TflmFgError(
-      f"{name} {value!r} is unknown; choose one of {', '.join(known)}"
-    )
-
-
-def _require_type(name: str, value: object, wanted: str) -> None:
-  """Whole numbers where whole numbers are meant: a bool or 2.0 is none."""
-  kinds: tuple[type, ...] = {"int": (int,), "str": (str,)}.get(
-    wanted, (int, float)
-  )
-  fine = isinstance(value, kinds) and not isinstance(value, bool)
-  if not fine:
-    raise TflmFgError(f"{name}={value!r}: need {wanted}")
+    most = 1024
+    if self.method == "multi-tangent":
+      most = MultiTangent.most_directions
+    return range(width, most * width + 1, width)

@@ -16,14 +16,13 @@ import numpy as np
 
 from tflm_fg.base import (
   Array,
-  Estimate,
   Int64,
-  Params,
   Passes,
   TflmFgError,
   Vectors,
 )
 from tflm_fg.quant import Layout, round_divide
+from tflm_fg.state import Estimate, TrainState
 
 MEAN_BITS = 4
 """Means are kept in 1/16 of an output step."""
@@ -54,30 +53,29 @@ class StatisticMatching:
   sources: Sequence[int]
   targets: Sequence[Int64]
 
-  def __call__(self, passes: Passes, params: Params, step: int) -> Estimate:
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs one pass and looks at one layer.
 
     Args:
       passes: of the step's batch.
-      params: where the means are taken.
-      step: says which layer.
+      state: where the means are taken; its step says of which layer.
 
     Raises:
       TflmFgError: if the file holds no means.
     """
     if not self.targets:
       raise TflmFgError(REFUSAL)
-    number = step % len(self.targets)
-    activations = passes.activations(self.layout.weights(params))
+    number = state.step % len(self.targets)
+    activations = passes.activations(self.layout.weights(state.params))
     means = channel_means(activations[self.sources[number]])
     away = (means - self.targets[number]) << (16 - MEAN_BITS)
-    return Estimate(step, away, np.zeros(1, np.int64))
+    return Estimate(away, np.zeros(1, np.int64))
 
-  def gradient(self, estimate: Estimate) -> Vectors:
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The slopes at their layer's place: int64 [K] and [B] in Q16."""
     places = [where for tensor, where in self.layout.places]
     biases = np.zeros(self.layout.num_biases, np.int64)
-    biases[places[estimate.step % len(places)]] = estimate.slopes
+    biases[places[state.step % len(places)]] = estimate.slopes
     return Vectors(np.zeros(self.layout.num_kernels, np.int64), biases)
 
 

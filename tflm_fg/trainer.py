@@ -10,12 +10,8 @@ import numpy as np
 from tflm_fg import quant
 from tflm_fg.base import (
   Clips,
-  Estimate,
-  Estimator,
   Params,
   Session,
-  Transform,
-  Vectors,
   Weights,
 )
 from tflm_fg.callbacks import Callback, Logs
@@ -23,22 +19,7 @@ from tflm_fg.data import Batches
 from tflm_fg.losses import Loss
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-  """All that a step changes: integers, and nothing else.
-
-  Attributes:
-    step: count of steps taken.
-    params: the masters.
-    velocity: the optimizer's state.
-  """
-
-  step: int
-  params: Params
-  velocity: Vectors
-
+from tflm_fg.state import Estimate, Estimator, TrainState, Transform
 
 _UNKNOWN = np.zeros(0, np.int64)
 
@@ -61,17 +42,17 @@ class Rule:
 
   def advance(self, state: TrainState, estimate: Estimate) -> TrainState:
     """The state after a step with these slopes."""
-    gradient = self.estimator.gradient(estimate)
-    updates, velocity = self.optimizer.update(
-      gradient, state.velocity, state.params, estimate.step
+    gradient = self.estimator.gradient(estimate, state)
+    updates, optimizer = self.optimizer.update(
+      gradient, state.optimizer, state.params, state.step
     )
     params = quant.apply_updates(state.params, updates)
-    return TrainState(estimate.step + 1, params, velocity)
+    return TrainState(state.step + 1, params, optimizer)
 
   def replayed(self, state: TrainState, slopes: Sequence[int]) -> TrainState:
     """The state after a step whose slopes were recorded."""
     known = np.array(slopes, np.int64)
-    return self.advance(state, Estimate(state.step, known, _UNKNOWN))
+    return self.advance(state, Estimate(known, _UNKNOWN))
 
 
 def fit(
@@ -137,7 +118,7 @@ def fit(
   while state.step < steps and not any(c.stop_training for c in callbacks):
     if not batches.whole:
       passes.use(clips.take(batches.at(state.step)))
-    estimate = rule.estimator(passes, state.params, state.step)
+    estimate = rule.estimator(passes, state)
     state = rule.advance(state, estimate)
     tell(
       "on_train_batch_end",

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.base import Array, Params
-from tflm_fg.estimators import CentralDifference
+from tflm_fg.estimators import ForwardGradient
 from tflm_fg.losses import Loss, mean_nats
 from tflm_fg.metrics import Score
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
+from tflm_fg.state import TrainState
 from tflm_fg.trainer import Rule
 
 SIZES = (2, 4, 8, 16)
@@ -31,7 +32,7 @@ PROBES = 4
 """Directions that each of them is tried along."""
 
 PROBE_STEP = 0xFFFFFFFE
-"""Where the probes' directions stand: behind any step of training."""
+"""Where the probes' directions stand, or just below: behind any training."""
 
 NEAR_BEST, AS_GOOD = 0.05, 0.01
 """Agreement that may be lost for a larger perturbation, and that is chance."""
@@ -97,17 +98,23 @@ def tuned(
     _probe(size, start, settings, layout, params, passes, loss)
     for size in sizes
   ]
-  chosen = _clearest(probes)
+  one_sided = settings.method == "one-sided"
+  chosen = _unbent(probes) if one_sided else _clearest(probes)
   reasons = {}
   if epsilon is None:
     epsilon = chosen.epsilon_lsb
     reasons["epsilon_lsb"] = (
-      f"{epsilon:g}: the largest that two halves of a batch agree on "
+      f"{epsilon:g}: the largest within which the loss hardly bends"
+      if one_sided
+      else f"{epsilon:g}: the largest that two halves of a batch agree on "
       f"({chosen.agreement:.2f}) and within which the loss hardly bends"
     )
   if rate is None:
     rate, why = _rate(chosen, settings.steps)
-    if settings.method == "spsa":  # there a step is the rate times the slope
+    if settings.momentum and settings.optimizer == "sgd":
+      rate = float(f"{rate * (1 - settings.momentum):.3g}")
+      why += ", less as momentum adds steps up"
+    if not settings.steps_by_rate:  # a step is the rate times the slope
       rate = min(rate / max(chosen.slope, 1e-6), MOST_RATE)
       rate = float(f"{rate:.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
@@ -138,11 +145,19 @@ def _clearest(probes: Sequence[Probe]) -> Probe:
   straight = [
     probe
     for probe in probes
-    if probe.agreement >= best - NEAR_BEST
-    and probe.bend * probe.epsilon_lsb <= probe.slope
+    if probe.agreement >= best - NEAR_BEST and _is_straight(probe)
   ]
   clear = [probe for probe in probes if probe.agreement >= best - AS_GOOD]
   return (straight or clear)[-1]
+
+
+def _unbent(probes: Sequence[Probe]) -> Probe:
+  """The same for one side, which takes what the loss bends by for slope."""
+  return [p for p in probes if p is probes[0] or _is_straight(p)][-1]
+
+
+def _is_straight(probe: Probe) -> bool:
+  return probe.bend * probe.epsilon_lsb <= probe.slope
 
 
 def _rate(probe: Probe, steps: int) -> tuple[float, str]:
@@ -170,19 +185,23 @@ def _probe(
   passes: BatchPasses,
   loss: Loss,
 ) -> Probe:
+  # Blocks take turns, so each has its share of the probes.
+  turns = min(settings.blocks, PROBES)
   trial = dataclasses.replace(
     settings,
+    method="sign-m-spsa",
     epsilon_lsb=float(epsilon),
-    num_directions=PROBES,
+    num_directions=PROBES // turns,
     learning_rate_lsb=1.0,
   )
-  estimator = trial.central_difference(layout, len(passes.labels))
+  estimator = trial.forward_gradient(layout, len(passes.labels))
   sides = np.concatenate(
     [
       _halves(passes.logits_at(lot), passes, loss)
-      for lot in estimator.lots(params, PROBE_STEP)
+      for turn in range(turns)
+      for lot in estimator.lots(TrainState(PROBE_STEP - turn, params))
     ]
-  ).reshape(PROBES, 2, 2)
+  ).reshape(-1, 2, 2)
   difference = sides[:, 0] - sides[:, 1]
   squares = (difference**2).sum(axis=0)
   together = float((difference[:, 0] * difference[:, 1]).sum())
@@ -234,9 +253,7 @@ class Growing:
       return rule
     self._waited += 1
     estimator = rule.estimator
-    if self._waited != self._wait or not isinstance(
-      estimator, CentralDifference
-    ):
+    if self._waited != self._wait or not isinstance(estimator, ForwardGradient):
       return rule
     own = estimator.num_directions
     more = max(own, min(2 * own, MOST_DIRECTIONS))

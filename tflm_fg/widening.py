@@ -36,7 +36,8 @@ def measured(
     The surgery, and the passes that it took.
   """
   host = dataclasses.replace(host, workers=1)
-  bare = dataclasses.replace(surgery, pooled=())
+  # Measured in the steps of int8, whatever weights will read them.
+  bare = dataclasses.replace(surgery, pooled=(), weights="int8")
   count = len(widths_of(mark(model, "wide-head", surgery=bare).data))
   whole = _pooled(model, x, bare, [1.0] * count, host)
   reaches = [min(1.0, MARGIN * max(v.max(), 1) / 255) for v in whole]

@@ -1,1 +1,1 @@
-"""Methods of training compared, over models, data and seeds."""
+"""Methods of training compared, at equal numbers of forward passes."""

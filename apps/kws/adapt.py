@@ -22,7 +22,7 @@ from apps.kws.augment import Augment
 from tflm_fg import files, runtimes
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
-from tflm_fg.settings import METHODS
+from tflm_fg.defaults import METHODS
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the one that ships"

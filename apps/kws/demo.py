@@ -27,7 +27,7 @@ from apps.kws.shipped import TARGETS, TITLES, clips_of, shipped_model
 from tflm_fg import files, plots, runtimes
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import ProgbarLogger
-from tflm_fg.settings import METHODS
+from tflm_fg.defaults import METHODS
 
 DEFAULT = "wide-head"
 """What trains where neither that nor a method is named."""

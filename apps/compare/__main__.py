@@ -1,0 +1,195 @@
+"""tflm-fg-compare: forward gradients against backpropagation, at equal passes.
+
+  tflm-fg-compare --preset=smoke --out_dir=smoke
+  tflm-fg-compare --preset=full --out_dir=full --workers=2
+  tflm-fg-compare --preset=backprop --domains=child-20shot --out_dir=child
+  tflm-fg-compare --preset=backprop --model=kws.tflite --domains=mine.npz
+    --methods=zero-shot,backprop,auto --trainable=head,all --out_dir=mine
+
+Runs a grid of method, precision, what trains, domain and seed. Every run may
+take the same number of forward passes; backpropagation, in Keras and floats,
+takes that many steps. Both choose their learning rates on a part of the
+training clips. Writes into --out_dir: runs.csv with a row a run, tables.md
+with means and 95 % intervals, and PNGs. A command that was stopped goes on
+where it was when it is given again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from apps import cli
+from apps.compare import domains, jobs, output, workers
+from apps.compare.domains import Own
+from apps.compare.grid import (
+  METHODS,
+  PRECISIONS,
+  TRAINABLE,
+  Cell,
+  cells_of,
+  chosen,
+  require_known,
+)
+from apps.compare.presets import PRESETS, Preset
+from apps.compare.results import Measured
+from apps.compare.variants import VARIANTS
+from tflm_fg import files, plots
+from tflm_fg.base import TflmFgError
+
+_PRESET = flags.DEFINE_enum(
+  "preset",
+  "smoke",
+  list(PRESETS),
+  "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items()),
+)
+_OUT_DIR = flags.DEFINE_string("out_dir", None, "folder for all results")
+_METHODS = flags.DEFINE_list(
+  "methods", None, f"in place of the preset's: {', '.join(METHODS)}"
+)
+_VARIANTS = flags.DEFINE_list(
+  "variants", None, f"in place of the preset's: {', '.join(VARIANTS)}"
+)
+_PRECISIONS = flags.DEFINE_list(
+  "precisions", None, f"in place of the preset's: {', '.join(PRECISIONS)}"
+)
+_TRAINABLE = flags.DEFINE_list(
+  "trainable", None, f"in place of the preset's: {', '.join(TRAINABLE)}"
+)
+_DOMAINS = flags.DEFINE_list(
+  "domains",
+  None,
+  "in place of the preset's: episodes as child-20shot, words10-5shot or "
+  "digits-blur-5-20shot, or .npz files with x and y",
+)
+_SEEDS = flags.DEFINE_list("seeds", None, "in place of the preset's")
+_PASSES = flags.DEFINE_integer(
+  "passes", None, "forward passes a run, in place of the preset's", 1
+)
+_BATCH = flags.DEFINE_integer(
+  "batch", None, "clips a pass, in place of the preset's", 1
+)
+_MODEL = flags.DEFINE_string(
+  "model", None, "the .tflite that .npz files are for; by default the demo's"
+)
+_TRAIN_CLIPS = flags.DEFINE_integer(
+  "train_clips", 300, "clips of an .npz to train on", 1
+)
+_TEST_CLIPS = flags.DEFINE_integer(
+  "test_clips", 200, "clips of an .npz to score on, behind those", 1
+)
+_WORKERS = flags.DEFINE_integer(
+  "workers",
+  os.cpu_count() or 1,
+  "processes side by side; changes no result",
+  1,
+)
+
+flags.mark_flag_as_required("out_dir")
+
+
+def main() -> None:
+  """Runs what is not finished yet, then writes tables and pictures."""
+  began = time.perf_counter()
+  preset = PRESETS[_PRESET.value]
+  cells, pictures = planned(preset)
+  own = _own()
+  domains.require_known(list(dict.fromkeys(c.domain for c in cells)), own)
+  plots.require_matplotlib()
+  folder = output.Folder(_OUT_DIR.value, cells, pictures)
+  todo = jobs.dear_first(folder.unfinished())
+  work = functools.partial(jobs.do, own=own)
+  print(_plan(folder, todo), file=sys.stderr)
+  for number, (job, found) in enumerate(
+    workers.run_all(work, todo, _WORKERS.value), 1
+  ):
+    folder.take(job, found)
+    minutes = (time.perf_counter() - began) / 60
+    print(
+      f"{number} of {len(todo)}, {minutes:.1f} min: {_said(job, found)}",
+      file=sys.stderr,
+    )
+  print(folder.finish(cli_line(), time.perf_counter() - began))
+
+
+def planned(preset: Preset) -> tuple[list[Cell], list[Any]]:
+  """The preset's cells and pictures, with the user's axes in place of its own.
+
+  Raises:
+    TflmFgError: for a value that no axis has, or where nothing is left.
+  """
+  axes = _axes()
+  grids = [chosen(grid, axes) for grid in preset.grids]
+  cells = cells_of(grids)
+  require_known(cells)
+  pictures = [] if axes else list(preset.pictures)
+  if not cells and not pictures:
+    raise TflmFgError(
+      f"--preset={_PRESET.value}: nothing to run with these methods and axes"
+    )
+  return cells, pictures
+
+
+def _axes() -> dict[str, Any]:
+  """The axes that the user gave; with one, pictures are left out."""
+  given: dict[str, Any] = {
+    "methods": _METHODS.value,
+    "variants": _VARIANTS.value,
+    "precisions": _PRECISIONS.value,
+    "trainable": _TRAINABLE.value,
+    "domains": _DOMAINS.value,
+  }
+  axes = {k: tuple(v) for k, v in given.items() if v}
+  if _SEEDS.value:
+    axes["seeds"] = tuple(map(_seed, _SEEDS.value))
+  numbers = {"passes": _PASSES.value, "batch": _BATCH.value}
+  return axes | {k: v for k, v in numbers.items() if v}
+
+
+def _seed(text: str) -> int:
+  if not text.isdigit():
+    raise TflmFgError(f"--seeds: {text!r} is no whole number from 0")
+  return int(text)
+
+
+def _own() -> Own:
+  cache = os.path.join(_OUT_DIR.value, "clips")
+  files.make_folder(_OUT_DIR.value)
+  files.make_folder(cache)
+  return Own(
+    model=_MODEL.value or "",
+    train_clips=_TRAIN_CLIPS.value,
+    test_clips=_TEST_CLIPS.value,
+    cache=cache,
+  )
+
+
+def _plan(folder: output.Folder, todo: Sequence[Any]) -> str:
+  finished = folder.count - len(todo)
+  return f"{len(todo)} jobs to do, {finished} done before"
+
+
+def _said(job: jobs.Job, found: Measured | jobs.Files) -> str:
+  if isinstance(found, Measured):
+    return f"{job.title}: {100 * found.accuracy_after:.1f} %"
+  return f"{job.title}: {', '.join(found)}"
+
+
+def cli_line() -> str:
+  """The command, as it can be given again."""
+  return " ".join(["tflm-fg-compare", *sys.argv[1:]])
+
+
+def run() -> int:
+  """The console script."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

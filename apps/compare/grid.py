@@ -1,0 +1,256 @@
+"""Axes go in; the cells of a grid come out, each once and in one order."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from apps.compare.variants import OF_LAYERS, VARIANTS
+from tflm_fg.base import TflmFgError
+from tflm_fg.settings import Settings
+
+PERTURBING = (
+  "sign-m-spsa",
+  "spsa",
+  "one-sided",
+  "multi-tangent",
+  "sharpness-aware",
+)
+"""Methods that perturb weights: they take any precision and variant."""
+
+PLAIN = "sign-m-spsa"
+"""The method that the others and all variants are compared with."""
+
+METHODS = (
+  "zero-shot",
+  "backprop",
+  *PERTURBING,
+  "node",
+  "closed-form",
+  "auto",
+)
+
+PRECISIONS = ("fp32", "16w8a", "8w8a")
+
+TRAINABLE = ("head", "wide-head", "prompt", "first-bias", "bias", "all")
+
+_HEADS = ("head", "wide-head")
+
+SHAPES = {
+  "zero-shot": ("nothing", "16w8a"),
+  "auto": ("auto", "16w8a"),
+}
+"""What methods train, and how, that have no choice there."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+  """One run.
+
+  Attributes:
+    domain: an episode's name, or an .npz.
+    seed: of clips and training.
+    trainable: as for `tflm_fg.mark`; "auto", and "nothing" for zero-shot.
+    method: one of `METHODS`.
+    variant: a key of `VARIANTS`.
+    precision: one of `PRECISIONS`; backpropagation is "fp32".
+    passes: forward passes it may take; steps of backpropagation.
+    batch: clips a pass.
+  """
+
+  domain: str
+  seed: int
+  trainable: str
+  method: str
+  variant: str = "plain"
+  precision: str = "16w8a"
+  passes: int
+  batch: int
+
+  @property
+  def title(self) -> str:
+    """What it is, for people."""
+    parts = [self.domain, str(self.seed), self.trainable, self.method]
+    parts += [self.variant] * (self.variant != "plain") + [self.precision]
+    return " ".join(parts)
+
+  @property
+  def is_forward(self) -> bool:
+    """Whether it trains by forward gradients in the integer engine."""
+    return (
+      self.method not in ("zero-shot", "backprop") and self.precision != "fp32"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+  """Axes whose product is run.
+
+  Attributes:
+    methods: of `METHODS`.
+    trainable: of `TRAINABLE`.
+    domains: names of episodes, or .npz files.
+    seeds: of clips and training.
+    variants: of `VARIANTS`.
+    precisions: of `PRECISIONS`.
+    passes: forward passes a run; by what trains where `passes_of` has it.
+    passes_of: exceptions.
+    batch: clips a pass.
+  """
+
+  methods: tuple[str, ...]
+  trainable: tuple[str, ...]
+  domains: tuple[str, ...]
+  seeds: tuple[int, ...]
+  variants: tuple[str, ...] = ("plain",)
+  precisions: tuple[str, ...] = ("16w8a",)
+  passes: int = 1000
+  passes_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  batch: int = 32
+
+  def cells(self) -> Iterator[Cell]:
+    """Every combination that exists, in the order of the axes.
+
+    Zero-shot trains nothing and "auto" chooses by itself: one cell each.
+    Backpropagation is float32. Variants and other precisions exist for methods
+    that perturb weights, the closed form for heads, and node perturbation for
+    a FULLY_CONNECTED head.
+    """
+    product = itertools.product(
+      self.domains,
+      self.seeds,
+      self.trainable,
+      self.methods,
+      self.variants,
+      self.precisions,
+    )
+    for domain, seed, trainable, method, variant, precision in product:
+      if not _exists(method, trainable, variant):
+        continue
+      if method not in PERTURBING:
+        precision = "16w8a"
+      what, precision = SHAPES.get(method, (trainable, precision))
+      yield Cell(
+        domain=domain,
+        seed=seed,
+        trainable=what,
+        method=method,
+        variant=variant,
+        precision="fp32" if method == "backprop" else precision,
+        passes=0
+        if method == "zero-shot"
+        else self.passes_of.get(what, self.passes),
+        batch=self.batch,
+      )
+
+
+def _exists(method: str, trainable: str, variant: str) -> bool:
+  if method in ("closed-form", "node"):
+    return trainable in _HEADS and variant == "plain"
+  if variant in OF_LAYERS and trainable not in ("bias", "all"):
+    return False
+  return variant == "plain" or method in PERTURBING
+
+
+def cells_of(grids: Iterable[Grid]) -> list[Cell]:
+  """The cells of several grids, each once, in the order they first come."""
+  return list(dict.fromkeys(cell for g in grids for cell in g.cells()))
+
+
+def chosen(grid: Grid, axes: Mapping[str, Any]) -> Grid:
+  """A grid with some axes replaced by a user's.
+
+  Raises:
+    TflmFgError: for a value that no axis has.
+  """
+  known = {
+    "methods": METHODS,
+    "precisions": PRECISIONS,
+    "variants": tuple(VARIANTS),
+  }
+  for axis, values in axes.items():
+    for value in values if axis in known else ():
+      if value not in known[axis]:
+        raise TflmFgError(
+          f"--{axis}: {value!r} is unknown; choose of {', '.join(known[axis])}"
+        )
+  given = dict(axes)
+  if "passes" in given:
+    given["passes_of"] = {}
+  return dataclasses.replace(grid, **given)
+
+
+_PASSES_A_STEP = {
+  "sign-m-spsa": lambda m: 2 * m,
+  "spsa": lambda m: 2 * m,
+  "multi-tangent": lambda m: 2 * m,
+  "one-sided": lambda m: m + 1,
+  "sharpness-aware": lambda m: 4 * m,
+  "node": lambda m: 2 * m + 1,
+}
+
+
+def steps_of(method: str, directions: int, passes: int) -> int:
+  """Steps that fit into a count of passes, at least one."""
+  return max(1, passes // _PASSES_A_STEP[method](directions))
+
+
+def _directions(method: str) -> int:
+  """What a method takes by itself."""
+  return Settings(method=method).num_directions
+
+
+def fields_of(cell: Cell) -> dict[str, Any]:
+  """The settings that a cell is run with, those left to themselves left out.
+
+  Methods with a gradient of their own take their own count of passes.
+
+  Raises:
+    TflmFgError: for a setting that this tflm-fg does not have.
+  """
+  fields: dict[str, Any] = {"method": cell.method, "seed": cell.seed}
+  fields |= VARIANTS[cell.variant]
+  if cell.precision == "8w8a":
+    fields["precision"] = cell.precision
+  if cell.method not in ("auto", "closed-form"):
+    directions = fields.get("num_directions") or _directions(cell.method)
+    fields["steps"] = steps_of(cell.method, directions, cell.passes)
+    fields["batch_size"] = cell.batch
+  if cell.method != "auto":
+    fields["validation_fraction"] = 0.0
+  known = {field.name for field in dataclasses.fields(Settings)}
+  for name in fields:
+    if name not in known:
+      raise TflmFgError(
+        f"{cell.title}: this tflm-fg has no setting {name!r}; leave out "
+        f"{cell.variant if cell.precision == '16w8a' else cell.precision!r}"
+      )
+  return fields
+
+
+def settings_of(cell: Cell) -> Settings:
+  """The same, checked."""
+  return Settings(**fields_of(cell))
+
+
+def settings_text(cell: Cell) -> str:
+  """The same as text, for the CSV: a row of other settings is another run."""
+  if cell.method in ("zero-shot", "backprop"):
+    return "{}"
+  fields = fields_of(cell)
+  del fields["method"], fields["seed"]
+  return json.dumps(fields, sort_keys=True)
+
+
+def require_known(cells: Iterable[Cell]) -> None:
+  """Refuses a cell that cannot be run, before any is.
+
+  Raises:
+    TflmFgError: naming it.
+  """
+  for cell in cells:
+    if cell.is_forward:
+      settings_of(cell)

@@ -1,0 +1,81 @@
+"""A job goes in, whatever its kind; a row or whole files come out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from apps.compare import cosines, runs, surface
+from apps.compare.cosines import Cosines
+from apps.compare.domains import Own
+from apps.compare.grid import Cell
+from apps.compare.results import Measured
+from apps.compare.surface import Surface
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+  """Bytes at inference and in training, of several networks.
+
+  Attributes:
+    networks: their names; all where it is empty.
+  """
+
+  networks: tuple[str, ...] = ()
+
+  title = "memory"
+  files = ("memory.md", "memory.png")
+
+
+Picture = Surface | Cosines | Memory
+"""What makes files of its own, and is finished when they are there."""
+
+Job = Cell | Picture
+
+Files = dict[str, bytes]
+
+
+def do(job: Job, own: Own) -> Measured | Files:
+  """Does it.
+
+  Raises:
+    TflmFgError: if it cannot be done.
+  """
+  if isinstance(job, Cell):
+    return runs.run(job, own)
+  if isinstance(job, Surface):
+    return surface.run(job, own)
+  if isinstance(job, Cosines):
+    return cosines.run(job, own)
+  return _memory(job)
+
+
+def _memory(job: Memory) -> Files:
+  from apps.compare import memory_table, networks
+
+  chosen = {
+    name: make
+    for name, make in networks.NETWORKS.items()
+    if not job.networks or name in job.networks
+  }
+  rows = memory_table.memory_rows(chosen)
+  return {
+    "memory.md": memory_table.markdown(rows).encode(),
+    "memory.png": memory_table.figure(rows),
+  }
+
+
+def dear_first(jobs: Sequence[Job]) -> list[Job]:
+  """Long jobs before short ones, or a process would end long after others."""
+  return sorted(jobs, key=_rank)
+
+
+def _rank(job: Job) -> int:
+  if isinstance(job, Cosines | Memory):
+    return 3
+  if isinstance(job, Surface):
+    return 0
+  inner = job.trainable not in ("head", "wide-head", "nothing")
+  if job.method in ("backprop", "auto") or job.precision == "fp32":
+    return 1 if inner else 4
+  return 2 if inner else 4

@@ -1,0 +1,225 @@
+"""Names of comparisons, as data: what each runs, draws and measures."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from apps.compare.cosines import Cosines
+from apps.compare.grid import PERTURBING, Grid
+from apps.compare.jobs import Memory, Picture
+from apps.compare.surface import Surface
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+  """What one command does.
+
+  Attributes:
+    about: what it is for, for --help.
+    grids: runs; cells that are in several are run once.
+    pictures: what makes files of its own.
+  """
+
+  about: str
+  grids: tuple[Grid, ...] = ()
+  pictures: tuple[Picture, ...] = ()
+
+
+VOICES = ("whisper-20shot", "child-20shot", "hungarian-20shot")
+FEW_VOICES = ("whisper-5shot", "child-5shot", "words10-5shot")
+WORDS = ("words10-20shot",)
+DIGITS = (
+  "digits-noise-5-20shot",
+  "digits-blur-5-20shot",
+  "digits-contrast-5-20shot",
+  "digits-rotation-4-20shot",
+  "digits-pixelation-4-20shot",
+)
+FEW_DIGITS = (
+  "digits-noise-5-5shot",
+  "digits-blur-5-5shot",
+  "digits-rotation-4-5shot",
+)
+
+SEEDS = (0, 1, 2)
+PASSES = 2000
+VOICE_PASSES = 1000
+"""Fewer: a step of backpropagation through the spotter takes 20 ms."""
+
+_EVERY_TENSOR = ("head", "prompt", "first-bias", "bias", "all")
+
+_PRECISION = (
+  Grid(
+    methods=("sign-m-spsa",),
+    precisions=("fp32", "16w8a", "8w8a"),
+    trainable=_EVERY_TENSOR,
+    domains=DIGITS,
+    seeds=SEEDS,
+    passes=PASSES,
+  ),
+  Grid(
+    methods=("sign-m-spsa",),
+    precisions=("fp32", "16w8a", "8w8a"),
+    trainable=("head",),
+    domains=VOICES,
+    seeds=SEEDS,
+    passes=VOICE_PASSES,
+  ),
+)
+
+_START = tuple(
+  Grid(
+    methods=("zero-shot", "auto"), trainable=("head",), domains=d, seeds=SEEDS
+  )
+  for d in (DIGITS + FEW_DIGITS, VOICES + FEW_VOICES + WORDS)
+)
+
+_BACKPROP = (
+  *_START,
+  Grid(
+    methods=("backprop", "sign-m-spsa", "closed-form"),
+    trainable=_EVERY_TENSOR,
+    domains=DIGITS + FEW_DIGITS,
+    seeds=SEEDS,
+    passes=PASSES,
+  ),
+  Grid(
+    methods=("backprop", "sign-m-spsa", "closed-form"),
+    trainable=("head", "wide-head"),
+    domains=VOICES + FEW_VOICES + WORDS,
+    seeds=SEEDS,
+    passes=VOICE_PASSES,
+  ),
+  Grid(
+    methods=("backprop", "sign-m-spsa"),
+    trainable=("prompt", "all"),
+    domains=VOICES,
+    seeds=SEEDS[:1],
+    passes=VOICE_PASSES,
+  ),
+)
+
+_VARIANTS = (
+  "plain",
+  "m=3",
+  "m=8",
+  "normal",
+  "momentum",
+  "guided",
+  "kernel-wise",
+  "sparse-50",
+  "sparse-90",
+  "sparse-90-seed",
+  "blocks",
+  "frank-wolfe",
+  "stochastic",
+  "error-feedback",
+  "cosine",
+)
+
+_ENHANCEMENTS = (
+  Grid(
+    methods=("sign-m-spsa",),
+    variants=_VARIANTS,
+    trainable=("head", "all"),
+    domains=DIGITS,
+    seeds=SEEDS,
+    passes=PASSES,
+  ),
+  Grid(
+    methods=(*PERTURBING, "node"),
+    trainable=("head", "all"),
+    domains=DIGITS,
+    seeds=SEEDS,
+    passes=PASSES,
+  ),
+)
+
+_SURFACES = tuple(
+  Surface(
+    domain="digits-blur-5-20shot",
+    trainable=trainable,
+    seed=0,
+    passes=PASSES,
+    batch=32,
+  )
+  for trainable in ("head", "all")
+)
+
+_COSINES = (Cosines(domain="digits-blur-5-20shot"),)
+
+PRESETS = {
+  "smoke": Preset(
+    about="everything touched, in minutes",
+    grids=(
+      Grid(
+        methods=("zero-shot", "backprop", "closed-form", "node", "auto"),
+        trainable=("head", "all"),
+        domains=("digits-blur-5-20shot",),
+        seeds=(0, 1),
+        passes=400,
+      ),
+      Grid(
+        methods=PERTURBING,
+        trainable=("head", "prompt", "all"),
+        domains=("digits-blur-5-20shot",),
+        seeds=(0, 1),
+        passes=400,
+      ),
+      Grid(
+        methods=("sign-m-spsa",),
+        trainable=("head", "all"),
+        variants=_VARIANTS,
+        domains=("digits-blur-5-20shot",),
+        seeds=(0, 1),
+        passes=400,
+      ),
+      Grid(
+        methods=("sign-m-spsa",),
+        trainable=("head", "all"),
+        precisions=("fp32", "16w8a", "8w8a"),
+        domains=("digits-blur-5-20shot",),
+        seeds=(0, 1),
+        passes=400,
+      ),
+      Grid(
+        methods=("zero-shot", "backprop", "sign-m-spsa", "closed-form"),
+        trainable=("wide-head",),
+        domains=("child-5shot",),
+        seeds=(0, 1),
+        passes=400,
+      ),
+    ),
+    pictures=(
+      dataclasses.replace(_SURFACES[0], passes=400, side=9),
+      dataclasses.replace(_COSINES[0], counts=(1, 16), steps=10),
+      Memory(),
+    ),
+  ),
+  "precision": Preset(
+    about="16w8a and 8w8a against float32 forward gradients",
+    grids=_PRECISION,
+  ),
+  "backprop": Preset(
+    about="forward gradients against backpropagation, setting by setting",
+    grids=_BACKPROP,
+  ),
+  "enhancements": Preset(
+    about="each enhancement and each method alone against the plain one",
+    grids=_ENHANCEMENTS,
+  ),
+  "surface": Preset(
+    about="the loss on the plane of both trajectories", pictures=_SURFACES
+  ),
+  "cosine": Preset(
+    about="cosine with the true gradient against theory", pictures=_COSINES
+  ),
+  "memory": Preset(
+    about="bytes of training against backpropagation's", pictures=(Memory(),)
+  ),
+  "full": Preset(
+    about="all of these but smoke",
+    grids=(*_BACKPROP, *_PRECISION, *_ENHANCEMENTS),
+    pictures=(*_SURFACES, *_COSINES, Memory()),
+  ),
+}

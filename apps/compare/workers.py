@@ -1,0 +1,62 @@
+"""Jobs go in; they run in processes side by side, and results come as ready."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from tflm_fg.base import TflmFgError
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def run_all(
+  work: Callable[[Any], Any], jobs: Sequence[Any], workers: int
+) -> Iterator[tuple[Any, Any]]:
+  """Runs jobs; which process takes one changes no result.
+
+  Args:
+    work: a function of a module, so that a process can be told of it.
+    jobs: the dear ones first, so that no process ends long before the others.
+    workers: processes; 1 runs all in this one.
+
+  Yields:
+    (job, result), in the order of finishing.
+
+  Raises:
+    TflmFgError: from a job; what else was running is lost.
+  """
+  if workers == 1 or len(jobs) < 2:
+    for job in jobs:
+      yield job, work(job)
+    return
+  for name in _ONE_THREAD:  # a process has a core, and no more
+    os.environ.setdefault(name, "1")
+  pool = ProcessPoolExecutor(
+    min(workers, len(jobs)),
+    mp_context=multiprocessing.get_context("spawn"),
+    initializer=_leave_interrupts_to_the_parent,
+  )
+  others = set(multiprocessing.active_children())
+  try:
+    futures = {pool.submit(work, job): job for job in jobs}
+    for future in as_completed(futures):
+      yield futures[future], future.result()
+  except BrokenProcessPool:
+    raise TflmFgError(
+      "a worker process died, perhaps for want of memory; what is finished is "
+      "kept: run the command again, with --workers=1"
+    ) from None
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in set(multiprocessing.active_children()) - others:
+      child.terminate()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+  signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,230 @@
+"""Runs are what they say, stop and go on, and depend on no worker count."""
+
+import csv
+import dataclasses
+
+import pytest
+from absl.testing import flagsaver
+
+import tflm_fg
+from apps import cli
+from apps.compare import __main__ as program
+from apps.compare import domains, jobs, looks, output, rates, runs, workers
+from apps.compare.grid import Grid, cells_of
+from tests import programs, refusals
+from tflm_fg.base import TflmFgError
+from tflm_fg.data import Dataset
+
+TIMES = ("seconds",)
+
+
+def without_times(path):
+  with open(path, encoding="utf-8", newline="") as file:
+    rows = list(csv.DictReader(file))
+  return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def test_forward_gradients_learn_and_take_the_passes_they_may(cell, own):
+  found = runs.run(cell, own)
+  assert found.accuracy_after > found.accuracy_before + 0.1
+  assert found.forward_passes == 120
+  assert found.curve[0] == (0, found.accuracy_before)
+  assert found.curve[-1] == (120, found.accuracy_after)
+  assert len(found.curve) == looks.LOOKS
+
+
+def test_what_is_scored_is_the_file_that_adapt_writes(cell, own):
+  task = domains.load(cell.domain, cell.seed, own)
+  marked = runs.marked_of(cell, task)
+  look = looks.Looks(looks.scorer_of(marked, Dataset(*task.test)))
+  settings = tflm_fg.Settings(
+    method="sign-m-spsa", steps=40, batch_size=16, validation_fraction=0.0
+  )
+  result = tflm_fg.adapt(
+    marked.data, *task.train, settings=settings, callbacks=[look]
+  )
+  whole = tflm_fg.evaluate_model(result.model, *task.test, runtime=runs.RUNTIME)
+  assert look.scores[-1].accuracy == whole["accuracy"]
+  assert look.passes == 80
+
+
+def test_looks_are_no_training(cell, own, monkeypatch):
+  often = runs.run(cell, own)
+  monkeypatch.setattr(looks, "LOOKS", 2)
+  monkeypatch.setattr(
+    looks.Looks.__init__, "__defaults__", (2, False), raising=False
+  )
+  seldom = runs.run(cell, own)
+  assert len(seldom.curve) == 2 < len(often.curve)
+  assert seldom.accuracy_after == often.accuracy_after
+  assert seldom.forward_passes == often.forward_passes
+
+
+@pytest.mark.parametrize(
+  "fields",
+  [
+    {"method": "closed-form", "trainable": "head"},
+    {"method": "node", "trainable": "head"},
+    {"method": "spsa"},
+    {"variant": "m=3"},
+    {"precision": "fp32"},
+    {"precision": "8w8a"},
+    {"method": "auto", "trainable": "auto"},
+  ],
+)
+def test_every_kind_of_cell_runs(cell, own, fields):
+  found = runs.run(dataclasses.replace(cell, **fields), own)
+  assert 0 <= found.accuracy_after <= 1
+  assert found.forward_passes > 0 and found.chosen
+  assert [n for n, _ in found.curve] == sorted({n for n, _ in found.curve})
+
+
+def test_zero_shot_is_the_file_as_it_is(cell, own):
+  found = runs.run(dataclasses.replace(cell, method="zero-shot"), own)
+  task = domains.load(cell.domain, 0, own)
+  known = tflm_fg.evaluate_model(task.model, *task.test, runtime=runs.RUNTIME)
+  assert found.accuracy_before == found.accuracy_after == known["accuracy"]
+  assert found.forward_passes == 0
+
+
+def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
+  task = domains.load(cell.domain, 0, own)
+  x, y = task.train
+  seen = []
+
+  def trial(settings, part):
+    seen.append(settings.learning_rate_lsb)
+    told = {clip.tobytes() for clip in x}
+    assert {c.tobytes() for c in part.train[0]} <= told
+    assert {c.tobytes() for c in part.test[0]} <= told
+    assert len(part.train[1]) + len(part.test[1]) == len(y)
+    filled = dataclasses.replace(
+      settings,
+      learning_rate_lsb=settings.learning_rate_lsb or 1.0,
+      epsilon_lsb=4.0,
+    )
+    return rates.Found(0.5, abs(filled.learning_rate_lsb - 0.26)), filled
+
+  settings = tflm_fg.Settings(method="sign-m-spsa", steps=60)
+  found = rates.chosen(cell, settings, task, trial)
+  assert seen == [None, *rates.FACTORS[1:]]
+  assert found.learning_rate_lsb == pytest.approx(0.13)
+  assert (found.steps, found.epsilon_lsb) == (60, 4.0)
+
+
+def test_right_answers_come_before_a_low_loss():
+  collapsed, learning = rates.Found(0.9, 2.3), rates.Found(0.4, 3.0)
+  assert min(collapsed, learning) == learning
+  assert min(learning, rates.Found(0.4, 2.0)).loss == 2.0
+
+
+def test_a_cell_that_cannot_run_is_named(cell, own):
+  odd = dataclasses.replace(cell, trainable="none-such")
+  refusals.refused(lambda: runs.run(odd, own), "none-such")
+  far = dataclasses.replace(cell, domain="martian-5shot")
+  refusals.refused(lambda: runs.run(far, own), "martian")
+
+
+def broken(job):
+  if job == 1:
+    raise TflmFgError("job 1 is broken")
+  return 2 * job
+
+
+def test_any_count_of_workers_gives_the_same():
+  for count in (1, 2):
+    assert dict(workers.run_all(abs, [-1, -2, -3], count)) == {
+      -1: 1,
+      -2: 2,
+      -3: 3,
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_refusal_comes_back_from_a_worker(count):
+  refusals.refused(
+    lambda: list(workers.run_all(broken, [1, 2], count)), "job 1 is broken"
+  )
+
+
+def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
+  grid = Grid(
+    methods=("zero-shot", "sign-m-spsa", "closed-form"),
+    trainable=("head",),
+    domains=(cell.domain,),
+    seeds=(0, 1),
+    passes=20,
+    batch=16,
+  )
+  cells = cells_of([grid])
+  for name in ("whole", "parts"):
+    (tmp_path / name).mkdir()
+  whole = output.Folder(str(tmp_path / "whole"), cells, [])
+  for job in whole.unfinished():
+    whole.take(job, jobs.do(job, own))
+  whole.finish("a command", 0.0)
+  first = output.Folder(str(tmp_path / "parts"), cells, [])
+  job = jobs.dear_first(first.unfinished())[-1]
+  first.take(job, jobs.do(job, own))
+  second = output.Folder(str(tmp_path / "parts"), cells, [])
+  assert second.unfinished() == [c for c in cells if c != job]
+  for job in reversed(second.unfinished()):
+    second.take(job, jobs.do(job, own))
+  assert output.Folder(str(tmp_path / "parts"), cells, []).unfinished() == []
+  assert without_times(tmp_path / "parts" / "runs.csv") == without_times(
+    tmp_path / "whole" / "runs.csv"
+  )
+
+
+def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
+  own, tmp_path, monkeypatch, capsys
+):
+  arguments = [
+    "--preset=backprop",
+    "--model=model.tflite",
+    "--domains=clips.npz",
+    "--train_clips=80",
+    "--test_clips=40",
+    "--methods=zero-shot,sign-m-spsa",
+    "--trainable=head,all",
+    "--seeds=0,1",
+    "--passes=20",
+    "--out_dir=out",
+  ]
+  done = programs.run(tmp_path, "apps.compare", *arguments, "--workers=2")
+  assert done.returncode == 0, done.stderr
+  text = (tmp_path / "out" / "tables.md").read_text()
+  assert done.stdout.strip() == text.strip()
+  assert "Seeds 0, 1" in text and "numpy" in text
+  assert (tmp_path / "out" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+  kept = tmp_path / "out" / "runs.csv"
+  both = without_times(kept)
+  assert len(both) == 6
+  kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-2]))
+  monkeypatch.chdir(tmp_path)
+  assert launch(*arguments, "--workers=1") == cli.DONE
+  assert "2 jobs to do, 4 done before" in capsys.readouterr().err
+  assert without_times(kept) == both
+
+
+def launch(*arguments):
+  """The command in this process, whose flags are as they were afterwards."""
+  with flagsaver.flagsaver():
+    argv = ["tflm-fg-compare", *arguments]
+    return cli.launch(program.main, program.__name__, argv)
+
+
+@pytest.mark.parametrize(
+  ("flag", "said"),
+  [
+    ("--methods=magic", "--methods: 'magic' is unknown"),
+    ("--domains=martian-5shot", "martian-5shot"),
+    ("--domains=missing.npz", "missing.npz: no such file"),
+    ("--seeds=one", "no whole number"),
+  ],
+)
+def test_bad_input_is_one_line(tmp_path, flag, said, capsys, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert launch("--out_dir=out", flag) == cli.FAILED
+  lines = capsys.readouterr().err.strip().splitlines()
+  assert len(lines) == 1 and said in lines[0]
