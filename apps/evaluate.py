@@ -15,7 +15,7 @@ from absl import flags
 import tflm_fg
 from apps import cli
 from tflm_fg import data, files, runtimes
-from tflm_fg.settings import LOSSES
+from tflm_fg.defaults import LOSSES
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite", required=True

@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags
 
 from apps import cli
-from tflm_fg import files, flatbuffer, memory, runtimes
+from tflm_fg import files, flatbuffer, flatbuffer_prepend, memory, runtimes
 from tflm_fg.base import TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer_cut import cut
 from tflm_fg.flatbuffer_mark import Marked, mark
@@ -70,7 +70,7 @@ def describe_file(data: bytes, name: str) -> dict[str, Any]:
     "model_bytes": len(data),
     "operators": dict(Counter(flatbuffer.op_name(model, o) for o in operators)),
     "activation_bytes": activation_bytes(data),
-    "aligned_to_16": flatbuffer.is_aligned(data),
+    "aligned_to_16": flatbuffer_prepend.is_aligned(data),
   }
 
 

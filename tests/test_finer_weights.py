@@ -221,7 +221,7 @@ def agreement(data, weights, epsilon, steps=40):
   marked = mark(data, "kernel", weights=weights)
   graph = Graph(marked.data, marked.mark, Host(workers=1))
   clips = graph.clips(Dataset(X, Y), "train")
-  passes = BatchPasses(graph.suffix, graph.loss(True), clips)
+  passes = BatchPasses(graph.suffix, graph.loss(), clips)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
   settings = Settings(method="spsa", epsilon_lsb=epsilon, learning_rate_lsb=1.0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import models
-from tflm_fg import flatbuffer
+from tflm_fg import flatbuffer, flatbuffer_prepend
 from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer_mark import find_logits, mark, present_mark
 from tflm_fg.flatbuffer_patch import Patchable, weights_of
@@ -42,7 +42,7 @@ def test_strip_gives_back_the_original_bytes(data, trainable):
 def test_marking_is_sound_aligned_small_and_read_back(data):
   marked = mark(data, "all")
   verify(marked.data)
-  assert flatbuffer.is_aligned(marked.data)
+  assert flatbuffer_prepend.is_aligned(marked.data)
   assert len(marked.data) - len(data) < 300 + 110 * len(marked.mark.trainable)
   assert flatbuffer.read_mark(marked.data) == marked.mark
   assert flatbuffer.read_mark(data) is None

@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests import models
-from tflm_fg import flatbuffer, runtimes
+from tflm_fg import flatbuffer, flatbuffer_prepend, runtimes
 from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import mark
@@ -187,10 +187,10 @@ def test_constants_off_their_boundary_are_moved_and_the_output_stays():
   builder = Plain(1024)
   builder.Finish(model.Pack(builder), b"TFL3")
   data = bytes(builder.Output())
-  assert not flatbuffer.is_aligned(data)
+  assert not flatbuffer_prepend.is_aligned(data)
   marked = mark(data, "head")
   assert marked.notes == ("constants moved to 16-byte boundaries",)
-  assert flatbuffer.is_aligned(marked.data)
+  assert flatbuffer_prepend.is_aligned(marked.data)
   assert np.array_equal(outputs(data, X), outputs(marked.data, X))
   again = mark(flatbuffer.strip(marked.data), "head")
   assert again.notes == ()

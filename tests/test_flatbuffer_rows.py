@@ -6,7 +6,7 @@ import pytest
 import tflm_fg
 from tests import models
 from tests.refusals import refused
-from tflm_fg import flatbuffer, flatbuffer_rows, runtimes
+from tflm_fg import flatbuffer, flatbuffer_prepend, flatbuffer_rows, runtimes
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import unmarked
 from tflm_fg.metrics import logits_of
@@ -49,7 +49,7 @@ def test_a_mark_is_taken_off_and_the_file_verifies():
   marked = tflm_fg.mark(models.dense_model()).data
   grown = flatbuffer_rows.add_rows(marked, 2)
   assert flatbuffer.read_mark(grown) is None
-  assert flatbuffer.is_aligned(grown)
+  assert flatbuffer_prepend.is_aligned(grown)
   assert grown == flatbuffer_rows.add_rows(models.dense_model(), 2)
 
 
@@ -102,7 +102,7 @@ def test_a_fresh_head_is_drawn_by_its_seed():
   )
   assert one == same != other
   assert flatbuffer.read_mark(one) is None
-  assert flatbuffer.is_aligned(one)
+  assert flatbuffer_prepend.is_aligned(one)
 
 
 def test_a_fresh_head_can_be_trained_from_chance():

@@ -118,7 +118,7 @@ def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
   marked = mark(models.dense_model(), trainable)
   graph = Graph(marked.data, marked.mark, Host(workers=1))
   clips = graph.clips(Dataset(*TRAIN), "train")
-  passes = BatchPasses(graph.suffix, graph.loss(True), clips)
+  passes = BatchPasses(graph.suffix, graph.loss(), clips)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
   rule = Settings(

@@ -81,15 +81,6 @@ def pack(model: schema.ModelT) -> bytes:
   return bytes(builder.Output())
 
 
-def is_aligned(data: bytes) -> bool:
-  """Whether every constant of a verified file starts on 16 bytes."""
-  model = schema.Model.GetRootAsModel(data, 0)
-  return all(
-    data_span(model.Buffers(i))[0] % ALIGNMENT == 0
-    for i in range(model.BuffersLength())
-  )
-
-
 def describe(
   model: schema.ModelT, operator: int, index: int, role: str
 ) -> TrainableTensor:

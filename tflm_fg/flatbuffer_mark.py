@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg import flatbuffer
+from tflm_fg import flatbuffer, flatbuffer_prepend
 from tflm_fg.base import Mark, TflmFgError, TrainableTensor
 from tflm_fg.flatbuffer import op_name
 from tflm_fg.flatbuffer_finer import by_kernel, refine, with_biases
@@ -110,7 +110,7 @@ def mark(
   notes += mend(model, with_biases(wanted, weights), name)
   roles = by_kernel(model, wanted)
   notes += refine(model, roles, weights, name)
-  if not notes and not flatbuffer.is_aligned(data):
+  if not notes and not flatbuffer_prepend.is_aligned(data):
     notes = ["constants moved to 16-byte boundaries"]
   if notes:
     data = flatbuffer.pack(model)

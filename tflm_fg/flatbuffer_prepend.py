@@ -10,6 +10,7 @@ import struct
 
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.flatbuffer_patch import data_span
 from tflm_fg.flatbuffer_verify import IDENTIFIER
 
 ALIGNMENT = 16
@@ -22,6 +23,15 @@ _VERSION, _BUFFERS, _METADATA, _SLOTS = 0, 4, 6, 8
 def align(position: int, to: int = ALIGNMENT) -> int:
   """The next position on a boundary."""
   return -(-position // to) * to
+
+
+def is_aligned(data: bytes) -> bool:
+  """Whether every constant of a verified file starts on 16 bytes."""
+  model = schema.Model.GetRootAsModel(data, 0)
+  return all(
+    data_span(model.Buffers(i))[0] % ALIGNMENT == 0
+    for i in range(model.BuffersLength())
+  )
 
 
 def prepend_metadata(data: bytes, name: str, payload: bytes) -> bytes:

@@ -117,7 +117,7 @@ def run(cosines: Cosines, own: Own) -> dict[str, bytes]:
   graph = Graph(marked.data, marked.mark, looks.HOST)
   x, y = task.train
   true = true_gradient(graph, marked, x, np.asarray(y))
-  loss = graph.loss(True)
+  loss = graph.loss()
   passes = BatchPasses(graph.suffix, loss, graph.clips(Dataset(x, y), "train"))
   lines = [
     measured(marked, passes, own_settings, true, cosines.steps)

@@ -136,7 +136,7 @@ def _filled(marked: Marked, settings: Settings, train: Part) -> Settings:
   size = min(settings.batch_size, len(train[0]))
   first = data.Batches(len(train[0]), size, settings.seed).at(0)
   x, y = (np.asarray(part)[first] for part in train)
-  loss = graph.loss(True)
+  loss = graph.loss()
   passes = BatchPasses(
     graph.suffix, loss, graph.clips(data.Dataset(x, y), "train")
   )

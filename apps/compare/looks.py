@@ -31,7 +31,7 @@ class Scorer:
 
   def __init__(self, marked: bytes, mark: Mark, part: Dataset) -> None:
     graph = Graph(marked, mark, HOST)
-    self._graph, self._loss = graph, graph.loss(True)
+    self._graph, self._loss = graph, graph.loss()
     self._clips = graph.clips(part, "clips")
     self.layout = Layout(mark.trainable)
 
