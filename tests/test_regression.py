@@ -11,7 +11,6 @@ import pytest
 from scipy.optimize import lsq_linear
 
 import tflm_fg
-from apps import adapt as adapt_app
 from tests import models, programs
 from tests.refusals import refused
 from tflm_fg import journal, plots
@@ -378,4 +377,3 @@ def test_the_programs_take_real_targets(tmp_path):
   bad = programs.run(tmp_path, "apps.evaluate", *common, "--data=words.npz")
   assert bad.returncode == 1
   assert len(bad.stderr.splitlines()) == 1
-  assert set(adapt_app._SETTINGS) >= {"loss", "huber_delta"}
