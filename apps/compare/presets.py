@@ -104,7 +104,7 @@ _BACKPROP = (
     methods=("backprop", "sign-m-spsa"),
     trainable=("prompt", "all"),
     domains=VOICES,
-    seeds=SEEDS[:1],
+    seeds=SEEDS[:2],
     passes=VOICE_PASSES,
   ),
 )
