@@ -13,12 +13,12 @@ import dataclasses
 import re
 
 from apps.compare import corruptions, digits, voices
-from apps.compare.sampling import Part
+from apps.compare.sampling import Part, sample
 from apps.kws import shipped
 from tflm_fg.base import TflmFgError
 from tflm_fg.flatbuffer_rows import new_rows
 
-__all__ = ["NAMES", "Episode", "Part", "episode"]
+__all__ = ["NAMES", "Episode", "Part", "drawn", "episode"]
 
 SHOTS = (5, 20)
 WAYS = (5, 10)
@@ -79,6 +79,38 @@ def episode(name: str, seed: int, cache: str | None = None) -> Episode:
   if seed < 0:
     raise TflmFgError(f"seed={seed}: need 0 or more")
   model, (train, test) = _parts(name, seed, cache)
+  return Episode(name=name, seed=seed, model=model, train=train, test=test)
+
+
+def drawn(
+  name: str,
+  model: bytes,
+  pool: Part,
+  shots: int,
+  tests: int | None,
+  seed: int,
+  ways: int | None = None,
+) -> Episode:
+  """Draws an episode of a user's model and clips, as `readers.read` gives them.
+
+  Args:
+    name: what to call it.
+    model: the int8 .tflite; its outputs are the pool's classes, unless `ways`.
+    pool: clips in the model's float units, and their classes.
+    shots: clips of a class to adapt to.
+    tests: clips of a class to score on; None for all that are left.
+    seed: which clips, which classes, which fresh head.
+    ways: so many classes of the pool, on a fresh head; None for all classes
+      on the model's own.
+
+  Raises:
+    TflmFgError: if the pool is too small, or the head cannot be made anew.
+  """
+  train, test, classes = sample(*pool, ways, shots, tests, seed)
+  if ways is not None:
+    model = new_rows(model, ways, seed, name)
+  else:  # an output that the pool has no clips of keeps its number
+    train, test = ((x, classes[y]) for x, y in (train, test))
   return Episode(name=name, seed=seed, model=model, train=train, test=test)
 
 
