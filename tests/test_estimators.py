@@ -110,3 +110,32 @@ def test_on_flat_ground_sharpness_aware_stays_where_it_is():
   start = steps(LAYOUT.weights(START))
   for weights in seen:
     assert np.abs(weights - start).max() == 2
+
+
+@pytest.mark.filterwarnings("ignore:epsilon_lsb")
+def test_a_perturbation_under_one_step_shows_on_average_with_dither():
+  """To the nearest it is rounded away whole; both sides share the dither."""
+  settings = tflm_fg.Settings(
+    method="sign-m-spsa", epsilon_lsb=0.25, rounding="stochastic"
+  )
+  whole = tflm_fg.Settings(method="sign-m-spsa", epsilon_lsb=0.25)
+  seen = {"dithered": 0.0, "nearest": 0.0}
+  for step in range(200):
+    state = TrainState(step, START)
+    for name, own in (("dithered", settings), ("nearest", whole)):
+      estimator = own.forward_gradient(LAYOUT, 1)
+      z = estimator.directions.of(state, 1)[0, : LAYOUT.num_kernels]
+      ((plus, minus),) = estimator.lots(state)
+      moved = (steps(plus) - steps(minus)) * z
+      assert moved.min() >= 0  # never against z, as its own dither would be
+      seen[name] += moved.mean() / 200
+  assert seen["nearest"] == 0
+  assert seen["dithered"] == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("epsilon_lsb", [1.0, 4.0])
+def test_whole_steps_need_no_dither(epsilon_lsb):
+  settings = tflm_fg.Settings(
+    method="spsa", epsilon_lsb=epsilon_lsb, rounding="stochastic"
+  )
+  assert settings.forward_gradient(LAYOUT, 1).dither is None

@@ -17,6 +17,7 @@ from tflm_fg.flatbuffer_patch import weights_of
 from tflm_fg.losses import CrossEntropy
 from tflm_fg.metrics import Score
 from tflm_fg.quant import Layout
+from tflm_fg.schedules import schedule
 from tflm_fg.trainer import Rule
 from tflm_fg.tuning import Growing, tuned
 
@@ -159,6 +160,19 @@ def test_momentum_adds_steps_up_and_so_shortens_them():
     dataclasses.replace(with_momentum, optimizer="sign"), Landscape(length=3000)
   )
   assert signs.learning_rate_lsb == plain.learning_rate_lsb
+
+
+@pytest.mark.parametrize("steps", [5, 400])
+def test_a_run_of_frank_wolfe_goes_half_of_the_way_to_a_corner_at_most(steps):
+  """Further, and noise would have replaced what the weights were."""
+  boxed = dataclasses.replace(OPEN, optimizer="frank-wolfe", steps=steps)
+  settings, reasons = tune(boxed, Landscape(length=3000))
+  plain, _ = tune(dataclasses.replace(boxed, optimizer="sign"))
+  assert 0 < settings.learning_rate_lsb <= plain.learning_rate_lsb * 1.001
+  rate = schedule(settings.learning_rate_lsb, "linear", steps)
+  way = sum(rate(step) for step in range(steps)) / 65536 / 127
+  assert way <= 0.52 * (1 + 1 / steps)
+  assert ("corner" in reasons["learning_rate_lsb"]) == (steps == 400)
 
 
 @pytest.mark.parametrize(

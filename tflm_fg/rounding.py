@@ -71,7 +71,7 @@ class Rounding:
     parts = (wish[:kernels], self._coarse), (wish[kernels:], 0)
     if self.kind == "nearest":
       return Vectors(*(round_shift(w, bits + c) << c for w, c in parts)), state
-    if self.kind == "stochastic":
+    if self.kind == "stochastic":  # all wishes of a step share their dither
       noise = self._noise.at(step, rng.UPDATE_DITHER)
       dithers = noise[:kernels], noise[kernels:]
       return Vectors(

@@ -19,6 +19,7 @@ from tflm_fg.base import Array, Params
 from tflm_fg.estimators import ForwardGradient
 from tflm_fg.losses import CrossEntropy, mean_nats
 from tflm_fg.metrics import Score
+from tflm_fg.optimizers import BOX
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
@@ -104,6 +105,11 @@ def tuned(
     if settings.momentum and settings.optimizer == "sgd":
       rate = float(f"{rate * (1 - settings.momentum):.3g}")
       why += ", less as momentum adds steps up"
+    most = BOX / settings.steps
+    if settings.optimizer == "frank-wolfe" and rate > most:
+      # Each step forgets a share of where a weight was.
+      rate = float(f"{most:.3g}")
+      why = f"half of the way to a corner in {settings.steps} steps"
     if not settings.steps_by_rate:  # a step is the rate times the slope
       rate = float(f"{rate / max(chosen.slope, 1e-6):.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
