@@ -361,6 +361,18 @@ def test_frozen_layers_run_once_and_a_master_counts_once(weights):
   assert told[0] == told[1]
 
 
+@pytest.mark.parametrize("weights", FINER)
+def test_a_dropped_bias_is_put_back_and_trains_only_where_asked(weights):
+  data = models.dense_model(bias=False)
+  marked = mark(data, "head/kernel", weights=weights)
+  assert marked.notes == (
+    "head/kernel: a bias of zeros put back",
+    f"head/kernel: {weights} weights",
+  )
+  assert "bias" not in [t.role for t in marked.mark.trainable]
+  assert apart(data, marked.data, clips_of(data)) <= 1
+
+
 def test_int16_sums_become_logits_of_16_bits():
   marked = mark(models.deep_model(), "head", weights="int16")
   logits = tensor_spec(marked.data, marked.mark.logits)

@@ -11,7 +11,8 @@ take the same number of forward passes; backpropagation, in Keras and floats,
 takes that many steps. Both choose their learning rates on a part of the
 training clips. Writes into --out_dir: runs.csv with a row a run, tables.md
 with means and 95 % intervals, and PNGs. A command that was stopped goes on
-where it was when it is given again.
+where it was when it is given again. A preset's surfaces, cosines and memory
+table are made only where no flag changes its axes.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Cosines:
   """
 
   domain: str
-  counts: tuple[int, ...] = (1, 4, 16, 64, 256)
+  counts: tuple[int, ...] = (1, 4, 16, 64)
   epsilon_lsb: float = 4.0
   steps: int = STEPS
 

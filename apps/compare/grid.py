@@ -33,7 +33,11 @@ METHODS = (
   "auto",
 )
 
-PRECISIONS = ("fp32", "16w8a", "8w8a")
+SAME_RATE = "8w8a-same-rate"
+"""8w8a with the learning rate that 16w8a chose, so that precision alone
+differs; "8w8a" chooses its own."""
+
+PRECISIONS = ("fp32", "16w8a", "8w8a", SAME_RATE)
 
 TRAINABLE = ("head", "wide-head", "prompt", "first-bias", "bias", "all")
 
@@ -213,8 +217,8 @@ def fields_of(cell: Cell) -> dict[str, Any]:
   """
   fields: dict[str, Any] = {"method": cell.method, "seed": cell.seed}
   fields |= VARIANTS[cell.variant]
-  if cell.precision == "8w8a":
-    fields["precision"] = cell.precision
+  if cell.precision in ("8w8a", SAME_RATE):
+    fields["precision"] = "8w8a"
   if cell.method not in ("auto", "closed-form"):
     directions = fields.get("num_directions") or _directions(cell.method)
     fields["steps"] = steps_of(cell.method, directions, cell.passes)

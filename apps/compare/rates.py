@@ -18,7 +18,7 @@ from tflm_fg.data import hold_out
 from tflm_fg.settings import Settings
 
 FACTORS = (1.0, 10.0, 4.0, 1.6, 0.64, 0.26, 0.1, 0.04)
-"""Rates that are tried, as multiples of what sets itself."""
+"""Rates that are tried, as multiples of what sets itself without momentum."""
 
 KEPT_FRACTION = 0.25
 """Share of the training clips that rates are compared on."""
@@ -73,14 +73,16 @@ def chosen(
   steps = max(1, settings.steps // TRIAL_SHARE)
   short = dataclasses.replace(settings, steps=steps)
   first, filled = trial(short, part)
-  found = {FACTORS[0]: first}
-  for factor in FACTORS[1:]:
-    rate = filled.learning_rate_lsb * factor
-    own = dataclasses.replace(filled, learning_rate_lsb=rate)
-    found[factor] = trial(own, part)[0]
-  best = min(found, key=lambda factor: found[factor])
+  found = {filled.learning_rate_lsb: first}
+  # With momentum a step goes on for 1 / (1 - momentum) steps.
+  unit = filled.learning_rate_lsb * (1 - filled.momentum)
+  for rate in (float(f"{unit * factor:.3g}") for factor in FACTORS):
+    if rate not in found:
+      own = dataclasses.replace(filled, learning_rate_lsb=rate)
+      found[rate] = trial(own, part)[0]
+  best = min(found, key=lambda rate: found[rate])
   # A longer run averages the noise of its steps over more and smaller ones.
-  rate = filled.learning_rate_lsb * best / math.sqrt(TRIAL_SHARE)
+  rate = best / math.sqrt(TRIAL_SHARE)
   return dataclasses.replace(
     settings,
     epsilon_lsb=filled.epsilon_lsb,

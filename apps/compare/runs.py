@@ -10,7 +10,7 @@ import tflm_fg
 from apps.compare import domains, looks, rates
 from apps.compare.domains import Own
 from apps.compare.episodes import Episode
-from apps.compare.grid import Cell, settings_of
+from apps.compare.grid import SAME_RATE, Cell, settings_of
 from apps.compare.results import Measured
 from tflm_fg.base import TflmFgError
 from tflm_fg.data import Dataset, model_input
@@ -89,7 +89,11 @@ def _auto(cell: Cell, task: Episode) -> Measured:
 def _forward(cell: Cell, task: Episode) -> Measured:
   marked = marked_of(cell, task)
   settings = settings_of(cell)
-  if cell.method != "closed-form":
+  if cell.precision == SAME_RATE:
+    rival = settings_of(dataclasses.replace(cell, precision="16w8a"))
+    rival = rates.chosen(cell, rival, task, trial_of(marked))
+    settings = dataclasses.replace(rival, precision=settings.precision)
+  elif cell.method != "closed-form":
     settings = rates.chosen(cell, settings, task, trial_of(marked))
   look = looks.Looks(looks.scorer_of(marked, Dataset(*task.test)))
   ran = trained(marked, task, settings, look)

@@ -135,34 +135,30 @@ def precision(rows: Sequence[Row]) -> str:
   ]
   by = {p: [r for r in forward if r.cell.precision == p] for p in PRECISIONS}
   body, reference = [], by["16w8a"]
+  others = [p for p in PRECISIONS if p != "16w8a"]
   groups = grouped(
-    [r for p in ("fp32", "8w8a") for r in by[p]],
-    lambda c: (c.trainable, c.method),
+    [r for p in others for r in by[p]], lambda c: (c.trainable, c.method)
   )
-  for trainable, method in groups:
-
-    def own(some: Sequence[Row], what=(trainable, method)) -> list[Row]:
-      return [r for r in some if (r.cell.trainable, r.cell.method) == what]
-
+  for trainable, method in groups:  # type: ignore[misc]
+    own = {
+      p: [
+        r
+        for r in by[p]
+        if (r.cell.trainable, r.cell.method) == (trainable, method)
+      ]
+      for p in PRECISIONS
+    }
+    gaps = (gain(pairs(own[p], reference, "precision")) for p in others)
     body.append(
       [
         str(trainable),
         str(method),
-        *(percent(_after(own(by[p]))) for p in PRECISIONS),
-        percent(gain(pairs(own(reference), by["fp32"], "precision")), "+"),
-        percent(gain(pairs(own(by["8w8a"]), reference, "precision")), "+"),
+        *(percent(_after(own[p])) for p in PRECISIONS),
+        *(percent(gap, "+") for gap in gaps),
       ]
     )
-  text = table(
-    [
-      "trains",
-      "method",
-      *(f"{p} %" for p in PRECISIONS),
-      "16w8a over fp32",
-      "8w8a over 16w8a",
-    ],
-    body,
-  )
+  header = ["trains", "method", *(f"{p} %" for p in PRECISIONS)]
+  text = table([*header, *(f"{p} over 16w8a" for p in others)], body)
   overall = gain(pairs(reference, by["fp32"], "precision"))
   if not text or not overall.n:
     return text

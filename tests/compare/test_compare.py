@@ -69,6 +69,7 @@ def test_looks_are_no_training(cell, own, monkeypatch):
     {"variant": "m=3"},
     {"precision": "fp32"},
     {"precision": "8w8a"},
+    {"precision": "8w8a-same-rate"},
     {"method": "auto", "trainable": "auto"},
   ],
 )
@@ -77,6 +78,15 @@ def test_every_kind_of_cell_runs(cell, own, fields):
   assert 0 <= found.accuracy_after <= 1
   assert found.forward_passes > 0 and found.chosen
   assert [n for n, _ in found.curve] == sorted({n for n, _ in found.curve})
+
+
+def test_float_and_8w8a_may_take_the_rate_that_16w8a_chose(cell, own):
+  found = {
+    precision: runs.run(dataclasses.replace(cell, precision=precision), own)
+    for precision in ("16w8a", "fp32", "8w8a-same-rate")
+  }
+  assert len({measured.chosen for measured in found.values()}) == 1
+  assert len({measured.loss_after for measured in found.values()}) == 3
 
 
 def test_zero_shot_is_the_file_as_it_is(cell, own):
@@ -110,6 +120,22 @@ def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
   assert seen == [None, *rates.FACTORS[1:]]
   assert found.learning_rate_lsb == pytest.approx(0.13)
   assert (found.steps, found.epsilon_lsb) == (60, 4.0)
+
+
+def test_momentum_is_tried_with_shorter_steps(cell, own):
+  seen = []
+
+  def trial(settings, part):
+    seen.append(settings.learning_rate_lsb)
+    return rates.Found(0.5, 1.0), settings
+
+  task = domains.load(cell.domain, 0, own)
+  node = dataclasses.replace(cell, method="node")
+  settings = tflm_fg.Settings(method="node", steps=60)  # 0.5, momentum 0.9
+  rates.chosen(node, settings, task, trial)
+  assert seen[0] == 0.5
+  others = [factor for factor in rates.FACTORS if factor != 10]
+  assert seen[1:] == pytest.approx([0.05 * f for f in others])
 
 
 def test_right_answers_come_before_a_low_loss():

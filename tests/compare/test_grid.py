@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from apps.compare import presets, results, variants
+from apps.compare import cosines, presets, results, variants
 from apps.compare.grid import (
   Cell,
   Grid,
@@ -133,6 +133,9 @@ def test_an_unknown_setting_is_refused_before_anything_runs(monkeypatch):
 def test_every_preset_can_be_run_by_this_tflm_fg():
   for preset in presets.PRESETS.values():
     require_known(cells_of(preset.grids))
+    for picture in preset.pictures:
+      if isinstance(picture, cosines.Cosines):
+        assert cosines.kinds(picture, batch=8)
 
 
 def test_the_full_preset_has_all_that_the_others_show():

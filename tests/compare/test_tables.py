@@ -81,7 +81,7 @@ def test_precisions_are_paired_and_the_grids_mean_is_judged():
   rows += [row(0.81, seed=s, precision="fp32") for s in (0, 1)]
   rows += [row(0.60, seed=s, precision="8w8a") for s in (0, 1)]
   text = tables.precision(rows)
-  assert "-1.0 ± 0.0 | -20.0 ± 0.0 |" in text
+  assert "| +1.0 ± 0.0 | -20.0 ± 0.0 | - |" in text
   assert "within 1.5 points" in text and "mean of 2 pairs" in text
   worse = [row(0.78, seed=0), row(0.81, seed=0, precision="fp32")]
   assert "not within 1.5 points" in tables.precision(worse)
