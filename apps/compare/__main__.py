@@ -67,7 +67,9 @@ _DOMAINS = flags.DEFINE_list(
   "domains",
   None,
   "in place of the preset's: episodes as child-20shot, words10-5shot or "
-  "digits-blur-5-20shot, or .npz files with x and y",
+  "digits-blur-5-20shot, .npz files with x and y, or data sets as "
+  "cifar10:/path, cifar10-c:/path:gaussian_noise:3, speech-commands:/path, "
+  "esc50:/path, omniglot:/path",
 )
 _SEEDS = flags.DEFINE_list("seeds", None, "in place of the preset's")
 _PASSES = flags.DEFINE_integer(
@@ -77,13 +79,24 @@ _BATCH = flags.DEFINE_integer(
   "batch", None, "clips a pass, in place of the preset's", 1
 )
 _MODEL = flags.DEFINE_string(
-  "model", None, "the .tflite that .npz files are for; by default the demo's"
+  "model",
+  None,
+  "the .tflite that .npz files and data sets are for; by default the demo's",
 )
 _TRAIN_CLIPS = flags.DEFINE_integer(
   "train_clips", 300, "clips of an .npz to train on", 1
 )
 _TEST_CLIPS = flags.DEFINE_integer(
-  "test_clips", 200, "clips of an .npz to score on, behind those", 1
+  "test_clips", 200, "clips of an .npz or a data set to score on", 1
+)
+_SHOTS = flags.DEFINE_integer(
+  "shots", 20, "clips a class to train on, of a data set", 1
+)
+_WAYS = flags.DEFINE_integer(
+  "ways", 0, "classes of a data set, on a fresh head; 0 for all", 0
+)
+_PEAK = flags.DEFINE_float(
+  "peak", 1.0, "brightest pixel of a data set, in the model's units"
 )
 _WORKERS = flags.DEFINE_integer(
   "workers",
@@ -167,6 +180,9 @@ def _own() -> Own:
     model=_MODEL.value or "",
     train_clips=_TRAIN_CLIPS.value,
     test_clips=_TEST_CLIPS.value,
+    shots=_SHOTS.value,
+    ways=_WAYS.value,
+    peak=_PEAK.value,
     cache=cache,
   )
 

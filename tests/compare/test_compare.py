@@ -3,13 +3,25 @@
 import csv
 import dataclasses
 
+import matplotlib.image
+import numpy as np
 import pytest
 from absl.testing import flagsaver
 
 import tflm_fg
 from apps import cli
 from apps.compare import __main__ as program
-from apps.compare import domains, jobs, looks, output, rates, runs, workers
+from apps.compare import (
+  digits,
+  domains,
+  jobs,
+  looks,
+  output,
+  rates,
+  runs,
+  workers,
+)
+from apps.compare.domains import Own
 from apps.compare.grid import Grid, cells_of
 from tests import programs, refusals
 from tflm_fg.base import TflmFgError
@@ -142,6 +154,28 @@ def test_right_answers_come_before_a_low_loss():
   collapsed, learning = rates.Found(0.9, 2.3), rates.Found(0.4, 3.0)
   assert min(collapsed, learning) == learning
   assert min(learning, rates.Found(0.4, 2.0)).loss == 2.0
+
+
+def test_a_users_data_set_is_drawn_into_episodes(tmp_path, cell):
+  for letter in ("a", "b", "c"):
+    folder = tmp_path / "drawings" / "Latin" / letter
+    folder.mkdir(parents=True)
+    for take in range(5):
+      drawing = np.zeros((8, 8, 3))
+      drawing[ord(letter) - ord("a") + 2 * (take % 3)] = 1.0
+      matplotlib.image.imsave(str(folder / f"{take}.png"), drawing)
+  (tmp_path / "digits.tflite").write_bytes(digits.shipped_model())
+  name = f"omniglot:{tmp_path}/drawings:8"
+  given = Own(
+    model=str(tmp_path / "digits.tflite"), shots=3, ways=2, test_clips=4
+  )
+  task = domains.load(name, 1, given)
+  assert len(task.train[1]) == 6 and len(task.test[1]) == 4
+  assert domains.title(name) == "omniglot:drawings:8"
+  own = dataclasses.replace(
+    cell, domain=name, seed=1, method="closed-form", trainable="head"
+  )
+  assert 0 <= runs.run(own, given).accuracy_after <= 1
 
 
 def test_a_cell_that_cannot_run_is_named(cell, own):
