@@ -21,7 +21,7 @@ ORDER = """
   schedules rounding optimizers
   data metrics callbacks passes timing trainer defaults settings tasks graph
   widening
-  home_means tuning
+  home_means tuning trials
   phases ways placement courses journal dataflow arena backward memory plots
   reports evaluation adaptation __init__
 """.split()

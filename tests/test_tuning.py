@@ -24,7 +24,9 @@ from tflm_fg.tuning import Growing, tuned
 MARKED = tflm_fg.mark(models.conv_model(), "prompt,bias")
 LAYOUT = Layout(MARKED.mark.trainable)
 PARAMS = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
-OPEN = tflm_fg.Settings(method="sign-m-spsa", batch_size=16)
+OPEN = tflm_fg.Settings(
+  method="sign-m-spsa", batch_size=16, steps=tuning.SHORT_RUN
+)
 SCALE = 0.02
 
 
@@ -69,17 +71,20 @@ def test_coarser_logits_get_a_larger_perturbation():
 
 
 def test_a_smooth_loss_gets_the_largest_perturbation_and_half_of_it_as_rate():
-  short = dataclasses.replace(OPEN, steps=tuning.SHORT_RUN)
-  settings, reasons = tune(short, Landscape(length=3000))
+  settings, reasons = tune(landscape=Landscape(length=3000))
   assert settings.epsilon_lsb == tuning.SIZES[-1]
   assert settings.learning_rate_lsb == tuning.SIZES[-1] / 2
   assert "hardly bends" in reasons["epsilon_lsb"]
 
 
-def test_a_long_run_takes_shorter_steps():
+def test_a_long_run_takes_the_smallest_clear_perturbation_and_shorter_steps():
   long = dataclasses.replace(OPEN, steps=16 * tuning.SHORT_RUN)
-  settings, _ = tune(long, Landscape(length=3000))
-  assert settings.learning_rate_lsb == tuning.SIZES[-1] / 8
+  settings, reasons = tune(long)
+  assert settings.epsilon_lsb == tuning.LONG_SIZES[0]
+  assert settings.learning_rate_lsb == tuning.LONG_SIZES[0] / 8
+  assert "the smallest" in reasons["epsilon_lsb"]
+  coarse, _ = tune(long, Landscape(coarse=45, length=20))
+  assert coarse.epsilon_lsb > settings.epsilon_lsb
 
 
 def test_a_loss_that_bends_gets_shorter_steps():

@@ -84,6 +84,20 @@ class History(Callback):
     self.tests.append((logs["forward_passes"], logs["val_loss"], measured))
 
 
+class SlopeRecorder(Callback):
+  """Keeps the slopes of every step.
+
+  Attributes:
+    slopes: one list of integers (Q16) a step.
+  """
+
+  def __init__(self) -> None:
+    self.slopes: list[list[int]] = []
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self.slopes.append(logs["slopes"].tolist())
+
+
 class CSVLogger(Callback):
   """Writes a row a validation to a CSV file when training ends."""
 

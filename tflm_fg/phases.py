@@ -8,21 +8,21 @@ not train runs once a clip. The masters of all tensors go from phase to phase.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tflm_fg import runtimes
-from tflm_fg.base import Array, Clips, Mark, Tensors, Weights
+from tflm_fg.base import Array, Clips, Mark, Params, Tensors
 from tflm_fg.callbacks import (
   Callback,
   EarlyStopping,
   History,
   KeepUnlessWorse,
-  Logs,
   ModelCheckpoint,
-  State,
+  SlopeRecorder,
 )
 from tflm_fg.closed_form import carried_centre
 from tflm_fg.data import Batches
@@ -35,7 +35,8 @@ from tflm_fg.quant import Layout
 from tflm_fg.settings import Settings
 from tflm_fg.tasks import Task
 from tflm_fg.timing import Choice
-from tflm_fg.trainer import Rule, fit
+from tflm_fg.trainer import Rule, evaluate, fit
+from tflm_fg.trials import has_to_spare, tried
 from tflm_fg.tuning import Growing, tuned
 
 GUARD_CLIPS = 32
@@ -246,6 +247,23 @@ def perform(
   passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
   passes.use(clips.take(batches.at(0)))
   settings, reasons = tuned(settings, layout, params, passes, loss)
+  run = functools.partial(
+    fit,
+    session=graph.suffix,
+    helpers=graph.helpers,
+    loss=loss,
+    clips=clips,
+    batches=batches,
+  )
+  scored = kept if len(kept) else clips
+  if has_to_spare(stage.phase.settings):
+
+    def short(own: Settings) -> Score:
+      rule = own.rule(layout, batches.size)
+      end = run(rule=rule, state=rule.start(params), steps=own.steps).params
+      return evaluate(graph.suffix, layout.weights(end), scored, loss)
+
+    settings, reasons["learning_rate_lsb"] = tried(settings, short)
   centre = () if head is None else carried_centre(head, layout)
   if settings.method == "node":
     rule = settings.node_rule(layout, graph.layers(), loss)
@@ -253,7 +271,7 @@ def perform(
     rule = settings.statistics_rule(layout, *graph.means())
   else:
     rule = settings.rule(layout, batches.size, head, centre)
-  recorder, history = _Recorder(), History()
+  recorder, history = SlopeRecorder(), History()
   # Looked at but at its ends, a phase keeps its end.
   ends_only = settings.validate_every >= settings.steps
   keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
@@ -261,13 +279,8 @@ def perform(
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if settings.patience:
     watchers.append(EarlyStopping(settings.patience))
-  state = fit(
-    session=graph.suffix,
-    helpers=graph.helpers,
+  state = run(
     rule=rule,
-    loss=loss,
-    clips=clips,
-    batches=batches,
     state=rule.start(params),
     steps=settings.steps,
     validation=kept,
@@ -280,9 +293,8 @@ def perform(
   trained = state.params
   if best.best is not None:
     trained, kept_step = best.best, best.best_step
-  scored = kept if len(kept) else clips
   before, after = (
-    _answers(graph, layout.weights(p), scored) for p in (params, trained)
+    _answers(graph, layout, p, scored) for p in (params, trained)
   )
   return Outcome(
     masters={**stage.masters, **layout.scatter(trained)},
@@ -305,19 +317,11 @@ def perform(
   )
 
 
-def _answers(graph: Graph, weights: Weights, clips: Clips) -> Array:
-  graph.suffix.load(weights)
+def _answers(
+  graph: Graph, layout: Layout, params: Params, clips: Clips
+) -> Array:
+  graph.suffix.load(layout.weights(params))
   return logits_of(graph.suffix, clips.inputs)
-
-
-class _Recorder(Callback):
-  """Keeps the slopes of every step."""
-
-  def __init__(self) -> None:
-    self.slopes: list[list[int]] = []
-
-  def on_train_batch_end(self, state: State, logs: Logs) -> None:
-    self.slopes.append(logs["slopes"].tolist())
 
 
 def replay_phases(

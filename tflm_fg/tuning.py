@@ -26,8 +26,8 @@ from tflm_fg.settings import Settings
 from tflm_fg.state import TrainState
 from tflm_fg.trainer import Rule
 
-SIZES = (2, 4, 8, 16)
-"""Perturbations that are tried, in int8 steps."""
+SIZES, LONG_SIZES = (2, 4, 8, 16), (1, 2, 4, 8, 16)
+"""Perturbations that are tried, in int8 steps, of short and of long runs."""
 
 PROBES = 4
 """Directions that each of them is tried along."""
@@ -93,23 +93,24 @@ def tuned(
     rate, why = _exact_rate(layout)
     filled = dataclasses.replace(settings, learning_rate_lsb=rate)
     return filled, {"learning_rate_lsb": why}
-  sizes = SIZES if epsilon is None else (epsilon,)
+  is_long = settings.steps > SHORT_RUN
+  sizes = LONG_SIZES if is_long else SIZES
+  sizes = sizes if epsilon is None else (epsilon,)
   start = _halves([passes.logits(layout.weights(params))], passes, loss)
   probes = [
     _probe(size, start, settings, layout, params, passes, loss)
     for size in sizes
   ]
-  one_sided = settings.method == "one-sided"
-  chosen = _unbent(probes) if one_sided else _clearest(probes)
+  if is_long:
+    chosen, why = _finest(probes)
+  elif settings.method == "one-sided":
+    chosen, why = _unbent(probes)
+  else:
+    chosen, why = _clearest(probes)
   reasons = {}
   if epsilon is None:
     epsilon = chosen.epsilon_lsb
-    reasons["epsilon_lsb"] = (
-      f"{epsilon:g}: the largest within which the loss hardly bends"
-      if one_sided
-      else f"{epsilon:g}: the largest that two halves of a batch agree on "
-      f"({chosen.agreement:.2f}) and within which the loss hardly bends"
-    )
+    reasons["epsilon_lsb"] = f"{epsilon:g}: {why}"
   if rate is None:
     rate, why = _rate(chosen, settings.steps)
     if settings.momentum and settings.optimizer == "sgd":
@@ -145,7 +146,21 @@ def _exact_rate(layout: Layout) -> tuple[float, str]:
   ), f"{rate:.3g}: safe steps of descent for {inputs} inputs"
 
 
-def _clearest(probes: Sequence[Probe]) -> Probe:
+def _finest(probes: Sequence[Probe]) -> tuple[Probe, str]:
+  """The smallest perturbation that is more than chance.
+
+  What many numbers do together bends soon: a large one tells of a network far
+  from the one that trains. Many steps average out what a small one misses.
+  """
+  best = max(probe.agreement for probe in probes)
+  chosen = next(p for p in probes if p.agreement >= min(best, best / 2))
+  return chosen, (
+    "the smallest that two halves of a batch agree on half as well "
+    f"({chosen.agreement:.2f}) as they ever do"
+  )
+
+
+def _clearest(probes: Sequence[Probe]) -> tuple[Probe, str]:
   """The largest perturbation that shows the slope where it begins."""
   best = max(probe.agreement for probe in probes)
   straight = [
@@ -154,12 +169,17 @@ def _clearest(probes: Sequence[Probe]) -> Probe:
     if probe.agreement >= best - NEAR_BEST and _is_straight(probe)
   ]
   clear = [probe for probe in probes if probe.agreement >= best - AS_GOOD]
-  return (straight or clear)[-1]
+  chosen = (straight or clear)[-1]
+  return chosen, (
+    "the largest that two halves of a batch agree on "
+    f"({chosen.agreement:.2f}) and within which the loss hardly bends"
+  )
 
 
-def _unbent(probes: Sequence[Probe]) -> Probe:
+def _unbent(probes: Sequence[Probe]) -> tuple[Probe, str]:
   """The same for one side, which takes what the loss bends by for slope."""
-  return [p for p in probes if p is probes[0] or _is_straight(p)][-1]
+  chosen = [p for p in probes if p is probes[0] or _is_straight(p)][-1]
+  return chosen, "the largest within which the loss hardly bends"
 
 
 def _is_straight(probe: Probe) -> bool:
