@@ -83,8 +83,8 @@ class Material:
 
   Attributes:
     x: [N, ...] on the model's input grid.
-    labels: int64 [N], -1 where there are none; other targets as `tasks` has
-      them.
+    labels: int64 [N], -1 where there are none; real targets are float64, and
+      each graph puts them on its own grid.
     fit: indices of those to train on.
     kept: indices of those kept aside.
     task: what is learned from them.
@@ -238,7 +238,7 @@ def perform(
     TflmFgError: if the method does not fit the tensors.
   """
   graph, layout, settings = stage.graph, stage.layout, stage.phase.settings
-  everything = Clips(stage.inputs, material.labels)
+  everything = _clips(stage, material)
   clips, kept = everything.take(material.fit), everything.take(material.kept)
   batches = Batches(len(clips), settings.batch_size, settings.seed)
   params = layout.gather(stage.masters)
@@ -315,6 +315,11 @@ def perform(
     choice=stage.choice,
     cached_bytes=sum(a.nbytes for a in stage.inputs),
   )
+
+
+def _clips(stage: Stage, material: Material) -> Clips:
+  targets = stage.graph.targets(material.labels, material.task)
+  return Clips(stage.inputs, targets)
 
 
 def _answers(

@@ -141,7 +141,8 @@ def way_of(
   kept, *others = tries
   losses, accuracy = np.array([kept.after.loss]), math.nan
   if material.labelled:
-    labels = [material.labels[part.kept] for part in parts_of(material)]
+    targets = kept.graph.targets(material.labels, material.task)
+    labels = [targets[part.kept] for part in parts_of(material)]
     losses = _losses(tries, labels[: len(tries)], material)
     if kept.after.accuracy is not None:
       accuracy = kept.after.accuracy
