@@ -94,9 +94,8 @@ def adapt(
 
   Returns:
     The adapted file and a report. No phase is kept that is right on fewer of
-    the clips kept aside than its start, or that has a higher loss there where
-    the loss alone judges: without labels, for real targets, under a function.
-    Where none are kept aside, the report's notes say so.
+    the clips kept aside than its start; without labels, for real targets and
+    under a function, none with a higher loss there. The notes say where none.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
