@@ -193,9 +193,12 @@ def set_stage(
     host: the engine.
 
   Raises:
-    TflmFgError: if a write to one of the tensors is not seen.
+    TflmFgError: if a write to one of the tensors is not seen, or the settings
+      do not suit how they are held.
   """
   chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
+  layout = Layout(chosen)
+  phase.settings.require_layout(layout)
   part = dataclasses.replace(mark, trainable=chosen)
   taps = _taps(phase, marked, part)
   graph = Graph(write_masters(marked, mark, masters), part, host, taps)
@@ -207,7 +210,7 @@ def set_stage(
   probes = tuple(a[spread] for a in inputs)
   runtimes.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(settings=settings)
-  return Stage(filled, masters, Layout(chosen), graph, choice, inputs)
+  return Stage(filled, masters, layout, graph, choice, inputs)
 
 
 def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tflm_fg.base import Array
 from tflm_fg.black_box import BlackBox
 from tflm_fg.data import folds
+from tflm_fg.defaults import AUTO_FORWARD
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.losses import Loss
 from tflm_fg.phases import Material, Outcome
@@ -40,7 +41,12 @@ class Front(NamedTuple):
 
   def settings(self, settings: Settings) -> Settings:
     """A user's settings for this front."""
-    return dataclasses.replace(settings, method=self.method)
+    return settings.under(self.method)
+
+  @property
+  def runs(self) -> str:
+    """The method that trains it."""
+    return AUTO_FORWARD if self.method == "auto" else self.method
 
   @property
   def title(self) -> str:
