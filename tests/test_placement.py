@@ -352,6 +352,17 @@ def test_a_front_is_taken_where_it_surely_helps_clips_it_never_saw(
   assert best_way([bare, front]).front.trainable == taken
 
 
+@pytest.mark.parametrize("start", [2.0, -2.0])
+@pytest.mark.parametrize(
+  ("gain", "taken"), [(0.1, "prompt"), (0.01, ""), (0.0, ""), (-1.0, "")]
+)
+def test_one_number_for_all_clips_must_be_clearly_lower(start, gain, taken):
+  """It has no spread: a hair's breadth is not sure."""
+  bare = way("", "head", [start])
+  front = way("prompt", "head", [start - gain])
+  assert best_way([bare, front]).front.trainable == taken
+
+
 def test_a_head_that_is_too_sure_is_judged_by_its_answers():
   """Eight times the logits is the same head, at another temperature."""
   random = np.random.default_rng(0)

@@ -26,6 +26,10 @@ SURELY = 1.64
 """Standard errors that leave one chance in twenty."""
 
 
+CLEARLY = 0.01
+"""Share of a loss that a gain must be where one number stands for all clips."""
+
+
 class Front(NamedTuple):
   """What is found first, by forward gradients.
 
@@ -243,7 +247,13 @@ def best_way(ways: Sequence[Way]) -> Way:
 def _surely_lower(
   some: NDArray[np.float64], others: NDArray[np.float64]
 ) -> bool:
-  """Whether paired losses are lower by more than chance would have them."""
+  """Whether paired losses are lower by more than chance would have them.
+
+  One number for all clips has no spread to measure chance by: then the loss
+  must be lower by a share of itself.
+  """
   difference = others - some
+  if len(difference) == 1:
+    return bool(difference[0] > CLEARLY * abs(others[0]))
   error = difference.std() / math.sqrt(len(difference))
   return bool(difference.mean() > SURELY * error)
