@@ -42,7 +42,7 @@ from apps.compare.presets import PRESETS, Preset
 from apps.compare.results import Measured
 from apps.compare.variants import VARIANTS
 from tflm_fg import files, plots
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import TflmFgError, one_line
 
 _PRESET = flags.DEFINE_enum(
   "preset",
@@ -120,16 +120,25 @@ def main() -> None:
   todo = jobs.dear_first(folder.unfinished())
   work = functools.partial(jobs.do, own=own)
   print(_plan(folder, todo), file=sys.stderr)
+  refused: list[TflmFgError] = []
   for number, (job, found) in enumerate(
     workers.run_all(work, todo, _WORKERS.value), 1
   ):
-    folder.take(job, found)
+    if isinstance(found, TflmFgError):
+      refused.append(found)
+    else:
+      folder.take(job, found)
     minutes = (time.perf_counter() - began) / 60
     print(
       f"{number} of {len(todo)}, {minutes:.1f} min: {_said(job, found)}",
       file=sys.stderr,
     )
   print(folder.finish(cli_line(), time.perf_counter() - began))
+  if refused:
+    raise TflmFgError(
+      f"{len(refused)} of {folder.count} jobs could not be done and are in no "
+      f"table; the first: {refused[0]}"
+    )
 
 
 def planned(preset: Preset) -> tuple[list[Cell], list[Any]]:
@@ -192,7 +201,10 @@ def _plan(folder: output.Folder, todo: Sequence[Any]) -> str:
   return f"{len(todo)} jobs to do, {finished} done before"
 
 
-def _said(job: jobs.Job, found: Measured | jobs.Files) -> str:
+def _said(job: jobs.Job, found: Measured | jobs.Files | TflmFgError) -> str:
+  if isinstance(found, TflmFgError):
+    own = one_line(found).removeprefix(f"{job.title}: ")
+    return f"{job.title}: not done: {own}"
   if isinstance(found, Measured):
     return f"{job.title}: {100 * found.accuracy_after:.1f} %"
   return f"{job.title}: {', '.join(found)}"

@@ -41,7 +41,7 @@ PRECISIONS = ("fp32", "16w8a", "8w8a", SAME_RATE)
 
 TRAINABLE = ("head", "wide-head", "prompt", "first-bias", "bias", "all")
 
-_HEADS = ("head", "wide-head")
+HEADS = ("head", "wide-head")
 
 SHAPES = {
   "zero-shot": ("nothing", "16w8a"),
@@ -153,7 +153,7 @@ class Grid:
 
 def _exists(method: str, trainable: str, variant: str) -> bool:
   if method in ("closed-form", "node"):
-    return trainable in _HEADS and variant == "plain"
+    return trainable in HEADS and variant == "plain"
   if variant in OF_LAYERS and trainable not in ("bias", "all"):
     return False
   return variant == "plain" or method in PERTURBING

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from apps.compare import cosines, curves, tables
+from apps.compare import cosines, curves, rates, tables
 from apps.compare.grid import Cell
 from apps.compare.jobs import Files, Job, Picture
 from apps.compare.results import (
@@ -71,7 +71,8 @@ class Folder:
 
   def finish(self, command: str, seconds: float) -> str:
     """Writes tables and curves; gives the tables."""
-    rows = [Row(cell, self.rows[cell]) for cell in self._cells]
+    done = (cell for cell in self._cells if cell in self.rows)
+    rows = [Row(cell, self.rows[cell]) for cell in done]
     for name, draw in _CURVES.items():
       if (drawn := draw(rows)) is not None:
         self._write(name, drawn)
@@ -94,14 +95,16 @@ class Folder:
     work = sum(found.seconds for found in self.rows.values())
     return (
       f"# Forward gradients compared\n\n    {command}\n\n"
-      f"{versions_text()}. Seeds {told}. {len(self._cells)} runs; this "
+      f"{versions_text()}. Seeds {told}. {len(self.rows)} of "
+      f"{len(self._cells)} runs; this "
       f"command took {seconds / 60:.1f} minutes, training alone "
       f"{work / 60:.1f} minutes of a core in all.\n\nAccuracy in percent of "
       "the test clips, mean ± half of the 95 % interval (Student's t over "
       "seeds); differences in points. A pass is a run of one batch; "
       "backpropagation takes a step for each. Learning rates of both are "
-      "chosen on a quarter of the training clips; float forward gradients "
-      "take the rate that 16w8a chose."
+      "chosen on a quarter of the training clips, and what that takes is in "
+      f"no budget: {rates.cost()}. Float forward gradients take the rate that "
+      "16w8a chose."
     )
 
   def _cosines(self) -> str:

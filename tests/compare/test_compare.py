@@ -114,40 +114,109 @@ def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
   x, y = task.train
   seen = []
 
-  def trial(settings, part):
-    seen.append(settings.learning_rate_lsb)
+  def filled(settings, part):
+    assert settings.learning_rate_lsb is None  # and so once for all rates
+    shown(part)
+    return dataclasses.replace(settings, learning_rate_lsb=1.0, epsilon_lsb=4.0)
+
+  def shown(part):
     told = {clip.tobytes() for clip in x}
     assert {c.tobytes() for c in part.train[0]} <= told
     assert {c.tobytes() for c in part.test[0]} <= told
     assert len(part.train[1]) + len(part.test[1]) == len(y)
-    filled = dataclasses.replace(
-      settings,
-      learning_rate_lsb=settings.learning_rate_lsb or 1.0,
-      epsilon_lsb=4.0,
-    )
-    return rates.Found(0.5, abs(filled.learning_rate_lsb - 0.26)), filled
+
+  def trial(settings, part):
+    shown(part)
+    seen.append(settings.learning_rate_lsb)
+    assert (settings.steps, settings.epsilon_lsb) == (15, 4.0)
+    return rates.Found(0.5, abs(settings.learning_rate_lsb - 0.8))
 
   settings = tflm_fg.Settings(method="sign-m-spsa", steps=60)
-  found = rates.chosen(cell, settings, task, trial)
-  assert seen == [None, *rates.FACTORS[1:]]
-  assert found.learning_rate_lsb == pytest.approx(0.13)
+  found = rates.chosen(cell, settings, task, rates.Tuner(filled, trial))
+  assert seen == [2 * factor for factor in rates.FACTORS]
+  assert found.learning_rate_lsb == 0.4
   assert (found.steps, found.epsilon_lsb) == (60, 4.0)
 
 
-def test_momentum_is_tried_with_shorter_steps(cell, own):
+@pytest.mark.parametrize(
+  ("optimizer", "first", "most"),
+  [("sgd", 50_000.0, 65536), ("frank-wolfe", 100.0, 127)],
+)
+def test_no_rate_is_tried_that_training_would_refuse(
+  cell, own, optimizer, first, most
+):
+  seen = []
+
+  def filled(settings, part):
+    return dataclasses.replace(settings, learning_rate_lsb=first)
+
+  def trial(settings, part):
+    seen.append(settings.learning_rate_lsb)
+    return rates.Found(0.5, -len(seen))  # the factor above one is best
+
+  task = domains.load(cell.domain, 0, own)
+  settings = tflm_fg.Settings(
+    method="spsa", optimizer=optimizer, steps=60, epsilon_lsb=2.0
+  )
+  found = rates.chosen(cell, settings, task, rates.Tuner(filled, trial))
+  assert max(seen) <= most and found.learning_rate_lsb <= most
+  assert max(seen) == pytest.approx(most, rel=1e-3)
+  runs.trained(
+    runs.marked_of(cell, task),
+    task,
+    dataclasses.replace(found, steps=2),
+    runs.NoStep(),
+  )
+
+
+def test_a_flat_loss_does_not_stop_a_run(own, cell, tmp_path):
+  """No slope shows there: spsa asks for the largest rate that there is."""
+  with np.load(cell.domain) as held:
+    np.savez(tmp_path / "flat.npz", x=np.zeros_like(held["x"]), y=held["y"])
+  flat = dataclasses.replace(
+    cell, domain=str(tmp_path / "flat.npz"), method="spsa", trainable="head"
+  )
+  assert 0 <= runs.run(flat, own).accuracy_after <= 1
+
+
+def test_what_sets_itself_takes_no_step(cell, own):
+  task = domains.load(cell.domain, 0, own)
+  tuner = runs.tuner_of(runs.marked_of(cell, task))
+  settings = tflm_fg.Settings(
+    method="sign-m-spsa", steps=60, batch_size=16, validation_fraction=0.0
+  )
+  filled = tuner.filled(settings, task)
+  whole = tflm_fg.adapt(
+    runs.marked_of(cell, task).data,
+    *task.train,
+    settings=settings,
+    strategy="rebuild",
+    workers=1,
+  ).report["phases"][0]["settings"]
+  assert filled == tflm_fg.Settings(**whole)
+
+
+def test_backpropagation_may_try_as_many_rates():
+  pytest.importorskip("tensorflow")
+  from apps.compare import backprop
+
+  for tried in backprop.RATES.values():
+    assert len(tried) == len(rates.FACTORS)
+
+
+def test_a_rate_of_its_own_is_where_trials_begin(cell, own):
   seen = []
 
   def trial(settings, part):
     seen.append(settings.learning_rate_lsb)
-    return rates.Found(0.5, 1.0), settings
+    return rates.Found(0.5, 1.0)
 
   task = domains.load(cell.domain, 0, own)
   node = dataclasses.replace(cell, method="node")
-  settings = tflm_fg.Settings(method="node", steps=60)  # 0.5, momentum 0.9
-  rates.chosen(node, settings, task, trial)
-  assert seen[0] == 0.5
-  others = [factor for factor in rates.FACTORS if factor != 10]
-  assert seen[1:] == pytest.approx([0.05 * f for f in others])
+  settings = tflm_fg.Settings(method="node", steps=60)  # 0.5
+  tuner = rates.Tuner(lambda settings, part: settings, trial)
+  rates.chosen(node, settings, task, tuner)
+  assert seen == pytest.approx([2 * 0.5 * f for f in rates.FACTORS])
 
 
 def test_right_answers_come_before_a_low_loss():
@@ -201,10 +270,10 @@ def test_any_count_of_workers_gives_the_same():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_refusal_comes_back_from_a_worker(count):
-  refusals.refused(
-    lambda: list(workers.run_all(broken, [1, 2], count)), "job 1 is broken"
-  )
+def test_a_refusal_comes_back_from_a_worker_and_the_others_go_on(count):
+  found = dict(workers.run_all(broken, [1, 2, 3], count))
+  assert str(found[1]) == "job 1 is broken"
+  assert (found[2], found[3]) == (4, 6)
 
 
 def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
@@ -265,6 +334,37 @@ def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
   assert launch(*arguments, "--workers=1") == cli.DONE
   assert "2 jobs to do, 4 done before" in capsys.readouterr().err
   assert without_times(kept) == both
+
+
+def test_a_refused_cell_is_told_and_the_others_stand_in_tables(
+  own, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+
+  def forward(cell, task):
+    raise TflmFgError(f"{cell.seed} is\nunlucky")
+
+  monkeypatch.setattr(runs, "_forward", forward)
+  status = launch(
+    "--preset=backprop",
+    "--model=model.tflite",
+    "--domains=clips.npz",
+    "--train_clips=80",
+    "--test_clips=40",
+    "--methods=sign-m-spsa,zero-shot",
+    "--trainable=head",
+    "--seeds=3,4",
+    "--passes=20",
+    "--workers=1",
+    "--out_dir=out",
+  )
+  said = capsys.readouterr().err.splitlines()
+  assert status == cli.FAILED
+  assert sum("not done: " in line for line in said) == 2
+  assert "2 of 4 jobs could not be done" in said[-1] and "unlucky" in said[-1]
+  assert "zero-shot" in (tmp_path / "out" / "tables.md").read_text()
+  kept = without_times(tmp_path / "out" / "runs.csv")
+  assert [line["method"] for line in kept] == ["zero-shot"] * 2
 
 
 def launch(*arguments):

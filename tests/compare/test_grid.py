@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from apps.compare import cosines, presets, results, variants
+from apps.compare import cosines, intervals, presets, results, variants
 from apps.compare.grid import (
   Cell,
   Grid,
@@ -136,6 +136,17 @@ def test_every_preset_can_be_run_by_this_tflm_fg():
     for picture in preset.pictures:
       if isinstance(picture, cosines.Cosines):
         assert cosines.kinds(picture, batch=8)
+
+
+def test_what_is_judged_is_on_enough_domains_and_seeds():
+  for name in ("precision", "enhancements"):
+    cells = cells_of(presets.PRESETS[name].grids)
+    for variant in {c.variant for c in cells}:
+      own = [c for c in cells if c.variant == variant]
+      assert len({c.domain for c in own}) >= intervals.LEAST_DOMAINS
+      assert len({c.seed for c in own}) >= 2
+  tried = {c.variant for c in cells_of(presets.PRESETS["enhancements"].grids)}
+  assert tried == set(variants.VARIANTS) - {"constant"}
 
 
 def test_the_full_preset_has_all_that_the_others_show():
