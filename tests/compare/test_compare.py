@@ -288,20 +288,41 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
   cells = cells_of([grid])
   for name in ("whole", "parts"):
     (tmp_path / name).mkdir()
-  whole = output.Folder(str(tmp_path / "whole"), cells, [])
+  whole = output.Folder(str(tmp_path / "whole"), cells, [], own)
   for job in whole.unfinished():
     whole.take(job, jobs.do(job, own))
   whole.finish("a command", 0.0)
-  first = output.Folder(str(tmp_path / "parts"), cells, [])
+  first = output.Folder(str(tmp_path / "parts"), cells, [], own)
   job = jobs.dear_first(first.unfinished())[-1]
   first.take(job, jobs.do(job, own))
-  second = output.Folder(str(tmp_path / "parts"), cells, [])
+  second = output.Folder(str(tmp_path / "parts"), cells, [], own)
   assert second.unfinished() == [c for c in cells if c != job]
   for job in reversed(second.unfinished()):
     second.take(job, jobs.do(job, own))
-  assert output.Folder(str(tmp_path / "parts"), cells, []).unfinished() == []
+  assert (
+    output.Folder(str(tmp_path / "parts"), cells, [], own).unfinished() == []
+  )
   assert without_times(tmp_path / "parts" / "runs.csv") == without_times(
     tmp_path / "whole" / "runs.csv"
+  )
+
+
+def test_a_name_says_all_of_what_is_built_in_and_a_file_its_bytes(
+  own, cell, tmp_path
+):
+  assert domains.fingerprint("child-5shot", own) == ""
+  known = domains.fingerprint(cell.domain, own)
+  assert domains.fingerprint(cell.domain, own) == known
+  fewer = dataclasses.replace(own, test_clips=20)
+  elsewhere = dataclasses.replace(own, cache=str(tmp_path), shots=7)
+  assert domains.fingerprint(cell.domain, fewer) != known
+  assert domains.fingerprint(cell.domain, elsewhere) == known
+  with np.load(cell.domain) as held:
+    np.savez(cell.domain, x=held["x"] + np.float32(0.01), y=held["y"])
+  assert domains.fingerprint(cell.domain, own) != known
+  folder = f"omniglot:{tmp_path}"
+  assert domains.fingerprint(folder, own) != domains.fingerprint(
+    folder, elsewhere
   )
 
 
@@ -334,6 +355,10 @@ def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
   assert launch(*arguments, "--workers=1") == cli.DONE
   assert "2 jobs to do, 4 done before" in capsys.readouterr().err
   assert without_times(kept) == both
+  fewer = [a.replace("test_clips=40", "test_clips=30") for a in arguments]
+  assert launch(*fewer) == cli.FAILED
+  (line,) = capsys.readouterr().err.strip().splitlines()
+  assert "other data" in line and '"test_clips": 30' in line
 
 
 def test_a_refused_cell_is_told_and_the_others_stand_in_tables(
@@ -381,6 +406,7 @@ def launch(*arguments):
     ("--domains=martian-5shot", "martian-5shot"),
     ("--domains=missing.npz", "missing.npz: no such file"),
     ("--seeds=one", "no whole number"),
+    ("--trainable=haed", "--trainable: 'haed' is unknown"),
   ],
 )
 def test_bad_input_is_one_line(tmp_path, flag, said, capsys, monkeypatch):
