@@ -169,6 +169,22 @@ def test_no_rate_is_tried_that_training_would_refuse(
   )
 
 
+def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, own):
+  seen = []
+
+  def filled(settings, part):
+    return dataclasses.replace(settings, learning_rate_lsb=10.0)
+
+  def trial(settings, part):
+    seen.append(settings.learning_rate_lsb)
+    return rates.Found(0.5, 1.0)
+
+  settings = tflm_fg.Settings(method="spsa", steps=60, epsilon_lsb=2.0)
+  task = domains.load(cell.domain, 0, own)
+  rates.chosen(cell, settings, task, rates.Tuner(filled, trial))
+  assert seen == [10 * factor for factor in rates.FACTORS]
+
+
 def test_a_flat_loss_does_not_stop_a_run(own, cell, tmp_path):
   """No slope shows there: spsa asks for the largest rate that there is."""
   with np.load(cell.domain) as held:
