@@ -105,10 +105,25 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
     "'node'",
     "sign-m-spsa, spsa",
   )
-  anchored = Settings(method="spsa", anchor=0.1)
+
+
+@pytest.mark.parametrize(
+  "field",
+  [
+    {"anchor": 0.1},
+    {"rounding": "stochastic"},
+    {"precision": "8w8a"},
+    {"labels": "none"},
+    {"patience": 3},
+    {"validation_fraction": 0.3},
+  ],
+)
+def test_a_setting_that_the_float_reference_has_not_is_refused(field):
+  settings = Settings(method="spsa", steps=2, **field)
+  (name,) = field
   refused(
-    lambda: float_gradients(models.dense_model(), anchored, TRAIN, TEST),
-    "anchor=0.1",
+    lambda: float_gradients(models.dense_model(), settings, TRAIN, TEST),
+    f"{name}={field[name]}",
   )
 
 

@@ -69,7 +69,8 @@ _DOMAINS = flags.DEFINE_list(
   "in place of the preset's: episodes as child-20shot, words10-5shot or "
   "digits-blur-5-20shot, .npz files with x and y, or data sets as "
   "cifar10:/path, cifar10-c:/path:gaussian_noise:3, speech-commands:/path, "
-  "esc50:/path, omniglot:/path",
+  "esc50:/path, omniglot:/path; of CIFAR and Speech Commands their test parts, "
+  "which the model may not know: cifar10:/path:all for everything",
 )
 _SEEDS = flags.DEFINE_list("seeds", None, "in place of the preset's")
 _PASSES = flags.DEFINE_integer(
@@ -116,7 +117,7 @@ def main() -> None:
   own = _own()
   domains.require_known(list(dict.fromkeys(c.domain for c in cells)), own)
   plots.require_matplotlib()
-  folder = output.Folder(_OUT_DIR.value, cells, pictures)
+  folder = output.Folder(_OUT_DIR.value, cells, pictures, own)
   todo = jobs.dear_first(folder.unfinished())
   work = functools.partial(jobs.do, own=own)
   print(_plan(folder, todo), file=sys.stderr)

@@ -43,6 +43,7 @@ RATES = {
   "wide-head": (3e-3, 1e-2, 3e-2),
   "prompt": (3e-3, 1e-2, 3e-2),
   "first-bias": (3e-3, 1e-2, 3e-2),
+  "inner-bias": (1e-3, 3e-3, 1e-2),
   "bias": (1e-3, 3e-3, 1e-2),
   "all": (3e-4, 1e-3, 3e-3),
 }

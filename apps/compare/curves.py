@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.compare.grid import Cell
+from apps.compare.grid import TRAINABLE, Cell
 from apps.compare.pairing import grouped, name_of, place, shared
 from apps.compare.results import Curve, Row
 from tflm_fg import plots
 
 POINTS = 50
 """Passes at which curves of several seeds are averaged."""
-
-PANELS = ("head", "wide-head", "prompt", "first-bias", "bias", "all")
 
 
 def mean_curve(
@@ -111,7 +109,7 @@ def panels_of(
 ) -> dict[str, dict[object, list[Row]]]:
   """Title -> line -> its rows, of the places that all its lines share."""
   panels = {}
-  for name in PANELS:
+  for name in TRAINABLE:
     own = [r for r in rows if r.cell.trainable == name]
     for passes, part in grouped(own, lambda c: c.passes).items():
       by = grouped(part, label)

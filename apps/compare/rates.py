@@ -30,7 +30,7 @@ KEPT_FRACTION = 0.25
 
 TRIAL_SHARE = 4
 """A trial is this much shorter than the run, its decay included, and takes
-steps larger by the root of it."""
+steps larger by the root of it where a step does not shrink as slopes do."""
 
 BACKPROP_STEPS = 200
 """Steps at most that a rate of backpropagation is tried for."""
@@ -90,8 +90,9 @@ def chosen(
     return settings
   filled = tuner.filled(settings, part)
   steps = max(1, settings.steps // TRIAL_SHARE)
-  # A longer run averages the noise of its steps over more and smaller ones.
-  longer = math.sqrt(settings.steps / steps)
+  # A longer run averages the noise of its steps over more and smaller ones;
+  # slopes of their own size grow smaller by themselves.
+  longer = math.sqrt(settings.steps / steps) if filled.steps_by_rate else 1.0
   found: dict[float, Found] = {}
   for factor in FACTORS:
     rate = _within(factor * filled.learning_rate_lsb, settings)
