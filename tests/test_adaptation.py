@@ -1,5 +1,8 @@
 """The whole way: a .tflite and clips in, a better .tflite out."""
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pytest
 
@@ -17,6 +20,7 @@ from tflm_fg import (
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
 from tflm_fg.defaults import FORWARD
+from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.phases import Phase
 
@@ -344,9 +348,47 @@ def test_settings_out_of_range_are_refused_by_name(change):
     tflm_fg.Settings(**change)
 
 
-def test_a_perturbation_under_one_step_is_warned_of():
-  with pytest.warns(UserWarning, match="mostly rounded away"):
-    tflm_fg.Settings(epsilon_lsb=0.25)
+@pytest.mark.parametrize(
+  "given",
+  [
+    {"epsilon_lsb": 0.25},
+    {"method": "sharpness-aware", "rho_lsb": 0.5},
+    {"rounding": "error-feedback", "epsilon_lsb": 0.5},
+  ],
+  ids=str,
+)
+def test_a_move_under_one_int8_step_is_warned_of_by_name(given):
+  with pytest.warns(UserWarning, match=r"_lsb=0\.\d+: int8 weights mostly"):
+    adapt(settings=quick(steps=3, **given))
+
+
+@pytest.mark.parametrize(
+  ("given", "options"),
+  [
+    ({"rounding": "stochastic"}, {}),
+    ({}, {"trainable": "head", "surgery": Surgery(weights="int16")}),
+    ({}, {"trainable": "head", "surgery": Surgery(weights="int8x2")}),
+    ({}, {"trainable": "bias"}),
+    ({"method": "sharpness-aware", "rounding": "stochastic"}, {}),
+  ],
+  ids=str,
+)
+def test_it_is_not_warned_of_where_it_is_seen(given, options):
+  """Dithers, low bytes and biases hold what int8 would round away."""
+  settings = quick(steps=3, epsilon_lsb=0.5, **given)
+  if settings.method == "sharpness-aware":
+    settings = dataclasses.replace(settings, epsilon_lsb=1.0, rho_lsb=0.5)
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    assert adapt(settings=settings, **options).model
+
+
+@pytest.mark.parametrize("weights", ["int16", "int8x2"])
+def test_16_bit_weights_refuse_steps_of_whole_int8(weights):
+  marked = tflm_fg.mark(MODEL, "head", weights=weights).data
+  settings = quick(precision="8w8a", steps=3)
+  with pytest.raises(TflmFgError, match=r"precision='8w8a': .* 16w8a"):
+    tflm_fg.adapt(marked, X, Y, settings=settings)
 
 
 def test_trainer_bytes_count_each_part():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tflm_fg
 from tests.refusals import MODEL, adapt, refused
 from tflm_fg import runtimes
+from tflm_fg.defaults import METHODS, TAKERS
 from tflm_fg.flatbuffer_cut import cut
 
 # Numbers.
@@ -79,9 +81,9 @@ def test_number_out_of_range_is_named_without_a_warning(bad, method):
 
 
 def test_small_perturbation_warns_and_runs():
+  settings = tflm_fg.Settings(method="sign-m-spsa", steps=3, epsilon_lsb=0.5)
   with pytest.warns(UserWarning, match="epsilon_lsb"):
-    settings = tflm_fg.Settings(method="sign-m-spsa", steps=3, epsilon_lsb=0.5)
-  assert adapt(settings=settings).model
+    assert adapt(settings=settings).model
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,73 @@ def test_small_perturbation_warns_and_runs():
 )
 def test_what_does_not_fit_together_is_refused(together, name):
   assert name in refused(lambda: tflm_fg.Settings(**together))
+
+
+OTHERS: dict[str, Any] = {
+  "directions": "normal",
+  "guidance": 0.5,
+  "kernel_wise": True,
+  "sparsity": 0.9,
+  "sparse_by": "seed",
+  "blocks": 2,
+  "num_directions": 3,
+  "epsilon_lsb": 3.0,
+  "rho_lsb": 2.0,
+  "loss": "huber",
+  "huber_delta": 0.5,
+}
+"""Another value than the default for each setting that not all methods take."""
+
+BESIDE: dict[str, dict[str, Any]] = {
+  "guidance": {"momentum": 0.5},
+  "sparse_by": {"sparsity": 0.5},
+  "huber_delta": {"loss": "huber"},
+}
+"""What else such a setting needs."""
+
+NAMED = [m for m in METHODS if m != "auto"]
+
+
+def test_the_table_of_takers_names_settings_and_methods():
+  fields = {field.name for field in dataclasses.fields(tflm_fg.Settings)}
+  assert set(TAKERS) == set(OTHERS) <= fields
+  assert {m for takers in TAKERS.values() for m in takers} <= set(NAMED)
+
+
+@pytest.mark.parametrize("method", NAMED)
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_setting_that_would_do_nothing_is_refused(name, method):
+  given = {**BESIDE.get(name, {}), name: OTHERS[name], "method": method}
+  if method in TAKERS[name]:
+    assert getattr(tflm_fg.Settings(**given), name) == OTHERS[name]
+    return
+  message = refused(lambda: tflm_fg.Settings(**given))
+  assert "does nothing under method" in message and repr(method) in message
+  assert TAKERS[name][0] in message
+  kept = tflm_fg.Settings(**{**given, "method": "auto"}).under(method)
+  assert kept == tflm_fg.Settings(method=method, momentum=kept.momentum)
+
+
+@pytest.mark.parametrize(
+  "name", [n for n in OTHERS if "closed-form" not in TAKERS[n]]
+)
+@pytest.mark.parametrize("trainable", ["head", "auto"])
+def test_auto_refuses_what_no_phase_of_it_takes(name, trainable):
+  """A head of its own is found exactly; a prompt before it takes most."""
+  given = {**BESIDE.get(name, {}), name: OTHERS[name]}
+  settings = tflm_fg.Settings(**given, steps=2)
+  if trainable == "auto" and name != "rho_lsb":
+    assert adapt(trainable="auto", settings=settings).report["ways"]
+    return
+  message = refused(lambda: adapt(trainable=trainable, settings=settings))
+  assert "does nothing under method" in message and "'closed-form'" in message
+
+
+def test_what_a_choice_needs_is_named():
+  one = refused(lambda: tflm_fg.Settings(sparse_by="seed"))
+  assert "sparsity" in one
+  two = refused(lambda: tflm_fg.Settings(huber_delta=0.5, loss="mse"))
+  assert "huber_delta=0.5" in two and "'mse'" in two
 
 
 @pytest.mark.parametrize("method", ["closed-form", "node", "statistics"])

@@ -139,3 +139,17 @@ def test_whole_steps_need_no_dither(epsilon_lsb):
     method="spsa", epsilon_lsb=epsilon_lsb, rounding="stochastic"
   )
   assert settings.forward_gradient(LAYOUT, 1).dither is None
+
+
+@pytest.mark.parametrize("method", ["spsa", "multi-tangent"])
+def test_a_steep_slope_saturates_at_what_a_journal_holds(method):
+  """A small perturbation divides by little: 32 bits would not do."""
+  settings = tflm_fg.Settings(
+    method=method, num_directions=2, epsilon_lsb=1 / 256
+  )
+  estimator = settings.forward_gradient(LAYOUT, 1)
+  values = iter([2**34, 0, 0, 2**34])
+  estimate = estimator(Landscape(lambda w: next(values)), TrainState(0, START))
+  assert estimate.slopes.tolist() == [2**31 - 1, -(2**31)]
+  gradient = estimator.gradient(estimate, TrainState(0, START))
+  assert np.abs(np.concatenate(gradient)).max() <= 2**31

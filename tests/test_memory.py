@@ -299,6 +299,31 @@ def test_a_product_of_two_that_move_keeps_both():
   assert backward.kept_activations(flow, training) == (0, 1, 2)
 
 
+@pytest.mark.parametrize(
+  "given",
+  [
+    {},
+    {"momentum": 0.9},
+    {"rounding": "error-feedback"},
+    {"anchor": 0.1},
+    {"optimizer": "frank-wolfe"},
+    {"precision": "8w8a", "rounding": "error-feedback", "momentum": 0.9},
+  ],
+  ids=str,
+)
+def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
+  """All of `TrainerBytes` but the copy of the best masters."""
+  found = mark(shipped_model(), "all")
+  everything = tuple(t.index for t in found.mark.trainable)
+  phase = Phase(everything, tflm_fg.Settings(method="sign-m-spsa", **given))
+  own = memory.trainer_bytes(found.mark.trainable, [phase], 12)
+  forward = memory.forward_gradients(found.data, found.mark, [phase], 12)
+  plain = memory.inference(found.data)
+  assert forward.total == plain.total + own.total - own.best
+  least = own.masters + own.loss
+  assert (forward.total > plain.total + least) == bool(given)
+
+
 def test_forward_gradients_take_the_scratch_of_inference():
   found = mark(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)

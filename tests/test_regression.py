@@ -17,6 +17,7 @@ from tflm_fg import journal, plots
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import CSVLogger
 from tflm_fg.data import Dataset, model_input
+from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, Host
 from tflm_fg.tasks import Task
@@ -163,12 +164,69 @@ def test_outputs_of_other_shapes_and_types_are_scored_alike(tail):
   assert report["loss_after"] < report["loss_before"]
 
 
+@pytest.mark.parametrize("outputs", MODELS)
+def test_16_bit_weights_end_as_near_and_are_scored_as_the_file_is(outputs):
+  """Outputs of the marked file have another grid than those of the plain."""
+  x, y = TRAIN[outputs]
+  ends = {}
+  for weights in ("int8x2", "int16"):
+    result = adapt(
+      MODELS[outputs],
+      (x, y + 3),
+      surgery=Surgery(weights=weights),
+      settings={"validation_fraction": 0.0},
+      test=(x, y + 3),
+    )
+    told = tflm_fg.evaluate_model(
+      tflm_fg.strip(result.model), x, y + 3, loss="mse"
+    )
+    report = result.report
+    assert report["loss_after"] == told["loss"]
+    assert report["mae_after"] == told["mae"]
+    untouched = tflm_fg.evaluate_model(MODELS[outputs], x, y + 3, loss="mse")
+    assert report["loss_before"] == pytest.approx(untouched["loss"], rel=0.05)
+    ends[weights] = report["loss_after"]
+  assert ends["int8x2"] < 0.2 * report["loss_before"]
+  assert ends["int16"] < 1.05 * ends["int8x2"]
+
+
+@pytest.mark.parametrize("weights", ["int16", "int8x2"])
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+def test_forward_gradients_on_16_bit_weights_lower_each_loss(loss, weights):
+  x, y = TRAIN[3]
+  result = adapt(
+    MODELS[3],
+    (x, y + 1),
+    loss=loss,
+    trainable="all",
+    surgery=Surgery(weights=weights),
+    settings={"method": "sign-m-spsa", "steps": 300},
+  )
+  report = result.report
+  assert report["loss_after"] < 0.6 * report["loss_before"]
+  again = journal.parse(result.journal.to_bytes())
+  assert tflm_fg.replay(again, MODELS[3]) == result.model
+
+
 def test_targets_may_be_a_column_integers_or_bools():
   x, y = TRAIN[1]
   assert adapt(clips=(x, y[:, None])).model == adapt().model
   whole = np.rint(y).astype(np.int8)
   assert adapt(clips=(x, whole)).model == adapt(clips=(x, whole * 1.0)).model
   assert adapt(clips=(x, y > 1)).report["targets"] == "reals"
+
+
+def test_lists_do_as_well_as_arrays():
+  x, y = TRAIN[1]
+  lists = x.tolist(), y.tolist()
+  assert adapt(clips=lists, test=lists).model == adapt().model
+  arrays = tflm_fg.evaluate_model(MODELS[1], x, y, loss="mse")
+  told = tflm_fg.evaluate_model(MODELS[1], *lists, loss="mse")
+  assert told["loss"] == arrays["loss"]
+  classes = x, (np.arange(len(x)) % 3).tolist()
+  assert adapt(MODELS[3], classes, loss="cross-entropy").model
+  refused(lambda: adapt(clips=(x, [[1.0], [2.0, 3.0]])), "train y", "no array")
+  refused(lambda: adapt(test=([[1.0], [2.0, 3.0]], y)), "test x", "no array")
 
 
 @pytest.mark.parametrize("loss", ["mse", "huber"])

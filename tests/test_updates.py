@@ -186,15 +186,50 @@ def test_frank_wolfe_goes_the_whole_way_at_the_highest_rate():
   )
 
 
-@pytest.mark.parametrize("kind", ["sign", "frank-wolfe"])
-@pytest.mark.parametrize("momentum", [0.0, 0.8])
-def test_a_number_without_a_gradient_stays_where_it_is(kind, momentum):
-  rule = optimizers.KINDS[kind](LAYOUT, schedule(2.0, "constant", 1), momentum)
-  gradient = Vectors(*(np.where(np.arange(len(p)) % 3, 900, 0) for p in START))
-  updates, _ = rule.update(gradient, rule.init(START), START, 0)
-  for update, slope in zip(updates, gradient):
-    assert not update[slope == 0].any()
-    assert (update[slope > 0] < 0).all()
+def turns(step):
+  """Slopes of which others are zero in every step; every sixth always is."""
+  place = [np.arange(len(p)) for p in START]
+  alone = [(n % 6 == 0) | ((n + step) % 3 == 0) for n in place]
+  return Vectors(*(np.where(a, 0, 60_000) for a in alone))
+
+
+@pytest.mark.parametrize("kind", optimizers.KINDS)
+@pytest.mark.parametrize("rounds", ROUNDINGS)
+def test_a_number_without_a_gradient_stays_where_it_is(kind, rounds):
+  """In every step, whatever the steps before it did."""
+  rule = optimizers.KINDS[kind](
+    LAYOUT, schedule(2.0, "constant", 1), 0.0, rounding_of(rounds)
+  )
+  params, state = START, rule.init(START)
+  for step in range(7):
+    gradient = turns(step)
+    updates, state = rule.update(gradient, state, params, step)
+    for update, slope in zip(updates, gradient):
+      assert not update[slope == 0].any()
+      assert (update[slope > 0] < 0).all()
+    params = quant.apply_updates(params, updates)
+
+
+@pytest.mark.parametrize("kind", optimizers.KINDS)
+@pytest.mark.parametrize("rounds", ROUNDINGS)
+def test_momentum_carries_on_what_has_a_gradient_no_more(kind, rounds):
+  """The way it went, until it dies out; what never moved is not carried."""
+  rule = optimizers.KINDS[kind](
+    LAYOUT, schedule(0.5, "constant", 1), 0.8, rounding_of(rounds)
+  )
+  params, state = START, rule.init(START)
+  for step in range(7):
+    updates, state = rule.update(turns(step), state, params, step)
+    for update in updates:
+      never = np.arange(len(update)) % 6 == 0
+      assert not update[never].any()
+      assert (update[~never] < 0).all() or step == 0
+    params = quant.apply_updates(params, updates)
+  nothing = Vectors(*(np.zeros(len(p), np.int64) for p in START))
+  for step in range(7, 80):
+    updates, state = rule.update(nothing, state, params, step)
+    params = quant.apply_updates(params, updates)
+  assert not flat(updates).any() and not flat(state.velocity).any()
 
 
 def test_the_sign_moves_every_number_by_the_rate():

@@ -14,7 +14,7 @@ from tflm_fg.base import Array, TflmFgError
 from tflm_fg.black_box import LossFunction, exact_refusal
 from tflm_fg.callbacks import Callback, History
 from tflm_fg.courses import Course, Grown, finish, follow
-from tflm_fg.data import Dataset, hold_out, model_input
+from tflm_fg.data import Dataset, array_of, hold_out, model_input
 from tflm_fg.evaluation import score_file
 from tflm_fg.flatbuffer import read_mark
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark, unmarked
@@ -25,7 +25,7 @@ from tflm_fg.metrics import Score, score
 from tflm_fg.phases import Material, write_masters
 from tflm_fg.placement import try_ways
 from tflm_fg.settings import Settings
-from tflm_fg.tasks import CLASSIFY, Task, checked, loss_of, spec_for, task_of
+from tflm_fg.tasks import CLASSIFY, Task, checked, spec_for, task_of
 from tflm_fg.ways import Way, best_way
 from tflm_fg.widening import measured
 
@@ -94,8 +94,8 @@ def adapt(
 
   Returns:
     The adapted file and a report. No phase is kept that is right on fewer of
-    the clips kept aside than its start, or without labels has a higher loss
-    there; where none are kept aside, the report's notes say so.
+    the clips kept aside than its start; without labels, for real targets and
+    under a function, none with a higher loss there. The notes say where none.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -214,7 +214,7 @@ class _Clips:
 
   Attributes:
     x: on the input's grid.
-    y: targets; None where there are none.
+    y: targets, real ones as they came; None where there are none.
     task: what is learned.
     scored: what reports score by; classes may be known and not looked at.
     input: the model's input.
@@ -239,6 +239,8 @@ class _Clips:
     name: str,
   ) -> _Clips:
     _require_function(function, settings)
+    x = array_of(x, "train x")
+    y = None if y is None else array_of(y, "train y")
     plain = unmarked(model, name)
     inputs = input_spec(model, name)
     task = task_of(settings, y, tensor_spec(model, plain.logits), function)
@@ -261,7 +263,8 @@ class _Clips:
 
   def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
     """Other clips and their targets, checked likewise."""
-    part = Dataset(*test)
+    x, y = (array_of(a, f"test {n}") for a, n in zip(test, "xy"))
+    part = Dataset(x, y)
     return checked(part, self.input, self.output, "test", self.for_others)
 
   def material(self, settings: Settings, fraction: float) -> Material:
@@ -297,9 +300,11 @@ def _scores(
   # Without a phase the file was left alone, whatever the tries gave.
   ends = (start, course.tried[-1].logits if course.records else start)
   known = clips.y is not None
-  labels = clips.y if clips.y is not None else material.labels
+  given = clips.y if clips.y is not None else material.labels
   # Of the graph that ran: int16 weights bring finer logits than the plain file.
-  loss = loss_of(course.tried[0].graph.logits, clips.scored)
+  graph = course.tried[0].graph
+  labels = graph.targets(given, clips.scored)
+  loss = graph.loss(clips.scored)
   before, after = (score(z, labels[indices], loss) for z in ends)
   return _both(part, before, after, known)
 

@@ -88,7 +88,9 @@ def follow(
   """
   masters = masters_of(marked.data, marked.mark)
   course = Course(marked, grown, masters, (), (), surveyed)
-  for phase in phases_of(marked, settings, material.task.is_exact):
+  phases = phases_of(marked, settings, material.task.is_exact)
+  settings.require_use([phase.settings.method for phase in phases])
+  for phase in phases:
     stage = set_stage(
       phase, marked.data, marked.mark, course.masters, material.x, host
     )

@@ -22,6 +22,21 @@ class Dataset(NamedTuple):
   y: Array | None
 
 
+def array_of(values: Any, name: str) -> Array:
+  """What a user gave as an array; lists of numbers will do.
+
+  Raises:
+    TflmFgError: if it is none.
+  """
+  try:
+    return np.asarray(values)
+  except Exception:  # ragged lists, or odd __array__ methods
+    raise TflmFgError(
+      f"{name}: {type(values).__name__} that is no array; need numbers, "
+      "as many for each clip"
+    ) from None
+
+
 def load_npz(path: str, labels: bool = True) -> Dataset:
   """Reads `x` and `y` from an .npz.
 

@@ -24,7 +24,7 @@ from tflm_fg.base import (
   Weights,
 )
 from tflm_fg.directions import Source
-from tflm_fg.quant import Layout, round_divide, round_shift
+from tflm_fg.quant import Layout, round_divide, round_shift, saturate
 from tflm_fg.queries import EPSILON_BITS, Dither, Queries
 from tflm_fg.state import Estimate, TrainState
 
@@ -89,10 +89,25 @@ class ForwardGradient:
       dither=self.dither,
     )
 
-  def _per_step(self, difference: Int64, epsilons: int) -> Int64:
-    """Q16 bits of a batch over some epsilons -> Q16 nats a clip and step."""
-    nats = round_shift(difference * _LN2, 16 - EPSILON_BITS)
-    return round_divide(nats, epsilons * self._epsilon * self.batch_size)
+  def _per_step(self, difference: Int64) -> Int64:
+    """A batch's differences over two epsilons -> slopes, a clip and int8 step.
+
+    From the loss's integer units to Q16 of what `mean_nats` makes of them:
+    nats, for cross-entropy. Saturated at what a journal holds.
+    """
+    real = round_shift(difference * _LN2, 16 - EPSILON_BITS)
+    slopes = round_divide(real, 2 * self._epsilon * self.batch_size)
+    return saturate(slopes, np.int32).astype(np.int64)
+
+  def _two_sided(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs both sides of m directions: the slopes a step, and the losses."""
+    losses = run(passes, self.lots(state))
+    return Estimate(self._per_step(differences(losses)), losses)
+
+  def _drawn(self, estimate: Estimate, state: TrainState) -> Int8:
+    """The directions that an estimate's slopes are along, drawn again."""
+    # As many as it has slopes: the count may grow in a run.
+    return self.directions.of(state, len(estimate.slopes))
 
   def lots(self, state: TrainState) -> Iterator[list[Weights]]:
     """Weights on both sides of the masters along each direction of a step."""
@@ -104,16 +119,14 @@ class ForwardGradient:
     raise NotImplementedError
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
-    """Draws the directions again and sums them by their slopes.
+    """The mean of the directions by their slopes.
 
     Returns:
       int64 [K] and [B]: 1/m sum_i slope_i z_i in Q16, per step of each
       tensor's own grid.
     """
-    m = len(estimate.slopes)  # of the step: the count may grow in a run
-    drawn = self.directions.of(state, m)
-    summed = weighted_sum(drawn, estimate.slopes)
-    flat = round_divide(summed, m * self.directions.unit)
+    summed = weighted_sum(self._drawn(estimate, state), estimate.slopes)
+    flat = round_divide(summed, len(estimate.slopes) * self.directions.unit)
     return split(self.layout, flat)
 
 
@@ -123,7 +136,8 @@ class CentralDifference(ForwardGradient):
 
   Attributes:
     method: "sign-m-spsa" keeps the sign of each difference and divides
-      nothing; "spsa" keeps the difference per int8 step, in nats.
+      nothing; "spsa" keeps the difference per int8 step, in the loss's unit
+      (nats, for cross-entropy).
   """
 
   method: str
@@ -142,18 +156,22 @@ class CentralDifference(ForwardGradient):
       passes: of the step's batch.
       state: where the slopes are taken.
     """
+    if self.method == "spsa":
+      return self._two_sided(passes, state)
     losses = run(passes, self.lots(state))
-    sides = losses.reshape(-1, 2)
-    difference = sides[:, 0] - sides[:, 1]
-    if self.method == "sign-m-spsa":
-      return Estimate(np.sign(difference) * ONE, losses)
-    return Estimate(self._per_step(difference, 2), losses)
+    return Estimate(np.sign(differences(losses)) * ONE, losses)
 
 
 def run(passes: Passes, lots: Iterable[list[Weights]]) -> Int64:
   """Runs all lots: int64 [P], the losses in their order."""
   losses = [passes.losses(lot) for lot in lots]
   return losses[0] if len(losses) == 1 else np.concatenate(losses)
+
+
+def differences(losses: Int64) -> Int64:
+  """What each pair of losses, at plus and at minus, differs by."""
+  sides = losses.reshape(-1, 2)
+  return sides[:, 0] - sides[:, 1]
 
 
 def weighted_sum(drawn: Int8, weights: Int64) -> Int64:

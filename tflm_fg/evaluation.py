@@ -1,4 +1,4 @@
-"""Score whole files on labelled clips."""
+"""Score whole files on clips with classes or real targets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from tflm_fg import runtimes
 from tflm_fg.base import Array
 from tflm_fg.black_box import LossFunction
-from tflm_fg.data import Dataset
+from tflm_fg.data import Dataset, array_of
 from tflm_fg.flatbuffer_cut import whole
 from tflm_fg.flatbuffer_mark import unmarked
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.reports import versions
 from tflm_fg.settings import Settings
-from tflm_fg.tasks import Task, checked, loss_of, spec_for, task_of
+from tflm_fg.tasks import Task, checked, loss_of, seen_by, spec_for, task_of
 
 
 def evaluate_model(
@@ -28,14 +28,14 @@ def evaluate_model(
   huber_delta: float = 1.0,
   name: str = "model",
 ) -> dict[str, Any]:
-  """Scores a .tflite on labelled clips.
+  """Scores a .tflite on clips with classes or real targets.
 
   Args:
     model: an int8 or int16x8 .tflite, marked or not.
     x: clips [N, ...], as for `adapt`.
     y: classes, integers [N], or real targets [N, C].
     runtime: one of `runtimes.NAMES`.
-    loss: one of `settings.LOSSES`, or a function as for `adapt`.
+    loss: one of `defaults.LOSSES`, or a function as for `adapt`.
     huber_delta: in the outputs' units.
     name: what to call the model in errors.
 
@@ -51,13 +51,15 @@ def evaluate_model(
   settings = Settings(loss=named, huber_delta=huber_delta)
   function = None if isinstance(loss, str) else loss
   output = tensor_spec(model, mark.logits)
+  x, y = array_of(x, "data x"), array_of(y, "data y")
   task = task_of(settings, y, output, function)
   output = spec_for(task, model, mark, name)
   inputs = tensor_spec(model, part.inputs[0])
   x, targets = checked(Dataset(x, y), inputs, output, "data", task)
   session = runtimes.open_session(runtime, part)
   began = time.perf_counter()
-  result = score(logits_of(session, (x,)), targets, loss_of(output, task))
+  seen = seen_by(output, targets, task)
+  result = score(logits_of(session, (x,)), seen, loss_of(output, task))
   return {
     "accuracy": result.accuracy,
     "mae": result.mae,
@@ -89,4 +91,5 @@ def score_file(
   session = runtimes.open_session(runtime, whole(model, mark))
   logits = logits_of(session, (clips[0],))
   output = spec_for(task, model, mark, "model")
-  return score(logits, clips[1], loss_of(output, task))
+  targets = seen_by(output, clips[1], task)
+  return score(logits, targets, loss_of(output, task))

@@ -32,7 +32,14 @@ from tflm_fg.nodes import Layer
 from tflm_fg.settings import Settings
 from tflm_fg.statistics import REFUSAL as MEANS_REFUSAL
 from tflm_fg.statistics import known_targets
-from tflm_fg.tasks import CLASSIFY, Task, checked, loss_of, output_spec
+from tflm_fg.tasks import (
+  CLASSIFY,
+  Task,
+  checked,
+  loss_of,
+  output_spec,
+  seen_by,
+)
 from tflm_fg.timing import Choice, choose
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
@@ -258,6 +265,10 @@ class Graph:
   def loss(self, task: Task = CLASSIFY) -> Loss:
     """What training lowers."""
     return loss_of(self.logits, task)
+
+  def targets(self, targets: Array, task: Task) -> Array:
+    """Checked targets as that loss has them."""
+    return seen_by(self.logits, targets, task)
 
   @property
   def sessions(self) -> list[Session]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tflm_fg import flatbuffer_mark
+from tflm_fg import defaults, flatbuffer_mark
 from tflm_fg.base import Mark, TflmFgError
 from tflm_fg.courses import Grown
 from tflm_fg.flatbuffer import read_mark
@@ -158,7 +158,11 @@ def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
     raise ValueError("a slope is not an integer of 32 bits")
   if None in entry["settings"].values():
     raise ValueError("a setting without a value")
-  settings = Settings(**entry["settings"])
+  # Older releases wrote down what the method of a phase ignored.
+  ignored = defaults.ignored_by(entry["settings"]["method"])
+  settings = Settings(
+    **{k: v for k, v in entry["settings"].items() if k not in ignored}
+  )
   kept, batch_size = entry["kept_step"], entry["batch_size"]
   if type(kept) is not int or not 0 <= kept <= len(slopes):
     raise ValueError(f"it kept step {kept} of {len(slopes)}")

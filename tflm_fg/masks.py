@@ -1,8 +1,10 @@
-"""Choose which numbers a step may move: a share of each kernel, a block.
+"""Choose which numbers a step perturbs: a share of each kernel, a block.
 
 A forward gradient's noise grows with the count of what it trains, so what is
-left alone in a step makes the rest clearer. Nothing is stored: a mask comes
-from the masters or from an address, and is made again when it is needed.
+left alone in a step makes the rest clearer. A number that is left alone has no
+gradient in that step; momentum carries it on and an anchor pulls it back as
+they do every other. Nothing is stored: a mask comes from the masters or from
+an address, and is made again when it is needed.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ Mask = NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Masks:
-  """What a step may move: bool [K + B], kernels then biases.
+  """What a step perturbs: bool [K + B], kernels then biases.
 
   By magnitude the smallest of each kernel tensor are left alone, as pruning
   would: the largest carry most of a layer's output, and a step of one int8
   unit is a smaller part of them. (Our reading: which end the paper trains is
   not in its captions.) By seed the same random share is left alone in the
-  whole run. Biases, offsets and gains are few and always may move.
+  whole run. Biases, offsets and gains are few and never left alone.
 
   Attributes:
     layout: the trainable tensors.

@@ -44,6 +44,8 @@ class Footprint:
     gradient: a whole gradient, if one is summed up.
     optimizer: velocity and moments.
     loss: what a loss of integers is computed in.
+    residue: what error feedback keeps back.
+    start: what an anchor, or Frank-Wolfe's box, lies around.
   """
 
   scratch: int
@@ -53,6 +55,8 @@ class Footprint:
   gradient: int = 0
   optimizer: int = 0
   loss: int = 0
+  residue: int = 0
+  start: int = 0
 
   @property
   def total(self) -> int:
@@ -134,6 +138,8 @@ def forward_gradients(
     gradient=own.gradient,
     optimizer=own.momentum,
     loss=own.loss,
+    residue=own.residue,
+    start=own.start,
   )
 
 

@@ -88,7 +88,8 @@ def sign(
 
   With momentum it is the sign of the velocity, which is SGD's at a rate of 1:
   what is under 1/8192 of a slope is lost to it. A number whose gradient is
-  zero, such as one that is left alone, stays.
+  zero, such as one that a mask leaves alone in a step, stays; momentum carries
+  it on until its velocity has died out.
 
   Args:
     layout: gives each tensor's step in units.

@@ -83,8 +83,8 @@ class Material:
 
   Attributes:
     x: [N, ...] on the model's input grid.
-    labels: int64 [N], -1 where there are none; other targets as `tasks` has
-      them.
+    labels: int64 [N], -1 where there are none; real targets are float64, and
+      each graph puts them on its own grid.
     fit: indices of those to train on.
     kept: indices of those kept aside.
     task: what is learned from them.
@@ -193,9 +193,12 @@ def set_stage(
     host: the engine.
 
   Raises:
-    TflmFgError: if a write to one of the tensors is not seen.
+    TflmFgError: if a write to one of the tensors is not seen, or the settings
+      do not suit how they are held.
   """
   chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
+  layout = Layout(chosen)
+  phase.settings.require_layout(layout)
   part = dataclasses.replace(mark, trainable=chosen)
   taps = _taps(phase, marked, part)
   graph = Graph(write_masters(marked, mark, masters), part, host, taps)
@@ -207,7 +210,7 @@ def set_stage(
   probes = tuple(a[spread] for a in inputs)
   runtimes.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(settings=settings)
-  return Stage(filled, masters, Layout(chosen), graph, choice, inputs)
+  return Stage(filled, masters, layout, graph, choice, inputs)
 
 
 def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:
@@ -238,7 +241,7 @@ def perform(
     TflmFgError: if the method does not fit the tensors.
   """
   graph, layout, settings = stage.graph, stage.layout, stage.phase.settings
-  everything = Clips(stage.inputs, material.labels)
+  everything = _clips(stage, material)
   clips, kept = everything.take(material.fit), everything.take(material.kept)
   batches = Batches(len(clips), settings.batch_size, settings.seed)
   params = layout.gather(stage.masters)
@@ -315,6 +318,11 @@ def perform(
     choice=stage.choice,
     cached_bytes=sum(a.nbytes for a in stage.inputs),
   )
+
+
+def _clips(stage: Stage, material: Material) -> Clips:
+  targets = stage.graph.targets(material.labels, material.task)
+  return Clips(stage.inputs, targets)
 
 
 def _answers(

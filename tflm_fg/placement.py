@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from tflm_fg import flatbuffer
 from tflm_fg.base import TflmFgError
 from tflm_fg.callbacks import Callback
+from tflm_fg.defaults import AUTO_FORWARD
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host
 from tflm_fg.last_layer import exact_tensors
@@ -70,7 +71,7 @@ def phases_of(
   if rest:
     few = sum(t.numbers for t in rest) <= FEW_NUMBERS
     few &= all(t.index not in last for t in rest)  # a head has far to go
-    own = settings.under("sign-m-spsa", **(QUICK if few else LONG))
+    own = settings.under(AUTO_FORWARD, **(QUICK if few else LONG))
     phases.append(Phase(tuple(t.index for t in rest), own))
   if head:
     phases.append(Phase(head, settings.under("closed-form")))
@@ -121,7 +122,13 @@ def try_ways(
     The ways, the simpler first; without those whose front did harm.
   """
   ways = []
-  for front in fronts_of(model, material.labelled, settings.method):
+  fronts = fronts_of(model, material.labelled, settings.method)
+  last = phases_of(mark(model, "head"), settings, material.task.is_exact)
+  settings.require_use(
+    [front.runs for front in fronts if front.trainable]
+    + [phase.settings.method for phase in last]
+  )
+  for front in fronts:
     own = dataclasses.replace(surgery, gain=front.gain)
     found, first = model, tuple[Outcome, ...]()
     if front.trainable:

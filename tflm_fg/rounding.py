@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 
 from tflm_fg import rng
 from tflm_fg.addresses import Noise
-from tflm_fg.base import Int32, Int64, Params, Vectors
+from tflm_fg.base import Int32, Int64, Params, TflmFgError, Vectors
 from tflm_fg.quant import MASTER_BITS, Layout, round_shift
 from tflm_fg.state import EMPTY, OptimizerState
 
@@ -107,6 +108,34 @@ def query_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
     return (drawn >> 8).astype(np.int32)
 
   return dither
+
+
+def require_masters(precision: str, layout: Layout) -> None:
+  """Refuses whole int8 steps where the engine holds 16 bits.
+
+  Raises:
+    TflmFgError: naming a tensor.
+  """
+  finer = [h.tensor.name for h in layout.homes if h.form in ("whole", "high")]
+  if precision == "8w8a" and finer:
+    raise TflmFgError(
+      f"precision='8w8a': {finer[0]} has 16-bit weights, whose low byte would "
+      "never move; use 16w8a, or int8 weights"
+    )
+
+
+def warn_if_rounded_away(
+  name: str, steps: float | None, layout: Layout
+) -> None:
+  """Warns of a move under one int8 step where the engine holds no more."""
+  if steps is None or steps >= 1:
+    return
+  if any(home.form == "rounded" for home in layout.homes):
+    warnings.warn(
+      f"{name}={steps}: int8 weights mostly round away what is under one step; "
+      "use 1 or more, or rounding stochastic",
+      stacklevel=1,  # one place, so said once however often it is asked
+    )
 
 
 def _dithered(wish: Int64, bits: int, noise: Int64) -> Int64:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,27 +121,11 @@ class Settings:
       value = getattr(self, field.name)
       if value is not None or field.default is not None:
         require_type(field.name, value, str(field.type))
+        defaults.require_range(field.name, value)
     for name, known in _CHOICES:
       title = "direction" if name == "directions" else name
       require_one(title, getattr(self, name), known)
-    for name, low, high in defaults.RANGES:
-      value = getattr(self, name)
-      if value is not None and not low <= value <= high:
-        raise TflmFgError(f"{name}={value}: need {low} to {high}")
-    fraction = self.validation_fraction
-    if fraction is not None and not 0 <= fraction < 1:
-      raise TflmFgError(f"validation_fraction={fraction}: need 0 <= f < 1")
-    for name in ("anchor", "guidance", "sparsity", "momentum"):
-      value = getattr(self, name)
-      if value is not None and not 0 <= value < 1:
-        raise TflmFgError(f"{name}={value}: need 0 <= {name} < 1")
     self._require_fit()
-    if self.epsilon_lsb is not None and self.epsilon_lsb < 1:
-      warnings.warn(
-        f"epsilon_lsb={self.epsilon_lsb}: a perturbation under one int8 step "
-        "is mostly rounded away; use 1 or more",
-        stacklevel=1,  # one place, so said once however often it is copied
-      )
 
   def _defaults(self) -> dict[str, Any]:
     """The method's own, under this optimizer."""
@@ -155,8 +138,24 @@ class Settings:
       own["learning_rate_lsb"] = defaults.SIGN_RATE
     return own
 
+  def require_use(self, methods: Collection[str]) -> None:
+    """Refuses what was given and none of these methods takes."""
+    own = self._defaults() if self.method in DEFAULTS else {}
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if value not in (field.default, own.get(field.name)):
+        defaults.require_taken(field.name, value, methods)
+
   def _require_fit(self) -> None:
     """Refuses what is fine alone and not together."""
+    if self.method != "auto":
+      self.require_use((self.method,))
+    if self.sparse_by == "seed" and not self.sparsity:
+      raise TflmFgError("sparse_by='seed': needs sparsity above 0, as 0.5")
+    if self.huber_delta != Settings.huber_delta and self.loss != "huber":
+      raise TflmFgError(
+        f"huber_delta={self.huber_delta}: loss is {self.loss!r}, not huber"
+      )
     if self.guidance and not self.momentum:
       raise TflmFgError(
         f"guidance={self.guidance}: follows the velocity, so it needs momentum "
@@ -176,14 +175,15 @@ class Settings:
       )
 
   def under(self, method: str, **own: Any) -> Settings:
-    """These settings under a method of a phase.
+    """These settings under a method of a phase, without what it ignores.
 
     Args:
-      method: what the phase runs; not "auto".
+      method: what the phase runs, or "auto".
       own: the phase's own values for what is not given here.
     """
-    missing = {k: v for k, v in own.items() if getattr(self, k) is None}
-    return dataclasses.replace(self, method=method, **missing)
+    known = {k: v for k, v in own.items() if getattr(self, k) is None}
+    known |= {k: getattr(Settings, k) for k in defaults.ignored_by(method)}
+    return dataclasses.replace(self, method=method, **known)
 
   def rule(
     self,
@@ -265,7 +265,8 @@ class Settings:
       "num_directions": self.num_directions,
       "batch_size": batch_size,
     }
-    if self.rounding == "stochastic" and self.epsilon_lsb < 1:
+    finest = min(self.epsilon_lsb, self.rho_lsb)  # rho is 1 where unused
+    if self.rounding == "stochastic" and finest < 1:
       shared["dither"] = query_dither(layout, self.seed)
     if self.method == "one-sided":
       return OneSided(**shared)
@@ -274,6 +275,13 @@ class Settings:
     if self.method == "sharpness-aware":
       return SharpnessAware(**shared, rho_lsb=self.rho_lsb)
     return CentralDifference(**shared, method=self.method)
+
+  def require_layout(self, layout: Layout) -> None:
+    """Refuses or warns of what does not suit how weights are held."""
+    rounding.require_masters(self.precision, layout)
+    if self.method in defaults.FORWARD and self.rounding != "stochastic":
+      for name in ("epsilon_lsb", "rho_lsb"):
+        rounding.warn_if_rounded_away(name, getattr(self, name), layout)
 
   def _directions(self, layout: Layout) -> Source:
     """Plain draws where nothing shapes them: those are the fastest."""

@@ -17,11 +17,12 @@ from tflm_fg.base import Int8, Int64, Passes, Vectors
 from tflm_fg.estimators import (
   ONE,
   ForwardGradient,
+  differences,
   run,
   split,
   weighted_sum,
 )
-from tflm_fg.quant import round_divide, round_shift
+from tflm_fg.quant import round_shift
 from tflm_fg.queries import EPSILON_BITS
 from tflm_fg.state import Estimate, TrainState
 
@@ -69,14 +70,11 @@ class SharpnessAware(ForwardGradient):
     units = np.concatenate(self.layout.step_units)
     return split(self.layout, round_shift(steps * units, EPSILON_BITS))
 
-  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
-    """The mean of the second directions by their signs, in Q16."""
+  def _drawn(self, estimate: Estimate, state: TrainState) -> Int8:
+    """The second directions: those of the slopes."""
     m = len(estimate.slopes)
-    drawn = self.directions.of(state, 2 * m)[m:]
-    flat = weighted_sum(drawn, estimate.slopes)
-    return split(self.layout, round_divide(flat, m * self.directions.unit))
+    return self.directions.of(state, 2 * m)[m:]
 
 
 def _signs(losses: Int64) -> Int64:
-  sides = losses.reshape(-1, 2)
-  return np.sign(sides[:, 0] - sides[:, 1])
+  return np.sign(differences(losses))

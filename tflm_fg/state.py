@@ -59,7 +59,7 @@ class Estimate(NamedTuple):
   Attributes:
     slopes: int64 [m] in Q16, all that replay needs: change of the loss along
       each direction, or its sign times 65536, or as the estimator says.
-    losses: int64, one a pass: sum over the batch in Q16 bits.
+    losses: int64, one a pass: sum over the batch in the loss's integer unit.
   """
 
   slopes: Int64

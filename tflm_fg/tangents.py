@@ -15,7 +15,6 @@ import numpy as np
 from tflm_fg.base import Int8, Int64, Passes, Vectors
 from tflm_fg.estimators import (
   ForwardGradient,
-  run,
   split,
   weighted_sum,
 )
@@ -45,13 +44,11 @@ class MultiTangent(ForwardGradient):
       passes: of the step's batch.
       state: where the slopes are taken.
     """
-    losses = run(passes, self.lots(state))
-    sides = losses.reshape(-1, 2)
-    return Estimate(self._per_step(sides[:, 0] - sides[:, 1], 2), losses)
+    return self._two_sided(passes, state)
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The projection onto the directions: int64 [K] and [B] in Q16."""
-    drawn = self.directions.of(state, len(estimate.slopes))
+    drawn = self._drawn(estimate, state)
     flat = projected(drawn, estimate.slopes, self.directions.unit)
     return split(self.layout, flat)
 

@@ -1,8 +1,9 @@
 """Say what is learned from clips: from which targets, lowering which loss.
 
-Targets are classes (int64 [N]), real numbers (int64 [N, C] on the fine grid of
-`distances`, or float64 for a user's own loss), or none. Whoever trains, splits
-or scores asks the task and need not know which it is.
+Targets are classes (int64 [N]), real numbers (float64), or none. Real ones come
+onto the fine grid of `distances` where a loss looks at them: a file and its
+marked copy with finer weights have outputs of different grids. Whoever trains,
+splits or scores asks the task and need not know which it is.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Task:
 
   Attributes:
     targets: "classes", "reals", or "none" to learn without labels.
-    loss: one of `settings.LOSSES`.
+    loss: one of `defaults.LOSSES`.
     huber_delta: in the outputs' real units.
     function: a user's own loss, in place of `loss`; None for none.
   """
@@ -226,7 +227,10 @@ def checked(
   name: str,
   task: Task = CLASSIFY,
 ) -> tuple[Array, Array]:
-  """Clips on the model's input grid, and targets as the task's loss has them.
+  """Clips on the model's input grid, and targets that suit the task.
+
+  Returns:
+    [N, ...], and int64 [N] for classes or float64 [N, ...]; see `seen_by`.
 
   Raises:
     TflmFgError: naming the array that does not fit.
@@ -245,9 +249,15 @@ def _targets(
   if task.function is not None:
     return data.real_targets(y, clips, width(output), name, any_shape=True)
   real = data.real_targets(y, clips, width(output), name)
-  grid = _grid(output)
-  _require_near(real, grid, name)
-  return grid.put(real)
+  _require_near(real, _grid(output), name)
+  return real
+
+
+def seen_by(spec: TensorSpec, targets: Array, task: Task) -> Array:
+  """Checked targets as the loss on outputs of this grid has them."""
+  if task.targets != REALS or task.function is not None:
+    return targets
+  return _grid(spec).put(targets.astype(np.float64, copy=False))
 
 
 def _require_near(y: NDArray[np.float64], grid: Grid, name: str) -> None:

@@ -214,8 +214,7 @@ def _probe(
   # Blocks take turns, so each has its share of the probes.
   turns = min(settings.blocks, PROBES)
   trial = dataclasses.replace(
-    settings,
-    method="sign-m-spsa",
+    settings.under("sign-m-spsa"),
     epsilon_lsb=float(epsilon),
     num_directions=PROBES // turns,
     learning_rate_lsb=1.0,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tflm_fg.base import Array
 from tflm_fg.black_box import BlackBox
 from tflm_fg.data import folds
+from tflm_fg.defaults import AUTO_FORWARD
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.losses import Loss
 from tflm_fg.phases import Material, Outcome
@@ -23,6 +24,10 @@ FOLDS = 3
 
 SURELY = 1.64
 """Standard errors that leave one chance in twenty."""
+
+
+CLEARLY = 0.01
+"""Share of a loss that a gain must be where one number stands for all clips."""
 
 
 class Front(NamedTuple):
@@ -40,7 +45,12 @@ class Front(NamedTuple):
 
   def settings(self, settings: Settings) -> Settings:
     """A user's settings for this front."""
-    return dataclasses.replace(settings, method=self.method)
+    return settings.under(self.method)
+
+  @property
+  def runs(self) -> str:
+    """The method that trains it."""
+    return AUTO_FORWARD if self.method == "auto" else self.method
 
   @property
   def title(self) -> str:
@@ -141,7 +151,8 @@ def way_of(
   kept, *others = tries
   losses, accuracy = np.array([kept.after.loss]), math.nan
   if material.labelled:
-    labels = [material.labels[part.kept] for part in parts_of(material)]
+    targets = kept.graph.targets(material.labels, material.task)
+    labels = [targets[part.kept] for part in parts_of(material)]
     losses = _losses(tries, labels[: len(tries)], material)
     if kept.after.accuracy is not None:
       accuracy = kept.after.accuracy
@@ -236,7 +247,13 @@ def best_way(ways: Sequence[Way]) -> Way:
 def _surely_lower(
   some: NDArray[np.float64], others: NDArray[np.float64]
 ) -> bool:
-  """Whether paired losses are lower by more than chance would have them."""
+  """Whether paired losses are lower by more than chance would have them.
+
+  One number for all clips has no spread to measure chance by: then the loss
+  must be lower by a share of itself.
+  """
   difference = others - some
+  if len(difference) == 1:
+    return bool(difference[0] > CLEARLY * abs(others[0]))
   error = difference.std() / math.sqrt(len(difference))
   return bool(difference.mean() > SURELY * error)
