@@ -20,8 +20,8 @@ from tflm_fg.flatbuffer_mark import mark, unmarked
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, Host
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of
 from tflm_fg.quant import Layout, dequantize
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 from tflm_fg.state import TrainState
 

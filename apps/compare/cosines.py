@@ -26,8 +26,8 @@ from tflm_fg.flatbuffer_mark import Marked, mark
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of
 from tflm_fg.quant import Layout, along_channels, saturate
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 
 Floats = NDArray[np.float64]

@@ -28,8 +28,8 @@ from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, Host
 from tflm_fg.metrics import run_all
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of
 from tflm_fg.quant import Layout, along_channels, dequantize
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 from tflm_fg.tuning import tuned
 

@@ -11,8 +11,8 @@ from apps.compare.domains import Own
 from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph
-from tflm_fg.phases import masters_of
 from tflm_fg.quant import Layout
+from tflm_fg.records import masters_of
 
 
 def test_keras_trains_the_same_tensors_from_the_same_start(cell, own):
