@@ -23,8 +23,9 @@ from tflm_fg.flatbuffer_mark import mark, unmarked
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Host
 from tflm_fg.metrics import logits_of
-from tflm_fg.phases import Material, masters_of, perform, set_stage
+from tflm_fg.phases import Material, perform, set_stage
 from tflm_fg.placement import phases_of
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 from tflm_fg.tasks import CLASSIFY, checked, logits_spec
 

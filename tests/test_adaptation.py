@@ -22,7 +22,7 @@ from tflm_fg.callbacks import Callback
 from tflm_fg.defaults import FORWARD
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.flatbuffer_patch import Patchable
-from tflm_fg.phases import Phase
+from tflm_fg.records import Phase
 
 X, Y = models.separable()
 TEST = models.separable(seed=1)

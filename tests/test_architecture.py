@@ -22,8 +22,8 @@ ORDER = """
   data metrics callbacks passes timing trainer defaults settings tasks graph
   widening
   home_means tuning trials
-  phases ways placement courses journal dataflow arena backward memory plots
-  reports evaluation adaptation __init__
+  records phases ways placement courses journal dataflow arena backward memory
+  plots reports evaluation adaptation __init__
 """.split()
 SCHEMA = {n for n in ORDER if n.startswith("flatbuffer")}
 

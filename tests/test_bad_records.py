@@ -12,7 +12,7 @@ import tflm_fg
 from tests import models
 from tests.refusals import MARKED, MODEL, X, Y, adapt, refused
 from tflm_fg import flatbuffer, journal
-from tflm_fg.phases import replay_phases, write_masters
+from tflm_fg.records import replay_phases, write_masters
 
 # The mark.
 

@@ -31,8 +31,8 @@ from tflm_fg.home_means import with_home_means
 from tflm_fg.last_layer import exact_tensors
 from tflm_fg.memory import trainer_bytes
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of, write_masters
 from tflm_fg.quant import Layout
+from tflm_fg.records import masters_of, write_masters
 from tflm_fg.settings import Settings
 from tflm_fg.sides import Sides
 from tflm_fg.state import TrainState

@@ -20,8 +20,8 @@ from tflm_fg.flatbuffer_mark import mark, unmarked
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, Host
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of
 from tflm_fg.quant import Layout, dequantize
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 from tflm_fg.state import TrainState
 
@@ -105,10 +105,25 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
     "'node'",
     "sign-m-spsa, spsa",
   )
-  anchored = Settings(method="spsa", anchor=0.1)
+
+
+@pytest.mark.parametrize(
+  "field",
+  [
+    {"anchor": 0.1},
+    {"rounding": "stochastic"},
+    {"precision": "8w8a"},
+    {"labels": "none"},
+    {"patience": 3},
+    {"validation_fraction": 0.3},
+  ],
+)
+def test_a_setting_that_the_float_reference_has_not_is_refused(field):
+  settings = Settings(method="spsa", steps=2, **field)
+  (name,) = field
   refused(
-    lambda: float_gradients(models.dense_model(), anchored, TRAIN, TEST),
-    "anchor=0.1",
+    lambda: float_gradients(models.dense_model(), settings, TRAIN, TEST),
+    f"{name}={field[name]}",
   )
 
 

@@ -17,7 +17,7 @@ from tflm_fg.arena import Buffer
 from tflm_fg.base import TflmFgError
 from tflm_fg.dataflow import Dataflow, Node, Piece, read_dataflow
 from tflm_fg.flatbuffer_mark import Surgery, mark
-from tflm_fg.phases import Phase
+from tflm_fg.records import Phase
 
 BUFFERS = st.lists(
   st.builds(

@@ -12,8 +12,9 @@ from tflm_fg import journal, runtimes
 from tflm_fg.data import Dataset
 from tflm_fg.graph import Graph, Host
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import Phase, masters_of, set_stage
+from tflm_fg.phases import set_stage
 from tflm_fg.quant import Layout
+from tflm_fg.records import Phase, masters_of
 from tflm_fg.state import TrainState
 
 X, Y = models.separable(96)

@@ -22,8 +22,9 @@ from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
 from tflm_fg.graph import Host, input_spec
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.metrics import Score, score
-from tflm_fg.phases import Material, write_masters
+from tflm_fg.phases import Material
 from tflm_fg.placement import try_ways
+from tflm_fg.records import write_masters
 from tflm_fg.settings import Settings
 from tflm_fg.tasks import CLASSIFY, Task, checked, spec_for, task_of
 from tflm_fg.ways import Way, best_way

@@ -10,16 +10,9 @@ from tflm_fg.callbacks import Callback
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host
 from tflm_fg.last_layer import last_tensors
-from tflm_fg.phases import (
-  Masters,
-  Material,
-  Outcome,
-  Record,
-  masters_of,
-  perform,
-  set_stage,
-)
+from tflm_fg.phases import Material, Outcome, perform, set_stage
 from tflm_fg.placement import Trial, phases_of
+from tflm_fg.records import Masters, Record, masters_of
 from tflm_fg.settings import Settings
 from tflm_fg.ways import Way
 from tflm_fg.widening import measured

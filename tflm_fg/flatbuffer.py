@@ -190,6 +190,7 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
     IndexError,
     AttributeError,
     RecursionError,
+    OverflowError,
   ) as fault:
     raise TflmFgError(
       f"{name}: the training mark is broken ({fault}); convert it again"

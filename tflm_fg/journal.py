@@ -21,8 +21,8 @@ from tflm_fg.courses import Grown
 from tflm_fg.flatbuffer import read_mark
 from tflm_fg.flatbuffer_mark import Surgery
 from tflm_fg.flatbuffer_wide import Pooled
-from tflm_fg.phases import Phase, Record, replay_phases, write_masters
 from tflm_fg.quant import Layout
+from tflm_fg.records import Phase, Record, replay_phases, write_masters
 from tflm_fg.settings import Settings
 
 VERSION = 2

@@ -16,7 +16,7 @@ from tflm_fg.arena import arena_of, peak
 from tflm_fg.backward import Training, training_buffers
 from tflm_fg.base import Mark, TflmFgError, TrainableTensor
 from tflm_fg.dataflow import read_dataflow
-from tflm_fg.phases import Phase
+from tflm_fg.records import Phase
 
 PRECISIONS = {"float32": 4, "float16": 2, "int8": 1}
 """What backpropagation holds an activation in, and its bytes. "float16" is as

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,14 +23,15 @@ from tflm_fg.callbacks import (
   ModelCheckpoint,
   SlopeRecorder,
 )
-from tflm_fg.closed_form import carried_centre
+from tflm_fg.closed_form import Head, carried_centre
 from tflm_fg.data import Batches
-from tflm_fg.flatbuffer_patch import Patchable
 from tflm_fg.flatbuffer_sites import activations_of, outputs_of
 from tflm_fg.graph import Graph, Host
+from tflm_fg.losses import Loss
 from tflm_fg.metrics import Score, logits_of, score
 from tflm_fg.passes import BatchPasses
 from tflm_fg.quant import Layout
+from tflm_fg.records import Masters, Phase, Record, write_masters
 from tflm_fg.settings import Settings
 from tflm_fg.tasks import Task
 from tflm_fg.timing import Choice
@@ -41,40 +41,6 @@ from tflm_fg.tuning import Growing, tuned
 
 GUARD_CLIPS = 32
 """Training clips that the write-visibility guard runs."""
-
-Masters = dict[int, Array]
-"""Masters of the marked tensors, flat, by tensor index."""
-
-
-class Phase(NamedTuple):
-  """What trains together, and how.
-
-  Attributes:
-    tensors: indices of marked tensors.
-    settings: under one method; what is None is tuned when the phase begins.
-  """
-
-  tensors: tuple[int, ...]
-  settings: Settings
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-  """A phase that was run: enough to replay it.
-
-  Attributes:
-    phase: with all settings filled in.
-    batch_size: clips that a pass really took.
-    centre: the head's mean input, for the closed form; empty without.
-    slopes: one list of integers (Q16) a step.
-    kept_step: the step whose weights were kept.
-  """
-
-  phase: Phase
-  batch_size: int
-  centre: tuple[int, ...]
-  slopes: list[list[int]]
-  kept_step: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,20 +103,6 @@ class Outcome:
   graph: Graph
   choice: Choice
   cached_bytes: int
-
-
-def masters_of(marked: bytes, mark: Mark) -> Masters:
-  """The masters of a file's marked tensors before any training."""
-  layout = Layout(mark.trainable)
-  held = Patchable(marked, [t.index for t in mark.trainable]).read()
-  return layout.scatter(layout.params(held))
-
-
-def write_masters(marked: bytes, mark: Mark, masters: Masters) -> bytes:
-  """The file with its marked tensors narrowed from their masters."""
-  layout = Layout(mark.trainable)
-  weights = layout.weights(layout.gather(masters))
-  return Patchable(marked, [t.index for t in mark.trainable]).write(weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +201,6 @@ def perform(
   head = graph.head(clips, material.task) if settings.is_exact else None
   passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
   passes.use(clips.take(batches.at(0)))
-  settings, reasons = tuned(settings, layout, params, passes, loss)
   run = functools.partial(
     fit,
     session=graph.suffix,
@@ -259,26 +210,18 @@ def perform(
     batches=batches,
   )
   scored = kept if len(kept) else clips
+
+  def short(own: Settings) -> Score:
+    rule = own.rule(layout, batches.size)
+    end = run(rule=rule, state=rule.start(params), steps=own.steps).params
+    return evaluate(graph.suffix, layout.weights(end), scored, loss)
+
+  settings, reasons = tuned(settings, layout, params, passes, loss)
   if has_to_spare(stage.phase.settings):
-
-    def short(own: Settings) -> Score:
-      rule = own.rule(layout, batches.size)
-      end = run(rule=rule, state=rule.start(params), steps=own.steps).params
-      return evaluate(graph.suffix, layout.weights(end), scored, loss)
-
     settings, reasons["learning_rate_lsb"] = tried(settings, short)
-  centre = () if head is None else carried_centre(head, layout)
-  if settings.method == "node":
-    rule = settings.node_rule(layout, graph.layers(), loss)
-  elif settings.method == "statistics":
-    rule = settings.statistics_rule(layout, *graph.means())
-  else:
-    rule = settings.rule(layout, batches.size, head, centre)
+  rule = _rule(settings, stage, head, batches.size, loss)
   recorder, history = SlopeRecorder(), History()
-  # Looked at but at its ends, a phase keeps its end.
-  ends_only = settings.validate_every >= settings.steps
-  keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
-  best = keeper(material.labelled, material.task.judged_by_loss)
+  best = _keeper(settings, material)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if settings.patience:
     watchers.append(EarlyStopping(settings.patience))
@@ -296,15 +239,14 @@ def perform(
   trained = state.params
   if best.best is not None:
     trained, kept_step = best.best, best.best_step
-  before, after = (
-    _answers(graph, layout, p, scored) for p in (params, trained)
-  )
+  ends = params, trained
+  before, after = (_answers(graph, layout, p, scored) for p in ends)
   return Outcome(
     masters={**stage.masters, **layout.scatter(trained)},
     record=Record(
       Phase(stage.phase.tensors, settings),
       batches.size,
-      centre,
+      () if head is None else carried_centre(head, layout),
       recorder.slopes,
       kept_step,
     ),
@@ -320,6 +262,26 @@ def perform(
   )
 
 
+def _rule(
+  settings: Settings, stage: Stage, head: Head | None, size: int, loss: Loss
+) -> Rule:
+  """What turns the passes of a batch of some size into steps."""
+  layout, graph = stage.layout, stage.graph
+  if settings.method == "node":
+    return settings.node_rule(layout, graph.layers(), loss)
+  if settings.method == "statistics":
+    return settings.statistics_rule(layout, *graph.means())
+  centre = () if head is None else carried_centre(head, layout)
+  return settings.rule(layout, size, head, centre)
+
+
+def _keeper(settings: Settings, material: Material) -> ModelCheckpoint:
+  """What chooses the step to keep; its end, where no other is looked at."""
+  ends_only = settings.validate_every >= settings.steps
+  keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
+  return keeper(material.labelled, material.task.judged_by_loss)
+
+
 def _clips(stage: Stage, material: Material) -> Clips:
   targets = stage.graph.targets(material.labels, material.task)
   return Clips(stage.inputs, targets)
@@ -330,21 +292,3 @@ def _answers(
 ) -> Array:
   graph.suffix.load(layout.weights(params))
   return logits_of(graph.suffix, clips.inputs)
-
-
-def replay_phases(
-  records: Sequence[Record], marked: bytes, mark: Mark
-) -> Masters:
-  """Takes the recorded steps again, without an engine."""
-  masters = masters_of(marked, mark)
-  for record in records:
-    tensors = record.phase.tensors
-    layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
-    rule: Rule = record.phase.settings.rule(
-      layout, record.batch_size, centre=record.centre
-    )
-    state = rule.start(layout.gather(masters))
-    for slopes in record.slopes[: record.kept_step]:
-      state = rule.replayed(state, slopes)
-    masters = {**masters, **layout.scatter(state.params)}
-  return masters

@@ -20,16 +20,8 @@ from tflm_fg.defaults import AUTO_FORWARD
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import Host
 from tflm_fg.last_layer import exact_tensors
-from tflm_fg.phases import (
-  Material,
-  Outcome,
-  Phase,
-  Stage,
-  masters_of,
-  perform,
-  set_stage,
-  write_masters,
-)
+from tflm_fg.phases import Material, Outcome, Stage, perform, set_stage
+from tflm_fg.records import Phase, masters_of, write_masters
 from tflm_fg.settings import Settings
 from tflm_fg.ways import Front, Way, parts_of, way_of
 from tflm_fg.widening import measured

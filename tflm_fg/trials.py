@@ -14,7 +14,7 @@ from collections.abc import Callable
 from tflm_fg.defaults import FORWARD
 from tflm_fg.metrics import Score
 from tflm_fg.settings import Settings
-from tflm_fg.tuning import SHORT_RUN
+from tflm_fg.tuning import MOST_RATE, SHORT_RUN
 
 FACTORS = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)
 """Of the first rate."""
@@ -23,7 +23,8 @@ SHARE = 16
 """A trial has so much fewer steps than the phase."""
 
 SHORTENING = 4.0
-"""The phase's steps are shorter than the best trial's: it has more of them."""
+"""The phase's steps are shorter than the best trial's, by the root of how many
+more it has: signs do not shrink where slopes do, so their noise must."""
 
 
 def has_to_spare(given: Settings) -> bool:
@@ -48,12 +49,13 @@ def tried(
     The settings, and why the rate is what it is.
   """
   steps = max(1, settings.steps // SHARE)
+  longer = SHORTENING if settings.steps_by_rate else 1.0
   losses = {}
   for factor in FACTORS:
-    rate = SHORTENING * factor * settings.learning_rate_lsb
+    rate = min(longer * factor * settings.learning_rate_lsb, MOST_RATE)
     own = dataclasses.replace(settings, learning_rate_lsb=rate, steps=steps)
     losses[factor] = run(own).total
   best = min(losses, key=lambda factor: losses[factor])
-  rate = float(f"{best * settings.learning_rate_lsb:.3g}")
+  rate = min(float(f"{best * settings.learning_rate_lsb:.3g}"), MOST_RATE)
   why = f"{rate:g}: the best of {len(FACTORS)} in runs of {steps} steps"
   return dataclasses.replace(settings, learning_rate_lsb=rate), why

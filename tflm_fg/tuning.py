@@ -101,10 +101,10 @@ def tuned(
     _probe(size, start, settings, layout, params, passes, loss)
     for size in sizes
   ]
-  if is_long:
-    chosen, why = _finest(probes)
-  elif settings.method == "one-sided":
+  if settings.method == "one-sided":
     chosen, why = _unbent(probes)
+  elif is_long:
+    chosen, why = _finest(probes)
   else:
     chosen, why = _clearest(probes)
   reasons = {}

@@ -42,7 +42,7 @@ from apps.compare.presets import PRESETS, Preset
 from apps.compare.results import Measured
 from apps.compare.variants import VARIANTS
 from tflm_fg import files, plots
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import TflmFgError, one_line
 
 _PRESET = flags.DEFINE_enum(
   "preset",
@@ -69,7 +69,8 @@ _DOMAINS = flags.DEFINE_list(
   "in place of the preset's: episodes as child-20shot, words10-5shot or "
   "digits-blur-5-20shot, .npz files with x and y, or data sets as "
   "cifar10:/path, cifar10-c:/path:gaussian_noise:3, speech-commands:/path, "
-  "esc50:/path, omniglot:/path",
+  "esc50:/path, omniglot:/path; of CIFAR and Speech Commands their test parts, "
+  "which the model may not know: cifar10:/path:all for everything",
 )
 _SEEDS = flags.DEFINE_list("seeds", None, "in place of the preset's")
 _PASSES = flags.DEFINE_integer(
@@ -116,20 +117,29 @@ def main() -> None:
   own = _own()
   domains.require_known(list(dict.fromkeys(c.domain for c in cells)), own)
   plots.require_matplotlib()
-  folder = output.Folder(_OUT_DIR.value, cells, pictures)
+  folder = output.Folder(_OUT_DIR.value, cells, pictures, own)
   todo = jobs.dear_first(folder.unfinished())
   work = functools.partial(jobs.do, own=own)
   print(_plan(folder, todo), file=sys.stderr)
+  refused: list[TflmFgError] = []
   for number, (job, found) in enumerate(
     workers.run_all(work, todo, _WORKERS.value), 1
   ):
-    folder.take(job, found)
+    if isinstance(found, TflmFgError):
+      refused.append(found)
+    else:
+      folder.take(job, found)
     minutes = (time.perf_counter() - began) / 60
     print(
       f"{number} of {len(todo)}, {minutes:.1f} min: {_said(job, found)}",
       file=sys.stderr,
     )
   print(folder.finish(cli_line(), time.perf_counter() - began))
+  if refused:
+    raise TflmFgError(
+      f"{len(refused)} of {folder.count} jobs could not be done and are in no "
+      f"table; the first: {refused[0]}"
+    )
 
 
 def planned(preset: Preset) -> tuple[list[Cell], list[Any]]:
@@ -192,7 +202,10 @@ def _plan(folder: output.Folder, todo: Sequence[Any]) -> str:
   return f"{len(todo)} jobs to do, {finished} done before"
 
 
-def _said(job: jobs.Job, found: Measured | jobs.Files) -> str:
+def _said(job: jobs.Job, found: Measured | jobs.Files | TflmFgError) -> str:
+  if isinstance(found, TflmFgError):
+    own = one_line(found).removeprefix(f"{job.title}: ")
+    return f"{job.title}: not done: {own}"
   if isinstance(found, Measured):
     return f"{job.title}: {100 * found.accuracy_after:.1f} %"
   return f"{job.title}: {', '.join(found)}"

@@ -43,13 +43,11 @@ RATES = {
   "wide-head": (3e-3, 1e-2, 3e-2),
   "prompt": (3e-3, 1e-2, 3e-2),
   "first-bias": (3e-3, 1e-2, 3e-2),
+  "inner-bias": (1e-3, 3e-3, 1e-2),
   "bias": (1e-3, 3e-3, 1e-2),
   "all": (3e-4, 1e-3, 3e-3),
 }
 """Learning rates that are tried; of a prompt in standard deviations of x."""
-
-TRIAL_STEPS = 200
-"""Steps at most that a rate is tried for, its decay included."""
 
 BETAS, EPSILON = (0.9, 0.999), 1e-7
 """Of Adam, as Keras has them."""
@@ -215,7 +213,7 @@ def best_rate(net: Net, cell: Cell) -> float:
     return RATES[cell.trainable][1]
   aside = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
   batches = Batches(len(fit), cell.batch, cell.seed)
-  steps = min(cell.passes, TRIAL_STEPS)
+  steps = min(cell.passes, rates.BACKPROP_STEPS)
   rows = [fit[batches.at(step)] for step in range(steps)]
   found = {}
   for rate in RATES[cell.trainable]:

@@ -20,13 +20,14 @@ from apps.benchmark_tables import table
 from apps.compare import domains, looks
 from apps.compare.domains import Own
 from apps.compare.intervals import interval
+from tflm_fg.base import Vectors
 from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_mark import Marked, mark
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of
-from tflm_fg.quant import Layout, along_channels
+from tflm_fg.quant import Layout, along_channels, saturate
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 
 Floats = NDArray[np.float64]
@@ -63,6 +64,37 @@ THEORY: dict[str, Theory] = {
   "sharpness-aware": of_signs,
 }
 
+GUIDANCE = 0.9
+"""Of guided directions: any two share its square, 0.81, of their length."""
+
+GUIDED = ("sign-m-spsa", "spsa", "multi-tangent")
+"""What is also measured along such: the mean, of signs and of slopes, counts
+what all share once for each; the projection counts it once."""
+
+
+def of_guided_slopes(m: int, d: int) -> float:
+  """The mean of slopes along guided directions, the guide drawn at random.
+
+  With b the guidance, c^2 = 1 - b^2 and u the guide's own slope in units of
+  |g| / sqrt(d), a standard normal number: slopes are b u + c x, x independent.
+  Their mean square is S = b^2 u^2 + c^2, that of their mean is
+  A = b^2 u^2 + c^2 / m, and the cosine S / sqrt(d (b^2 A + c^2 S / m)).
+  """
+  if m == 1:
+    return of_one_direction(m, d)
+  u, shares = np.polynomial.hermite_e.hermegauss(32)
+  ahead, fresh = GUIDANCE**2, 1 - GUIDANCE**2
+  square = ahead * u**2 + fresh
+  mean = ahead * u**2 + fresh / m
+  found = square / np.sqrt(d * (ahead * mean + fresh * square / m))
+  return float(shares @ found / shares.sum())
+
+
+GUIDED_THEORY: dict[str, Theory] = {
+  "spsa": of_guided_slopes,
+  "multi-tangent": of_projection,
+}
+
 STEPS = 40
 """Estimates of each kind, at addresses of their own."""
 
@@ -93,7 +125,7 @@ class Line:
 
   Attributes:
     method: the estimator.
-    directions: their kind.
+    directions: their kind; "guided" where they are far from orthogonal.
     m: their number.
     d: numbers that train.
     cosine: mean over the estimates.
@@ -131,17 +163,23 @@ def run(cosines: Cosines, own: Own) -> dict[str, bytes]:
 
 def kinds(cosines: Cosines, batch: int) -> list[Settings]:
   """Settings of every estimator with every kind and number of directions."""
+  drawn = [
+    (method, {"directions": kind})
+    for method in THEORY
+    for kind in ("rademacher", "normal")
+  ]
+  guided = {"guidance": GUIDANCE, "momentum": 0.9}
+  drawn += [(method, guided) for method in GUIDED]
   return [
     Settings(
       method=method,
-      directions=kind,
       num_directions=m,
       epsilon_lsb=cosines.epsilon_lsb,
       learning_rate_lsb=1.0,
       batch_size=batch,
+      **fields,
     )
-    for method in THEORY
-    for kind in ("rademacher", "normal")
+    for method, fields in drawn
     for m in cosines.counts
   ]
 
@@ -160,19 +198,36 @@ def measured(
   found = []
   for step in range(steps):
     state = dataclasses.replace(start, step=step)
+    if settings.guidance:
+      state = dataclasses.replace(
+        state,
+        optimizer=start.optimizer._replace(velocity=_guide(layout, step)),
+      )
     estimate = rule.estimator(passes, state)
     parts = rule.estimator.gradient(estimate, state)
     drawn = np.concatenate(parts).astype(np.float64)
     found.append(cosine(drawn, true))
   own, d, m = interval(found), len(true), settings.num_directions
+  known = GUIDED_THEORY if settings.guidance else THEORY
+  theory = known.get(settings.method)
   return Line(
     settings.method,
-    settings.directions,
+    "guided" if settings.guidance else settings.directions,
     m,
     d,
     own.mean,
     own.half,
-    THEORY[settings.method](m, d),
+    theory(m, d) if theory else math.nan,
+  )
+
+
+def _guide(layout: Layout, step: int) -> Vectors:
+  """A velocity that knows nothing: as likely along any direction."""
+  units = np.concatenate(layout.step_units)
+  steps = np.random.default_rng([step, 7]).normal(0, 4, len(units))
+  kernels, biases = np.split(steps * units, [layout.num_kernels])
+  return Vectors(
+    saturate(np.rint(kernels), "int16"), saturate(np.rint(biases), "int32")
   )
 
 
@@ -210,7 +265,7 @@ def markdown(content: bytes) -> str:
   _, *rows = (line.split(",") for line in content.decode().split())
   body: list[Sequence[str]] = []
   for method, kind, m, d, found, half, theory in rows:
-    ratio = float(found) / float(theory) if float(theory) else math.nan
+    known = not math.isnan(float(theory))
     body.append(
       [
         method,
@@ -218,9 +273,13 @@ def markdown(content: bytes) -> str:
         m,
         d,
         f"{float(found):.3f} ± {float(half):.3f}",
-        f"{float(theory):.3f}",
-        f"{ratio:.2f}",
+        f"{float(theory):.3f}" if known else "-",
+        f"{float(found) / float(theory):.2f}" if known else "-",
       ]
     )
   header = ["method", "directions", "m", "d", "cosine", "theory", "ratio"]
-  return table(header, body)
+  note = (
+    f"Guided directions are {GUIDANCE:g} a velocity of random direction, so "
+    f"that any two of an estimate have a cosine of {GUIDANCE**2:.2g}."
+  )
+  return f"{table(header, body)}\n\n{note}"

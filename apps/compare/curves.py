@@ -8,22 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.compare.grid import Cell
+from apps.compare.grid import TRAINABLE, Cell
+from apps.compare.pairing import grouped, name_of, place, shared
 from apps.compare.results import Curve, Row
-from apps.compare.tables import grouped, name_of
 from tflm_fg import plots
 
 POINTS = 50
 """Passes at which curves of several seeds are averaged."""
 
-PANELS = ("head", "wide-head", "prompt", "first-bias", "bias", "all")
-
 
 def mean_curve(
   curves: Sequence[Curve],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-  """Passes, and the mean accuracy there, as far as the shortest goes."""
-  passes = np.linspace(0, min(c[-1][0] for c in curves), POINTS)
+  """Passes, and the mean accuracy there, of runs of one length.
+
+  Runs of their own lengths have no mean curve, but one of their ends: a point.
+  """
+  ends = [curve[-1] for curve in curves]
+  if len({passes for passes, _ in ends}) > 1:
+    passes, accuracy = np.mean(ends, axis=0)
+    return np.array([passes]), np.array([accuracy])
+  passes = np.linspace(0, ends[0][0], POINTS)
   values = [np.interp(passes, *np.array(c, float).T) for c in curves]
   return passes, np.mean(values, axis=0)
 
@@ -79,24 +84,39 @@ def _without_precision(cell: Cell) -> object:
 
 
 def _drawn(rows: Sequence[Row], label: Callable[[Cell], str]) -> bytes | None:
-  """A panel for each of what trains; None where there is none."""
-  there = {row.cell.trainable for row in rows}
-  panels = [name for name in PANELS if name in there]
+  """A panel for each of what trains and how long; None where there is none."""
+  panels = panels_of(rows, label)
   if not panels:
     return None
-  names = list(grouped(rows, label))
+  names = list(
+    dict.fromkeys(name for lines in panels.values() for name in lines)
+  )
   looks = {name: _look(number) for number, name in enumerate(names)}
   figure, axes = plots.new_figure(len(panels))
   zero = [r for r in rows if r.cell.method == "zero-shot"]
-  for name, ax in zip(panels, axes):
-    own = [r for r in rows if r.cell.trainable == name]
-    _panel(ax, name, grouped(own, label), zero, looks)
+  for (title, lines), ax in zip(panels.items(), axes):
+    _panel(ax, title, lines, zero, looks)
   axes[0].set_ylabel("accuracy (%), mean over domains and seeds")
   shown = {line.get_label(): line for ax in axes for line in ax.get_lines()}
   figure.legend(
     shown.values(), shown, loc="outside right center", frameon=False, fontsize=8
   )
   return plots.to_png(figure)
+
+
+def panels_of(
+  rows: Sequence[Row], label: Callable[[Cell], str]
+) -> dict[str, dict[object, list[Row]]]:
+  """Title -> line -> its rows, of the places that all its lines share."""
+  panels = {}
+  for name in TRAINABLE:
+    own = [r for r in rows if r.cell.trainable == name]
+    for passes, part in grouped(own, lambda c: c.passes).items():
+      by = grouped(part, label)
+      lines = dict(zip(by, shared(by.values(), place)))
+      if any(lines.values()):
+        panels[f"{name}, {passes} passes"] = lines
+  return panels
 
 
 def _look(number: int) -> dict[str, str]:
@@ -114,12 +134,24 @@ def _panel(
   zero: Sequence[Row],
   looks: dict[object, dict[str, str]],
 ) -> None:
-  """What trains the same way: a line a method."""
+  """What trains the same way: a line a method, over the same runs."""
+  there = {
+    (r.cell.domain, r.cell.seed) for group in lines.values() for r in group
+  }
+  zero = [r for r in zero if (r.cell.domain, r.cell.seed) in there]
   if zero:
     level = np.mean([r.measured.accuracy_after for r in zero])
     ax.axhline(100 * level, color="0.6", linestyle=":", label="zero-shot")
   for line, group in lines.items():
     passes, accuracy = mean_curve([r.measured.curve for r in group])
-    ax.plot(passes, 100 * accuracy, label=line, linewidth=1.2, **looks[line])
+    marker = "o" if len(passes) == 1 else None
+    ax.plot(
+      passes,
+      100 * accuracy,
+      label=line,
+      linewidth=1.2,
+      marker=marker,
+      **looks[line],
+    )
   ax.set_title(name)
   ax.set_xlabel("forward passes, or steps")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import re
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from apps.compare import episodes, readers
 from apps.compare.episodes import Episode
 from apps.kws import shipped
 from tflm_fg import files
+from tflm_fg.journal import sha256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,23 @@ def _model(own: Own) -> bytes:
   return files.read_bytes(own.model) if own.model else shipped.shipped_model()
 
 
+def fingerprint(name: str, own: Own) -> str:
+  """What a domain's clips and model are; "" where its name says it all.
+
+  Of a data set the folder's name stands for its files: there may be thousands.
+  """
+  is_npz = name.endswith(".npz")
+  if not is_npz and not readers.is_data_set(name):
+    return ""
+  if is_npz:
+    said: dict[str, object] = {"train_clips": own.train_clips}
+    said["npz"] = sha256(files.read_bytes(name))
+  else:
+    said = {"shots": own.shots, "ways": own.ways, "peak": own.peak}
+  said |= {"test_clips": own.test_clips, "model": sha256(_model(own))}
+  return json.dumps(said, sort_keys=True)
+
+
 def _of_data_set(name: str, seed: int, own: Own) -> Episode:
   pool = _pool(name, own.peak)
   classes = own.ways or len(pool.names)
@@ -74,6 +93,7 @@ def _of_data_set(name: str, seed: int, own: Own) -> Episode:
     max(1, own.test_clips // classes),
     seed,
     own.ways or None,
+    pool.groups,
   )
 
 

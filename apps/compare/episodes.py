@@ -15,7 +15,7 @@ import re
 from apps.compare import corruptions, digits, voices
 from apps.compare.sampling import Part, sample
 from apps.kws import shipped
-from tflm_fg.base import TflmFgError
+from tflm_fg.base import Array, TflmFgError
 from tflm_fg.flatbuffer_rows import new_rows
 
 __all__ = ["NAMES", "Episode", "Part", "drawn", "episode"]
@@ -90,6 +90,7 @@ def drawn(
   tests: int | None,
   seed: int,
   ways: int | None = None,
+  groups: Array | None = None,
 ) -> Episode:
   """Draws an episode of a user's model and clips, as `readers.read` gives them.
 
@@ -102,11 +103,12 @@ def drawn(
     seed: which clips, which classes, which fresh head.
     ways: so many classes of the pool, on a fresh head; None for all classes
       on the model's own.
+    groups: of each clip of the pool, as for `sample`.
 
   Raises:
     TflmFgError: if the pool is too small, or the head cannot be made anew.
   """
-  train, test, classes = sample(*pool, ways, shots, tests, seed)
+  train, test, classes = sample(*pool, ways, shots, tests, seed, groups)
   if ways is not None:
     model = new_rows(model, ways, seed, name)
   else:  # an output that the pool has no clips of keeps its number

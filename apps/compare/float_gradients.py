@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from converters.to_float import to_float
 from tflm_fg import data, runtimes, schedules
 from tflm_fg.base import Array, Clips, Session, TflmFgError
+from tflm_fg.defaults import Defaults
 from tflm_fg.directions import Directions
 from tflm_fg.estimators import METHODS
 from tflm_fg.flatbuffer_cut import Cut, cut
@@ -27,8 +28,8 @@ from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, Host
 from tflm_fg.metrics import run_all
 from tflm_fg.passes import BatchPasses
-from tflm_fg.phases import masters_of
 from tflm_fg.quant import Layout, along_channels, dequantize
+from tflm_fg.records import masters_of
 from tflm_fg.settings import Settings
 from tflm_fg.tuning import tuned
 
@@ -109,9 +110,18 @@ def float_gradients(
 
 
 _NOT_HERE = (
-  "anchor", "optimizer", "loss", "guidance", "kernel_wise", "sparsity", "blocks"
+  "anchor", "optimizer", "loss", "guidance", "kernel_wise", "sparsity",
+  "blocks", "rounding", "precision",
 )  # fmt: skip
 """Settings that change what a step is, and that the reference has not."""
+
+_ELSEWHERE = {
+  "labels": ("auto", "given"),
+  "patience": (0,),
+  "validation_fraction": (0.0, Defaults._field_defaults["validation_fraction"]),
+}
+"""What stops, chooses or looks away, with what means that nothing does: the
+reference keeps no clips aside, and its end is what it gives."""
 
 
 def _require_plain(settings: Settings) -> None:
@@ -120,11 +130,16 @@ def _require_plain(settings: Settings) -> None:
       f"method {settings.method!r} has no float reference; choose one of "
       f"{', '.join(METHODS)}"
     )
-  for field in dataclasses.fields(settings):
-    value = getattr(settings, field.name)
-    if field.name in _NOT_HERE and value != field.default:
+  known = {
+    field.name: (field.default,)
+    for field in dataclasses.fields(settings)
+    if field.name in _NOT_HERE
+  }
+  for name, values in {**known, **_ELSEWHERE}.items():
+    value = getattr(settings, name)
+    if value not in values:
       raise TflmFgError(
-        f"{field.name}={value} has no float reference; leave it as it is"
+        f"{name}={value} has no float reference; leave it as it is"
       )
 
 

@@ -12,13 +12,13 @@ from apps.compare.float_gradients import float_gradients
 from apps.compare.grid import Cell, settings_of
 from apps.compare.looks import LOOKS
 from apps.compare.results import Measured
-from apps.compare.runs import marked_of, told, trial_of
+from apps.compare.runs import marked_of, told, tuner_of
 
 
 def run(cell: Cell, task: Episode) -> Measured:
   """Takes the rate that 16w8a chooses, so that precision alone differs."""
   marked = marked_of(cell, task)
-  settings = rates.chosen(cell, settings_of(cell), task, trial_of(marked))
+  settings = rates.chosen(cell, settings_of(cell), task, tuner_of(marked))
   every = max(1, math.ceil(settings.steps / (LOOKS - 1)))
   settings = dataclasses.replace(settings, validate_every=every)
   began = time.perf_counter()

@@ -10,15 +10,11 @@ from typing import Any
 
 from apps.compare.variants import OF_LAYERS, VARIANTS
 from tflm_fg.base import TflmFgError
+from tflm_fg.defaults import FORWARD
+from tflm_fg.estimators import METHODS as FLOAT_METHODS
 from tflm_fg.settings import Settings
 
-PERTURBING = (
-  "sign-m-spsa",
-  "spsa",
-  "one-sided",
-  "multi-tangent",
-  "sharpness-aware",
-)
+PERTURBING = FORWARD
 """Methods that perturb weights: they take any precision and variant."""
 
 PLAIN = "sign-m-spsa"
@@ -39,9 +35,22 @@ differs; "8w8a" chooses its own."""
 
 PRECISIONS = ("fp32", "16w8a", "8w8a", SAME_RATE)
 
-TRAINABLE = ("head", "wide-head", "prompt", "first-bias", "bias", "all")
+TRAINABLE = (
+  "head",
+  "wide-head",
+  "prompt",
+  "first-bias",
+  "inner-bias",
+  "bias",
+  "all",
+)
 
-_HEADS = ("head", "wide-head")
+HEADS = ("head", "wide-head")
+
+OF_SEVERAL_LAYERS = ("inner-bias", "bias", "all")
+
+_FLOAT_FIELDS = {"num_directions", "directions", "momentum", "decay"}
+"""Settings that float forward gradients know."""
 
 SHAPES = {
   "zero-shot": ("nothing", "16w8a"),
@@ -121,7 +130,8 @@ class Grid:
     Zero-shot trains nothing and "auto" chooses by itself: one cell each.
     Backpropagation is float32. Variants and other precisions exist for methods
     that perturb weights, the closed form for heads, and node perturbation for
-    a FULLY_CONNECTED head.
+    a FULLY_CONNECTED head. In floats there are two methods, variants that
+    need no integers, and no wide head.
     """
     product = itertools.product(
       self.domains,
@@ -132,10 +142,10 @@ class Grid:
       self.precisions,
     )
     for domain, seed, trainable, method, variant, precision in product:
-      if not _exists(method, trainable, variant):
-        continue
       if method not in PERTURBING:
         precision = "16w8a"
+      if not _exists(method, trainable, variant, precision):
+        continue
       what, precision = SHAPES.get(method, (trainable, precision))
       yield Cell(
         domain=domain,
@@ -151,10 +161,16 @@ class Grid:
       )
 
 
-def _exists(method: str, trainable: str, variant: str) -> bool:
+def _exists(method: str, trainable: str, variant: str, precision: str) -> bool:
+  if precision == "fp32" and not (
+    method in FLOAT_METHODS
+    and trainable != "wide-head"
+    and set(VARIANTS[variant]) <= _FLOAT_FIELDS
+  ):
+    return False
   if method in ("closed-form", "node"):
-    return trainable in _HEADS and variant == "plain"
-  if variant in OF_LAYERS and trainable not in ("bias", "all"):
+    return trainable in HEADS and variant == "plain"
+  if variant in OF_LAYERS and trainable not in OF_SEVERAL_LAYERS:
     return False
   return variant == "plain" or method in PERTURBING
 
@@ -174,6 +190,7 @@ def chosen(grid: Grid, axes: Mapping[str, Any]) -> Grid:
     "methods": METHODS,
     "precisions": PRECISIONS,
     "variants": tuple(VARIANTS),
+    "trainable": TRAINABLE,
   }
   for axis, values in axes.items():
     for value in values if axis in known else ():
@@ -256,5 +273,5 @@ def require_known(cells: Iterable[Cell]) -> None:
     TflmFgError: naming it.
   """
   for cell in cells:
-    if cell.is_forward:
+    if cell.method not in ("zero-shot", "backprop"):
       settings_of(cell)

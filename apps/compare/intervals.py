@@ -17,6 +17,9 @@ _T975 = (
 
 _Z975 = 1.95996
 
+LEAST_DOMAINS = 3
+"""What is judged is shown on so many, or it is not judged."""
+
 
 class Interval(NamedTuple):
   """A mean and half the width of its 95 % interval; nan where n is 1."""
@@ -62,7 +65,9 @@ def interval(values: Iterable[float]) -> Interval:
 
 
 def verdict(difference: Interval) -> str:
-  """What a paired difference shows."""
+  """What a difference shows over the domains that it is from."""
+  if difference.n < LEAST_DOMAINS:
+    return "too few domains"
   if difference.low > 0:
     return "helps"
   return "harms" if difference.high < 0 else "not shown"

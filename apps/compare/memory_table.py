@@ -16,7 +16,7 @@ from apps import tflm_arena
 from apps.compare.networks import NETWORKS
 from tflm_fg import memory, plots
 from tflm_fg.flatbuffer_mark import Marked, mark
-from tflm_fg.phases import Phase
+from tflm_fg.records import Phase
 from tflm_fg.settings import Settings
 from tflm_fg.tasks import logits_spec
 

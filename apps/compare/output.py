@@ -7,10 +7,12 @@ tables.md     means, intervals, verdicts
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 
-from apps.compare import cosines, curves, tables
+from apps.compare import cosines, curves, domains, rates, tables
+from apps.compare.domains import Own
 from apps.compare.grid import Cell
 from apps.compare.jobs import Files, Job, Picture
 from apps.compare.results import (
@@ -32,16 +34,23 @@ class Folder:
   """
 
   def __init__(
-    self, path: str, cells: Sequence[Cell], pictures: Sequence[Picture]
+    self,
+    path: str,
+    cells: Sequence[Cell],
+    pictures: Sequence[Picture],
+    own: Own,
   ) -> None:
     """Takes up what an earlier command left.
 
     Raises:
-      TflmFgError: if that was another grid or version.
+      TflmFgError: if that was another grid, or of other data or version.
     """
     self._path, self._cells, self._pictures = path, cells, pictures
     self._csv = os.path.join(path, "runs.csv")
-    self.rows = read_csv(self._csv, cells)
+    self._data = functools.cache(
+      functools.partial(domains.fingerprint, own=own)
+    )
+    self.rows = read_csv(self._csv, cells, self._data)
     self.count = len(cells) + len(pictures)
 
   def unfinished(self) -> list[Job]:
@@ -59,7 +68,7 @@ class Folder:
     if isinstance(job, Cell):
       assert isinstance(found, Measured)
       self.rows[job] = found
-      content = to_csv(self.rows, self._cells)
+      content = to_csv(self.rows, self._cells, self._data)
       files.write_atomically(self._csv, content)
     else:
       assert isinstance(found, dict)
@@ -71,7 +80,8 @@ class Folder:
 
   def finish(self, command: str, seconds: float) -> str:
     """Writes tables and curves; gives the tables."""
-    rows = [Row(cell, self.rows[cell]) for cell in self._cells]
+    done = (cell for cell in self._cells if cell in self.rows)
+    rows = [Row(cell, self.rows[cell]) for cell in done]
     for name, draw in _CURVES.items():
       if (drawn := draw(rows)) is not None:
         self._write(name, drawn)
@@ -94,14 +104,17 @@ class Folder:
     work = sum(found.seconds for found in self.rows.values())
     return (
       f"# Forward gradients compared\n\n    {command}\n\n"
-      f"{versions_text()}. Seeds {told}. {len(self._cells)} runs; this "
+      f"{versions_text()}. Seeds {told}. {len(self.rows)} of "
+      f"{len(self._cells)} runs; this "
       f"command took {seconds / 60:.1f} minutes, training alone "
       f"{work / 60:.1f} minutes of a core in all.\n\nAccuracy in percent of "
       "the test clips, mean ± half of the 95 % interval (Student's t over "
-      "seeds); differences in points. A pass is a run of one batch; "
+      "seeds, or over domains where a row has several); differences in "
+      "points. A pass is a run of one batch; "
       "backpropagation takes a step for each. Learning rates of both are "
-      "chosen on a quarter of the training clips; float forward gradients "
-      "take the rate that 16w8a chose."
+      "chosen on a quarter of the training clips, and what that takes is in "
+      f"no budget: {rates.cost()}. Float forward gradients take the rate that "
+      "16w8a chose."
     )
 
   def _cosines(self) -> str:

@@ -1,11 +1,14 @@
 """A data set's name goes in; labelled clips of what a user has come out.
 
-speech-commands:/path[:testing]      WORD/*.wav, a part as `folders.SPLITS`
+speech-commands:/path[:all]          WORD/*.wav, a part as `folders.SPLITS`
 esc50:/path[:1,2]                    meta/esc50.csv and audio, some folds
-cifar10:/path[:test]                 batches, python or binary version
+cifar10:/path[:all]                  batches, python or binary version
 cifar100:/path[:train]
 cifar10-c:/path:gaussian_noise:3     a corruption at a severity
 omniglot:/path[:28]                  ALPHABET/CHARACTER/*.png, resized
+
+Where a set has a test part and none is named, that is read: what a model was
+trained on says nothing of what it adapts to.
 """
 
 from __future__ import annotations
@@ -30,11 +33,14 @@ class Pool(NamedTuple):
     x: float32 [N, ...]: features of sounds, or images from 0 to `peak`.
     y: int64 [N], classes.
     names: of the classes, from 0.
+    groups: int64 [N], the recording that each clip was cut from; None where
+      each clip stands for itself.
   """
 
   x: NDArray[np.float32]
   y: NDArray[np.int64]
   names: tuple[str, ...]
+  groups: NDArray[np.int64] | None = None
 
 
 def read(
@@ -78,7 +84,7 @@ def _words(
     path,
     frontend or frontends.named("micro"),
     classes,
-    split=split or "all",
+    split=split or "testing",
     name=path,
     progress=False,
   )
@@ -96,7 +102,7 @@ def _cifar(classes: int) -> Reader:
   def reader(
     path: str, split: str, frontend: Frontend | None, peak: float
   ) -> Pool:
-    x, y, names = cifar.read(path, classes, split or "all")
+    x, y, names = cifar.read(path, classes, split or "test")
     return Pool(_bright(x, peak), y, names)
 
   return reader

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from apps.compare.grid import Cell, settings_text
 from tflm_fg import files
@@ -54,7 +54,10 @@ class Row:
 
 _CELL = tuple(f.name for f in dataclasses.fields(Cell))
 _MEASURED = tuple(f.name for f in dataclasses.fields(Measured))
-COLUMNS = (*_CELL, "settings", *_MEASURED, "versions")
+COLUMNS = (*_CELL, "settings", "data", *_MEASURED, "versions")
+
+Data = Callable[[str], str]
+"""Domain -> what its clips and model are, "" where the name says it."""
 
 
 def versions_text() -> str:
@@ -62,7 +65,9 @@ def versions_text() -> str:
   return "; ".join(f"{name} {number}" for name, number in versions().items())
 
 
-def to_csv(rows: Mapping[Cell, Measured], cells: Sequence[Cell]) -> bytes:
+def to_csv(
+  rows: Mapping[Cell, Measured], cells: Sequence[Cell], data: Data
+) -> bytes:
   """A row a finished cell, in the grid's order whoever finished first."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
@@ -72,7 +77,8 @@ def to_csv(rows: Mapping[Cell, Measured], cells: Sequence[Cell]) -> bytes:
     if cell in rows:
       own = [getattr(cell, name) for name in _CELL]
       found = [_text(getattr(rows[cell], name)) for name in _MEASURED]
-      writer.writerow([*own, settings_text(cell), *found, made_with])
+      own += [settings_text(cell), data(cell.domain)]
+      writer.writerow([*own, *found, made_with])
   return text.getvalue().encode()
 
 
@@ -84,11 +90,13 @@ def _text(value: object) -> object:
   return value
 
 
-def read_csv(path: str, cells: Sequence[Cell]) -> dict[Cell, Measured]:
+def read_csv(
+  path: str, cells: Sequence[Cell], data: Data
+) -> dict[Cell, Measured]:
   """Takes what an earlier run finished; nothing where there is no file.
 
   Raises:
-    TflmFgError: in one line, if the file is not of this grid and version.
+    TflmFgError: in one line, if the file is not of this grid, data and version.
   """
   if not os.path.exists(path):
     return {}
@@ -108,13 +116,18 @@ def read_csv(path: str, cells: Sequence[Cell]) -> dict[Cell, Measured]:
         f"{path}: line {number} is damaged; take it out, or choose another "
         "--out_dir"
       ) from None
-    _require_same(path, number, line, cell, wanted)
+    _require_same(path, number, line, cell, wanted, data)
     found[cell] = measured
   return found
 
 
 def _require_same(
-  path: str, number: int, line: dict[str, str], cell: Cell, wanted: set[Cell]
+  path: str,
+  number: int,
+  line: dict[str, str],
+  cell: Cell,
+  wanted: set[Cell],
+  data: Data,
 ) -> None:
   """Refuses a row that this command would not have made."""
   why = ""
@@ -124,6 +137,11 @@ def _require_same(
     why = f"({cell.title}, {cell.passes} passes) is not in this grid"
   elif line["settings"] != settings_text(cell):
     why = f"({cell.title}) had other settings, {line['settings']}"
+  elif line["data"] != data(cell.domain):
+    why = (
+      f"({cell.title}) was of other data, {line['data']}, here is "
+      f"{data(cell.domain)}"
+    )
   if why:
     raise TflmFgError(f"{path}: line {number} {why}; choose another --out_dir")
 

@@ -13,6 +13,7 @@ from apps.compare.episodes import Episode
 from apps.compare.grid import SAME_RATE, Cell, settings_of
 from apps.compare.results import Measured
 from tflm_fg.base import TflmFgError
+from tflm_fg.callbacks import Callback
 from tflm_fg.data import Dataset, model_input
 from tflm_fg.flatbuffer_mark import Marked, Surgery, mark
 from tflm_fg.graph import input_spec
@@ -91,25 +92,35 @@ def _forward(cell: Cell, task: Episode) -> Measured:
   settings = settings_of(cell)
   if cell.precision == SAME_RATE:
     rival = settings_of(dataclasses.replace(cell, precision="16w8a"))
-    rival = rates.chosen(cell, rival, task, trial_of(marked))
+    rival = rates.chosen(cell, rival, task, tuner_of(marked))
     settings = dataclasses.replace(rival, precision=settings.precision)
   elif cell.method != "closed-form":
-    settings = rates.chosen(cell, settings, task, trial_of(marked))
+    settings = rates.chosen(cell, settings, task, tuner_of(marked))
   look = looks.Looks(looks.scorer_of(marked, Dataset(*task.test)))
   ran = trained(marked, task, settings, look)
   return of_looks(look, ran.seconds, told(ran.settings))
 
 
-def trial_of(marked: Marked) -> rates.Trial:
+def tuner_of(marked: Marked) -> rates.Tuner:
   """Trains the marked file for a while, to compare rates."""
 
-  def trial(settings: Settings, part: Episode) -> tuple[rates.Found, Settings]:
-    look = looks.Looks(looks.scorer_of(marked, Dataset(*part.test)), looks=2)
-    ran = trained(marked, part, settings, look)
-    last = look.scores[-1]
-    return rates.Found(1 - last.accuracy, last.loss), ran.settings
+  def filled(settings: Settings, part: Episode) -> Settings:
+    return trained(marked, part, settings, NoStep()).settings
 
-  return trial
+  def trial(settings: Settings, part: Episode) -> rates.Found:
+    look = looks.Looks(looks.scorer_of(marked, Dataset(*part.test)), looks=2)
+    trained(marked, part, settings, look)
+    last = look.scores[-1]
+    return rates.Found(1 - last.accuracy, last.loss)
+
+  return rates.Tuner(filled, trial)
+
+
+class NoStep(Callback):
+  """Ends a run before it begins, when all has set itself."""
+
+  stop_training = True
+  seconds = 0.0
 
 
 def of_looks(look: looks.Looks, seconds: float, chosen: str) -> Measured:
@@ -135,7 +146,7 @@ class Ran(NamedTuple):
 
 
 def trained(
-  marked: Marked, task: Episode, settings: Settings, look: looks.Looks
+  marked: Marked, task: Episode, settings: Settings, look: looks.Looks | NoStep
 ) -> Ran:
   """Trains a marked file under one method."""
   report = tflm_fg.adapt(

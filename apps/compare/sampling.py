@@ -34,6 +34,7 @@ def sample(
   shots: int,
   tests: int | None,
   seed: int,
+  groups: Array | None = None,
 ) -> Sample:
   """Draws an episode.
 
@@ -44,6 +45,8 @@ def sample(
     shots: training clips of a class; fewer are the beginning of more.
     tests: test clips of a class; None for all that are left.
     seed: which episode.
+    groups: integers [N]; clips of one group, as cuts of one recording, are
+      never on both sides. None where each clip stands for itself.
 
   Raises:
     TflmFgError: if the pool is too small for that.
@@ -57,13 +60,19 @@ def sample(
     )
   classes = choose(np.unique(y), ways, seed)
   rng = np.random.default_rng([seed, 1])
-  train, test = [], []
-  for label in classes:
-    members = rng.permutation(np.flatnonzero(y == label))
-    _require(len(members), shots, tests, int(label))
-    end = None if tests is None else shots + tests
-    train.append(members[:shots])
-    test.append(members[shots:end])
+  drawn = [
+    _in_groups(rng.permutation(np.flatnonzero(y == label)), groups)
+    for label in classes
+  ]
+  train = [members[:shots] for members in drawn]
+  known = None if groups is None else groups[np.concatenate(train)]
+  test = []
+  for label, members in zip(classes, drawn):
+    others = members[shots:]
+    if groups is not None:
+      others = others[~np.isin(groups[others], known)]
+    _require(len(members), len(others), shots, tests, int(label))
+    test.append(others[:tests])
   taken, kept = np.stack(train, axis=1).ravel(), np.concatenate(test)
   return Sample(
     subset(x[taken], y[taken], classes),
@@ -95,10 +104,27 @@ def subset(x: Array, y: Array, classes: NDArray[np.int64]) -> Part:
   return x[rows], np.searchsorted(classes, y[rows]).astype(np.int64)
 
 
-def _require(held: int, shots: int, tests: int | None, label: int) -> None:
+def _in_groups(members: Array, groups: Array | None) -> Array:
+  """Drawn clips, those of a group together: few shots then spoil few others."""
+  if groups is None:
+    return members
+  _, first, inverse = np.unique(
+    groups[members], return_index=True, return_inverse=True
+  )
+  return members[np.argsort(first[inverse], kind="stable")]
+
+
+def _require(
+  held: int, others: int, shots: int, tests: int | None, label: int
+) -> None:
   need = shots + (tests or 0)
   if held < need:
     raise TflmFgError(
       f"class {label}: {held} clips; {shots} shots and {tests or 0} tests need "
       f"{need}"
+    )
+  if others < (tests or 0):
+    raise TflmFgError(
+      f"class {label}: {others} clips are of other recordings than the "
+      f"training clips; {tests} tests need more, or take fewer shots"
     )

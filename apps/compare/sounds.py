@@ -33,19 +33,22 @@ FRONTEND = Frontend(
 
 
 class Line(NamedTuple):
-  """A line of the table."""
+  """A line of the table; clips of one source are cuts of one recording."""
 
   path: str
   fold: int
   target: int
   category: str
+  source: str
 
 
 def read(
   folder: str,
   folds: Collection[int] = FOLDS,
   frontend: Frontend = FRONTEND,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[str, ...]]:
+) -> tuple[
+  NDArray[np.float32], NDArray[np.int64], tuple[str, ...], NDArray[np.int64]
+]:
   """Reads the clips of some folds.
 
   Args:
@@ -55,8 +58,9 @@ def read(
       length around its loudest part.
 
   Returns:
-    Features [N, *frontend.shape], classes as the table counts them, and the
-    classes' names; a number where a class has no clip.
+    Features [N, *frontend.shape]; classes as the table counts them; the
+    classes' names, a number where a class has no clip; and a number for each
+    clip's recording.
 
   Raises:
     TflmFgError: if the table or a clip cannot be read.
@@ -77,7 +81,9 @@ def read(
   y = np.array([line.target for line in lines], np.int64)
   told = {line.target: line.category for line in lines}
   names = (told.get(label, str(label)) for label in range(int(y.max()) + 1))
-  return x, y, tuple(names)
+  sources = {line.source: n for n, line in enumerate(lines)}
+  groups = np.array([sources[line.source] for line in lines], np.int64)
+  return x, y, tuple(names), groups
 
 
 def table(folder: str) -> list[Line]:
@@ -105,5 +111,18 @@ def table(folder: str) -> list[Line]:
         f"need a fold 1 to 5 and a target 0 to {CLASSES - 1}"
       )
     place = os.path.join(folder, "audio", row["filename"])
-    lines.append(Line(place, fold, target, row["category"]))
+    lines.append(
+      Line(place, fold, target, row["category"], _source(row, place))
+    )
   return lines
+
+
+def _source(row: dict[str, str], place: str) -> str:
+  """The recording that a clip was cut from.
+
+  The table's src_file, or as files are named: FOLD-SOURCE-TAKE-TARGET.wav.
+  """
+  if source := row.get("src_file"):
+    return source
+  parts = os.path.basename(place).split("-")
+  return parts[1] if len(parts) == 4 else place

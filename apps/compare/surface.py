@@ -147,7 +147,7 @@ def _spread(values: Floats, count: int) -> Floats:
 def _forward(
   cell: Cell, task: Episode, marked: Marked, layout: Layout
 ) -> Floats:
-  settings = rates.chosen(cell, settings_of(cell), task, runs.trial_of(marked))
+  settings = rates.chosen(cell, settings_of(cell), task, runs.tuner_of(marked))
   score = looks.scorer_of(marked, Dataset(*task.test))
   look = looks.Looks(score, LOOKS, keep_trail=True)
   runs.trained(marked, task, settings, look)

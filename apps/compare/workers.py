@@ -26,14 +26,19 @@ def run_all(
     workers: processes; 1 runs all in this one.
 
   Yields:
-    (job, result), in the order of finishing.
+    (job, result), in the order of finishing; the result of a job that refused
+    is its TflmFgError, and the others go on.
 
   Raises:
-    TflmFgError: from a job; what else was running is lost.
+    TflmFgError: if a process died; what else was running is lost.
   """
   if workers == 1 or len(jobs) < 2:
     for job in jobs:
-      yield job, work(job)
+      try:
+        found = work(job)
+      except TflmFgError as fault:
+        found = fault
+      yield job, found
     return
   for name in _ONE_THREAD:  # a process has a core, and no more
     os.environ.setdefault(name, "1")
@@ -46,7 +51,9 @@ def run_all(
   try:
     futures = {pool.submit(work, job): job for job in jobs}
     for future in as_completed(futures):
-      yield futures[future], future.result()
+      fault = future.exception()
+      refused = isinstance(fault, TflmFgError)
+      yield futures[future], fault if refused else future.result()
   except BrokenProcessPool:
     raise TflmFgError(
       "a worker process died, perhaps for want of memory; what is finished is "

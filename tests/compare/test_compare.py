@@ -17,7 +17,6 @@ from apps.compare import (
   jobs,
   looks,
   output,
-  rates,
   runs,
   workers,
 )
@@ -109,53 +108,6 @@ def test_zero_shot_is_the_file_as_it_is(cell, own):
   assert found.forward_passes == 0
 
 
-def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
-  task = domains.load(cell.domain, 0, own)
-  x, y = task.train
-  seen = []
-
-  def trial(settings, part):
-    seen.append(settings.learning_rate_lsb)
-    told = {clip.tobytes() for clip in x}
-    assert {c.tobytes() for c in part.train[0]} <= told
-    assert {c.tobytes() for c in part.test[0]} <= told
-    assert len(part.train[1]) + len(part.test[1]) == len(y)
-    filled = dataclasses.replace(
-      settings,
-      learning_rate_lsb=settings.learning_rate_lsb or 1.0,
-      epsilon_lsb=4.0,
-    )
-    return rates.Found(0.5, abs(filled.learning_rate_lsb - 0.26)), filled
-
-  settings = tflm_fg.Settings(method="sign-m-spsa", steps=60)
-  found = rates.chosen(cell, settings, task, trial)
-  assert seen == [None, *rates.FACTORS[1:]]
-  assert found.learning_rate_lsb == pytest.approx(0.13)
-  assert (found.steps, found.epsilon_lsb) == (60, 4.0)
-
-
-def test_momentum_is_tried_with_shorter_steps(cell, own):
-  seen = []
-
-  def trial(settings, part):
-    seen.append(settings.learning_rate_lsb)
-    return rates.Found(0.5, 1.0), settings
-
-  task = domains.load(cell.domain, 0, own)
-  node = dataclasses.replace(cell, method="node")
-  settings = tflm_fg.Settings(method="node", steps=60)  # 0.5, momentum 0.9
-  rates.chosen(node, settings, task, trial)
-  assert seen[0] == 0.5
-  others = [factor for factor in rates.FACTORS if factor != 10]
-  assert seen[1:] == pytest.approx([0.05 * f for f in others])
-
-
-def test_right_answers_come_before_a_low_loss():
-  collapsed, learning = rates.Found(0.9, 2.3), rates.Found(0.4, 3.0)
-  assert min(collapsed, learning) == learning
-  assert min(learning, rates.Found(0.4, 2.0)).loss == 2.0
-
-
 def test_a_users_data_set_is_drawn_into_episodes(tmp_path, cell):
   for letter in ("a", "b", "c"):
     folder = tmp_path / "drawings" / "Latin" / letter
@@ -201,10 +153,10 @@ def test_any_count_of_workers_gives_the_same():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_refusal_comes_back_from_a_worker(count):
-  refusals.refused(
-    lambda: list(workers.run_all(broken, [1, 2], count)), "job 1 is broken"
-  )
+def test_a_refusal_comes_back_from_a_worker_and_the_others_go_on(count):
+  found = dict(workers.run_all(broken, [1, 2, 3], count))
+  assert str(found[1]) == "job 1 is broken"
+  assert (found[2], found[3]) == (4, 6)
 
 
 def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
@@ -219,20 +171,41 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
   cells = cells_of([grid])
   for name in ("whole", "parts"):
     (tmp_path / name).mkdir()
-  whole = output.Folder(str(tmp_path / "whole"), cells, [])
+  whole = output.Folder(str(tmp_path / "whole"), cells, [], own)
   for job in whole.unfinished():
     whole.take(job, jobs.do(job, own))
   whole.finish("a command", 0.0)
-  first = output.Folder(str(tmp_path / "parts"), cells, [])
+  first = output.Folder(str(tmp_path / "parts"), cells, [], own)
   job = jobs.dear_first(first.unfinished())[-1]
   first.take(job, jobs.do(job, own))
-  second = output.Folder(str(tmp_path / "parts"), cells, [])
+  second = output.Folder(str(tmp_path / "parts"), cells, [], own)
   assert second.unfinished() == [c for c in cells if c != job]
   for job in reversed(second.unfinished()):
     second.take(job, jobs.do(job, own))
-  assert output.Folder(str(tmp_path / "parts"), cells, []).unfinished() == []
+  assert (
+    output.Folder(str(tmp_path / "parts"), cells, [], own).unfinished() == []
+  )
   assert without_times(tmp_path / "parts" / "runs.csv") == without_times(
     tmp_path / "whole" / "runs.csv"
+  )
+
+
+def test_a_name_says_all_of_what_is_built_in_and_a_file_its_bytes(
+  own, cell, tmp_path
+):
+  assert domains.fingerprint("child-5shot", own) == ""
+  known = domains.fingerprint(cell.domain, own)
+  assert domains.fingerprint(cell.domain, own) == known
+  fewer = dataclasses.replace(own, test_clips=20)
+  elsewhere = dataclasses.replace(own, cache=str(tmp_path), shots=7)
+  assert domains.fingerprint(cell.domain, fewer) != known
+  assert domains.fingerprint(cell.domain, elsewhere) == known
+  with np.load(cell.domain) as held:
+    np.savez(cell.domain, x=held["x"] + np.float32(0.01), y=held["y"])
+  assert domains.fingerprint(cell.domain, own) != known
+  folder = f"omniglot:{tmp_path}"
+  assert domains.fingerprint(folder, own) != domains.fingerprint(
+    folder, elsewhere
   )
 
 
@@ -265,6 +238,41 @@ def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
   assert launch(*arguments, "--workers=1") == cli.DONE
   assert "2 jobs to do, 4 done before" in capsys.readouterr().err
   assert without_times(kept) == both
+  fewer = [a.replace("test_clips=40", "test_clips=30") for a in arguments]
+  assert launch(*fewer) == cli.FAILED
+  (line,) = capsys.readouterr().err.strip().splitlines()
+  assert "other data" in line and '"test_clips": 30' in line
+
+
+def test_a_refused_cell_is_told_and_the_others_stand_in_tables(
+  own, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+
+  def forward(cell, task):
+    raise TflmFgError(f"{cell.seed} is\nunlucky")
+
+  monkeypatch.setattr(runs, "_forward", forward)
+  status = launch(
+    "--preset=backprop",
+    "--model=model.tflite",
+    "--domains=clips.npz",
+    "--train_clips=80",
+    "--test_clips=40",
+    "--methods=sign-m-spsa,zero-shot",
+    "--trainable=head",
+    "--seeds=3,4",
+    "--passes=20",
+    "--workers=1",
+    "--out_dir=out",
+  )
+  said = capsys.readouterr().err.splitlines()
+  assert status == cli.FAILED
+  assert sum("not done: " in line for line in said) == 2
+  assert "2 of 4 jobs could not be done" in said[-1] and "unlucky" in said[-1]
+  assert "zero-shot" in (tmp_path / "out" / "tables.md").read_text()
+  kept = without_times(tmp_path / "out" / "runs.csv")
+  assert [line["method"] for line in kept] == ["zero-shot"] * 2
 
 
 def launch(*arguments):
@@ -281,6 +289,7 @@ def launch(*arguments):
     ("--domains=martian-5shot", "martian-5shot"),
     ("--domains=missing.npz", "missing.npz: no such file"),
     ("--seeds=one", "no whole number"),
+    ("--trainable=haed", "--trainable: 'haed' is unknown"),
   ],
 )
 def test_bad_input_is_one_line(tmp_path, flag, said, capsys, monkeypatch):

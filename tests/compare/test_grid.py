@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from apps.compare import cosines, presets, results, variants
+from apps.compare import cosines, intervals, presets, results, variants
 from apps.compare.grid import (
   Cell,
   Grid,
@@ -91,6 +91,30 @@ def test_exact_methods_are_for_heads_and_have_one_precision():
   assert found == ["d 0 head closed-form 16w8a", "d 0 head node 16w8a"]
 
 
+def test_floats_have_what_needs_no_integers():
+  found = cells_of(
+    [
+      grid(
+        methods=("sign-m-spsa", "spsa", "multi-tangent"),
+        trainable=("head", "wide-head"),
+        variants=("plain", "m=3", "stochastic", "guided"),
+        precisions=("fp32",),
+      )
+    ]
+  )
+  assert {(c.method, c.trainable, c.variant) for c in found} == {
+    (method, "head", variant)
+    for method in ("sign-m-spsa", "spsa")
+    for variant in ("plain", "m=3")
+  }
+
+
+def test_settings_that_do_not_fit_are_refused_before_anything_runs(monkeypatch):
+  monkeypatch.setitem(variants.VARIANTS, "odd", {"guidance": 0.5})
+  cell = dataclasses.replace(CELL, variant="odd", precision="fp32")
+  refusals.refused(lambda: require_known([cell]), "needs momentum")
+
+
 def test_passes_may_depend_on_what_trains():
   found = cells_of(
     [grid(trainable=("head", "all"), passes=10, passes_of={"all": 30})]
@@ -103,7 +127,9 @@ def test_a_users_axes_take_the_place_of_a_presets():
   assert [(c.seed, c.passes) for c in own.cells()] == [(7, 50)]
 
 
-@pytest.mark.parametrize("axis", ["methods", "precisions", "variants"])
+@pytest.mark.parametrize(
+  "axis", ["methods", "precisions", "variants", "trainable"]
+)
 def test_an_unknown_value_of_an_axis_is_refused(axis):
   refusals.refused(
     lambda: chosen(grid(), {axis: ("magic",)}), f"--{axis}", "choose of"
@@ -138,6 +164,17 @@ def test_every_preset_can_be_run_by_this_tflm_fg():
         assert cosines.kinds(picture, batch=8)
 
 
+def test_what_is_judged_is_on_enough_domains_and_seeds():
+  for name in ("precision", "enhancements"):
+    cells = cells_of(presets.PRESETS[name].grids)
+    for variant in {c.variant for c in cells}:
+      own = [c for c in cells if c.variant == variant]
+      assert len({c.domain for c in own}) >= intervals.LEAST_DOMAINS
+      assert len({c.seed for c in own}) >= 2
+  tried = {c.variant for c in cells_of(presets.PRESETS["enhancements"].grids)}
+  assert tried == set(variants.VARIANTS) - {"constant"}
+
+
 def test_the_full_preset_has_all_that_the_others_show():
   cells, pictures = set(), set()
   for name, preset in presets.PRESETS.items():
@@ -156,36 +193,40 @@ def test_each_variant_changes_what_it_names():
     assert (own == plain) == (name == "plain")
 
 
+def data(domain):
+  return f"what {domain} is"
+
+
 def write(path, rows, cells):
-  path.write_bytes(results.to_csv(rows, cells))
+  path.write_bytes(results.to_csv(rows, cells, data))
   return str(path)
 
 
 def test_rows_come_back_as_they_were(tmp_path):
   path = write(tmp_path / "runs.csv", {CELL: ROW}, [CELL])
-  found = results.read_csv(path, [CELL])[CELL]
+  found = results.read_csv(path, [CELL], data)[CELL]
   assert found.curve == ROW.curve and found.accuracy_after == 1 / 3
   assert (
-    results.to_csv({CELL: found}, [CELL])
+    results.to_csv({CELL: found}, [CELL], data)
     == (tmp_path / "runs.csv").read_bytes()
   )
 
 
 def test_rows_stand_in_the_grids_order_whoever_finished_first():
   other = dataclasses.replace(CELL, seed=0)
-  one = results.to_csv({CELL: ROW, other: ROW}, [other, CELL])
-  assert one == results.to_csv({other: ROW, CELL: ROW}, [other, CELL])
+  one = results.to_csv({CELL: ROW, other: ROW}, [other, CELL], data)
+  assert one == results.to_csv({other: ROW, CELL: ROW}, [other, CELL], data)
 
 
 def test_no_file_means_nothing_done(tmp_path):
-  assert results.read_csv(str(tmp_path / "runs.csv"), [CELL]) == {}
+  assert results.read_csv(str(tmp_path / "runs.csv"), [CELL], data) == {}
 
 
 def test_a_row_of_another_grid_is_refused(tmp_path):
   path = write(tmp_path / "runs.csv", {CELL: ROW}, [CELL])
   longer = dataclasses.replace(CELL, passes=200)
   refusals.refused(
-    lambda: results.read_csv(path, [longer]), "line 2", "not in this grid"
+    lambda: results.read_csv(path, [longer], data), "line 2", "not in this grid"
   )
 
 
@@ -195,7 +236,16 @@ def test_a_row_of_other_settings_is_refused(tmp_path, monkeypatch):
   path = write(tmp_path / "runs.csv", {cell: ROW}, [cell])
   monkeypatch.setitem(variants.VARIANTS, "odd", {"momentum": 0.6})
   refusals.refused(
-    lambda: results.read_csv(path, [cell]), "other settings", "0.5"
+    lambda: results.read_csv(path, [cell], data), "other settings", "0.5"
+  )
+
+
+def test_a_row_of_other_data_is_refused(tmp_path):
+  path = write(tmp_path / "runs.csv", {CELL: ROW}, [CELL])
+  refusals.refused(
+    lambda: results.read_csv(path, [CELL], lambda domain: "another"),
+    "line 2",
+    "other data, what d is, here is another",
   )
 
 
@@ -203,7 +253,7 @@ def test_a_row_of_other_versions_is_refused(tmp_path, monkeypatch):
   path = write(tmp_path / "runs.csv", {CELL: ROW}, [CELL])
   monkeypatch.setattr(results, "versions_text", lambda: "numpy 9")
   refusals.refused(
-    lambda: results.read_csv(path, [CELL]), "here is numpy 9", "--out_dir"
+    lambda: results.read_csv(path, [CELL], data), "here is numpy 9", "--out_dir"
   )
 
 
@@ -218,7 +268,7 @@ def test_a_row_of_other_versions_is_refused(tmp_path, monkeypatch):
 def test_a_strange_file_is_refused(tmp_path, content, said):
   (tmp_path / "runs.csv").write_bytes(content)
   path = str(tmp_path / "runs.csv")
-  refusals.refused(lambda: results.read_csv(path, [CELL]), said)
+  refusals.refused(lambda: results.read_csv(path, [CELL], data), said)
 
 
 def test_a_damaged_row_is_refused_by_its_line(tmp_path):
@@ -226,5 +276,5 @@ def test_a_damaged_row_is_refused_by_its_line(tmp_path):
   write(path, {CELL: ROW}, [CELL])
   path.write_text(path.read_text().replace("0:0.25", "0:x"))
   refusals.refused(
-    lambda: results.read_csv(str(path), [CELL]), "line 2 is damaged"
+    lambda: results.read_csv(str(path), [CELL], data), "line 2 is damaged"
   )

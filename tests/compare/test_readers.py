@@ -33,14 +33,14 @@ def _cifar10(root: pathlib.Path, protocol=2) -> str:
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_cifar_batches_give_their_images_and_classes(tmp_path, protocol):
   root = _cifar10(tmp_path, protocol)
-  x, y, names = readers.read(f"cifar10:{root}")
+  x, y, names, _ = readers.read(f"cifar10:{root}:all")
   assert x.shape == (24, 32, 32, 3)
   assert x.dtype == np.float32
   assert np.array_equal(np.rint(x[:4] * 255), IMAGES)
   assert y.tolist() == LABELS * 6
   assert names == tuple("0123456789")
-  for split, count in (("train", 20), ("test", 4)):
-    assert len(readers.read(f"cifar10:{root}:{split}").y) == count
+  for split, count in ((":train", 20), (":test", 4), ("", 4)):
+    assert len(readers.read(f"cifar10:{root}{split}").y) == count
 
 
 def test_a_pickle_as_python_2_wrote_it_is_read(tmp_path):
@@ -81,14 +81,14 @@ def test_binary_batches_of_both_sets_are_the_same_images(tmp_path):
   for name in (*cifar.LAYOUTS[10].train, "test_batch"):
     records = np.hstack([label, ROWS])
     (tmp_path / f"{name}.bin").write_bytes(records.tobytes())
-  x, y, _ = readers.read(f"cifar10:{tmp_path}:test")
+  x, y, _, _ = readers.read(f"cifar10:{tmp_path}:test")
   assert np.array_equal(np.rint(x * 255), IMAGES)
   assert y.tolist() == LABELS
   fine = np.hstack([label * 0 + 7, label + 90, ROWS])  # coarse, fine, pixels
   (tmp_path / "test.bin").write_bytes(fine.tobytes())
   names = "\n".join(f"n{i}" for i in range(100))
   (tmp_path / "fine_label_names.txt").write_text(names)
-  x, y, names = readers.read(f"cifar100:{tmp_path}:test")
+  x, y, names, _ = readers.read(f"cifar100:{tmp_path}:test")
   assert np.array_equal(np.rint(x * 255), IMAGES)
   assert y.tolist() == [n + 90 for n in LABELS]
   assert names[99] == "n99"
@@ -163,7 +163,7 @@ def test_a_batch_that_does_not_fit_is_refused(tmp_path, rows, labels, told):
 
 def test_missing_and_cut_files_are_named(tmp_path):
   refused(
-    lambda: readers.read(f"cifar10:{tmp_path}"),
+    lambda: readers.read(f"cifar10:{tmp_path}:all"),
     "data_batch_1: no such file, nor data_batch_1.bin",
     ":test",
   )
@@ -191,7 +191,7 @@ def _corrupted(root: pathlib.Path, each=3) -> str:
 def test_cifar10_c_gives_the_block_of_a_severity(tmp_path):
   spec = _corrupted(tmp_path)
   for severity in (1, 3, 5):
-    x, y, names = readers.read(f"{spec}:{severity}", peak=255)
+    x, y, names, _ = readers.read(f"{spec}:{severity}", peak=255)
     assert np.array_equal(np.unique(x), [severity])
     first = 3 * (severity - 1)
     assert y.tolist() == [n % 10 for n in range(first, first + 3)]
@@ -244,7 +244,7 @@ def _esc50(root: pathlib.Path, lines=None) -> str:
 
 def test_esc50_gives_features_of_its_folds(tmp_path):
   spec = _esc50(tmp_path)
-  x, y, names = readers.read(spec)
+  x, y, names, _ = readers.read(spec)
   assert x.shape == (4, *sounds.FRONTEND.shape) == (4, 249, 40, 1)
   assert y.tolist() == [0, 2, 0, 2]
   assert names == ("dog", "1", "rain")
@@ -252,6 +252,20 @@ def test_esc50_gives_features_of_its_folds(tmp_path):
     some = readers.read(f"{spec}:{folds}")
     assert np.array_equal(some.x, x[rows])
     assert np.array_equal(some.y, y[rows])
+
+
+@pytest.mark.parametrize("has_column", [True, False])
+def test_esc50_knows_which_clips_are_of_one_recording(tmp_path, has_column):
+  """By the table, or by how its files are named."""
+  spec = _esc50(tmp_path)
+  lines = [HEADER if has_column else "filename,fold,target,category"]
+  for number, source in enumerate((7, 8, 7, 9)):
+    name = f"1-{0 if has_column else source}-{number}-0.wav"
+    (tmp_path / "audio" / f"{number}.wav").rename(tmp_path / "audio" / name)
+    lines.append(f"{name},1,0,dog" + f",True,{source},A" * has_column)
+  (tmp_path / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
+  groups = readers.read(spec).groups
+  assert groups[0] == groups[2] and len(set(groups)) == 3
 
 
 def test_esc50_takes_the_front_end_of_a_model(tmp_path):
@@ -289,13 +303,13 @@ def test_a_clip_that_is_no_sound_is_named(tmp_path):
 
 def test_speech_commands_folders_give_features_by_word():
   root = corpora.speech(clips=3)
-  x, y, names = readers.read(f"speech-commands:{root}")
+  x, y, names, _ = readers.read(f"speech-commands:{root}:all")
   assert x.shape[1:] == frontends.named("micro").shape
   assert set(corpora.WORDS) <= set(names)
   counts = np.bincount(y, minlength=len(names))
   assert all(counts[names.index(word)] == 3 for word in corpora.WORDS)
   mfcc = readers.read(
-    f"speech-commands:{root}", frontend=frontends.named("mfcc")
+    f"speech-commands:{root}:all", frontend=frontends.named("mfcc")
   )
   assert mfcc.x.shape[1:] == (49, 10, 1)
   refused(lambda: readers.read("speech-commands:/nowhere"), "no such folder")
@@ -303,10 +317,14 @@ def test_speech_commands_folders_give_features_by_word():
 
 def test_a_part_of_speech_commands_is_the_one_that_file_names_tell():
   root = corpora.speech(clips=5)
-  _, y, names = readers.read(f"speech-commands:{root}:training")
-  for word in corpora.WORDS:
-    found = [folders.split_of(str(p)) for p in (root / word).glob("*.wav")]
-    assert np.sum(y == names.index(word)) == found.count("training") > 0
+  counted = 0
+  for part, split in ((":training", "training"), ("", "testing")):
+    _, y, names, _ = readers.read(f"speech-commands:{root}{part}")
+    for word in corpora.WORDS:
+      found = [folders.split_of(str(p)) for p in (root / word).glob("*.wav")]
+      assert np.sum(y == names.index(word)) == found.count(split)
+    counted += len(y)
+  assert counted > 0
 
 
 def _omniglot(root: pathlib.Path) -> str:
@@ -325,7 +343,7 @@ def _omniglot(root: pathlib.Path) -> str:
 
 def test_folders_of_drawings_give_classes_by_folder(tmp_path):
   spec = _omniglot(tmp_path)
-  x, y, names = readers.read(spec)
+  x, y, names, _ = readers.read(spec)
   assert x.shape == (6, 28, 28, 1)
   assert y.tolist() == [0, 0, 1, 1, 2, 2]
   assert names == (

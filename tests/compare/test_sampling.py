@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from apps.compare import sampling
 from tests.refusals import refused
+from tflm_fg.base import TflmFgError
 
 
 def _pool(classes=6, each=9):
@@ -51,6 +52,46 @@ def test_without_a_count_all_that_is_left_is_test():
   x, y = _pool()
   drawn = sampling.sample(x, y, None, 2, None, 0)
   assert len(drawn.train[1]) + len(drawn.test[1]) == len(y)
+
+
+@given(
+  shots=st.integers(1, 4),
+  tests=st.integers(0, 2),
+  size=st.integers(1, 3),
+  seed=st.integers(0, 2**32),
+)
+def test_no_recording_is_on_both_sides(shots, tests, size, seed):
+  x, y = _pool()
+  groups = np.arange(len(y)) // (6 * size)  # of all classes together
+  try:
+    train, test, _ = sampling.sample(x, y, None, shots, tests, seed, groups)
+  except TflmFgError:
+    return
+  sides = (set(groups[part[0].ravel().astype(int)]) for part in (train, test))
+  assert not set.intersection(*sides)
+
+
+def test_recordings_of_one_clip_change_nothing_and_too_few_are_refused():
+  x, y = _pool()
+  alone = sampling.sample(x, y, 3, 2, 2, 1, np.arange(len(y)))
+  plain = sampling.sample(x, y, 3, 2, 2, 1)
+  assert np.array_equal(alone.train[0], plain.train[0])
+  assert np.array_equal(alone.test[0], plain.test[0])
+  one = np.arange(len(y)) // 54  # one recording of everything
+  refused(
+    lambda: sampling.sample(x, y, 3, 2, 2, 1, one),
+    "0 clips are of other recordings",
+    "2 tests",
+  )
+
+
+def test_few_shots_take_whole_recordings():
+  """Single clips of many would leave no recording to test on."""
+  x, y = _pool()
+  groups = np.arange(len(y)) // 18  # three recordings, three clips a class
+  for seed in range(10):
+    train, test, _ = sampling.sample(x, y[:], 2, 3, 3, seed, groups + 10 * y)
+    assert len(train[1]) == len(test[1]) == 6
 
 
 @pytest.mark.parametrize(
