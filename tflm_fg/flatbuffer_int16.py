@@ -13,9 +13,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.flatbuffer import TYPE_NAMES, op_name
+from tflm_fg.flatbuffer import TYPE_NAMES
 from tflm_fg.flatbuffer_grow import add_buffer, add_tensor, insert_operator
-from tflm_fg.flatbuffer_sites import TRAINABLE_OPS, Site, tensor_name
+from tflm_fg.flatbuffer_sites import Site, tensor_name
 from tflm_fg.quant import MASTER_UNIT, saturate
 
 PREFIX = "tflm_fg/int16/"
@@ -37,12 +37,10 @@ def to_int16(model: schema.ModelT, site: Site) -> None:
     model: the unpacked model, edited.
     site: the layer, with a bias, an int8 input and an int8 output.
   """
-  graph = model.subgraphs[0]
-  op = graph.operators[site.operator]
-  source_at, kernel_at, bias_at = TRAINABLE_OPS[op_name(model, op)]
-  source, out = int(op.inputs[source_at]), int(op.outputs[0])
-  kernel, bias = int(op.inputs[kernel_at]), int(op.inputs[bias_at])
-  tensors = graph.tensors
+  tensors = model.subgraphs[0].tensors
+  op = model.subgraphs[0].operators[site.operator]
+  source, kernel, bias = site.activation, site.kernel, site.bias
+  out = int(op.outputs[0])
   out_scale = float(tensors[out].quantization.scale[0])
   offsets = _real(model, tensors[bias])
   reach = _REACH_STEPS * out_scale + _REACH_BIASES * np.abs(offsets).max()

@@ -21,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.flatbuffer import op_name
 from tflm_fg.flatbuffer_grow import add_buffer, add_tensor, insert_operator
-from tflm_fg.flatbuffer_sites import LOW, TRAINABLE_OPS, Site, tensor_name
+from tflm_fg.flatbuffer_sites import LOW, Site, tensor_name
 from tflm_fg.quant import MASTER_UNIT, WEIGHT_MAX
 
 _FINEST = 8
@@ -39,9 +39,9 @@ def to_int8x2(model: schema.ModelT, site: Site) -> None:
   """
   graph = model.subgraphs[0]
   op = graph.operators[site.operator]
-  source_at, kernel_at, _ = TRAINABLE_OPS[op_name(model, op)]
-  kernel, out = graph.tensors[op.inputs[kernel_at]], int(op.outputs[0])
-  source = graph.tensors[op.inputs[source_at]]
+  out = int(op.outputs[0])
+  source = graph.tensors[site.activation]
+  kernel = graph.tensors[site.kernel]
   reach = _reach(kernel, source)
   step = float(graph.tensors[out].quantization.scale[0])
   finest = min(reach / WEIGHT_MAX, step / _FINEST)
@@ -60,7 +60,7 @@ def to_int8x2(model: schema.ModelT, site: Site) -> None:
     model,
     site.operator + 1,
     op_name(model, op),
-    [int(op.inputs[source_at]), weights, _zeros(model, weights, source)],
+    [site.activation, weights, _zeros(model, weights, source)],
     low,
     copy.deepcopy(op.builtinOptions),
     code.version,

@@ -62,20 +62,18 @@ def sgd(
     >>> state = optimizer.init(params)
     >>> updates, state = optimizer.update(gradient, state, params, step)
   """
-  rounding = rounding or Rounding(layout=layout)
-  keep = _kept(momentum)
   downhill = -np.concatenate(layout.step_units)
 
-  def update(
-    gradient: Vectors, state: OptimizerState, params: Params, step: int
-  ) -> tuple[Vectors, OptimizerState]:
-    del params
-    moves = _scaled(np.concatenate(gradient), downhill, rate(step))
-    if keep:
-      state, moves = _accelerated(state, moves, keep)
-    return rounding(moves, WISH_BITS, state, step)
+  def heading(gradient: Int64, step: int) -> Int64:
+    return _scaled(gradient, downhill, rate(step))
 
-  return Transform(_init(keep, rounding), update)
+  def wish(
+    moves: Int64, state: OptimizerState, params: Params, step: int
+  ) -> Int64:
+    del state, params, step
+    return moves
+
+  return _transform(heading, wish, _kept(momentum), layout, rounding)
 
 
 def sign(
@@ -167,19 +165,41 @@ def _headed(
   boxed: bool,
 ) -> Transform:
   """An optimizer that asks a gradient for signs alone."""
-  rounding = rounding or Rounding(layout=layout)
   keep = _kept(momentum)
   downhill = -np.concatenate(layout.step_units)
+
+  def heading(gradient: Int64, step: int) -> Int64:
+    del step
+    # Without a velocity to add up, no slope is too small to have a sign.
+    return _scaled(gradient, downhill, 1 << RATE_BITS) if keep else -gradient
+
+  def signed(
+    heading: Int64, state: OptimizerState, params: Params, step: int
+  ) -> Int64:
+    return wish(np.sign(heading), state, params, step)
+
+  return _transform(heading, signed, keep, layout, rounding, boxed)
+
+
+def _transform(
+  heading: Callable[[Int64, int], Int64],
+  wish: _Wish,
+  keep: int,
+  layout: Layout,
+  rounding: Rounding | None,
+  boxed: bool = False,
+) -> Transform:
+  """A gradient's heading, with momentum, then the wish along it, rounded."""
+  rounding = rounding or Rounding(layout=layout)
 
   def update(
     gradient: Vectors, state: OptimizerState, params: Params, step: int
   ) -> tuple[Vectors, OptimizerState]:
-    heading = -np.concatenate(gradient)
+    moves = heading(np.concatenate(gradient), step)
     if keep:
-      moves = _scaled(-heading, downhill, 1 << RATE_BITS)
-      state, heading = _accelerated(state, moves, keep)
-    moves = wish(np.sign(heading), state, params, step)
-    return rounding(moves, WISH_BITS, state, step)
+      state, moves = _accelerated(state, moves, keep)
+    wished = wish(moves, state, params, step)
+    return rounding(wished, WISH_BITS, state, step)
 
   return Transform(_init(keep, rounding, boxed), update)
 
