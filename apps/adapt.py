@@ -113,9 +113,7 @@ def main() -> None:
     plots.require_matplotlib()
   model = files.read_bytes(_MODEL.value)
   if _REPLAY.value:
-    for flag in (_TRAIN, _TEST, _PLOT, _REPORT, _LOG, _JOURNAL):
-      if flag.value:
-        raise TflmFgError(f"--{flag.name}: a replay takes --model and --out")
+    _refuse_all_but_files()
     _save(_replayed(model))
     print(f"{_OUT.value}: made again from {_REPLAY.value}")
     return
@@ -159,6 +157,18 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     callbacks=watchers,
     name=_MODEL.value,
   )
+
+
+def _refuse_all_but_files() -> None:
+  """A replay does what was done: what else is given would do nothing."""
+  others = (
+    (_TRAIN, _TEST, _PLOT, _REPORT, _LOG, _JOURNAL)
+    + (_TRAINABLE, _WEIGHTS, _PROMPT_GAIN, _WIDE_LAYERS)
+    + (_RUNTIME, _STRATEGY, _EXACT_PREFIX, _WORKERS)
+  )
+  names = [flag.name for flag in others if flag.present]
+  for name in names + setting_flags.given():
+    raise TflmFgError(f"--{name}: a replay takes --model and --out")
 
 
 def _replayed(model: bytes) -> bytes:

@@ -91,10 +91,12 @@ _real(
   "epsilon_lsb", "perturbation, in int8 steps; by default found by measuring"
 )
 _real("rho_lsb", "how far uphill sharpness-aware looks, in int8 steps")
-_real(
+flags.DEFINE_float(
   "learning_rate_lsb",
+  _DEFAULTS.learning_rate_lsb,
   "first learning rate, in int8 steps, or for closed-form in safe steps of "
   "gradient descent" + _own("learning_rate_lsb"),
+  lower_bound=0.0,  # below it is for tests, which climb
 )
 _choice("decay", DECAYS, "how the learning rate falls over the steps")
 _real("momentum", "0 to 1, as Keras has it" + _own("momentum"))
@@ -136,6 +138,12 @@ _real(
   "anchor",
   "share of the way back to the start that every step takes, 0 to below 1",
 )
+
+
+def given() -> list[str]:
+  """The names of those that the command line has."""
+  names = Settings.__dataclass_fields__
+  return [name for name in names if flags.FLAGS[name].present]
 
 
 def settings() -> Settings:

@@ -136,6 +136,15 @@ def test_a_replay_of_no_journal_is_refused_by_its_name(folder, journal):
   assert journal in folder.refused("adapt", *flags)
 
 
+@pytest.mark.parametrize(
+  "flag", ["--steps=5", "--runtime=tflm", "--weights=int16", "--kernel_wise"]
+)
+def test_a_replay_refuses_what_it_would_not_look_at(flag, folder):
+  flags = ("--model=model.tflite", "--replay=j.jsonl", "--out=out.tflite", flag)
+  line = folder.refused("adapt", *flags)
+  assert f"{flag.split('=')[0]}: a replay takes" in line
+
+
 def test_replay_gives_the_bytes_of_out(folder):
   flags = folder.adapt_flags(
     "--steps=30", "--journal=j.jsonl", "--momentum=0.5"

@@ -169,6 +169,9 @@ def _axes() -> dict[str, Any]:
     "trainable": _TRAINABLE.value,
     "domains": _DOMAINS.value,
   }
+  for flag in (_METHODS, _VARIANTS, _PRECISIONS, _TRAINABLE, _DOMAINS, _SEEDS):
+    if flag.present and not flag.value:
+      raise TflmFgError(f"--{flag.name} is empty; name some, or leave it out")
   axes = {k: tuple(v) for k, v in given.items() if v}
   if _SEEDS.value:
     axes["seeds"] = tuple(map(_seed, _SEEDS.value))
@@ -177,8 +180,8 @@ def _axes() -> dict[str, Any]:
 
 
 def _seed(text: str) -> int:
-  if not text.isdigit():
-    raise TflmFgError(f"--seeds: {text!r} is no whole number from 0")
+  if not text.isdecimal() or int(text) >= 1 << 64:
+    raise TflmFgError(f"--seeds: {text!r} is no whole number from 0 to 2^64-1")
   return int(text)
 
 

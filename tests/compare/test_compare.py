@@ -289,6 +289,9 @@ def launch(*arguments):
     ("--domains=martian-5shot", "martian-5shot"),
     ("--domains=missing.npz", "missing.npz: no such file"),
     ("--seeds=one", "no whole number"),
+    ("--seeds=\u00b2", "no whole number"),
+    (f"--seeds={1 << 64}", "no whole number"),
+    ("--domains=", "--domains is empty"),
     ("--trainable=haed", "--trainable: 'haed' is unknown"),
   ],
 )
