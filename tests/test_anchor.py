@@ -94,7 +94,7 @@ def test_control_c_ends_after_the_present_step_and_restores_its_handler():
   )  # fmt: skip
   assert stop.interrupted
   assert done.report["steps"] == 7
-  assert done.report["kept_step"] in (0, 2, 4, 6)
+  assert done.report["kept_step"] in (0, 2, 4, 6, 7)
   assert signal.getsignal(signal.SIGINT) is before
   again = tflm_fg.adapt(
     models.dense_model(), x, y, settings=settings, callbacks=[stop]

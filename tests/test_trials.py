@@ -32,7 +32,7 @@ def test_the_rate_of_the_lowest_end_is_taken_shorter_for_the_longer_run(best):
 
   def run(settings):
     ran.append(settings)
-    off = settings.learning_rate_lsb / (trials.SHORTENING * 0.5 * best)
+    off = settings.learning_rate_lsb / (4 * 0.5 * best)
     return score(int(1000 * abs(np.log(off))))
 
   settings, why = tried(FIRST, run)

@@ -9,6 +9,7 @@ spare tries some rates before it settles on one.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from tflm_fg.defaults import FORWARD
@@ -19,12 +20,8 @@ from tflm_fg.tuning import MOST_RATE, SHORT_RUN
 FACTORS = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)
 """Of the first rate."""
 
-SHARE = 16
-"""A trial has so much fewer steps than the phase."""
-
-SHORTENING = 4.0
-"""The phase's steps are shorter than the best trial's, by the root of how many
-more it has: signs do not shrink where slopes do, so their noise must."""
+SHARE, MOST_STEPS = 16, 250
+"""A trial has so much fewer steps than the phase, and never more than these."""
 
 
 def has_to_spare(given: Settings) -> bool:
@@ -48,8 +45,11 @@ def tried(
   Returns:
     The settings, and why the rate is what it is.
   """
-  steps = max(1, settings.steps // SHARE)
-  longer = SHORTENING if settings.steps_by_rate else 1.0
+  steps = max(1, min(settings.steps // SHARE, MOST_STEPS))
+  longer = 1.0
+  if settings.steps_by_rate:
+    # Signs do not shrink where slopes do, so the noise of more steps must.
+    longer = math.sqrt(settings.steps // steps)
   losses = {}
   for factor in FACTORS:
     rate = min(longer * factor * settings.learning_rate_lsb, MOST_RATE)

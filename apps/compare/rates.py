@@ -118,7 +118,8 @@ def cost() -> str:
   """What choosing takes of both, for people."""
   return (
     f"forward gradients set themselves (over {SHORT_RUN} steps with "
-    f"{len(trials.FACTORS)} runs of 1/{trials.SHARE} of the passes), then try "
+    f"{len(trials.FACTORS)} runs of 1/{trials.SHARE} of the steps, at most "
+    f"{trials.MOST_STEPS}), then try "
     f"{len(FACTORS)} rates around that in runs of 1/{TRIAL_SHARE}; "
     f"backpropagation tries {len(FACTORS)} stated rates in runs of at most "
     f"{BACKPROP_STEPS} steps"
