@@ -169,4 +169,23 @@ def _measured(line: dict[str, str]) -> Measured:
       found[field.name] = float(text or "nan")
     else:
       found[field.name] = text
-  return Measured(**found)  # type: ignore[arg-type]
+  measured = Measured(**found)  # type: ignore[arg-type]
+  _require_sense(measured)
+  return measured
+
+
+def _require_sense(measured: Measured) -> None:
+  """Refuses numbers that no run gives."""
+  ends = (measured.accuracy_before, measured.accuracy_after)
+  shares = [*ends, *(accuracy for _, accuracy in measured.curve)]
+  passes = [0, *(number for number, _ in measured.curve)]
+  sound = (
+    all(0 <= share <= 1 for share in shares)
+    and passes == sorted(passes)
+    and measured.forward_passes >= 0
+    and 0 <= measured.seconds < math.inf
+    and not math.isinf(measured.loss_before)
+    and not math.isinf(measured.loss_after)
+  )
+  if not sound:
+    raise ValueError

@@ -271,10 +271,11 @@ def test_a_strange_file_is_refused(tmp_path, content, said):
   refusals.refused(lambda: results.read_csv(path, [CELL], data), said)
 
 
-def test_a_damaged_row_is_refused_by_its_line(tmp_path):
+@pytest.mark.parametrize("point", ["0:x", "0:5.0", "0:nan", "9:0.5 0:0.25"])
+def test_a_damaged_row_is_refused_by_its_line(tmp_path, point):
   path = tmp_path / "runs.csv"
   write(path, {CELL: ROW}, [CELL])
-  path.write_text(path.read_text().replace("0:0.25", "0:x"))
+  path.write_text(path.read_text().replace("0:0.25", point))
   refusals.refused(
     lambda: results.read_csv(str(path), [CELL], data), "line 2 is damaged"
   )
