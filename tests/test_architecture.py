@@ -56,6 +56,19 @@ def test_imports_in_the_trainer_point_up_the_list():
         assert ORDER.index(parts[1]) < ORDER.index(path.stem), (path, name)
 
 
+def test_no_file_imports_itself_in_a_circle():
+  """Bazel refuses circles, and only CI has Bazel."""
+  files = {
+    ".".join(p.relative_to(ROOT).with_suffix("").parts): p
+    for folder in FOLDERS
+    for p in sources(folder)
+  }
+  known = {name: imported(p) & set(files) for name, p in files.items()}
+  while ends := {name for name, used in known.items() if not used}:
+    known = {n: used - ends for n, used in known.items() if n not in ends}
+  assert not known
+
+
 def test_imports_between_folders_point_one_way():
   for number, folder in enumerate(FOLDERS):
     later = FOLDERS[number + 1 :]

@@ -22,7 +22,7 @@ from apps.benchmark_backprop import (
   head_start,
   one_thread,
 )
-from apps.compare import rates, runs
+from apps.compare import engine_runs, rates
 from apps.compare.episodes import Episode
 from apps.compare.grid import Cell
 from apps.compare.looks import HOST, LOOKS
@@ -238,7 +238,7 @@ def net_of(cell: Cell, task: Episode) -> Net:
 
 def _head(cell: Cell, task: Episode) -> Net:
   """A linear layer on what the int8 layers in front of it give."""
-  marked = runs.marked_of(cell, task)
+  marked = engine_runs.marked_of(cell, task)
   graph = Graph(marked.data, marked.mark, HOST)
   spec = tensor_spec(marked.data, marked.mark.head_input)
   x, test_x = (

@@ -8,11 +8,11 @@ import time
 
 from apps.compare import rates
 from apps.compare.domains import Episode
+from apps.compare.engine_runs import marked_of, told, tuner_of
 from apps.compare.float_gradients import float_gradients
 from apps.compare.grid import Cell, settings_of
 from apps.compare.looks import LOOKS
 from apps.compare.results import Measured
-from apps.compare.runs import marked_of, told, tuner_of
 
 
 def run(cell: Cell, task: Episode) -> Measured:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.compare import backprop, domains, looks, rates, runs
+from apps.compare import backprop, domains, engine_runs, looks, rates
 from apps.compare.domains import Own
 from apps.compare.episodes import Episode
 from apps.compare.grid import PLAIN, Cell, settings_of
@@ -116,7 +116,7 @@ def run(surface: Surface, own: Own) -> dict[str, bytes]:
   """Trains both ways, and gives the files."""
   task = domains.load(surface.domain, surface.seed, own)
   cell = surface.cell(PLAIN)
-  marked = runs.marked_of(cell, task)
+  marked = engine_runs.marked_of(cell, task)
   layout = Layout(marked.mark.trainable)
   trails = (
     _forward(cell, task, marked, layout),
@@ -147,10 +147,12 @@ def _spread(values: Floats, count: int) -> Floats:
 def _forward(
   cell: Cell, task: Episode, marked: Marked, layout: Layout
 ) -> Floats:
-  settings = rates.chosen(cell, settings_of(cell), task, runs.tuner_of(marked))
+  settings = rates.chosen(
+    cell, settings_of(cell), task, engine_runs.tuner_of(marked)
+  )
   score = looks.scorer_of(marked, Dataset(*task.test))
   look = looks.Looks(score, LOOKS, keep_trail=True)
-  runs.trained(marked, task, settings, look)
+  engine_runs.trained(marked, task, settings, look)
   return np.stack([numbers_of(layout, params) for params in look.trail])
 
 

@@ -14,6 +14,7 @@ from apps.compare import __main__ as program
 from apps.compare import (
   digits,
   domains,
+  engine_runs,
   jobs,
   looks,
   output,
@@ -46,7 +47,7 @@ def test_forward_gradients_learn_and_take_the_passes_they_may(cell, own):
 
 def test_what_is_scored_is_the_file_that_adapt_writes(cell, own):
   task = domains.load(cell.domain, cell.seed, own)
-  marked = runs.marked_of(cell, task)
+  marked = engine_runs.marked_of(cell, task)
   look = looks.Looks(looks.scorer_of(marked, Dataset(*task.test)))
   settings = tflm_fg.Settings(
     method="sign-m-spsa", steps=40, batch_size=16, validation_fraction=0.0
@@ -54,7 +55,9 @@ def test_what_is_scored_is_the_file_that_adapt_writes(cell, own):
   result = tflm_fg.adapt(
     marked.data, *task.train, settings=settings, callbacks=[look]
   )
-  whole = tflm_fg.evaluate_model(result.model, *task.test, runtime=runs.RUNTIME)
+  whole = tflm_fg.evaluate_model(
+    result.model, *task.test, runtime=engine_runs.RUNTIME
+  )
   assert look.scores[-1].accuracy == whole["accuracy"]
   assert look.passes == 80
 
@@ -103,7 +106,9 @@ def test_float_and_8w8a_may_take_the_rate_that_16w8a_chose(cell, own):
 def test_zero_shot_is_the_file_as_it_is(cell, own):
   found = runs.run(dataclasses.replace(cell, method="zero-shot"), own)
   task = domains.load(cell.domain, 0, own)
-  known = tflm_fg.evaluate_model(task.model, *task.test, runtime=runs.RUNTIME)
+  known = tflm_fg.evaluate_model(
+    task.model, *task.test, runtime=engine_runs.RUNTIME
+  )
   assert found.accuracy_before == found.accuracy_after == known["accuracy"]
   assert found.forward_passes == 0
 
@@ -252,7 +257,7 @@ def test_a_refused_cell_is_told_and_the_others_stand_in_tables(
   def forward(cell, task):
     raise TflmFgError(f"{cell.seed} is\nunlucky")
 
-  monkeypatch.setattr(runs, "_forward", forward)
+  monkeypatch.setattr(engine_runs, "forward", forward)
   status = launch(
     "--preset=backprop",
     "--model=model.tflite",

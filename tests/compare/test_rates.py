@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tflm_fg
-from apps.compare import domains, rates, runs
+from apps.compare import domains, engine_runs, rates, runs
 
 
 def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
@@ -61,11 +61,11 @@ def test_no_rate_is_tried_that_training_would_refuse(
   found = rates.chosen(cell, settings, task, rates.Tuner(filled, trial))
   assert max(seen) <= most and found.learning_rate_lsb <= most
   assert max(seen) == pytest.approx(most, rel=1e-3)
-  runs.trained(
-    runs.marked_of(cell, task),
+  engine_runs.trained(
+    engine_runs.marked_of(cell, task),
     task,
     dataclasses.replace(found, steps=2),
-    runs.NoStep(),
+    engine_runs.NoStep(),
   )
 
 
@@ -97,13 +97,13 @@ def test_a_flat_loss_does_not_stop_a_run(own, cell, tmp_path):
 
 def test_what_sets_itself_takes_no_step(cell, own):
   task = domains.load(cell.domain, 0, own)
-  tuner = runs.tuner_of(runs.marked_of(cell, task))
+  tuner = engine_runs.tuner_of(engine_runs.marked_of(cell, task))
   settings = tflm_fg.Settings(
     method="sign-m-spsa", steps=60, batch_size=16, validation_fraction=0.0
   )
   filled = tuner.filled(settings, task)
   whole = tflm_fg.adapt(
-    runs.marked_of(cell, task).data,
+    engine_runs.marked_of(cell, task).data,
     *task.train,
     settings=settings,
     strategy="rebuild",

@@ -6,7 +6,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from apps.compare import cosines, domains, jobs, looks, runs, surface
+from apps.compare import (
+  cosines,
+  domains,
+  engine_runs,
+  jobs,
+  looks,
+  runs,
+  surface,
+)
 from apps.compare.domains import Own
 from tflm_fg.flatbuffer_mark import mark
 from tflm_fg.flatbuffer_tensors import tensor_spec
@@ -89,7 +97,7 @@ def test_the_plane_is_of_the_main_directions():
 
 def test_masters_survive_the_way_into_the_plane_and_back(cell, own):
   task = domains.load(cell.domain, 0, own)
-  marked = runs.marked_of(cell, task)
+  marked = engine_runs.marked_of(cell, task)
   layout = Layout(marked.mark.trainable)
   start = layout.gather(masters_of(marked.data, marked.mark))
   back = surface.params_at(layout, surface.numbers_of(layout, start))
