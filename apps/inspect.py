@@ -64,7 +64,7 @@ def main() -> None:
 
 def describe_file(data: bytes, name: str) -> dict[str, Any]:
   """Operators and inference memory of a file."""
-  model = flatbuffer.read(data, name)
+  model = flatbuffer.look(data, name)
   operators = model.subgraphs[0].operators or []
   return {
     "model_bytes": len(data),

@@ -185,14 +185,14 @@ class ClosedFormHead:
 _NOTHING = np.zeros(0, np.int64)
 
 
-def carried_centre(head: Head, layout: Layout) -> tuple[int, ...]:
+def carried_centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
   """The centre, so that a kernel's move times it is 256 times the bias's.
 
   That is as the head has it where a bias unit is input scale times kernel
-  scale; empty where no bias trains beside the kernel.
+  scale; empty without a head, or where no bias trains beside the kernel.
   """
   tensors = {t.role: t for t in layout.tensors}
-  if set(tensors) != {"kernel", "bias"}:
+  if head is None or set(tensors) != {"kernel", "bias"}:
     return ()
   kernel, bias = tensors["kernel"], tensors["bias"]
   if kernel.dtype == "int8":

@@ -87,7 +87,7 @@ def read_dataflow(data: bytes, name: str = "model") -> Dataflow:
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
   """
-  model = flatbuffer.read(data, name)
+  model = flatbuffer.look(data, name)
   graph = model.subgraphs[0]
   held = {t.buffer: model.buffers[t.buffer].data for t in graph.tensors}
   return Dataflow(

@@ -48,11 +48,8 @@ def add_rows(data: bytes, count: int, name: str = "model") -> bytes:
   """
   if count < 1:
     raise TflmFgError(f"{name}: need 1 or more outputs to add, got {count}")
-  model = flatbuffer.read(flatbuffer.strip(data, name), name)
-  site = _head(model, name)
-  mend(model, {site: {"kernel", "bias"}}, name)
+  model, site, kernel, bias = _opened(data, name)
   op = model.subgraphs[0].operators[site.operator]
-  kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
   logits = model.subgraphs[0].tensors[op.outputs[0]]
   old = int(kernel.shape[0])
   _extend(model, kernel, np.zeros((count, int(kernel.shape[1])), np.int8))
@@ -87,17 +84,26 @@ def new_rows(
   """
   if count < 2:
     raise TflmFgError(f"{name}: a fresh head needs 2 or more outputs: {count}")
-  model = flatbuffer.read(flatbuffer.strip(data, name), name)
-  site = _head(model, name)
-  mend(model, {site: {"kernel", "bias"}}, name)
+  model, site, kernel, bias = _opened(data, name)
   op = model.subgraphs[0].operators[site.operator]
-  kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
   drawn = _drawn(count, int(kernel.shape[1]), seed, int(op.inputs[1]))
   zeros = np.zeros(count, TYPE_NAMES[bias.type])
   for tensor, rows in ((kernel, drawn), (bias, zeros)):
     _replace(model, tensor, rows)
   _resize_outputs(model, site, count, name)
   return flatbuffer.pack(model)
+
+
+def _opened(
+  data: bytes, name: str
+) -> tuple[schema.ModelT, Site, schema.TensorT, schema.TensorT]:
+  """The unmarked model to change, its head, and that head's kernel and bias."""
+  model = flatbuffer.read(flatbuffer.strip(data, name), name)
+  site = _head(model, name)
+  mend(model, {site: {"kernel", "bias"}}, name)
+  op = model.subgraphs[0].operators[site.operator]
+  kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
+  return model, site, kernel, bias
 
 
 def _drawn(count: int, inputs: int, seed: int, tensor: int) -> NDArray[np.int8]:

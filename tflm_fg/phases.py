@@ -219,7 +219,8 @@ def perform(
   settings, reasons = tuned(settings, layout, params, passes, loss)
   if has_to_spare(stage.phase.settings):
     settings, reasons["learning_rate_lsb"] = tried(settings, short)
-  rule = _rule(settings, stage, head, batches.size, loss)
+  centre = carried_centre(head, layout)
+  rule = _rule(settings, stage, head, centre, batches.size, loss)
   recorder, history = SlopeRecorder(), History()
   best = _keeper(settings, material)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
@@ -235,8 +236,7 @@ def perform(
     adjust=None if settings.is_exact else Growing(settings.patience),
     passes_before=passes_before,
   )
-  kept_step = state.step
-  trained = state.params
+  trained, kept_step = state.params, state.step
   if best.best is not None:
     trained, kept_step = best.best, best.best_step
   ends = params, trained
@@ -246,7 +246,7 @@ def perform(
     record=Record(
       Phase(stage.phase.tensors, settings),
       batches.size,
-      () if head is None else carried_centre(head, layout),
+      centre,
       recorder.slopes,
       kept_step,
     ),
@@ -263,7 +263,12 @@ def perform(
 
 
 def _rule(
-  settings: Settings, stage: Stage, head: Head | None, size: int, loss: Loss
+  settings: Settings,
+  stage: Stage,
+  head: Head | None,
+  centre: tuple[int, ...],
+  size: int,
+  loss: Loss,
 ) -> Rule:
   """What turns the passes of a batch of some size into steps."""
   layout, graph = stage.layout, stage.graph
@@ -271,7 +276,6 @@ def _rule(
     return settings.node_rule(layout, graph.layers(), loss)
   if settings.method == "statistics":
     return settings.statistics_rule(layout, *graph.means())
-  centre = () if head is None else carried_centre(head, layout)
   return settings.rule(layout, size, head, centre)
 
 

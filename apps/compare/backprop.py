@@ -31,7 +31,7 @@ from converters.to_keras import to_keras
 from tflm_fg import flatbuffer
 from tflm_fg.base import Int64, TrainableTensor
 from tflm_fg.data import Batches, hold_out
-from tflm_fg.flatbuffer_mark import Marked
+from tflm_fg.flatbuffer_mark import Marked, mark
 from tflm_fg.flatbuffer_prompt import channels_of
 from tflm_fg.flatbuffer_tensors import tensor_spec
 from tflm_fg.graph import Graph, input_spec
@@ -189,10 +189,7 @@ def run(cell: Cell, task: Episode) -> Measured:
   """Chooses a rate on a part of the training clips, then trains on all."""
   net = net_of(cell, task)
   rate = best_rate(net, cell)
-  batches = Batches(len(net.y), cell.batch, cell.seed)
-  rows = [batches.at(step) for step in range(cell.passes)]
-  looks = [int(s) for s in np.rint(np.linspace(0, cell.passes, LOOKS))]
-  found, seconds = net.taught(rows, rate, looks)
+  steps, found, seconds = trained(net, cell, rate, LOOKS)
   scores = [net.scored(values) for values in found]
   return Measured(
     accuracy_before=scores[0][0],
@@ -202,8 +199,29 @@ def run(cell: Cell, task: Episode) -> Measured:
     forward_passes=cell.passes,
     seconds=seconds,
     chosen=f"rate {rate:g}",
-    curve=tuple((n, a) for n, (a, _) in zip(sorted({*looks}), scores)),
+    curve=tuple((n, a) for n, (a, _) in zip(steps, scores)),
   )
+
+
+def trained(
+  net: Net, cell: Cell, rate: float, looks: int
+) -> tuple[list[int], list[list[Floats]], float]:
+  """Trains a cell's network on all clips.
+
+  Args:
+    net: the network.
+    cell: how many steps, of which clips.
+    rate: first learning rate.
+    looks: copies to make of the variables, the first and the last among them.
+
+  Returns:
+    After which steps they were made, the copies, and the seconds of the steps.
+  """
+  batches = Batches(len(net.y), cell.batch, cell.seed)
+  rows = [batches.at(step) for step in range(cell.passes)]
+  steps = np.rint(np.linspace(0, cell.passes, looks)).astype(int)
+  due = sorted({int(step) for step in steps})
+  return due, *net.taught(rows, rate, due)
 
 
 def best_rate(net: Net, cell: Cell) -> float:
@@ -264,8 +282,6 @@ def _linear(inputs: int, outputs: int) -> Descent:
 @functools.lru_cache(maxsize=4)
 def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
   """The float network whole, and where its variables start."""
-  from tflm_fg.flatbuffer_mark import mark
-
   tf = one_thread()
   shape = input_spec(model).shape
   if trainable == "prompt":
@@ -283,7 +299,7 @@ def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
 
 def variables_of(net: Any, marked: Marked) -> list[tuple[TrainableTensor, Any]]:
   """The marked tensors with the network's variables that stand for them."""
-  operators = flatbuffer.read(marked.data).subgraphs[0].operators
+  operators = flatbuffer.look(marked.data).subgraphs[0].operators
   found = []
   for tensor in marked.mark.trainable:
     kernel = int(operators[tensor.operator].inputs[1])

@@ -90,13 +90,6 @@ class Cell:
     parts += [self.variant] * (self.variant != "plain") + [self.precision]
     return " ".join(parts)
 
-  @property
-  def is_forward(self) -> bool:
-    """Whether it trains by forward gradients in the integer engine."""
-    return (
-      self.method not in ("zero-shot", "backprop") and self.precision != "fp32"
-    )
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:

@@ -20,7 +20,7 @@ from apps.compare.episodes import Episode
 from apps.compare.grid import PLAIN, Cell, settings_of
 from tflm_fg import plots
 from tflm_fg.base import Array, Params, TrainableTensor
-from tflm_fg.data import Batches, Dataset
+from tflm_fg.data import Dataset
 from tflm_fg.flatbuffer_mark import Marked
 from tflm_fg.quant import MASTER_UNIT, Layout, along_channels, saturate
 
@@ -161,10 +161,7 @@ def _backprop(
 ) -> Floats:
   net = backprop.net_of(cell, task)
   rate = backprop.best_rate(net, cell)
-  batches = Batches(len(net.y), cell.batch, cell.seed)
-  rows = [batches.at(step) for step in range(cell.passes)]
-  when = np.rint(np.linspace(0, cell.passes, LOOKS)).astype(int)
-  found, _ = net.taught(rows, rate, [int(step) for step in when])
+  _, found, _ = backprop.trained(net, cell, rate, LOOKS)
   return np.stack([_as_in_file(layout, values) for values in found])
 
 
