@@ -21,18 +21,15 @@ from absl import flags
 
 import tflm_fg
 from apps import cli, setting_flags
-from tflm_fg import (
-  data,
-  files,
-  journal,
-  plots,
-  runtimes,
-)
-from tflm_fg.base import TflmFgError
-from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
-from tflm_fg.flatbuffer_finer import WEIGHTS
-from tflm_fg.flatbuffer_mark import Surgery
-from tflm_fg.tasks import NATURAL
+from apps.setting_flags import given
+from tflm_fg import files, journal, plots
+from tflm_fg.runtimes.registry import NAMES, STRATEGIES
+from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
+from tflm_fg.training import data
+from tflm_fg.training.callbacks import Callback, CSVLogger, ProgbarLogger
+from tflm_fg.training.objective import NATURAL
+from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite, marked or not", required=True
@@ -64,12 +61,12 @@ _WEIGHTS = flags.DEFINE_enum(
   "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 _RUNTIME = flags.DEFINE_enum(
-  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
+  "runtime", "litert", list(NAMES), "the engine that runs the passes"
 )
 _STRATEGY = flags.DEFINE_enum(
   "strategy",
   "auto",
-  list(runtimes.STRATEGIES),
+  list(STRATEGIES),
   "write weights in place; rebuild the interpreter for every pass, which on "
   "litert runs XNNPACK's kernels; or time both there and take rebuild where it "
   "is clearly faster",
@@ -167,7 +164,7 @@ def _refuse_all_but_files() -> None:
     + (_RUNTIME, _STRATEGY, _EXACT_PREFIX, _WORKERS)
   )
   names = [flag.name for flag in others if flag.present]
-  for name in names + setting_flags.given():
+  for name in names + given():
     raise TflmFgError(f"--{name}: a replay takes --model and --out")
 
 

@@ -33,11 +33,12 @@ from apps import (
   benchmark_timing,
   cli,
 )
-from apps.kws import shipped
-from tflm_fg import files, plots, runtimes
-from tflm_fg.base import TflmFgError
-from tflm_fg.defaults import METHODS
-from tflm_fg.settings import Settings
+from apps.kws.model import shipped
+from tflm_fg import files, plots
+from tflm_fg.runtimes.registry import NAMES
+from tflm_fg.training.defaults import METHODS
+from tflm_fg.training.settings import Settings
+from tflm_fg.types import TflmFgError
 
 _SECTIONS = ("accuracy", "speed", "growth")
 _QUICK = [m for m in benchmark_accuracy.METHODS if not m.startswith("fit-")]
@@ -81,7 +82,7 @@ _STEPS = flags.DEFINE_integer(
   "steps", None, "steps of 'plain'; by default its method's own"
 )
 _RUNTIME = flags.DEFINE_enum(
-  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
+  "runtime", "litert", list(NAMES), "the engine that runs the passes"
 )
 _ROWS = flags.DEFINE_list(
   "rows", [], "CSVs of earlier runs to print and draw; runs nothing"

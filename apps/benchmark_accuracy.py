@@ -14,20 +14,20 @@ import tflm_fg
 from apps.benchmark_backprop import backpropagated, fit_keras
 from apps.benchmark_data import Part
 from apps.tflm_arena import arena
-from tflm_fg import data, runtimes
-from tflm_fg.callbacks import Callback, Logs, State
-from tflm_fg.data import Dataset
 from tflm_fg.evaluation import evaluate_model
-from tflm_fg.flatbuffer_cut import whole
-from tflm_fg.flatbuffer_mark import mark, unmarked
-from tflm_fg.flatbuffer_tensors import tensor_spec
-from tflm_fg.graph import Host
-from tflm_fg.metrics import logits_of
-from tflm_fg.phases import Material, perform, set_stage
-from tflm_fg.placement import phases_of
-from tflm_fg.records import masters_of
-from tflm_fg.settings import Settings
-from tflm_fg.tasks import CLASSIFY, checked, logits_spec
+from tflm_fg.placement.phase import Material, perform, set_stage
+from tflm_fg.placement.phase_record import masters_of
+from tflm_fg.placement.search import phases_of
+from tflm_fg.placement.split_model import Host
+from tflm_fg.runtimes.registry import is_installed, open_session
+from tflm_fg.tflite.select_trainable import mark, unmarked
+from tflm_fg.tflite.split_graph import whole
+from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.training.callbacks import Callback, Logs, State
+from tflm_fg.training.data import Dataset, model_input
+from tflm_fg.training.metrics import logits_of
+from tflm_fg.training.objective import CLASSIFY, checked, logits_spec
+from tflm_fg.training.settings import Settings
 
 METHODS = {
   "before": "the model as it is",
@@ -298,12 +298,12 @@ def agreement(model: bytes, x: np.ndarray) -> tuple[float, float]:
   Returns:
     Share of clips that they answer alike; largest difference of their logits.
   """
-  if not runtimes.is_installed("tflm"):
+  if not is_installed("tflm"):
     return math.nan, math.nan
   part = whole(model, unmarked(model, "adapted"))
-  clips = data.model_input(x, tensor_spec(model, part.inputs[0]))
+  clips = model_input(x, tensor_spec(model, part.inputs[0]))
   one, other = (
-    logits_of(runtimes.open_session(name, part), (clips,)).astype(int)
+    logits_of(open_session(name, part), (clips,)).astype(int)
     for name in ("litert-reference", "tflm")
   )
   equal = (one.argmax(axis=1) == other.argmax(axis=1)).mean()

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from apps.benchmark_data import Part
 from converters.to_keras import to_keras
-from tflm_fg import data, quant
-from tflm_fg.base import Array, TflmFgError
-from tflm_fg.flatbuffer_cut import whole
-from tflm_fg.flatbuffer_mark import Marked, mark, unmarked
-from tflm_fg.flatbuffer_patch import weights_of
-from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
-from tflm_fg.graph import Graph, Host
-from tflm_fg.quiet import native_output
+from tflm_fg.fixed_point import arithmetic
+from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.runtimes.registry import native_output
+from tflm_fg.tflite.select_trainable import Marked, mark, unmarked
+from tflm_fg.tflite.split_graph import whole
+from tflm_fg.tflite.tensors import TensorSpec, tensor_spec, weights_of
+from tflm_fg.training import data
+from tflm_fg.types import Array, TflmFgError
 
 CONVERGED = 1e-3
 """Descent ends when 100 steps lower its loss by less than this."""
@@ -65,7 +65,7 @@ def features_of(
   """The head's input [N, D + 1], dequantized, with a column of ones."""
   (features,) = graph.clips(data.Dataset(*part), "clips").inputs
   flat = features.reshape(len(features), -1)
-  x = quant.dequantize(flat, spec.scale, spec.zero_point)
+  x = arithmetic.dequantize(flat, spec.scale, spec.zero_point)
   return np.hstack([x, np.ones((len(x), 1))])
 
 
@@ -178,7 +178,7 @@ def fit_keras(
 def dequantized(x: Array, spec: TensorSpec) -> NDArray[np.float32]:
   """Clips as the model sees them, on its input's grid, as floats."""
   on_grid = data.model_input(x, spec)
-  floats = quant.dequantize(on_grid, spec.scale, spec.zero_point)
+  floats = arithmetic.dequantize(on_grid, spec.scale, spec.zero_point)
   return floats.astype(np.float32)
 
 

@@ -7,9 +7,9 @@ import functools
 
 import numpy as np
 
-from apps.kws import shipped
-from tflm_fg import data
-from tflm_fg.base import Array, TflmFgError
+from apps.kws.model import shipped
+from tflm_fg.training import data
+from tflm_fg.types import Array, TflmFgError
 
 Part = tuple[Array, Array]
 """Clips and their classes."""
@@ -83,7 +83,9 @@ def split_of(name: str, seed: int, sizes: Sizes) -> tuple[Part, Part]:
 def new_words(split: str, clips_per_word: int, seed: int) -> Part:
   """Ten words that no training corpus has, said by one voice."""
   # With them come SciPy and a speech synthesizer.
-  from apps.kws import dataset, domains, frontend
+  from apps.kws.features import micro as frontend
+  from apps.kws.synthetic import features as dataset
+  from apps.kws.synthetic import voices as domains
 
   speaker = domains.Domain(name="words", voices=(NEW_WORDS_VOICE,))
   plans = []
@@ -100,7 +102,7 @@ def new_words(split: str, clips_per_word: int, seed: int) -> Part:
 @functools.lru_cache(maxsize=1)
 def source_test(seed: int) -> Part:
   """Test clips of voices of the kind that the shipped model was trained on."""
-  from apps.kws import dataset
+  from apps.kws.synthetic import features as dataset
 
   return dataset.make("source", "test", TEST_CLIPS_PER_WORD, seed)
 

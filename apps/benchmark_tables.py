@@ -15,7 +15,7 @@ import numpy as np
 from apps.benchmark_accuracy import METHODS, Run
 from apps.benchmark_timing import Timing
 from tflm_fg import files
-from tflm_fg.base import TflmFgError
+from tflm_fg.types import TflmFgError
 
 
 def title(name: str) -> str:

@@ -12,12 +12,12 @@ import numpy as np
 
 import tflm_fg
 from apps.benchmark_models import dense_stack
-from tflm_fg.base import Clips
-from tflm_fg.data import Batches
-from tflm_fg.graph import Graph, Host
-from tflm_fg.quant import Layout
-from tflm_fg.settings import Settings
-from tflm_fg.trainer import fit
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.training.data import Batches
+from tflm_fg.training.settings import Settings
+from tflm_fg.training.trainer import fit
+from tflm_fg.types import Clips
 
 ROUNDS = 150
 """Times that every case of a group is run, the cases in turn."""

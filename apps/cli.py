@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from tflm_fg.base import TflmFgError, one_line
+from tflm_fg.types import TflmFgError, one_line
 
 DONE, FAILED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 

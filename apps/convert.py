@@ -19,13 +19,13 @@ from absl import flags
 import tflm_fg
 from apps import cli
 from converters import quantize
-from tflm_fg import data, files
-from tflm_fg.base import Array, TflmFgError
-from tflm_fg.flatbuffer_finer import WEIGHTS
-from tflm_fg.flatbuffer_mark import Surgery
-from tflm_fg.graph import Host, input_spec
-from tflm_fg.home_means import with_home_means
-from tflm_fg.widening import measured
+from tflm_fg import files
+from tflm_fg.placement.measure import measured, with_home_means
+from tflm_fg.placement.split_model import Host, input_spec
+from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
+from tflm_fg.training import data
+from tflm_fg.types import Array, TflmFgError
 
 _MODEL = flags.DEFINE_string(
   "model",

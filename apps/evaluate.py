@@ -14,15 +14,17 @@ from absl import flags
 
 import tflm_fg
 from apps import cli
-from tflm_fg import data, files, runtimes
-from tflm_fg.defaults import LOSSES
+from tflm_fg import files
+from tflm_fg.runtimes.registry import NAMES
+from tflm_fg.training import data
+from tflm_fg.training.defaults import LOSSES
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite", required=True
 )
 _DATA = flags.DEFINE_string("data", None, "an .npz with x and y", required=True)
 _RUNTIME = flags.DEFINE_enum(
-  "runtime", "litert", list(runtimes.NAMES), "the engine to run"
+  "runtime", "litert", list(NAMES), "the engine to run"
 )
 _LOSS = flags.DEFINE_enum(
   "loss",

@@ -6,13 +6,13 @@ from typing import Any
 
 from absl import flags
 
-from tflm_fg.defaults import DEFAULTS, LABELS, LOSSES, METHODS
-from tflm_fg.directions import KINDS
-from tflm_fg.masks import SPARSE_BY
-from tflm_fg.optimizers import KINDS as OPTIMIZERS
-from tflm_fg.rounding import PRECISIONS, ROUNDINGS
-from tflm_fg.schedules import DECAYS
-from tflm_fg.settings import Settings
+from tflm_fg.gradients.directions import KINDS
+from tflm_fg.gradients.masks import SPARSE_BY
+from tflm_fg.optimizers.rounding import PRECISIONS, ROUNDINGS
+from tflm_fg.optimizers.schedules import DECAYS
+from tflm_fg.optimizers.transforms import KINDS as OPTIMIZERS
+from tflm_fg.training.defaults import DEFAULTS, LABELS, LOSSES, METHODS
+from tflm_fg.training.settings import Settings
 
 _DEFAULTS = Settings()
 

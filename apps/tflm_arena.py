@@ -6,9 +6,8 @@ import math
 import os
 import re
 
-from tflm_fg import runtimes
-from tflm_fg.base import TflmFgError
-from tflm_fg.quiet import native_output
+from tflm_fg.runtimes.registry import is_installed, native_output
+from tflm_fg.types import TflmFgError
 
 
 def arena(model: bytes) -> float:
@@ -29,7 +28,7 @@ def reported(model: bytes) -> dict[str, float]:
     TflmFgError: if TFLM refuses the model.
   """
   parts = ("total", "head", "tail")
-  if not runtimes.is_installed("tflm"):
+  if not is_installed("tflm"):
     return dict.fromkeys(parts, math.nan)
   # Behind `is_installed`: it is an extra.
   from tflite_micro.python.tflite_micro import runtime

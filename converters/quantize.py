@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.base import TflmFgError, one_line
-from tflm_fg.quiet import native_output
+from tflm_fg.runtimes.registry import native_output
+from tflm_fg.types import TflmFgError, one_line
 
 ACTIVATIONS = ("int8", "int16")
 

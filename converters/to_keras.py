@@ -13,9 +13,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.base import TflmFgError
-from tflm_fg.flatbuffer import op_name, read
-from tflm_fg.flatbuffer_mark import find_logits
+from tflm_fg.tflite.layers import find_logits
+from tflm_fg.tflite.model_file import op_name, read
+from tflm_fg.types import TflmFgError
 
 _PADDING = {schema.Padding.SAME: "same", schema.Padding.VALID: "valid"}
 _ACTIVATIONS = {

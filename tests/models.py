@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg import flatbuffer
+from tflm_fg.tflite import model_file
 
 _TYPES = {
   "int8": schema.TensorType.INT8,
@@ -89,7 +89,7 @@ class Builder:
   def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
     self.graph.inputs = np.array(inputs, np.int32)
     self.graph.outputs = np.array(outputs, np.int32)
-    return flatbuffer.pack(self.model)
+    return model_file.pack(self.model)
 
 
 @dataclasses.dataclass(frozen=True)

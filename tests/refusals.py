@@ -14,8 +14,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 import tflm_fg
 from tests import models
-from tflm_fg import flatbuffer
-from tflm_fg.base import TflmFgError
+from tflm_fg.tflite import model_file
+from tflm_fg.types import TflmFgError
 
 MODEL = models.dense_model()
 MARKED = tflm_fg.mark(MODEL).data
@@ -42,6 +42,6 @@ def refused(call: Callable[[], object], *words: str) -> str:
 
 def edited(edit: Callable[[schema.ModelT], None]) -> bytes:
   """The dense model: x, hidden kernel, bias, out, head kernel, bias, out."""
-  model = flatbuffer.read(MODEL)
+  model = model_file.read(MODEL)
   edit(model)
-  return flatbuffer.pack(model)
+  return model_file.pack(model)

@@ -8,21 +8,18 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg import (
-  courses,
-  flatbuffer,
-  journal,
-  memory,
-  plots,
-  runtimes,
-  tuning,
-)
-from tflm_fg.base import TflmFgError
-from tflm_fg.callbacks import Callback
-from tflm_fg.defaults import FORWARD
-from tflm_fg.flatbuffer_mark import Surgery
-from tflm_fg.flatbuffer_patch import Patchable
-from tflm_fg.records import Phase
+from tflm_fg import journal, plots
+from tflm_fg.memory import footprint
+from tflm_fg.placement import run_plan
+from tflm_fg.placement.phase_record import Phase
+from tflm_fg.runtimes.registry import installed
+from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.tensors import Patchable
+from tflm_fg.training import tuning
+from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.defaults import FORWARD
+from tflm_fg.types import TflmFgError
 
 X, Y = models.separable()
 TEST = models.separable(seed=1)
@@ -66,7 +63,7 @@ def test_adapting_learns_what_it_is_shown(trainable):
   assert report["loss_after"] < report["loss_before"]
 
 
-@pytest.mark.parametrize("runtime", runtimes.installed())
+@pytest.mark.parametrize("runtime", installed())
 def test_every_runtime_trains(runtime):
   settings = quick(steps=150, learning_rate_lsb=2.0)
   report = adapt(runtime=runtime, settings=settings).report
@@ -74,7 +71,7 @@ def test_every_runtime_trains(runtime):
   assert report["loss_after"] < report["loss_before"] - 0.1
 
 
-@pytest.mark.parametrize("runtime", runtimes.installed())
+@pytest.mark.parametrize("runtime", installed())
 def test_int16_activations_train(runtime):
   settings = quick(steps=150, learning_rate_lsb=2.0)
   report = adapt(
@@ -199,8 +196,8 @@ def test_only_the_marked_bytes_differ_and_strip_is_a_plain_model():
   result = adapt(trainable="head")
   stripped = tflm_fg.strip(result.model)
   assert len(stripped) == len(MODEL)
-  assert flatbuffer.read_mark(stripped) is None
-  mark = flatbuffer.read_mark(result.marked)
+  assert training_metadata.read_mark(stripped) is None
+  mark = training_metadata.read_mark(result.marked)
   patchable = Patchable(result.marked, [t.index for t in mark.trainable])
   adapted = Patchable(result.model, [t.index for t in mark.trainable])
   assert patchable.write(adapted.read()) == result.model
@@ -397,9 +394,9 @@ def test_trainer_bytes_count_each_part():
 
   def count(**settings):
     settings = tflm_fg.Settings(**{"method": "sign-m-spsa", **settings})
-    return memory.trainer_bytes(tensors, [Phase(everything, settings)], 4)
+    return footprint.trainer_bytes(tensors, [Phase(everything, settings)], 4)
 
-  assert count(momentum=0.5) == memory.TrainerBytes(
+  assert count(momentum=0.5) == footprint.TrainerBytes(
     masters=2 * 64 + 4 * 4,
     momentum=2 * 64 + 4 * 4,
     gradient=0,
@@ -427,20 +424,20 @@ def test_trainer_bytes_count_masters_once_and_the_dearest_phase():
     (kernel.index, bias.index), tflm_fg.Settings(method="closed-form")
   )
   both, swapped = (
-    memory.trainer_bytes(marked, phases, 4)
+    footprint.trainer_bytes(marked, phases, 4)
     for phases in ([first, then], [then, first])
   )
   assert both == swapped
-  assert both == memory.TrainerBytes(
+  assert both == footprint.TrainerBytes(
     masters=2 * 8 + 2 * 64 + 4 * 4,
     momentum=2 * 64 + 4 * 4,
     gradient=4 * 68,
     best=2 * 64 + 4 * 4,
     loss=24,
   )
-  alone = memory.trainer_bytes(marked, [first], 4)
+  alone = footprint.trainer_bytes(marked, [first], 4)
   assert (alone.momentum, alone.best) == (16, 16)
-  assert memory.trainer_bytes(marked, [], 4).total == both.masters + 24
+  assert footprint.trainer_bytes(marked, [], 4).total == both.masters + 24
 
 
 def test_curves_are_a_png_of_a_size_to_look_at():
@@ -472,7 +469,7 @@ def test_a_front_that_moves_nothing_on_the_clips_is_left_out():
 
 def test_a_file_left_alone_is_reported_as_it_was(monkeypatch):
   """The tries may have given more: nothing of them is in the file."""
-  monkeypatch.setattr(courses, "WORTHWHILE", 99.0)
+  monkeypatch.setattr(run_plan, "WORTHWHILE", 99.0)
   result = tflm_fg.adapt(MODEL, X, Y, settings=tflm_fg.Settings(labels="none"))
   report = result.report
   assert any(way["chosen"] for way in report["ways"])

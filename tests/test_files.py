@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tflm_fg import files
-from tflm_fg.base import TflmFgError
+from tflm_fg.types import TflmFgError
 
 
 def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):

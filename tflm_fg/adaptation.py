@@ -9,26 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from tflm_fg import reports
-from tflm_fg.base import Array, TflmFgError
-from tflm_fg.black_box import LossFunction, exact_refusal
-from tflm_fg.callbacks import Callback, History
-from tflm_fg.courses import Course, Grown, finish, follow
-from tflm_fg.data import Dataset, array_of, hold_out, model_input
 from tflm_fg.evaluation import score_file
-from tflm_fg.flatbuffer import read_mark
-from tflm_fg.flatbuffer_mark import Marked, Surgery, mark, unmarked
-from tflm_fg.flatbuffer_tensors import TensorSpec, tensor_spec
-from tflm_fg.graph import Host, input_spec
 from tflm_fg.journal import Journal, sha256
-from tflm_fg.metrics import Score, score
-from tflm_fg.phases import Material
-from tflm_fg.placement import try_ways
-from tflm_fg.records import write_masters
-from tflm_fg.settings import Settings
-from tflm_fg.tasks import CLASSIFY, Task, checked, spec_for, task_of
-from tflm_fg.ways import Way, best_way
-from tflm_fg.widening import measured
+from tflm_fg.losses.custom import LossFunction, exact_refusal
+from tflm_fg.placement.candidates import Way, best_way
+from tflm_fg.placement.measure import measured
+from tflm_fg.placement.phase import Material
+from tflm_fg.placement.phase_record import write_masters
+from tflm_fg.placement.run_plan import Course, Grown, finish, follow
+from tflm_fg.placement.search import try_ways
+from tflm_fg.placement.split_model import Host, input_spec
+from tflm_fg.report import facts
+from tflm_fg.tflite.select_trainable import Marked, Surgery, mark, unmarked
+from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.tflite.training_metadata import read_mark
+from tflm_fg.training.callbacks import Callback, History
+from tflm_fg.training.data import Dataset, array_of, hold_out, model_input
+from tflm_fg.training.metrics import Score, score
+from tflm_fg.training.objective import (
+  CLASSIFY,
+  Task,
+  checked,
+  spec_for,
+  task_of,
+)
+from tflm_fg.training.settings import Settings
+from tflm_fg.types import Array, TflmFgError
 
 KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25
 """Share of the clips kept aside; more where ways of adapting are compared."""
@@ -126,7 +132,7 @@ def adapt(
   scores = _scores(course, clips, material, held_back, adapted, runtime)
   report = {
     **scores,
-    **reports.facts(course, ways, material, model, settings, seconds),
+    **facts(course, ways, material, model, settings, seconds),
     "runtime": runtime,
   }
   return Adapted(

@@ -5,17 +5,24 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tflm_fg import runtimes
-from tflm_fg.base import Array
-from tflm_fg.black_box import LossFunction
-from tflm_fg.data import Dataset, array_of
-from tflm_fg.flatbuffer_cut import whole
-from tflm_fg.flatbuffer_mark import unmarked
-from tflm_fg.flatbuffer_tensors import tensor_spec
-from tflm_fg.metrics import Score, logits_of, score
-from tflm_fg.reports import versions
-from tflm_fg.settings import Settings
-from tflm_fg.tasks import Task, checked, loss_of, seen_by, spec_for, task_of
+from tflm_fg.losses.custom import LossFunction
+from tflm_fg.report import versions
+from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite.select_trainable import unmarked
+from tflm_fg.tflite.split_graph import whole
+from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.training.data import Dataset, array_of
+from tflm_fg.training.metrics import Score, logits_of, score
+from tflm_fg.training.objective import (
+  Task,
+  checked,
+  loss_of,
+  seen_by,
+  spec_for,
+  task_of,
+)
+from tflm_fg.training.settings import Settings
+from tflm_fg.types import Array
 
 
 def evaluate_model(
@@ -56,7 +63,7 @@ def evaluate_model(
   output = spec_for(task, model, mark, name)
   inputs = tensor_spec(model, part.inputs[0])
   x, targets = checked(Dataset(x, y), inputs, output, "data", task)
-  session = runtimes.open_session(runtime, part)
+  session = open_session(runtime, part)
   began = time.perf_counter()
   seen = seen_by(output, targets, task)
   result = score(logits_of(session, (x,)), seen, loss_of(output, task))
@@ -88,7 +95,7 @@ def score_file(
     task: what they are.
   """
   mark = unmarked(model)
-  session = runtimes.open_session(runtime, whole(model, mark))
+  session = open_session(runtime, whole(model, mark))
   logits = logits_of(session, (clips[0],))
   output = spec_for(task, model, mark, "model")
   targets = seen_by(output, clips[1], task)

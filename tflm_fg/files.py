@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 
-from tflm_fg.base import TflmFgError
+from tflm_fg.types import TflmFgError
 
 _PREFIX = ".tflm_fg-"
 

@@ -15,15 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from tflm_fg import defaults, flatbuffer_mark
-from tflm_fg.base import Mark, TflmFgError
-from tflm_fg.courses import Grown
-from tflm_fg.flatbuffer import read_mark
-from tflm_fg.flatbuffer_mark import Surgery
-from tflm_fg.flatbuffer_wide import Pooled
-from tflm_fg.quant import Layout
-from tflm_fg.records import Phase, Record, replay_phases, write_masters
-from tflm_fg.settings import Settings
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.placement.phase_record import (
+  Phase,
+  Record,
+  replay_phases,
+  write_masters,
+)
+from tflm_fg.placement.run_plan import Grown
+from tflm_fg.tflite import select_trainable
+from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.surgery.wide_head import Pooled
+from tflm_fg.tflite.training_metadata import read_mark
+from tflm_fg.training import defaults
+from tflm_fg.training.settings import Settings
+from tflm_fg.types import Mark, TflmFgError
 
 VERSION = 2
 
@@ -220,7 +226,7 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
 
 def _marked_again(grown: Grown, model: bytes, name: str) -> bytes:
   try:
-    return flatbuffer_mark.mark(
+    return select_trainable.mark(
       model, grown.trainable, name, grown.surgery
     ).data
   except ValueError as fault:

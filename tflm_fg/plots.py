@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tflm_fg.base import TflmFgError
-from tflm_fg.callbacks import History
-from tflm_fg.tasks import NATURAL
+from tflm_fg.training.callbacks import History
+from tflm_fg.training.objective import NATURAL
+from tflm_fg.types import TflmFgError
 
 SMOOTHED_STEPS = 50
 """Steps over which the training loss is averaged: single batches are noisy."""

@@ -28,12 +28,12 @@ sys.path.insert(0, str(ROOT))  # compares this tree, whatever is installed
 # imports, in `directions` and in `built`.
 import tflm_fg  # noqa: E402
 from tests import models  # noqa: E402
-from tflm_fg.flatbuffer_mark import Surgery  # noqa: E402
-from tflm_fg.graph import Host  # noqa: E402
-from tflm_fg.home_means import with_home_means  # noqa: E402
+from tflm_fg.fixed_point.layout import Layout  # noqa: E402
 from tflm_fg.journal import Journal, parse  # noqa: E402
-from tflm_fg.quant import Layout  # noqa: E402
-from tflm_fg.records import masters_of  # noqa: E402
+from tflm_fg.placement.measure import with_home_means  # noqa: E402
+from tflm_fg.placement.phase_record import masters_of  # noqa: E402
+from tflm_fg.placement.split_model import Host  # noqa: E402
+from tflm_fg.tflite.select_trainable import Surgery  # noqa: E402
 
 Settings = tflm_fg.Settings
 

@@ -27,22 +27,23 @@ from typing import Any
 from absl import flags
 
 from apps import cli
-from apps.compare import domains, jobs, output, workers
-from apps.compare.domains import Own
+from apps.compare import jobs, output_folder, workers
+from apps.compare.data import registry
+from apps.compare.data.registry import Own
 from apps.compare.grid import (
   METHODS,
   PRECISIONS,
   TRAINABLE,
+  VARIANTS,
   Cell,
   cells_of,
   chosen,
   require_known,
 )
 from apps.compare.presets import PRESETS, Preset
-from apps.compare.results import Measured
-from apps.compare.variants import VARIANTS
+from apps.compare.results.rows import Measured
 from tflm_fg import files, plots
-from tflm_fg.base import TflmFgError, one_line
+from tflm_fg.types import TflmFgError, one_line
 
 _PRESET = flags.DEFINE_enum(
   "preset",
@@ -115,9 +116,9 @@ def main() -> None:
   preset = PRESETS[_PRESET.value]
   cells, pictures = planned(preset)
   own = _own()
-  domains.require_known(list(dict.fromkeys(c.domain for c in cells)), own)
+  registry.require_known(list(dict.fromkeys(c.domain for c in cells)), own)
   plots.require_matplotlib()
-  folder = output.Folder(_OUT_DIR.value, cells, pictures, own)
+  folder = output_folder.Folder(_OUT_DIR.value, cells, pictures, own)
   todo = jobs.dear_first(folder.unfinished())
   work = functools.partial(jobs.do, own=own)
   print(_plan(folder, todo), file=sys.stderr)
@@ -200,7 +201,7 @@ def _own() -> Own:
   )
 
 
-def _plan(folder: output.Folder, todo: Sequence[Any]) -> str:
+def _plan(folder: output_folder.Folder, todo: Sequence[Any]) -> str:
   finished = folder.count - len(todo)
   return f"{len(todo)} jobs to do, {finished} done before"
 

@@ -8,11 +8,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from apps.compare.variants import OF_LAYERS, VARIANTS
-from tflm_fg.base import TflmFgError
-from tflm_fg.defaults import FORWARD
-from tflm_fg.estimators import METHODS as FLOAT_METHODS
-from tflm_fg.settings import Settings
+from tflm_fg.gradients.spsa import METHODS as FLOAT_METHODS
+from tflm_fg.training.defaults import FORWARD
+from tflm_fg.training.settings import Settings
+from tflm_fg.types import TflmFgError
 
 PERTURBING = FORWARD
 """Methods that perturb weights: they take any precision and variant."""
@@ -268,3 +267,31 @@ def require_known(cells: Iterable[Cell]) -> None:
   for cell in cells:
     if cell.method not in ("zero-shot", "backprop"):
       settings_of(cell)
+
+
+Fields = Mapping[str, Any]
+
+VARIANTS: dict[str, Fields] = {
+  "plain": {},
+  "m=3": {"num_directions": 3},
+  "m=8": {"num_directions": 8},
+  "normal": {"directions": "normal"},
+  "momentum": {"momentum": 0.9},
+  "guided": {"momentum": 0.9, "guidance": 0.3},
+  "kernel-wise": {"kernel_wise": True},
+  "sparse-50": {"sparsity": 0.5},
+  "sparse-90": {"sparsity": 0.9},
+  "sparse-90-seed": {"sparsity": 0.9, "sparse_by": "seed"},
+  "blocks": {"blocks": 2},
+  # Of one direction: what sgd takes along a sign is all signs already.
+  "sign": {"optimizer": "sign", "num_directions": 3},
+  "frank-wolfe": {"optimizer": "frank-wolfe"},
+  "stochastic": {"rounding": "stochastic"},
+  "error-feedback": {"rounding": "error-feedback"},
+  "cosine": {"decay": "cosine"},
+  "constant": {"decay": "constant"},
+  "anchor": {"anchor": 0.01},
+}
+
+OF_LAYERS = ("blocks",)
+"""What is no different from the plain method where one layer trains."""

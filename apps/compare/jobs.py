@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from apps.compare import cosines, runs, surface
-from apps.compare.cosines import Cosines
-from apps.compare.domains import Own
+from apps.compare.analyses import cosines, loss_surface
+from apps.compare.analyses.cosines import Cosines
+from apps.compare.analyses.loss_surface import Surface
+from apps.compare.data.registry import Own
 from apps.compare.grid import Cell
-from apps.compare.results import Measured
-from apps.compare.surface import Surface
+from apps.compare.methods import run
+from apps.compare.results.rows import Measured
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,16 +43,17 @@ def do(job: Job, own: Own) -> Measured | Files:
     TflmFgError: if it cannot be done.
   """
   if isinstance(job, Cell):
-    return runs.run(job, own)
+    return run.run(job, own)
   if isinstance(job, Surface):
-    return surface.run(job, own)
+    return loss_surface.run(job, own)
   if isinstance(job, Cosines):
     return cosines.run(job, own)
   return _memory(job)
 
 
 def _memory(job: Memory) -> Files:
-  from apps.compare import memory_table, networks
+  from apps.compare.analyses import memory as memory_table
+  from apps.compare.analyses import networks
 
   chosen = {
     name: make

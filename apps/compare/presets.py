@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from apps.compare.cosines import Cosines
+from apps.compare.analyses.cosines import Cosines
+from apps.compare.analyses.loss_surface import Surface
 from apps.compare.grid import PERTURBING, PRECISIONS, Grid
 from apps.compare.jobs import Memory, Picture
-from apps.compare.surface import Surface
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def run() -> int:
     return 2
   sys.argv[:2] = [f"tflm-fg-kws {command}"]
   try:
-    module = importlib.import_module(f"apps.kws.{command}")
+    module = importlib.import_module(f"apps.kws.commands.{command}")
   except ModuleNotFoundError as fault:
     print(
       f"tflm-fg-kws {command}: {fault}; pip install 'tflm-fg[kws]'",

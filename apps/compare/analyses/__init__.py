@@ -1,0 +1,1 @@
+"""What a comparison looks at beside accuracy."""

@@ -1,0 +1,1 @@
+"""The data sets that methods are compared on."""

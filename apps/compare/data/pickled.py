@@ -1,0 +1,120 @@
+"""Bytes of a pickle go in; dicts, lists, numbers and arrays come out, or none.
+
+A pickle can call whatever it names. Here it can name NumPy's arrays alone, and
+gets stand-ins for these: what they are given is looked at before NumPy sees it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+
+from tflm_fg.types import Array, TflmFgError, one_line
+
+_DTYPES = frozenset(
+  f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)
+) | {"f4", "f8"}
+
+
+class _Dtype:
+  """Stands for numpy.dtype."""
+
+  def __init__(self, code: str | bytes, *told: object) -> None:
+    self._code, self._order = _text(code), "|"
+
+  def __setstate__(self, state: tuple[Any, ...]) -> None:
+    self._order = _text(state[1])
+
+  def to_numpy(self) -> np.dtype[Any]:
+    """The dtype, of plain numbers."""
+    if self._code not in _DTYPES or self._order not in ("|", "<", ">", "="):
+      raise ValueError(f"an array of {self._code!r}")
+    return np.dtype(self._order.replace("|", "=") + self._code)
+
+
+class _Array:
+  """Stands for numpy.ndarray."""
+
+  def __init__(self, *told: object) -> None:
+    self._state: tuple[Any, ...] = ()
+
+  def __setstate__(self, state: tuple[Any, ...]) -> None:
+    self._state = state
+
+  def to_numpy(self) -> Array:
+    """The array, a copy."""
+    _, shape, dtype, fortran, content = self._state
+    flat = np.frombuffer(content, dtype.to_numpy())
+    return np.reshape(flat, shape, order="F" if fortran else "C").copy()
+
+
+def _from_buffer(
+  content: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str
+) -> _Array:
+  """Stands for what arrays of pickle protocol 5 call."""
+  made = _Array()
+  made.__setstate__((1, shape, dtype, order == "F", content))
+  return made
+
+
+def _encode(text: str, codec: str) -> bytes:
+  """Stands for how Python 3 writes bytes for Python 2."""
+  return text.encode("latin1")
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+  ("numpy", "ndarray"): _Array,
+  ("numpy", "dtype"): _Dtype,
+  ("_codecs", "encode"): _encode,
+}
+for _core in ("numpy.core", "numpy._core"):
+  _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Array
+  _KNOWN[f"{_core}.numeric", "_frombuffer"] = _from_buffer
+
+
+class _Unpickler(pickle.Unpickler):
+  def find_class(self, module: str, name: str) -> Any:
+    if (module, name) not in _KNOWN:
+      raise TflmFgError(
+        f"it names {module}.{name}; only arrays, lists, dicts and plain values "
+        "are read, so that a file cannot run anything"
+      )
+    return _KNOWN[module, name]
+
+
+def load(content: bytes, name: str) -> dict[str, Any]:
+  """Reads a pickled dict, of Python 2 or 3.
+
+  Args:
+    content: the file.
+    name: what to call it in errors.
+
+  Returns:
+    The dict, its keys as text, its arrays as arrays.
+
+  Raises:
+    TflmFgError: if it is no pickle of a dict, is cut short, or names anything
+      else than arrays.
+  """
+  try:
+    held = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    if not isinstance(held, dict):
+      raise ValueError(f"it holds a {type(held).__name__}, not a dict")
+    return {
+      _text(key): value.to_numpy() if isinstance(value, _Array) else value
+      for key, value in held.items()
+    }
+  except TflmFgError as fault:
+    raise TflmFgError(f"{name}: {fault}") from None
+  except Exception as fault:  # a damaged pickle raises what it likes
+    raise TflmFgError(
+      f"{name}: not a pickle that can be read ({one_line(fault, 80)}); fetch "
+      "it again"
+    ) from None
+
+
+def _text(value: str | bytes) -> str:
+  return value.decode("latin1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,130 @@
+"""A labelled pool goes in; an N-way K-shot episode of it comes out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.types import Array, TflmFgError
+
+Part = tuple[Array, Array]
+"""Clips [N, ...] and their classes, int64 [N]."""
+
+
+class Sample(NamedTuple):
+  """An episode; its classes are 0 to ways - 1.
+
+  Attributes:
+    train: shots clips of every class, the classes in turn.
+    test: other clips of the same classes.
+    classes: int64 [ways], what the pool calls them, ascending.
+  """
+
+  train: Part
+  test: Part
+  classes: NDArray[np.int64]
+
+
+def sample(
+  x: Array,
+  y: Array,
+  ways: int | None,
+  shots: int,
+  tests: int | None,
+  seed: int,
+  groups: Array | None = None,
+) -> Sample:
+  """Draws an episode.
+
+  Args:
+    x: [N, ...], the pool.
+    y: integers [N], its classes.
+    ways: classes of the episode; None for all.
+    shots: training clips of a class; fewer are the beginning of more.
+    tests: test clips of a class; None for all that are left.
+    seed: which episode.
+    groups: integers [N]; clips of one group, as cuts of one recording, are
+      never on both sides. None where each clip stands for itself.
+
+  Raises:
+    TflmFgError: if the pool is too small for that.
+  """
+  if shots < 1 or (tests is not None and tests < 0):
+    raise TflmFgError(f"shots={shots}, tests={tests}: need 1 and 0 or more")
+  if len(x) != len(y) or y.dtype.kind not in "iu":
+    raise TflmFgError(
+      f"pool: {len(x)} clips and classes {y.dtype} {list(y.shape)}; need one "
+      "integer class for each clip"
+    )
+  classes = choose(np.unique(y), ways, seed)
+  rng = np.random.default_rng([seed, 1])
+  drawn = [
+    _in_groups(rng.permutation(np.flatnonzero(y == label)), groups)
+    for label in classes
+  ]
+  train = [members[:shots] for members in drawn]
+  known = None if groups is None else groups[np.concatenate(train)]
+  test = []
+  for label, members in zip(classes, drawn):
+    others = members[shots:]
+    if groups is not None:
+      others = others[~np.isin(groups[others], known)]
+    _require(len(members), len(others), shots, tests, int(label))
+    test.append(others[:tests])
+  taken, kept = np.stack(train, axis=1).ravel(), np.concatenate(test)
+  return Sample(
+    subset(x[taken], y[taken], classes),
+    subset(x[kept], y[kept], classes),
+    classes,
+  )
+
+
+def choose(classes: Array, ways: int | None, seed: int) -> NDArray[np.int64]:
+  """Draws the classes of an episode; they keep their order.
+
+  Raises:
+    TflmFgError: if there are not so many.
+  """
+  if ways is None:
+    ways = len(classes)
+  if not 2 <= ways <= len(classes):
+    raise TflmFgError(
+      f"ways={ways}: the pool has {len(classes)} classes; need 2 or more, and "
+      "no more than it has"
+    )
+  drawn = np.random.default_rng([seed, 0]).permutation(len(classes))[:ways]
+  return np.sort(np.asarray(classes)[drawn]).astype(np.int64)
+
+
+def subset(x: Array, y: Array, classes: NDArray[np.int64]) -> Part:
+  """The clips of some classes, which are numbered from 0 in their order."""
+  rows = np.isin(y, classes)
+  return x[rows], np.searchsorted(classes, y[rows]).astype(np.int64)
+
+
+def _in_groups(members: Array, groups: Array | None) -> Array:
+  """Drawn clips, those of a group together: few shots then spoil few others."""
+  if groups is None:
+    return members
+  _, first, inverse = np.unique(
+    groups[members], return_index=True, return_inverse=True
+  )
+  return members[np.argsort(first[inverse], kind="stable")]
+
+
+def _require(
+  held: int, others: int, shots: int, tests: int | None, label: int
+) -> None:
+  need = shots + (tests or 0)
+  if held < need:
+    raise TflmFgError(
+      f"class {label}: {held} clips; {shots} shots and {tests or 0} tests need "
+      f"{need}"
+    )
+  if others < (tests or 0):
+    raise TflmFgError(
+      f"class {label}: {others} clips are of other recordings than the "
+      f"training clips; {tests} tests need more, or take fewer shots"
+    )

@@ -1,0 +1,308 @@
+"""A cell goes in; the same tensors are trained by backpropagation in Keras.
+
+Float32, Adam with cosine decay, the batches that the forward gradients take,
+and as many steps as they have passes. Layers that do not train in front of a
+head stay int8; anything else runs as a float network whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.benchmark_backprop import (
+  dequantized,
+  features_of,
+  head_start,
+  one_thread,
+)
+from apps.compare.data.episodes import Episode
+from apps.compare.grid import Cell
+from apps.compare.methods import integer, learning_rates
+from apps.compare.methods.scoring import HOST, LOOKS
+from apps.compare.results.rows import Measured
+from converters.to_keras import to_keras
+from tflm_fg.placement.split_model import Graph, input_spec
+from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite.select_trainable import Marked, mark
+from tflm_fg.tflite.surgery.input_prompt import channels_of
+from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.training.data import Batches, hold_out
+from tflm_fg.types import Int64, TrainableTensor
+
+Floats = NDArray[np.float32]
+
+RATES = {
+  "head": (3e-3, 1e-2, 3e-2),
+  "wide-head": (3e-3, 1e-2, 3e-2),
+  "prompt": (3e-3, 1e-2, 3e-2),
+  "first-bias": (3e-3, 1e-2, 3e-2),
+  "inner-bias": (1e-3, 3e-3, 1e-2),
+  "bias": (1e-3, 3e-3, 1e-2),
+  "all": (3e-4, 1e-3, 3e-3),
+}
+"""Learning rates that are tried; of a prompt in standard deviations of x."""
+
+BETAS, EPSILON = (0.9, 0.999), 1e-7
+"""Of Adam, as Keras has them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """A float network with what trains in it.
+
+  Attributes:
+    descent: takes steps.
+    start: the variables' values before any.
+    x: training inputs.
+    y: their classes.
+    test_x: test inputs.
+    test_y: their classes.
+    unit: what a learning rate counts in.
+  """
+
+  descent: Descent
+  start: list[Floats]
+  x: Floats
+  y: Int64
+  test_x: Floats
+  test_y: Int64
+  unit: float = 1.0
+
+  def taught(
+    self, rows: Sequence[Int64], rate: float, looks: Sequence[int] = ()
+  ) -> tuple[list[list[Floats]], float]:
+    """Trains from the start.
+
+    Args:
+      rows: training clips of each step.
+      rate: first learning rate.
+      looks: steps after which to copy the variables; the last one always is.
+
+    Returns:
+      The copies, and the seconds of the steps.
+    """
+    lengths = adam_rates(rate * self.unit, len(rows))
+    indices = np.array(rows)
+    self.descent.reset(self.start)
+    found, done, seconds = [], 0, 0.0
+    for end in sorted({*looks, len(rows)}):
+      if end > done:
+        began = time.perf_counter()
+        part = slice(done, end)
+        self.descent.steps(self.x, self.y, indices[part], lengths[part])
+        seconds += time.perf_counter() - began
+      found.append(self.descent.values())
+      done = end
+    return found, seconds
+
+  def scored(self, values: Sequence[Floats]) -> tuple[float, float]:
+    """Accuracy and loss in nats on the test clips."""
+    return self.descent.scored(values, self.test_x, self.test_y)
+
+
+def adam_rates(rate: float, steps: int) -> Floats:
+  """Cosine decay to zero, with Adam's correction of its first steps."""
+  step = np.arange(steps)
+  decayed = rate * (1 + np.cos(np.pi * step / steps)) / 2
+  first, second = (1 - beta ** (step + 1.0) for beta in BETAS)
+  return (decayed * np.sqrt(second) / first).astype(np.float32)
+
+
+class Descent:
+  """Steps of Adam on some variables; traced once for all rates and clips."""
+
+  def __init__(
+    self, forward: Any, variables: Sequence[Any], shape: Sequence[int]
+  ) -> None:
+    tf = one_thread()
+    self._forward, self._variables = forward, list(variables)
+    self._moments = [
+      tuple(tf.Variable(tf.zeros_like(v)) for _ in BETAS) for v in variables
+    ]
+    signature = [
+      tf.TensorSpec([None, *shape], tf.float32),
+      tf.TensorSpec([None], tf.int64),
+      tf.TensorSpec([None, None], tf.int64),
+      tf.TensorSpec([None], tf.float32),
+    ]
+    self._logits = tf.function(forward, input_signature=signature[:1])
+    self.steps = tf.function(self._steps, input_signature=signature)
+    self._tf = tf
+
+  def _steps(self, x: Any, y: Any, rows: Any, rates: Any) -> None:
+    tf = self._tf
+    for i in tf.range(tf.shape(rates)[0]):
+      clips, classes = tf.gather(x, rows[i]), tf.gather(y, rows[i])
+      with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(self._variables)
+        loss = tf.reduce_mean(
+          tf.nn.sparse_softmax_cross_entropy_with_logits(
+            classes, self._forward(clips)
+          )
+        )
+      gradients = tape.gradient(loss, self._variables)
+      for variable, gradient, moments in zip(
+        self._variables, gradients, self._moments
+      ):
+        for moment, beta, power in zip(moments, BETAS, (1, 2)):
+          moment.assign(beta * moment + (1 - beta) * gradient**power)
+        first, second = moments
+        step = first / (tf.sqrt(second) + EPSILON)
+        variable.assign_sub(rates[i] * step)
+
+  def reset(self, values: Sequence[Floats]) -> None:
+    """Puts the variables where they shall start."""
+    for variable, value, moments in zip(self._variables, values, self._moments):
+      variable.assign(value)
+      for moment in moments:
+        moment.assign(np.zeros(moment.shape, np.float32))
+
+  def values(self) -> list[Floats]:
+    """Copies of the variables."""
+    return [v.numpy() for v in self._variables]
+
+  def scored(
+    self, values: Sequence[Floats], x: Floats, y: Int64
+  ) -> tuple[float, float]:
+    """Accuracy and loss in nats with some values; the variables keep them."""
+    for variable, value in zip(self._variables, values):
+      variable.assign(value)
+    parts = [
+      np.asarray(self._logits(x[i : i + 128]), np.float64)
+      for i in range(0, len(x), 128)
+    ]
+    logits = np.concatenate(parts)
+    right = logits.argmax(axis=1) == y
+    logits -= logits.max(axis=1, keepdims=True)
+    logs = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]
+    return float(right.mean()), float(logs.mean())
+
+
+def run(cell: Cell, task: Episode) -> Measured:
+  """Chooses a rate on a part of the training clips, then trains on all."""
+  net = net_of(cell, task)
+  rate = best_rate(net, cell)
+  steps, found, seconds = trained(net, cell, rate, LOOKS)
+  scores = [net.scored(values) for values in found]
+  return Measured(
+    accuracy_before=scores[0][0],
+    accuracy_after=scores[-1][0],
+    loss_before=scores[0][1],
+    loss_after=scores[-1][1],
+    forward_passes=cell.passes,
+    seconds=seconds,
+    chosen=f"rate {rate:g}",
+    curve=tuple((n, a) for n, (a, _) in zip(steps, scores)),
+  )
+
+
+def trained(
+  net: Net, cell: Cell, rate: float, looks: int
+) -> tuple[list[int], list[list[Floats]], float]:
+  """Trains a cell's network on all clips.
+
+  Args:
+    net: the network.
+    cell: how many steps, of which clips.
+    rate: first learning rate.
+    looks: copies to make of the variables, the first and the last among them.
+
+  Returns:
+    After which steps they were made, the copies, and the seconds of the steps.
+  """
+  batches = Batches(len(net.y), cell.batch, cell.seed)
+  rows = [batches.at(step) for step in range(cell.passes)]
+  steps = np.rint(np.linspace(0, cell.passes, looks)).astype(int)
+  due = sorted({int(step) for step in steps})
+  return due, *net.taught(rows, rate, due)
+
+
+def best_rate(net: Net, cell: Cell) -> float:
+  """The rate that does best on clips kept aside of the training ones."""
+  fit, kept = hold_out(net.y, learning_rates.KEPT_FRACTION, cell.seed)
+  if not len(kept):  # a clip a class: nothing to compare by
+    return RATES[cell.trainable][1]
+  aside = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
+  batches = Batches(len(fit), cell.batch, cell.seed)
+  steps = min(cell.passes, learning_rates.BACKPROP_STEPS)
+  rows = [fit[batches.at(step)] for step in range(steps)]
+  found = {}
+  for rate in RATES[cell.trainable]:
+    accuracy, loss = aside.scored(aside.taught(rows, rate)[0][-1])
+    found[rate] = learning_rates.Found(1 - accuracy, loss)
+  return min(found, key=lambda rate: found[rate])
+
+
+def net_of(cell: Cell, task: Episode) -> Net:
+  """The float network that a cell trains, with its clips."""
+  one_thread()
+  if cell.trainable in ("head", "wide-head"):
+    return _head(cell, task)
+  spec = input_spec(task.model)
+  x, test_x = (dequantized(part[0], spec) for part in (task.train, task.test))
+  descent, start = _whole(task.model, cell.trainable)
+  unit = float(x.std()) if cell.trainable == "prompt" else 1.0
+  classes = (np.asarray(part[1], np.int64) for part in (task.train, task.test))
+  y, test_y = classes
+  return Net(descent, start, x, y, test_x, test_y, unit)
+
+
+def _head(cell: Cell, task: Episode) -> Net:
+  """A linear layer on what the int8 layers in front of it give."""
+  marked = integer.marked_of(cell, task)
+  graph = Graph(marked.data, marked.mark, HOST)
+  spec = tensor_spec(marked.data, marked.mark.head_input)
+  x, test_x = (
+    features_of(graph, part, spec)[:, :-1].astype(np.float32)
+    for part in (task.train, task.test)
+  )
+  start = head_start(marked).astype(np.float32)
+  y, test_y = (
+    np.asarray(part[1], np.int64) for part in (task.train, task.test)
+  )
+  descent = _linear(*start[:-1].shape)
+  return Net(descent, [start[:-1], start[-1]], x, y, test_x, test_y)
+
+
+@functools.lru_cache(maxsize=4)
+def _linear(inputs: int, outputs: int) -> Descent:
+  tf = one_thread()
+  kernel = tf.Variable(tf.zeros([inputs, outputs]))
+  bias = tf.Variable(tf.zeros([outputs]))
+  return Descent(lambda x: x @ kernel + bias, [kernel, bias], [inputs])
+
+
+@functools.lru_cache(maxsize=4)
+def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
+  """The float network whole, and where its variables start."""
+  tf = one_thread()
+  shape = input_spec(model).shape
+  if trainable == "prompt":
+    net = to_keras(model)
+    offset = tf.Variable(tf.zeros(channels_of(shape)))
+    forward = lambda x: net(x + offset, training=False)  # noqa: E731
+    return Descent(forward, [offset], shape[1:]), [offset.numpy()]
+  marked = mark(model, trainable)
+  net = to_keras(training_metadata.strip(marked.data))
+  variables = [v for _, v in variables_of(net, marked)]
+  start = [v.numpy() for v in variables]
+  forward = functools.partial(net, training=False)
+  return Descent(forward, variables, shape[1:]), start
+
+
+def variables_of(net: Any, marked: Marked) -> list[tuple[TrainableTensor, Any]]:
+  """The marked tensors with the network's variables that stand for them."""
+  operators = model_file.look(marked.data).subgraphs[0].operators
+  found = []
+  for tensor in marked.mark.trainable:
+    kernel = int(operators[tensor.operator].inputs[1])
+    held = net.get_layer(f"t{kernel}").variables
+    found.append((tensor, held[tensor.role == "bias"].value))
+  return found

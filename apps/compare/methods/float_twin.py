@@ -1,0 +1,343 @@
+"""Run forward gradients on the float32 twin: the same steps without rounding.
+
+The reference that integer training is held against: the same addressed
+directions, batches, perturbation and learning rate, in the same units (int8
+steps of each tensor, output steps of a bias), but float weights, activations
+and loss, in LiteRT, with nothing rounded or saturated in between.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.compare.data.episodes import Episode
+from apps.compare.grid import Cell, settings_of
+from apps.compare.methods import learning_rates
+from apps.compare.methods.integer import marked_of, told, tuner_of
+from apps.compare.methods.scoring import LOOKS
+from apps.compare.results.rows import Measured
+from converters.to_float import to_float
+from tflm_fg.fixed_point.arithmetic import dequantize
+from tflm_fg.fixed_point.layout import Layout, along_channels
+from tflm_fg.gradients.directions import Directions
+from tflm_fg.gradients.spsa import METHODS
+from tflm_fg.optimizers import schedules
+from tflm_fg.placement.phase_record import masters_of
+from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.runtimes import write_check
+from tflm_fg.runtimes.registry import open_session
+from tflm_fg.runtimes.session import Session
+from tflm_fg.tflite.select_trainable import Marked, present_mark
+from tflm_fg.tflite.split_graph import Cut, cut
+from tflm_fg.tflite.tensors import Patchable, tensor_spec
+from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.data import Batches, Dataset, model_input
+from tflm_fg.training.defaults import Defaults
+from tflm_fg.training.metrics import run_all
+from tflm_fg.training.settings import Settings
+from tflm_fg.training.tuning import tuned
+from tflm_fg.types import Array, Clips, TflmFgError
+
+Part = tuple[Array, Array]
+"""Clips [N, ...], floats in the model's units or on its grid; classes [N]."""
+
+Floats = NDArray[np.float64]
+
+
+class Look(NamedTuple):
+  """How the test clips fared after so many passes of a batch."""
+
+  passes: int
+  loss: float
+  accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FloatRun:
+  """What a run leaves behind.
+
+  Attributes:
+    model: the trained float32 .tflite.
+    looks: before the first step, every `validate_every` steps, at the end.
+    settings: with what was measured filled in.
+  """
+
+  model: bytes
+  looks: tuple[Look, ...]
+  settings: Settings
+
+
+def float_gradients(
+  model: bytes,
+  settings: Settings,
+  train: Part,
+  test: Part,
+  trainable: str | None = None,
+  strategy: str = "in-place",
+) -> FloatRun:
+  """Trains the twin of an integer model by forward gradients in floats.
+
+  Args:
+    model: an int8 or int16x8 .tflite, marked or not.
+    settings: method (sign-m-spsa or spsa), steps, decay, momentum, seed. What
+      is None is measured on the integer model, as `tflm_fg.adapt` does.
+    train: clips to learn from.
+    test: clips that are only scored.
+    trainable: as for `tflm_fg.mark`; None takes the file's mark, or "head".
+    strategy: "in-place", or "rebuild" for XNNPACK's kernels, which are twice
+      as fast where convolutions train.
+
+  Raises:
+    TflmFgError: if a setting has no counterpart here, or the file has no float
+      twin.
+  """
+  _require_plain(settings)
+  marked = present_mark(model, trainable, "model")
+  settings = _filled(marked, settings, train)
+  twin = Twin.of(marked, strategy)
+  clips, held_back = twin.clips(train), twin.clips(test)
+  batches = Batches(len(clips), settings.batch_size, settings.seed)
+  descent = Descent.of(twin, settings)
+  weights, velocity = twin.start, np.zeros_like(twin.start)
+  looks = [twin.look(weights, held_back, 0)]
+  for step in range(settings.steps):
+    batch = clips.take(batches.at(step))
+    gradient = descent.gradient(weights, batch, step)
+    velocity = settings.momentum * velocity - descent.rate(step) * gradient
+    weights = weights + velocity * twin.steps
+    done = step + 1
+    if done % settings.validate_every == 0 or done == settings.steps:
+      passes = 2 * settings.num_directions * done
+      looks.append(twin.look(weights, held_back, passes))
+  return FloatRun(
+    model=twin.file(weights), looks=tuple(looks), settings=settings
+  )
+
+
+_NOT_HERE = (
+  "anchor", "optimizer", "loss", "guidance", "kernel_wise", "sparsity",
+  "blocks", "rounding", "precision",
+)  # fmt: skip
+"""Settings that change what a step is, and that the reference has not."""
+
+_ELSEWHERE = {
+  "labels": ("auto", "given"),
+  "patience": (0,),
+  "validation_fraction": (0.0, Defaults._field_defaults["validation_fraction"]),
+}
+"""What stops, chooses or looks away, with what means that nothing does: the
+reference keeps no clips aside, and its end is what it gives."""
+
+
+def _require_plain(settings: Settings) -> None:
+  if settings.method not in METHODS:
+    raise TflmFgError(
+      f"method {settings.method!r} has no float reference; choose one of "
+      f"{', '.join(METHODS)}"
+    )
+  known = {
+    field.name: (field.default,)
+    for field in dataclasses.fields(settings)
+    if field.name in _NOT_HERE
+  }
+  for name, values in {**known, **_ELSEWHERE}.items():
+    value = getattr(settings, name)
+    if value not in values:
+      raise TflmFgError(
+        f"{name}={value} has no float reference; leave it as it is"
+      )
+
+
+def _filled(marked: Marked, settings: Settings, train: Part) -> Settings:
+  """Settings without a None, measured on the integer model's first batch."""
+  graph = Graph(marked.data, marked.mark, Host(workers=1))
+  settings = graph.filled(settings)
+  layout = Layout(marked.mark.trainable)
+  size = min(settings.batch_size, len(train[0]))
+  first = Batches(len(train[0]), size, settings.seed).at(0)
+  x, y = (np.asarray(part)[first] for part in train)
+  loss = graph.loss()
+  passes = BatchPasses(graph.suffix, loss, graph.clips(Dataset(x, y), "train"))
+  params = layout.gather(masters_of(marked.data, marked.mark))
+  return tuned(settings, layout, params, passes, loss)[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Twin:
+  """A float twin, cut and open.
+
+  Attributes:
+    marked: the integer file.
+    data: the twin.
+    pieces: frozen prefix and trained suffix.
+    suffix: runs what trains.
+    layout: of the integer file's trainable tensors.
+    start: float64 [K + B], the numbers that train.
+    steps: float64 [K + B], the real size of one step of each number's grid.
+  """
+
+  marked: Marked
+  data: bytes
+  pieces: Cut
+  suffix: Session
+  layout: Layout
+  start: Floats
+  steps: Floats
+
+  @classmethod
+  def of(cls, marked: Marked, strategy: str = "in-place") -> Twin:
+    """Makes the twin of a marked file, cuts and opens it."""
+    twin, layout = to_float(marked.data), Layout(marked.mark.trainable)
+    pieces = cut(twin, marked.mark)
+    suffix = open_session("litert", pieces.suffix, strategy)
+    write_check.require_visible(suffix, marked.mark.trainable)
+    return cls(
+      marked=marked,
+      data=twin,
+      pieces=pieces,
+      suffix=suffix,
+      layout=layout,
+      start=flat(layout, suffix.params()),
+      steps=flat(
+        layout,
+        [along_channels(t, t.step_sizes) for t, _, _ in layout.homes],
+      ),
+    )
+
+  def weights(self, numbers: Floats) -> list[Array]:
+    """What the engine holds for some numbers."""
+    parts = np.split(numbers.astype(np.float32), [self.layout.num_kernels])
+    return [
+      np.zeros(tensor.shape, np.float32)
+      if form == "low"
+      else parts[form == "bias"][where].reshape(tensor.shape)
+      for tensor, where, form in self.layout.homes
+    ]
+
+  def file(self, numbers: Floats) -> bytes:
+    """The twin with some numbers in it."""
+    indices = [t.index for t in self.marked.mark.trainable]
+    return Patchable(self.data, indices).write(self.weights(numbers))
+
+  def clips(self, part: Part) -> Clips:
+    """Some clips in front of what trains: the frozen layers run once."""
+    spec = tensor_spec(self.marked.data, self.pieces.graph_input)
+    x, y = np.asarray(part[0]), np.asarray(part[1])
+    if x.dtype.kind != "f":
+      x = dequantize(x, spec.scale, spec.zero_point)
+    x = model_input(x, tensor_spec(self.data, self.pieces.graph_input))
+    values = {self.pieces.graph_input: x}
+    if self.pieces.prefix is not None:
+      prefix = open_session("litert", self.pieces.prefix)
+      values.update(zip(self.pieces.prefix.outputs, run_all(prefix, (x,))))
+    inputs = tuple(values[i] for i in self.pieces.suffix.inputs)
+    return Clips(inputs, y.astype(np.int64))
+
+  def logits(self, numbers: Floats, clips: Clips) -> Floats:
+    """Logits [N, C] at some numbers."""
+    self.suffix.load(self.weights(numbers))
+    (logits,) = run_all(self.suffix, clips.inputs)
+    return logits.reshape(len(logits), -1).astype(np.float64)
+
+  def look(self, numbers: Floats, clips: Clips, passes: int) -> Look:
+    """Scores some numbers."""
+    logits = self.logits(numbers, clips)
+    right = logits.argmax(axis=1) == clips.labels
+    loss = cross_entropy(logits, clips.labels) / len(clips)
+    return Look(passes, loss, float(right.mean()))
+
+
+def flat(layout: Layout, arrays: Sequence[Array]) -> Floats:
+  """One array a tensor in a row, kernels first; low bytes join their kernels.
+
+  Args:
+    layout: of the tensors.
+    arrays: real numbers, in the order of the mark.
+  """
+  parts = np.zeros(layout.num_kernels), np.zeros(layout.num_biases)
+  for (_, where, form), array in zip(layout.homes, arrays, strict=True):
+    parts[form == "bias"][where] += array.reshape(-1).astype(float)
+  return np.concatenate(parts)
+
+
+def cross_entropy(logits: Floats, labels: Array) -> float:
+  """Sum over a batch, in nats."""
+  top = logits.max(axis=1)
+  own = logits[np.arange(len(logits)), labels]
+  spread = np.log(np.exp(logits - top[:, None]).sum(axis=1))
+  return float((top + spread - own).sum())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Descent:
+  """Slopes and rates, as the integer estimators and schedules have them."""
+
+  twin: Twin
+  settings: Settings
+  directions: Directions
+  schedule: schedules.Schedule
+
+  @classmethod
+  def of(cls, twin: Twin, settings: Settings) -> Descent:
+    """The parts that the settings name."""
+    return cls(
+      twin=twin,
+      settings=settings,
+      directions=Directions(twin.layout, settings.seed, settings.directions),
+      schedule=schedules.schedule(
+        settings.learning_rate_lsb, settings.decay, settings.steps
+      ),
+    )
+
+  def rate(self, step: int) -> float:
+    """The learning rate of a step, in steps of each grid."""
+    return self.schedule(step) / (1 << 16)
+
+  def gradient(self, numbers: Floats, batch: Clips, step: int) -> Floats:
+    """Mean of slope times direction, a step of each number's own grid."""
+    drawn = self.directions.flat_at(step, self.settings.num_directions)
+    z = drawn / self.directions.unit
+    slopes = [self.slope(numbers, batch, direction) for direction in z]
+    return np.asarray(slopes) @ z / len(z)
+
+  def slope(self, numbers: Floats, batch: Clips, direction: Floats) -> float:
+    """The sign of the difference, or nats a step of the mean clip."""
+    epsilon = self.settings.epsilon_lsb
+    away = epsilon * direction * self.twin.steps
+    plus, minus = (
+      cross_entropy(self.twin.logits(numbers + side, batch), batch.labels)
+      for side in (away, -away)
+    )
+    if self.settings.method == "sign-m-spsa":
+      return float(np.sign(plus - minus))
+    return (plus - minus) / (2 * epsilon * len(batch))
+
+
+def run(cell: Cell, task: Episode) -> Measured:
+  """Takes the rate that 16w8a chooses, so that precision alone differs."""
+  marked = marked_of(cell, task)
+  settings = learning_rates.chosen(
+    cell, settings_of(cell), task, tuner_of(marked)
+  )
+  every = max(1, math.ceil(settings.steps / (LOOKS - 1)))
+  settings = dataclasses.replace(settings, validate_every=every)
+  began = time.perf_counter()
+  found = float_gradients(marked.data, settings, task.train, task.test)
+  first, last = found.looks[0], found.looks[-1]
+  return Measured(
+    accuracy_before=first.accuracy,
+    accuracy_after=last.accuracy,
+    loss_before=first.loss,
+    loss_after=last.loss,
+    forward_passes=last.passes,
+    seconds=time.perf_counter() - began,
+    chosen=told(found.settings),
+    curve=tuple((look.passes, look.accuracy) for look in found.looks),
+  )

@@ -1,0 +1,106 @@
+"""Masters of a training step go in; accuracy on the test clips comes out."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.tflite.select_trainable import Marked
+from tflm_fg.training.callbacks import Callback, Logs, State
+from tflm_fg.training.data import Dataset
+from tflm_fg.training.metrics import Score
+from tflm_fg.training.trainer import evaluate
+from tflm_fg.types import Mark, Params
+
+LOOKS = 12
+"""Looks at the test clips in a run, the first and the last included."""
+
+HOST = Host(strategy="rebuild", workers=1)
+"""What scores, and what trains: XNNPACK's kernels, chosen by no timing."""
+
+
+class Scorer:
+  """A marked file open on some clips, apart from the sessions that train.
+
+  Attributes:
+    layout: of all marked tensors.
+  """
+
+  def __init__(self, marked: bytes, mark: Mark, part: Dataset) -> None:
+    graph = Graph(marked, mark, HOST)
+    self._graph, self._loss = graph, graph.loss()
+    self._clips = graph.clips(part, "clips")
+    self.layout = Layout(mark.trainable)
+
+  def __call__(self, params: Params) -> Score:
+    """Scores masters."""
+    weights = self.layout.weights(params)
+    return evaluate(self._graph.suffix, weights, self._clips, self._loss)
+
+
+def scorer_of(marked: Marked, part: Dataset) -> Scorer:
+  """A scorer of a file fresh from `mark`."""
+  return Scorer(marked.data, marked.mark, part)
+
+
+class Looks(Callback):
+  """Scores test clips now and then; neither passes nor seconds count.
+
+  Attributes:
+    scores: the looks, the first before any step.
+    trail: masters at each look, where wanted.
+    seconds: that the looks took.
+  """
+
+  def __init__(
+    self, score: Scorer, looks: int = LOOKS, keep_trail: bool = False
+  ) -> None:
+    self._score, self._looks, self._keep = score, looks, keep_trail
+    self._due: set[int] = set()
+    self._steps: list[int] = []
+    self._ran: list[int] = []
+    self.scores: list[Score] = []
+    self.trail: list[Params] = []
+    self.seconds = 0.0
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    """Looks once, and plans the other looks."""
+    steps = np.linspace(0, logs["steps"], self._looks)
+    self._due = {int(s) for s in np.rint(steps)}
+    self._look(state)
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    """Looks where it is time to."""
+    self._ran.append(logs["forward_passes"])
+    if state.step in self._due:
+      self._look(state)
+
+  @property
+  def passes(self) -> int:
+    """Forward passes of all steps, without those before the first."""
+    return self._passes_at(len(self._ran))
+
+  @property
+  def curve(self) -> tuple[tuple[int, float], ...]:
+    """Forward passes and accuracy at each look."""
+    found = zip(self._steps, self.scores)
+    return tuple((self._passes_at(step), s.accuracy) for step, s in found)
+
+  def _passes_at(self, step: int) -> int:
+    """The engine was tested before the first step: that is no training."""
+    if not step:
+      return 0
+    first, *others = self._ran
+    one = others[0] - first if others else first
+    return self._ran[step - 1] - first + one
+
+  def _look(self, state: State) -> None:
+    began = time.perf_counter()
+    self._steps.append(state.step)
+    self.scores.append(self._score(state.params))
+    if self._keep:
+      self.trail.append(state.params)
+    self.seconds += time.perf_counter() - began

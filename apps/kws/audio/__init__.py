@@ -1,0 +1,1 @@
+"""Sound files, folders of recordings and rooms."""

@@ -1,0 +1,183 @@
+"""tflm-fg-kws adapt: a keyword model meets a new speaker or microphone.
+
+  tflm-fg-kws adapt --model=kws.tflite --data=mine --out=adapted.tflite
+
+The folder holds WORD/*.wav in any rate, width and count of channels; a long
+file is cut into its words. Without --test_data a fifth of the clips is set
+apart to score on. --replay keeps the model from forgetting: by default the file
+of the model's name that ends in .replay.npz, where there is one. Ctrl-C keeps
+what is best so far.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from apps import cli
+from apps.kws.audio import folders
+from apps.kws.audio.augment import Augment
+from apps.kws.features import examples
+from apps.kws.features.registry import NAMES
+from apps.kws.model import adaptation, replay_set, report_page, spotter
+from tflm_fg import files
+from tflm_fg.runtimes import registry as runtimes
+from tflm_fg.training.callbacks import ProgbarLogger
+from tflm_fg.training.defaults import METHODS
+from tflm_fg.types import TflmFgError
+
+_MODEL = flags.DEFINE_string(
+  "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
+)
+_DATA = flags.DEFINE_string(
+  "data", None, "a folder with WORD/*.wav to adapt to", required=True
+)
+_OUT = flags.DEFINE_string("out", None, "the adapted .tflite", required=True)
+_TEST = flags.DEFINE_string("test_data", None, "a folder to score on")
+_TEST_FRACTION = flags.DEFINE_float(
+  "test_fraction",
+  0.2,
+  "share set apart to score on without --test_data",
+  0,
+  0.9,
+)
+_OLD = flags.DEFINE_string(
+  "old_data", None, "a folder of what the model knew, to score on"
+)
+_REPLAY = flags.DEFINE_string(
+  "replay", None, "an .npz of old clips, from features --max_kb; or none"
+)
+_FRONTEND = flags.DEFINE_enum(
+  "frontend", None, list(NAMES), "by default what the model says"
+)
+_CLASSES = flags.DEFINE_list(
+  "classes", None, "names of the outputs; by default what the model says"
+)
+_SPLIT = flags.DEFINE_enum(
+  "split", "all", list(folders.SPLITS), "which part of --data, by names"
+)
+_COPIES = flags.DEFINE_integer(
+  "copies",
+  2,
+  "augmented copies of every clip: moved, louder or softer, noisy",
+  0,
+)
+_SNR = flags.DEFINE_list(
+  "noise_snr_db", ["15", "40"], "range of clip to noise in the copies"
+)
+_SHIFT = flags.DEFINE_float("shift_ms", 60.0, "the most a copy is moved")
+_GAIN = flags.DEFINE_float("gain_db", 6.0, "the most a copy is amplified")
+_REPORT_DIR = flags.DEFINE_string(
+  "report_dir", None, "folder for index.html, its PNGs and report.json"
+)
+_DRY_RUN = flags.DEFINE_boolean(
+  "dry_run", False, "say what would be trained and how long it takes"
+)
+_TRAINABLE = flags.DEFINE_string(
+  "trainable",
+  None,
+  "as for tflm-fg-adapt; by default wide-head, or head where --method is given "
+  "or the model has no layers to join",
+)
+_METHOD = flags.DEFINE_enum(
+  "method", None, list(METHODS), "as for tflm-fg-adapt; by default auto"
+)
+_STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
+_ANCHOR = flags.DEFINE_float(
+  "anchor", None, "share of the way back to the old weights in every step"
+)
+_SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
+_RUNTIME = flags.DEFINE_enum(
+  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
+)
+
+
+def main() -> None:
+  """Reads, adapts, saves, reports."""
+  files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _REPLAY))
+  if _REPORT_DIR.value and not _DRY_RUN.value:
+    report_page.require(_REPORT_DIR.value)
+  job = job_of(spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value))
+  if _DRY_RUN.value:
+    adaptation.print_estimate(adaptation.estimate(job))
+    return
+  outcome = adaptation.adapt(job, [ProgbarLogger()])
+  files.write_atomically(_OUT.value, outcome.spotter.model)
+  adaptation.print_outcome(outcome)
+  if _REPORT_DIR.value:
+    report_page.write(_REPORT_DIR.value, outcome)
+
+
+def job_of(model: spotter.Spotter) -> adaptation.Job:
+  """Reads the folders that the flags name."""
+  augment = Augment(
+    copies=_COPIES.value,
+    shift_ms=_SHIFT.value,
+    gain_db=_GAIN.value,
+    snr_db=cli.two_numbers(_SNR),
+    seed=_SEED.value,
+  )
+  train = _read(_DATA.value, model, _SPLIT.value, augment)
+  test = None
+  if _TEST.value:
+    test = _read(_TEST.value, model)
+  elif _TEST_FRACTION.value:
+    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+  kept = replay_set.find(_REPLAY.value, model)
+  at_head = kept is not None and kept.layer == "head"
+  if at_head and _TRAINABLE.value != "head":
+    if _REPLAY.value:
+      raise TflmFgError(
+        f"--replay={_REPLAY.value}: clips at the input of the last layer; add "
+        "--trainable=head, or make it again with --layer=input"
+      )
+    print("note: the replay set beside the model is for --trainable=head")
+    kept, at_head = None, False
+  steps = _STEPS.value
+  if at_head and steps is None and _METHOD.value is None:
+    steps = adaptation.REPLAY_STEPS
+  return adaptation.Job(
+    spotter=model,
+    train=train,
+    test=test,
+    old=_read(_OLD.value, model) if _OLD.value else None,
+    replay=kept,
+    settings=adaptation.settings_of(
+      {
+        "method": _METHOD.value,
+        "steps": steps,
+        "anchor": _ANCHOR.value,
+        "seed": _SEED.value,
+      }
+    ),
+    trainable=_TRAINABLE.value,
+    runtime=_RUNTIME.value,
+    layer="head" if at_head else "input",
+  )
+
+
+def _read(
+  root: str,
+  model: spotter.Spotter,
+  split: str = "all",
+  augment: Augment | None = None,
+) -> examples.Examples:
+  return examples.read(
+    root,
+    model.frontend,
+    model.classes,
+    split=split,
+    augment=augment,
+    seed=_SEED.value,
+    name=model.name,
+  )
+
+
+def run() -> int:
+  """The subcommand."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

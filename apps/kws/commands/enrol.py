@@ -1,0 +1,194 @@
+r"""tflm-fg-kws enrol: teach a keyword model new words, on the device.
+
+  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp,kitchen \
+      --out=mine.tflite
+
+A new word takes a free output of the model, or an output is added; until it is
+taught, the model says of the old words what it said. Then the last layer learns
+from mine/lamp/*.wav and mine/kitchen/*.wav with forward passes alone. --replay
+(by default the file of the model's name that ends in .replay.npz) keeps it from
+forgetting the old words; of a word that has no clips there it imagines some:
+what the old head takes for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import numpy as np
+from absl import flags
+
+from apps import cli
+from apps.kws.audio import folders
+from apps.kws.audio.augment import Augment
+from apps.kws.features import examples
+from apps.kws.features.registry import NAMES
+from apps.kws.model import adaptation, enrolment, report_page, spotter
+from apps.kws.model.replay_set import beside, find, packed
+from tflm_fg import files
+from tflm_fg.runtimes import registry as runtimes
+from tflm_fg.training.callbacks import ProgbarLogger
+from tflm_fg.types import TflmFgError
+
+_MODEL = flags.DEFINE_string(
+  "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
+)
+_DATA = flags.DEFINE_string(
+  "data", None, "a folder with WORD/*.wav of the new words", required=True
+)
+_WORDS = flags.DEFINE_list("words", None, "the new words", required=True)
+_OUT = flags.DEFINE_string(
+  "out", None, "the .tflite that knows them", required=True
+)
+_TEST = flags.DEFINE_string("test_data", None, "a folder to score on")
+_TEST_FRACTION = flags.DEFINE_float(
+  "test_fraction",
+  0.2,
+  "share set apart to score on without --test_data",
+  0,
+  0.9,
+)
+_OLD = flags.DEFINE_string(
+  "old_data", None, "a folder of the old words, to score on"
+)
+_REPLAY = flags.DEFINE_string(
+  "replay", None, "an .npz of old clips, from features --max_kb; or none"
+)
+_REPLAY_KB = flags.DEFINE_integer(
+  "replay_kb",
+  96,
+  "size of the replay set that is written beside --out, old clips and new; 0 "
+  "writes none",
+  0,
+)
+_FRONTEND = flags.DEFINE_enum(
+  "frontend", None, list(NAMES), "by default what the model says"
+)
+_CLASSES = flags.DEFINE_list(
+  "classes", None, "names of the outputs; by default what the model says"
+)
+_COPIES = flags.DEFINE_integer(
+  "copies",
+  5,
+  "augmented copies of every clip: moved, louder or softer, noisy",
+  0,
+)
+_REPORT_DIR = flags.DEFINE_string(
+  "report_dir", None, "folder for index.html, its PNGs and report.json"
+)
+_DRY_RUN = flags.DEFINE_boolean(
+  "dry_run", False, "say what would be trained and how long it takes"
+)
+_STEPS = flags.DEFINE_integer(
+  "steps", adaptation.REPLAY_STEPS, "steps, of one pass each", 1
+)
+_ANCHOR = flags.DEFINE_float(
+  "anchor", 0.0, "share of the way back to the old weights in every step"
+)
+_SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
+_RUNTIME = flags.DEFINE_enum(
+  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
+)
+
+
+def main() -> None:
+  """Makes room, reads, adapts, saves, reports."""
+  aside = beside(_OUT.value)
+  files.require_outputs(
+    {**cli.values(_OUT), "out's replay set": aside},
+    cli.values(_MODEL, _REPLAY),
+  )
+  if _REPORT_DIR.value and not _DRY_RUN.value:
+    report_page.require(_REPORT_DIR.value)
+  known = spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
+  room = enrolment.make_room(known, new_words())
+  job = job_of(room.spotter, known)
+  print(enrolment.told(room))
+  if _DRY_RUN.value:
+    adaptation.print_estimate(adaptation.estimate(job))
+    return
+  kept = replay_set(job)  # may not fit: before anything is written
+  outcome = adaptation.adapt(job, [ProgbarLogger("enrolling")])
+  files.write_atomically(_OUT.value, outcome.spotter.model)
+  if kept:
+    files.write_atomically(aside, kept)
+    print(f"{aside}: {len(kept)} bytes, for the next time")
+  adaptation.print_outcome(outcome)
+  if _REPORT_DIR.value:
+    report_page.write(_REPORT_DIR.value, outcome)
+
+
+def new_words() -> list[str]:
+  """The words of the flag, as folders are named."""
+  return [folders.composed(word.strip()) for word in _WORDS.value]
+
+
+def replay_set(job: adaptation.Job) -> bytes:
+  """The clips that the new model must not forget, a file; empty for none."""
+  if not _REPLAY_KB.value:
+    return b""
+  new = dataclasses.replace(job, train=job.train.take(job.train.copy == 0))
+  return packed(job.spotter, job.replay, new.fresh(), _REPLAY_KB.value)
+
+
+def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
+  """Reads the folders that the flags name."""
+  augment = Augment(copies=_COPIES.value, seed=_SEED.value)
+  train = only(_read(_DATA.value, model, augment), model, _DATA.value)
+  test = None
+  if _TEST.value:
+    test = only(_read(_TEST.value, model), model, _TEST.value)
+  elif _TEST_FRACTION.value:
+    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+  job = adaptation.Job(
+    spotter=model,
+    train=train,
+    test=test,
+    old=_read(_OLD.value, model) if _OLD.value else None,
+    replay=find(_REPLAY.value, known),
+    settings=enrolment.settings(_STEPS.value, _ANCHOR.value, _SEED.value),
+    runtime=_RUNTIME.value,
+    layer="head",
+  )
+  return enrolment.anchored(job, new_words())
+
+
+def only(
+  found: examples.Examples, model: spotter.Spotter, root: str
+) -> examples.Examples:
+  """The clips of the new words.
+
+  Raises:
+    TflmFgError: naming a word without clips.
+  """
+  labels = [model.classes.index(word) for word in new_words()]
+  missing = [w for w, i in zip(new_words(), labels) if i not in found.y]
+  if missing:
+    raise TflmFgError(
+      f"{root}: holds no clips of {missing[0]!r}; need "
+      f"{root}/{missing[0]}/*.wav"
+    )
+  return found.take(np.isin(found.y, labels))
+
+
+def _read(
+  root: str, model: spotter.Spotter, augment: Augment | None = None
+) -> examples.Examples:
+  return examples.read(
+    root,
+    model.frontend,
+    model.classes,
+    augment=augment,
+    seed=_SEED.value,
+    name=model.name,
+  )
+
+
+def run() -> int:
+  """The subcommand."""
+  return cli.launch(main, __name__)
+
+
+if __name__ == "__main__":
+  sys.exit(run())

@@ -1,0 +1,1 @@
+"""The keyword spotter: trained, adapted, enrolled, scored."""

@@ -1,0 +1,321 @@
+"""A spotter and clips go in; the adapted spotter and what it gave come out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import tflm_fg
+from apps.kws.features.examples import Examples
+from apps.kws.model import head_model, saved_clips
+from apps.kws.model.saved_clips import Kept
+from apps.kws.model.scores import Score, score
+from apps.kws.model.spotter import Spotter
+from tflm_fg.placement import search
+from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.training.callbacks import Callback, StopOnInterrupt
+from tflm_fg.training.settings import Settings
+from tflm_fg.types import TflmFgError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+  """What to adapt to and by what to judge it.
+
+  Attributes:
+    spotter: the model to begin with.
+    train: clips to adapt to, with their copies.
+    test: clips that are only scored; None where there are too few.
+    old: clips of what the model could do before, only scored.
+    replay: old clips that are trained on too.
+    imagined: clips that nobody said, of what has none in the replay set.
+    settings: how to train.
+    trainable: what to train; None takes `UNASKED`, where that fits.
+    runtime: the engine.
+    layer: "input" to train in the whole model, "head" to train its last layer
+      as a model of its own, whose clips are small.
+  """
+
+  spotter: Spotter
+  train: Examples
+  test: Examples | None = None
+  old: Examples | None = None
+  replay: Kept | None = None
+  imagined: Kept | None = None
+  settings: Settings
+  trainable: str | None = None
+  runtime: str = "litert"
+  layer: str = "input"
+
+  def fresh(self) -> Kept:
+    """The clips to adapt to, with their copies, as the layer takes them."""
+    return saved_clips.of(self.spotter, self.train.x, self.train.y, self.layer)
+
+  def clips(self) -> tuple[Any, Any]:
+    """What is trained on, as the layer takes it: x and y."""
+    parts = [self.fresh()]
+    for old in (self.replay, self.imagined):
+      if old is None:
+        continue
+      if old.layer != self.layer:
+        old = saved_clips.of(self.spotter, old.x, old.y, self.layer)
+      parts.append(old)
+    x, y = ([getattr(part, key) for part in parts] for key in ("x", "y"))
+    return np.concatenate(x), np.concatenate(y)
+
+  def require_classes(self) -> None:
+    """Refuses clips of a single class: all would be heard as that.
+
+    Raises:
+      TflmFgError: naming the class.
+    """
+    labels = np.unique(self.clips()[1])
+    if len(labels) < 2:
+      only = self.spotter.classes[labels[0]]
+      raise TflmFgError(
+        f"--data holds clips of one class, {only!r}; record two or more, or "
+        "give --replay"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What adapting gave.
+
+  Attributes:
+    job: what was asked.
+    spotter: the adapted model.
+    scores: part -> (before, after); parts are "test", "old" and "replay".
+    adapted: the library's report, history and journal.
+    report: all of it, JSON-ready.
+  """
+
+  job: Job
+  spotter: Spotter
+  scores: dict[str, tuple[Score, Score]]
+  adapted: tflm_fg.Adapted
+  report: dict[str, Any]
+
+
+HEAD: dict[str, Any] = {"method": "closed-form"}
+"""How the head of an enrolment learns: exactly."""
+
+REPLAY_STEPS = 300
+"""Steps of a head that learns new clips beside old ones: it takes longer."""
+
+UNASKED = "wide-head"
+"""What is trained where a user names nothing.
+
+"auto" answers a point better at best, and takes many times as long.
+"""
+
+
+def settings_of(given: dict[str, Any]) -> Settings:
+  """Settings with what a user gave, and the library's defaults else.
+
+  Args:
+    given: field -> value, None where a user gave nothing.
+  """
+  return Settings(**{k: v for k, v in given.items() if v is not None})
+
+
+def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
+  """Adapts and scores before and after; Ctrl-C keeps what is best so far.
+
+  Raises:
+    TflmFgError: if anything does not fit.
+  """
+  job.require_classes()
+  stop = StopOnInterrupt()
+  adapted, model = _run(job, job.settings, [stop, *callbacks])
+  after = dataclasses.replace(job.spotter, model=model)
+  after = dataclasses.replace(after, model=after.to_bytes())
+  scores = {
+    name: (_score(job, job.spotter, part), _score(job, after, part))
+    for name, part in _parts(job).items()
+  }
+  report = _report(job, adapted, scores)
+  if stop.interrupted:
+    report["notes"].append(
+      f"interrupted after step {report['steps']}: what was best by then is kept"
+    )
+  if job.imagined is not None:
+    report["notes"].append(
+      f"no old clips of {len(np.unique(job.imagined.y))} classes: "
+      f"{len(job.imagined.y)} were imagined from the old head"
+    )
+  return Outcome(job, after, scores, adapted, report)
+
+
+def _run(
+  job: Job, settings: Settings, callbacks: Sequence[Callback] = ()
+) -> tuple[tflm_fg.Adapted, bytes]:
+  """Trains the whole model or its head alone; the whole model comes back."""
+  x, y = job.clips()
+  head, model = None, job.spotter.model
+  if job.layer == "head":
+    head = head_model.cut_off(job.spotter, job.runtime)
+    model = head.model
+  adapted = tflm_fg.adapt(
+    model,
+    x,
+    y,
+    trainable=_trainable(job),
+    runtime=job.runtime,
+    settings=settings,
+    callbacks=callbacks,
+    name=job.spotter.name,
+  )
+  return adapted, head.graft(adapted.model) if head else adapted.model
+
+
+def _trainable(job: Job) -> str:
+  """What trains: as the user says, or else what suits the model."""
+  if job.layer == "head":
+    return "head"
+  if job.trainable is not None:
+    return job.trainable
+  if job.settings.method == "auto":
+    # There may be no layer to join, or none of int8.
+    with contextlib.suppress(TflmFgError):
+      mark(job.spotter.model, UNASKED, job.spotter.name)
+      return UNASKED
+  return "head"
+
+
+def _parts(job: Job) -> dict[str, tuple[Any, Any]]:
+  """What is scored: clips in any unit, and their classes."""
+  parts: dict[str, tuple[Any, Any]] = {}
+  if job.test is not None and len(job.test):
+    parts["test"] = (job.test.x, job.test.y)
+  else:
+    originals = job.train.take(job.train.copy == 0)
+    parts["train"] = (originals.x, originals.y)
+  if job.old is not None:
+    parts["old"] = (job.old.x, job.old.y)
+  elif job.replay is not None:
+    parts["replay"] = (job.replay, job.replay.y)
+  return parts
+
+
+def _score(job: Job, spotter: Spotter, part: tuple[Any, Any]) -> Score:
+  x, y = part
+  if not isinstance(x, Kept):
+    return score(spotter.open(job.runtime), x, y)
+  if x.layer == "input":
+    return score(spotter.open(job.runtime), x.x, y)
+  head = dataclasses.replace(spotter, model=head_model.cut_off(spotter).model)
+  return score(head.open(job.runtime), x.x, y)
+
+
+def _report(
+  job: Job,
+  adapted: tflm_fg.Adapted,
+  scores: dict[str, tuple[Score, Score]],
+) -> dict[str, Any]:
+  classes = job.spotter.classes
+  return {
+    **adapted.report,
+    "model": job.spotter.name,
+    "frontend": job.spotter.frontend.to_json(),
+    "clips": job.train.counts(classes),
+    "augmented_clips": int((job.train.copy > 0).sum()),
+    "replay_clips": 0 if job.replay is None else len(job.replay.y),
+    "replay_bytes": 0 if job.replay is None else job.replay.num_bytes,
+    "scores": {
+      name: {
+        when: s.to_json(classes) for when, s in zip(("before", "after"), pair)
+      }
+      for name, pair in scores.items()
+    },
+    "notes": [*adapted.report["notes"], *job.train.notes],
+  }
+
+
+def estimate(job: Job) -> dict[str, Any]:
+  """Measures a short run, and says how long the whole will take.
+
+  Returns:
+    JSON-ready: what would be trained, and seconds.
+  """
+  job.require_classes()
+  total = _steps(job)
+  times, steps, report = [], (2, 6), {}
+  for count in steps:
+    began = time.perf_counter()
+    short = dataclasses.replace(job.settings, steps=count)
+    report = _run(job, short)[0].report
+    times.append(time.perf_counter() - began)
+  a_step = max(0.0, (times[1] - times[0]) / (steps[1] - steps[0]))
+  return {
+    "trainable": report["trainable"],
+    "trainable_parameters": report["trainable_parameters"],
+    "trainer_bytes": report["trainer_bytes"],
+    "train_clips": report["train_clips"] + report["validation_clips"],
+    "steps": total,
+    "seconds": times[0] + a_step * max(0, total - steps[0]),
+  }
+
+
+def _steps(job: Job) -> int:
+  """How many steps the longest phase of a job takes."""
+  if job.settings.steps is not None:
+    return job.settings.steps
+  trainable = _trainable(job)
+  if trainable == "auto":
+    return search.QUICK["steps"]
+  phases = search.phases_of(
+    mark(job.spotter.model, trainable, job.spotter.name), job.settings
+  )
+  return max(phase.settings.steps for phase in phases)
+
+
+def print_estimate(told: dict[str, Any]) -> None:
+  """What a run would do, for people."""
+  print(
+    f"would train {told['trainable_parameters']} numbers "
+    f"({', '.join(told['trainable'])}) on {told['train_clips']} clips in "
+    f"{told['steps']} steps, with {told['trainer_bytes']} bytes beyond "
+    f"inference: about {told['seconds']:.1f} s"
+  )
+
+
+def print_outcome(outcome: Outcome) -> None:
+  """The main numbers, for people."""
+  report, classes = outcome.report, outcome.job.spotter.classes
+  for note in report["notes"]:
+    print(f"note: {note}")
+  for name, (before, after) in outcome.scores.items():
+    print(
+      f"{TITLES[name]} ({before.clips} clips): accuracy "
+      f"{100 * before.accuracy:.1f} % -> {100 * after.accuracy:.1f} %"
+    )
+  before, after = next(iter(outcome.scores.values()))
+  firsts = {row["word"]: row for row in before.words(classes)}
+  for row in after.words(classes):
+    change = row["recall"] - firsts[row["word"]]["recall"]
+    print(
+      f"  {row['word']:12} {100 * row['recall']:5.1f} % "
+      f"({100 * change:+.1f} points, {row['clips']} clips)"
+    )
+  print(
+    f"{report['trainable_parameters']} numbers trained on "
+    f"{sum(report['clips'].values())} clips, {report['augmented_clips']} "
+    f"copies and {report['replay_clips']} old clips\n"
+    f"{report['forward_passes']} forward passes, {report['seconds']:.1f} s; "
+    f"training adds {report['trainer_bytes']} bytes to inference, the replay "
+    f"set is {report['replay_bytes']} bytes"
+  )
+
+
+TITLES = {
+  "test": "clips that were not trained on",
+  "train": "the clips that were trained on",
+  "old": "what the model knew",
+  "replay": "the replay set",
+}

@@ -1,0 +1,1 @@
+"""Made-up speech to train and test on."""

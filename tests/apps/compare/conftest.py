@@ -1,0 +1,30 @@
+"""A cell on a tiny model with clips of its own."""
+
+import numpy as np
+import pytest
+
+from apps.compare.data.registry import Own
+from apps.compare.grid import Cell
+from tests import models
+
+
+@pytest.fixture
+def own(tmp_path):
+  x, y = models.separable(clips=120)
+  np.savez(tmp_path / "clips.npz", x=x, y=y)
+  (tmp_path / "model.tflite").write_bytes(models.dense_model())
+  return Own(
+    model=str(tmp_path / "model.tflite"), train_clips=80, test_clips=40
+  )
+
+
+@pytest.fixture
+def cell(tmp_path, own):
+  return Cell(
+    domain=str(tmp_path / "clips.npz"),
+    seed=0,
+    trainable="all",
+    method="sign-m-spsa",
+    passes=120,
+    batch=16,
+  )

@@ -1,0 +1,451 @@
+"""Programs keep their contract: status, one line on stderr, whole files.
+
+Status 0 done, 1 refused or failed, 2 a flag is wrong, 130 interrupted. Each
+test starts processes of its own, because a traceback, a line that an engine
+prints and a leftover file are seen only from outside.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tests.programs import environment
+
+DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
+PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
+
+
+class Folder:
+  """A folder with a model and clips, and programs that run in it."""
+
+  def __init__(self, path: pathlib.Path) -> None:
+    self.path = path
+    self.write("model.tflite", models.dense_model())
+    x, y = models.separable(clips=64)
+    np.savez(path / "clips.npz", x=x, y=y)
+
+  def write(self, name: str, content: bytes) -> str:
+    (self.path / name).write_bytes(content)
+    return name
+
+  def read(self, name: str) -> bytes:
+    return (self.path / name).read_bytes()
+
+  def files(self) -> dict[str, bytes]:
+    found = (p for p in self.path.rglob("*") if p.is_file())
+    return {str(p.relative_to(self.path)): p.read_bytes() for p in found}
+
+  def run(
+    self, program: str, *arguments: str, env: dict[str, str] | None = None
+  ) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+      [sys.executable, "-m", f"apps.{program}", *arguments],
+      cwd=self.path,
+      env=env or environment(),
+      capture_output=True,
+      text=True,
+      timeout=120,
+      check=False,
+    )
+
+  def done(self, program: str, *arguments: str) -> str:
+    """Runs what must succeed; gives its standard output."""
+    result = self.run(program, *arguments)
+    assert result.returncode == DONE, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not self.leftovers()
+    return result.stdout
+
+  def refused(
+    self,
+    program: str,
+    *arguments: str,
+    status: int = REFUSED,
+    env: dict[str, str] | None = None,
+  ) -> str:
+    """Runs what must be refused, changing no file; gives the one line."""
+    before = self.files()
+    result = self.run(program, *arguments, env=env)
+    assert result.returncode == status, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert self.files() == before
+    return lines[0]
+
+  def leftovers(self) -> list[str]:
+    return [name for name in self.files() if ".tflm_fg-" in name]
+
+  def adapt_flags(self, *more: str) -> list[str]:
+    given = {flag.split("=")[0] for flag in more}
+    usual = (
+      "--model=model.tflite", "--train=clips.npz", "--out=out.tflite",
+      "--method=sign-m-spsa", "--steps=4",
+    )  # fmt: skip
+    return [f for f in usual if f.split("=")[0] not in given] + list(more)
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> Folder:
+  return Folder(tmp_path)
+
+
+# What works.
+
+
+def test_adapt_writes_every_output_whole(folder):
+  pytest.importorskip("matplotlib")
+  before = folder.files()
+  printed = folder.done(
+    "adapt", *folder.adapt_flags(
+      "--steps=60", "--test=clips.npz", "--report=r.json", "--log=l.csv",
+      "--journal=j.jsonl", "--plot=p.png",
+    )
+  )  # fmt: skip
+  after = folder.files()
+  assert {k: after[k] for k in before} == before
+  assert set(after) - set(before) == {
+    "out.tflite", "r.json", "l.csv", "j.jsonl", "p.png",
+  }  # fmt: skip
+  report = json.loads(after["r.json"])
+  assert report["scored_on"] == "test"
+  assert f"{report['accuracy_after']:.3f}" in printed
+  assert after["p.png"].startswith(b"\x89PNG")
+  rows = list(csv.DictReader(after["l.csv"].decode().splitlines()))
+  assert [int(row["step"]) for row in rows] == [0, 50, 60]
+  assert len(after["j.jsonl"].splitlines()) == 62
+  assert tflm_fg.strip(after["out.tflite"]) == after["out.tflite"]
+  mode = (folder.path / "out.tflite").stat().st_mode
+  assert mode == (folder.path / "model.tflite").stat().st_mode
+
+
+@pytest.mark.parametrize("journal", ["half.tflite", "no.jsonl"])
+def test_a_replay_of_no_journal_is_refused_by_its_name(folder, journal):
+  folder.write("half.tflite", models.dense_model()[:1000])
+  flags = ("--model=model.tflite", f"--replay={journal}", "--out=out.tflite")
+  assert journal in folder.refused("adapt", *flags)
+
+
+@pytest.mark.parametrize(
+  "flag", ["--steps=5", "--runtime=tflm", "--weights=int16", "--kernel_wise"]
+)
+def test_a_replay_refuses_what_it_would_not_look_at(flag, folder):
+  flags = ("--model=model.tflite", "--replay=j.jsonl", "--out=out.tflite", flag)
+  line = folder.refused("adapt", *flags)
+  assert f"{flag.split('=')[0]}: a replay takes" in line
+
+
+def test_replay_gives_the_bytes_of_out(folder):
+  flags = folder.adapt_flags(
+    "--steps=30", "--journal=j.jsonl", "--momentum=0.5"
+  )
+  folder.done("adapt", *flags)
+  folder.done(
+    "adapt", "--model=model.tflite", "--replay=j.jsonl", "--out=again.tflite"
+  )
+  assert folder.read("again.tflite") == folder.read("out.tflite")
+  assert folder.read("out.tflite") != folder.read("model.tflite")
+
+
+def test_convert_inspect_evaluate_agree_on_a_marked_file(folder):
+  folder.done(
+    "convert", "--model=model.tflite", "--trainable=all", "--out=marked.tflite"
+  )
+  assert tflm_fg.strip(folder.read("marked.tflite")) == folder.read(
+    "model.tflite"
+  )
+  printed = folder.done(
+    "inspect_model", "--model=marked.tflite", "--report=inspected.json"
+  )
+  inspected = json.loads(folder.read("inspected.json"))
+  ways = inspected["memory"]
+  totals = [ways[way]["total"] for way in ways]
+  assert "backpropagation at 16 bits" in ways
+  assert all(f"{ways[way]['total']}  {way}" in printed for way in ways)
+  assert totals[1] > totals[0] > 0
+  tensors = inspected["tensors"]
+  assert [t["write_seen"] for t in tensors] == [True] * 4
+  assert all(t["name"] in printed for t in tensors)
+  for name in ("model", "marked"):
+    folder.done(
+      "evaluate", f"--model={name}.tflite", "--data=clips.npz",
+      f"--report={name}.json",
+    )  # fmt: skip
+  plain, marked = (
+    json.loads(folder.read(f"{name}.json")) for name in ("model", "marked")
+  )
+  assert plain["loss"] == marked["loss"]
+  assert plain["clips"] == 64
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_names_every_flag_and_starts_no_engine(program, tmp_path):
+  result = Folder(tmp_path).run(program.removeprefix("apps."), "--help")
+  assert result.returncode == DONE
+  assert "--model" in result.stdout
+  assert not result.stderr
+
+
+# Wrong flags.
+
+
+@pytest.mark.parametrize(
+  "wrong",
+  [
+    ["--runtime=onnx"],
+    ["--strategy=magic"],
+    ["--bogus=1"],
+    ["--steps=many"],
+    ["stray"],
+  ],
+  ids=str,
+)
+def test_wrong_flag_has_status_two(wrong, folder):
+  line = folder.refused("adapt", *folder.adapt_flags(*wrong), status=WRONG_FLAG)
+  assert wrong[0].lstrip("-").split("=")[0] in line
+  assert "--help" in line
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_missing_flags_have_status_two(program, folder):
+  line = folder.refused(program.removeprefix("apps."), status=WRONG_FLAG)
+  assert "--model" in line
+
+
+# Refused input: one of each kind; `test_bad_input` has the rest.
+
+
+@pytest.mark.parametrize(
+  ("flag", "words"),
+  [
+    ("--model=no.tflite", "no.tflite: no such file"),
+    ("--model=empty.tflite", "empty.tflite"),
+    ("--model=half.tflite", "half.tflite"),
+    ("--model=float.tflite", "float.tflite"),
+    ("--model=", "file name"),
+    ("--train=no.npz", "no.npz: no such file"),
+    ("--train=half.tflite", "half.tflite"),
+    ("--train=", "--train"),
+    ("--test=unlabelled.npz", "'y'"),
+    ("--trainable=zzz", "zzz"),
+    ("--epsilon_lsb=0", "epsilon_lsb"),
+    ("--steps=0", "steps"),
+    ("--replay=no.jsonl", "--train: a replay takes --model and --out"),
+  ],
+)
+def test_refused_input_is_one_line_that_names_it(flag, words, folder):
+  folder.write("empty.tflite", b"")
+  folder.write("half.tflite", models.dense_model()[:1000])
+  folder.write("float.tflite", models.float_model())
+  np.savez(folder.path / "unlabelled.npz", x=np.zeros((3, 8), np.float32))
+  assert words in folder.refused("adapt", *folder.adapt_flags(flag))
+
+
+@pytest.mark.parametrize("program", ["convert", "evaluate", "inspect_model"])
+def test_other_programs_refuse_in_one_line_too(program, folder):
+  folder.write("half.tflite", models.dense_model()[:1000])
+  more = {
+    "convert": ["--out=out.tflite"],
+    "evaluate": ["--data=clips.npz", "--report=r.json"],
+    "inspect_model": ["--report=r.json"],
+  }
+  line = folder.refused(program, "--model=half.tflite", *more[program])
+  assert "half.tflite" in line
+
+
+def test_xnnpack_in_place_is_refused_in_one_line_with_the_cause(folder):
+  line = folder.refused(
+    "adapt",
+    *folder.adapt_flags("--runtime=litert-xnnpack", "--strategy=in-place"),
+  )
+  assert "XNNPACK packed the weights" in line
+  assert "--strategy=rebuild" in line
+
+
+def test_runtime_that_is_not_installed_is_refused_with_the_cure(folder):
+  hook = folder.path / "hook"
+  hook.mkdir()
+  (hook / "sitecustomize.py").write_text(
+    "import importlib.util as u\n"
+    "found = u.find_spec\n"
+    "u.find_spec = lambda name, package=None: (\n"
+    "  None if name == 'tflite_micro' else found(name, package))\n"
+  )
+  line = folder.refused(
+    "adapt", *folder.adapt_flags("--runtime=tflm"),
+    env=environment(hook) | {"PYTHONDONTWRITEBYTECODE": "1"},
+  )  # fmt: skip
+  assert "'tflm' is not installed; pip install" in line
+
+
+def test_warning_is_one_line_and_no_fault(folder):
+  result = folder.run("adapt", *folder.adapt_flags("--epsilon_lsb=0.5"))
+  assert result.returncode == DONE
+  assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+    "warning"
+  ]
+
+
+# Outputs.
+
+
+@pytest.mark.parametrize("flag", ["out", "plot", "report", "log", "journal"])
+def test_output_that_cannot_be_written_is_refused_before_training(flag, folder):
+  # As root every folder can be written: a path under a file cannot, for all.
+  flags = folder.adapt_flags(f"--{flag}=clips.npz/out", "--steps=100000000")
+  assert "clips.npz/out" in folder.refused("adapt", *flags)
+
+
+@pytest.mark.parametrize(
+  "out", ["no/such/out", ".", "", "pipe", "n" * 300], ids=lambda out: out[:9]
+)
+def test_impossible_output_is_refused_before_training(out, folder):
+  os.mkfifo(folder.path / "pipe")
+  flags = folder.adapt_flags(f"--out={out}", "--steps=100000000")
+  folder.refused("adapt", *flags)
+  assert (folder.path / "pipe").is_fifo()
+
+
+COLLISIONS: dict[str, tuple[str, list[str]]] = {
+  "adapt over its model": ("adapt", ["--out=model.tflite"]),
+  "adapt over its clips": ("adapt", ["--out=clips.npz"]),
+  "adapt through a link": ("adapt", ["--out=link.tflite"]),
+  "a journal over the model": ("adapt", ["--journal=model.tflite"]),
+  "two outputs in one file": ("adapt", ["--report=./out.tflite"]),
+  "convert over its model": ("convert", ["--out=model.tflite"]),
+  "a report over the clips": ("evaluate", ["--report=clips.npz"]),
+  "a report over the model": ("inspect_model", ["--report=model.tflite"]),
+}
+
+
+@pytest.mark.parametrize("kind", list(COLLISIONS))
+def test_output_never_replaces_an_input_or_another_output(kind, folder):
+  (folder.path / "link.tflite").symlink_to("model.tflite")
+  program, more = COLLISIONS[kind]
+  flags = {
+    "adapt": folder.adapt_flags(*more),
+    "convert": ["--model=model.tflite", *more],
+    "evaluate": ["--model=model.tflite", "--data=clips.npz", *more],
+    "inspect_model": ["--model=model.tflite", *more],
+  }
+  line = folder.refused(program, *flags[program])
+  assert more[0].split("=")[0] in line
+
+
+def test_failed_run_keeps_the_old_output(folder):
+  folder.write("out.tflite", b"of yesterday")
+  folder.refused("adapt", *folder.adapt_flags("--train=no.npz"))
+  assert folder.read("out.tflite") == b"of yesterday"
+
+
+def test_second_run_replaces_the_first_whole(folder):
+  folder.write("out.tflite", bytes(100_000))
+  folder.done("adapt", *folder.adapt_flags())
+  assert len(folder.read("out.tflite")) == len(folder.read("model.tflite"))
+
+
+@pytest.mark.parametrize(
+  "damage",
+  [
+    lambda journal: journal[: len(journal) // 2],
+    lambda journal: journal.replace(b'"model_sha256":"', b'"model_sha256":"0'),
+    lambda journal: journal.replace(b"65536", b"1e400", 1),
+  ],
+  ids=["truncated", "of another model", "edited"],
+)
+def test_damaged_journal_makes_no_file(
+  damage: Callable[[bytes], bytes], folder
+):
+  x, y = models.separable(clips=64)
+  recorded = tflm_fg.adapt(
+    models.dense_model(),
+    x,
+    y,
+    settings=tflm_fg.Settings(method="sign-m-spsa", steps=4),
+  )
+  folder.write("j.jsonl", damage(recorded.journal.to_bytes()))
+  folder.refused(
+    "adapt", "--model=model.tflite", "--replay=j.jsonl", "--out=out.tflite"
+  )
+
+
+# Interrupts.
+
+
+# Sends the process SIGINT from inside its sixth step, as Ctrl-C would.
+INTERRUPT_AT_WORK = """
+import os, runpy, signal, sys
+from tflm_fg.gradients.spsa import CentralDifference
+call = CentralDifference.__call__
+def interrupted(self, passes, state):
+  if state.step >= 5:  # again, should a finalizer have swallowed the first
+    os.kill(os.getpid(), signal.SIGINT)
+  return call(self, passes, state)
+CentralDifference.__call__ = interrupted
+sys.argv[0] = "apps/adapt.py"
+runpy.run_module("apps.adapt", run_name="__main__")
+"""
+
+
+def test_interrupt_writes_nothing_and_has_status_130(folder):
+  folder.write("out.tflite", b"of yesterday")
+  before = folder.files()
+  flags = folder.adapt_flags(
+    "--steps=100000000", "--journal=j", "--log=l", "--report=r"
+  )
+  result = subprocess.run(
+    [sys.executable, "-c", INTERRUPT_AT_WORK, *flags],
+    cwd=folder.path,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    timeout=60,
+    check=False,
+  )
+  assert result.returncode == INTERRUPTED
+  (line,) = result.stderr.strip().splitlines()
+  assert "interrupted" in line
+  assert folder.files() == before
+
+
+# Keras models.
+
+
+def _convert(model: str, *more: str) -> list[str]:
+  return [f"--model={model}", "--out=out.tflite", *more]
+
+
+@pytest.mark.parametrize("name", ["no.keras", "no_folder"])
+def test_missing_keras_model_is_refused(name, folder):
+  pytest.importorskip("tensorflow")
+  line = folder.refused("convert", *_convert(name))
+  assert f"{name}: no such file" in line
+
+
+def test_what_is_no_keras_model_is_refused(folder):
+  pytest.importorskip("tensorflow")
+  folder.write("text.keras", b"hello\n" * 9)
+  assert "text.keras" in folder.refused("convert", *_convert("text.keras"))
+
+
+def test_keras_model_converts_with_calibration_and_not_without(folder):
+  keras = pytest.importorskip("keras")
+  pytest.importorskip("tensorflow")
+  layers = [keras.Input((8,)), keras.layers.Dense(4)]
+  keras.Sequential(layers).save(folder.path / "m.keras")
+  line = folder.refused("convert", *_convert("m.keras"))
+  assert "--calibration" in line
+  fitting = _convert("m.keras", "--calibration=clips.npz")
+  assert "trainable" in folder.done("convert", *fitting)
+  marked = tflm_fg.present_mark(folder.read("out.tflite"), None, "m")
+  assert marked.mark.trainable

@@ -1,0 +1,196 @@
+"""The float32 twin answers as the integer file, and trains without rounding."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+
+import numpy as np
+import pytest
+
+from apps.compare.methods.float_twin import Twin, cross_entropy, float_gradients
+from converters.to_float import real_values, to_float
+from tests import models
+from tests.refusals import refused
+from tflm_fg.fixed_point.arithmetic import dequantize
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.state import TrainState
+from tflm_fg.gradients.directions import Directions
+from tflm_fg.placement.phase_record import masters_of
+from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite import model_file
+from tflm_fg.tflite.select_trainable import mark, unmarked
+from tflm_fg.tflite.split_graph import whole
+from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.data import Dataset
+from tflm_fg.training.settings import Settings
+
+BUILDERS = {
+  "conv": models.conv_model,
+  "per tensor": functools.partial(models.conv_model, per_channel=False),
+  "int16x8": functools.partial(models.conv_model, wide=True),
+  "pointwise": models.pointwise_model,
+}
+X, Y = models.separable()
+TRAIN, TEST = (X[:160], Y[:160]), (X[160:], Y[160:])
+
+
+def both_answers(data, x):
+  """Logits of a file and of its twin, real and in steps of the file's."""
+  plain = unmarked(data)
+  inputs = tensor_spec(data, whole(data, plain).inputs[0])
+  logits = tensor_spec(data, plain.logits)
+  exact = open_session("litert", whole(to_float(data), plain))
+  rounded = open_session("litert", whole(data, plain))
+  real = dequantize(x, inputs.scale, inputs.zero_point).astype(np.float32)
+  answers = dequantize(rounded.run((x,))[0], logits.scale, logits.zero_point)
+  return answers / logits.scale, exact.run((real,))[0] / logits.scale
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_the_twin_answers_within_the_rounding_of_the_integer_file(kind):
+  data = BUILDERS[kind]()
+  dtype = "int16" if kind == "int16x8" else "int8"
+  x = models.int8_clips((6, 5, 2), 60, dtype=dtype) // 2  # none saturates
+  rounded, exact = both_answers(data, x)
+  assert rounded.std() > 2
+  assert np.abs(rounded - exact).max() < 1.5
+
+
+def test_the_shipped_spotters_twin_answers_as_it_does():
+  """Over 11 rounded layers: 1.7 steps of a logit at most, 0.4 on the mean."""
+  files = importlib.resources.files("apps.kws")
+  data = files.joinpath("ds_cnn.tflite").read_bytes()
+  rounded, exact = both_answers(data, models.int8_clips((49, 40, 1), 20))
+  assert rounded.std() > 10
+  assert np.abs(rounded - exact).max() < 4
+  assert np.abs(rounded - exact).mean() < 0.8
+
+
+def test_tensors_keep_their_indices_and_none_keeps_a_scale():
+  data = models.conv_model()
+  old, new = model_file.read(data), model_file.read(to_float(data))
+  tensors = list(zip(old.subgraphs[0].tensors, new.subgraphs[0].tensors))
+  for before, after in tensors:
+    assert before.name == after.name
+    assert list(before.shape) == list(after.shape)
+    assert after.quantization is None or after.quantization.scale is None
+  for tensor in mark(data, "all").mark.trainable:
+    values = real_values(new, tensor.index)
+    assert values.dtype == np.float32
+    assert np.allclose(values, real_values(old, tensor.index))
+
+
+def test_requantizing_operators_let_floats_through():
+  net = models.Network()
+  x = net.activation("x", (1, 8), 4.0)
+  finer = net.activation("finer", (1, 8), 2.0)
+  net.operator("QUANTIZE", [x.index], finer.index, version=2)
+  flow = net.dense(finer, 4, "head", reach=8.0)
+  data = net.finish([x.index], [flow.index])
+  clips = models.int8_clips((8,), 30) // 3
+  rounded, exact = both_answers(data, clips)
+  assert np.abs(rounded - exact).max() < 3
+  names = model_file.operator_names(to_float(data))
+  assert names == ("CAST", "FULLY_CONNECTED")
+
+
+def test_what_has_no_float_twin_is_refused_in_one_line():
+  wide = mark(models.deep_model(), "wide-head").data
+  refused(lambda: to_float(wide, "m.tflite"), "m.tflite", "another scale")
+  refused(
+    lambda: float_gradients(
+      models.dense_model(), Settings(method="node"), TRAIN, TEST
+    ),
+    "'node'",
+    "sign-m-spsa, spsa",
+  )
+
+
+@pytest.mark.parametrize(
+  "field",
+  [
+    {"anchor": 0.1},
+    {"rounding": "stochastic"},
+    {"precision": "8w8a"},
+    {"labels": "none"},
+    {"patience": 3},
+    {"validation_fraction": 0.3},
+  ],
+)
+def test_a_setting_that_the_float_reference_has_not_is_refused(field):
+  settings = Settings(method="spsa", steps=2, **field)
+  (name,) = field
+  refused(
+    lambda: float_gradients(models.dense_model(), settings, TRAIN, TEST),
+    f"{name}={field[name]}",
+  )
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
+  """The same direction, of the same size, moves both losses alike."""
+  marked = mark(models.dense_model(), trainable)
+  graph = Graph(marked.data, marked.mark, Host(workers=1))
+  clips = graph.clips(Dataset(*TRAIN), "train")
+  passes = BatchPasses(graph.suffix, graph.loss(), clips)
+  layout = Layout(marked.mark.trainable)
+  params = layout.gather(masters_of(marked.data, marked.mark))
+  rule = Settings(
+    method="sign-m-spsa", epsilon_lsb=4.0, learning_rate_lsb=1.0
+  ).rule(layout, len(clips))
+  twin = Twin.of(marked)
+  held = twin.clips(TRAIN)
+  pairs = []
+  for step in range(8):
+    plus, minus = rule.estimator(passes, TrainState(step, params)).losses
+    z = Directions(layout, 0).flat_at(step, 1)[0] * 4.0 * twin.steps
+    exact = [
+      cross_entropy(twin.logits(twin.start + side, held), held.labels)
+      for side in (z, -z)
+    ]
+    nats = np.array([plus, minus]) * np.log(2) / 65536
+    assert np.allclose(nats, exact, rtol=0.05)
+    pairs.append((nats[0] - nats[1], exact[0] - exact[1]))
+  assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
+def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
+  settings = Settings(
+    method=method, steps=150, validate_every=50, momentum=0.5, seed=3
+  )
+  run = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
+  again = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
+  assert run.model == again.model
+  assert run.looks == again.looks
+  assert [look.passes for look in run.looks] == [0, 100, 200, 300]
+  assert run.looks[-1].loss < 0.6 * run.looks[0].loss
+  assert run.looks[-1].accuracy > run.looks[0].accuracy + 0.2
+  assert run.settings.epsilon_lsb is not None
+
+
+def test_rebuilding_trains_alike():
+  """XNNPACK sums in another order, which moves no sign of these steps."""
+  settings = Settings(
+    method="spsa", steps=40, validate_every=40, epsilon_lsb=4.0
+  )
+  looks = [
+    float_gradients(
+      models.dense_model(), settings, TRAIN, TEST, "all", strategy
+    ).looks[-1]
+    for strategy in ("in-place", "rebuild")
+  ]
+  assert abs(looks[0].loss - looks[1].loss) < 1e-3
+
+
+def test_the_trained_file_is_the_last_looks_model():
+  settings = Settings(method="sign-m-spsa", steps=40, validate_every=40)
+  marked = mark(models.dense_model(), "all")
+  run = float_gradients(marked.data, settings, TRAIN, TEST)
+  session = open_session("litert", whole(run.model, marked.mark))
+  logits = session.run((TEST[0],))[0]
+  accuracy = float((logits.argmax(axis=1) == TEST[1]).mean())
+  assert accuracy == run.looks[-1].accuracy

@@ -1,0 +1,78 @@
+"""Random bits are an address, and the published ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tflm_fg.fixed_point import random_bits
+
+# Random123's known-answer file, threefry2x32 with 20 rounds.
+PUBLISHED = [
+  ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+  ((0xFFFFFFFF,) * 2, (0xFFFFFFFF,) * 2, (0x1CB996FC, 0xBB002BE7)),
+  (
+    (0x13198A2E, 0x03707344),
+    (0x243F6A88, 0x85A308D3),
+    (0xC4923A9C, 0x483DF7A0),
+  ),
+]
+
+
+@pytest.mark.parametrize(("key", "counter", "expected"), PUBLISHED)
+def test_threefry_gives_the_published_vectors(key, counter, expected):
+  words = random_bits.threefry_2x32(key, tuple(np.uint32(c) for c in counter))
+  assert tuple(int(w) for w in words) == expected
+
+
+def test_threefry_of_arrays_equals_threefry_of_their_elements():
+  counters = np.arange(50, dtype=np.uint32)
+  together = random_bits.threefry_2x32(
+    (1, 2), (counters, counters + np.uint32(7))
+  )
+  for i in range(50):
+    alone = random_bits.threefry_2x32(
+      (1, 2), (counters[i], counters[i] + np.uint32(7))
+    )
+    assert (int(together[0][i]), int(together[1][i])) == tuple(map(int, alone))
+
+
+def test_each_part_of_an_address_changes_the_bits():
+  def draw(seed=1, step=2, direction=3, tensor=4, block=5):
+    key = random_bits.key_of(seed, step, direction)
+    return random_bits.random_bytes(key, [tensor], [block]).tobytes()
+
+  others = [
+    draw(seed=2),
+    draw(seed=1 + 2**32),
+    draw(step=3),
+    draw(direction=4),
+    draw(tensor=5),
+    draw(block=6),
+  ]
+  assert len({draw(), *others}) == 7
+  assert draw() == draw()
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 100), st.integers(1, 300))
+def test_permutation_holds_every_clip_once(seed, epoch, size):
+  order = random_bits.permutation(seed, epoch, size)
+  assert sorted(order) == list(range(size))
+  assert np.array_equal(order, random_bits.permutation(seed, epoch, size))
+
+
+def test_bits_are_balanced():
+  blocks = np.arange(10_000)
+  drawn = random_bits.random_bytes(
+    random_bits.key_of(0, 0, 0), np.zeros_like(blocks), blocks
+  )
+  ones = np.unpackbits(drawn).mean()
+  assert abs(ones - 0.5) < 5 * 0.5 / (drawn.size * 8) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
+def test_probe_input_has_shape_and_dtype_and_varies(dtype):
+  probe = random_bits.probe_input((5, 3), dtype, 0)
+  assert probe.shape == (8, 5, 3)
+  assert probe.dtype == dtype
+  assert len(np.unique(probe)) > 20

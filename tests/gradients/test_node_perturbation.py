@@ -1,0 +1,118 @@
+"""Node perturbation gives the gradient of FULLY_CONNECTED layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tests.refusals import refused
+from tflm_fg import journal
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.state import TrainState
+from tflm_fg.placement.phase import set_stage
+from tflm_fg.placement.phase_record import Phase, masters_of
+from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.runtimes.registry import installed
+from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.data import Dataset
+
+X, Y = models.separable(96)
+TEST = models.separable(seed=1)
+MODEL = models.dense_model()
+NODE = {"method": "node", "steps": 150}
+
+
+def softmax(logits):
+  p = np.exp(logits - logits.max(axis=1, keepdims=True))
+  return p / p.sum(axis=1, keepdims=True)
+
+
+def test_the_mean_estimate_points_where_the_gradient_does():
+  """Of the head, whose gradient is (p - y) x^T."""
+  marked = tflm_fg.mark(MODEL, "head")
+  settings = tflm_fg.Settings(method="node", num_directions=64)
+  everything = tuple(t.index for t in marked.mark.trainable)
+  masters = masters_of(marked.data, marked.mark)
+  graph = Graph(marked.data, marked.mark, Host())
+  clips = graph.clips(Dataset(X, Y), "x")
+  x, _ = graph.checked(Dataset(X, Y), "x")
+  phase = Phase(everything, settings)
+  stage = set_stage(phase, marked.data, marked.mark, masters, x, Host())
+  layout = Layout(marked.mark.trainable)
+  params = layout.gather(masters)
+  loss = stage.graph.loss()
+  rule = settings.node_rule(layout, stage.graph.layers(), loss)
+  passes = BatchPasses(stage.graph.suffix, loss, clips)
+  kernels, biases = [], []
+  for step in range(6):
+    state = TrainState(step, params)
+    found = rule.estimator.gradient(rule.estimator(passes, state), state)
+    kernels.append(found.kernels)
+    biases.append(found.biases)
+  kernel, bias = marked.mark.trainable
+  features = clips.inputs[0].reshape(len(X), -1).astype(float)
+  scale = stage.graph.logits.scale
+  logits = passes.logits(layout.weights(params)) * scale
+  residual = softmax(logits) - np.eye(4)[Y]
+  (layer,) = stage.graph.layers()
+  truth = residual.T @ (features - layer.input_zero_point)
+  truth /= np.reshape(kernel.scales, (-1, 1))
+
+  def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+  assert cosine(np.mean(kernels, axis=0), truth.reshape(-1)) > 0.85
+  units = np.array(bias.scales) * np.array(bias.output_step)
+  wanted = residual.sum(axis=0) / units
+  assert cosine(np.mean(biases, axis=0), wanted) > 0.85
+
+
+@pytest.mark.parametrize("runtime", [r for r in installed() if r != "tf"])
+@pytest.mark.parametrize("trainable", ["head", "all", "bias"])
+def test_it_learns_and_replays_on_every_runtime(trainable, runtime):
+  result = tflm_fg.adapt(
+    MODEL,
+    X,
+    Y,
+    test=TEST,
+    trainable=trainable,
+    runtime=runtime,
+    settings=tflm_fg.Settings(**NODE),
+  )
+  report = result.report
+  assert report["loss_after"] < report["loss_before"] - 0.1
+  recorded = journal.parse(result.journal.to_bytes())
+  assert tflm_fg.replay(recorded, result.marked) == result.model
+
+
+def test_one_seed_gives_the_same_bytes_with_any_number_of_workers():
+  one, two, other = (
+    tflm_fg.adapt(
+      MODEL,
+      X,
+      Y,
+      trainable="all",
+      workers=workers,
+      settings=tflm_fg.Settings(**{**NODE, "steps": 20, "seed": seed}),
+    )
+    for workers, seed in ((1, 0), (2, 0), (1, 1))
+  )
+  assert one.model == two.model != other.model
+
+
+@pytest.mark.parametrize("trainable", ["conv", "depthwise/bias", "head/kernel"])
+def test_other_layers_are_refused_with_the_cure(trainable):
+  x = models.int8_clips((6, 5, 2), 30)
+  refused(
+    lambda: tflm_fg.adapt(
+      models.conv_model(),
+      x,
+      np.arange(30) % 3,
+      trainable=trainable,
+      settings=tflm_fg.Settings(**NODE),
+    ),
+    "'node'",
+    "FULLY_CONNECTED",
+  )

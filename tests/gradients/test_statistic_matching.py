@@ -1,0 +1,155 @@
+"""Biases bring each channel's mean back to where it was on source clips."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tests.refusals import refused
+from tflm_fg import journal
+from tflm_fg.gradients.statistic_matching import MEAN_BITS, channel_means
+from tflm_fg.placement.measure import with_home_means
+from tflm_fg.placement.split_model import Host
+from tflm_fg.runtimes.registry import installed, open_session
+from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.layers import outputs_of
+from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.split_graph import up_to
+
+SETTINGS = tflm_fg.Settings(method="statistics", validation_fraction=0.0)
+BUILDERS = {
+  "conv": (models.conv_model, (6, 5, 2)),
+  "dense": (models.deep_model, (8,)),
+}
+
+
+def clips_of(kind, count=60, seed=0, shift=0):
+  random = np.random.default_rng(seed)
+  x = random.normal(0, 30, (count, *BUILDERS[kind][1])) + shift
+  return np.rint(x).clip(-128, 127).astype(np.int8)
+
+
+@functools.cache
+def at_home(kind, trainable="inner-bias"):
+  marked = mark(BUILDERS[kind][0](), trainable)
+  return with_home_means(marked, clips_of(kind, 200), Host())
+
+
+def means_of(data, home, x):
+  """Each inner layer's channel means, in the order of the mark."""
+  indices = list(home.mark.statistics)
+  session = open_session("litert", up_to(data, indices))
+  return [channel_means(output) for output in session.run((x,))]
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_means_in_the_mark_are_those_of_the_source_clips(kind):
+  home = at_home(kind)
+  assert training_metadata.read_mark(home.data) == home.mark
+  operators = [t.operator for t in home.mark.trainable]
+  outputs = set(outputs_of(home.data, operators).values())
+  assert outputs == set(home.mark.statistics)
+  got = means_of(home.data, home, clips_of(kind, 200))
+  for mean, want in zip(got, home.mark.statistics.values(), strict=True):
+    assert mean.tolist() == list(want)
+  plain = tflm_fg.strip(home.data)
+  assert plain == tflm_fg.strip(mark(BUILDERS[kind][0](), "inner-bias").data)
+
+
+def test_channel_means_are_over_clips_and_places_in_sixteenths():
+  x = np.random.default_rng(0).integers(-128, 128, (7, 3, 2, 5))
+  got = channel_means(x.astype(np.int8))
+  want = x.mean(axis=(0, 1, 2)) * (1 << MEAN_BITS)
+  assert got.dtype == np.int64
+  assert np.abs(got - want).max() <= 0.5
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_matching_brings_the_means_back(kind):
+  home, x = at_home(kind), clips_of(kind, 100, 3, shift=15)
+  result = tflm_fg.adapt(home.data, x, settings=SETTINGS)
+  target = np.concatenate(list(home.mark.statistics.values()))
+
+  def away(data):
+    means = np.concatenate(means_of(data, home, x))
+    return np.abs(means - target).mean()
+
+  assert away(result.model) < 0.5 * away(home.data)
+  assert result.report["method"] == "statistics"
+
+
+def test_labels_change_no_byte_and_the_journal_replays():
+  home, x = at_home("conv"), clips_of("conv", 60, 3, shift=15)
+  y = np.random.default_rng(0).integers(0, 3, len(x))
+  # Under "auto" the strategy, and with it the kernels, hang on the clock.
+  one, again, told = (
+    tflm_fg.adapt(home.data, x, y, settings=SETTINGS, strategy="in-place")
+    for y in (None, None, y)
+  )
+  assert one.model == again.model == told.model != one.marked
+  recorded = journal.parse(one.journal.to_bytes())
+  assert tflm_fg.replay(recorded, one.marked) == one.model
+
+
+@pytest.mark.parametrize("runtime", installed())
+def test_every_runtime_matches_statistics(runtime):
+  if runtime == "tf":
+    pytest.skip("the same kernels as litert's")
+  home, x = at_home("conv"), clips_of("conv", 40, 3, shift=15)
+  result = tflm_fg.adapt(home.data, x, runtime=runtime, settings=SETTINGS)
+  assert result.model != result.marked
+
+
+def test_a_file_without_means_is_refused_with_the_cure():
+  for trainable in ("inner-bias", "bias"):
+    refused(
+      lambda t=trainable: tflm_fg.adapt(
+        models.conv_model(), clips_of("conv"), trainable=t, settings=SETTINGS
+      ),
+      "'statistics'",
+      "--statistics=",
+    )
+
+
+@pytest.mark.parametrize("trainable", ["head", "all", "conv/kernel"])
+def test_more_than_biases_is_refused(trainable):
+  home = at_home("conv", trainable)
+  refused(
+    lambda: tflm_fg.adapt(home.data, clips_of("conv"), settings=SETTINGS),
+    "'statistics'",
+    "biases before the head alone",
+  )
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 5, 8])
+def test_a_row_that_is_no_layers_is_refused(length):
+  """The conv model's inner layers have four channels each."""
+  home, x = at_home("conv"), clips_of("conv", 40, 3, shift=15)
+  result = tflm_fg.adapt(home.data, x, settings=SETTINGS)
+  lines = result.journal.to_bytes().decode().splitlines()
+  row = {"phase": 0, "step": 0, "slopes": [65536] * length}
+  broken = "\n".join([lines[0], json.dumps(row), *lines[2:]]).encode()
+  refused(lambda: tflm_fg.replay(journal.parse(broken, "j"), result.marked))
+
+
+BAD_MEANS = (
+  None, 5, "a", {}, [[0]], [[None, [1]]], [[10**6, [1]]], [[0, "a"]],
+  [[0, [0.5]]], [[0, [True]]], [[-1, [1]]], [[0, [1 << 70]]], [[0, None]],
+  [5], [[0, [1], 2]],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_MEANS, ids=str)
+def test_broken_means_in_a_mark_are_refused(bad):
+  home = at_home("conv")
+  start = home.data.index(b'{"version"')
+  text = json.loads(home.data[start:].split(b"\0")[0])
+  content = json.dumps({**text, "statistics": bad}).encode()
+  plain = tflm_fg.strip(home.data)
+  broken = training_metadata.prepend_metadata(plain, "tflm_fg", content)
+  refused(lambda: tflm_fg.adapt(broken, clips_of("conv"), settings=SETTINGS))

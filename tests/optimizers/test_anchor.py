@@ -1,0 +1,103 @@
+"""An anchor pulls back to the start; Ctrl-C ends training, the best stays."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tests.refusals import refused
+from tflm_fg.fixed_point.arithmetic import apply_updates
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.optimizers import transforms
+from tflm_fg.optimizers.schedules import schedule
+from tflm_fg.tflite.tensors import weights_of
+from tflm_fg.training.callbacks import Callback, StopOnInterrupt
+from tflm_fg.types import Params, Vectors
+
+MARKED = tflm_fg.mark(models.dense_model())
+LAYOUT = Layout(MARKED.mark.trainable)
+
+
+def _start() -> Params:
+  return LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
+  rate = schedule(1.0, "constant", 99)
+  rule = transforms.anchored(transforms.sgd(LAYOUT, rate, momentum), 0.25)
+  start = _start()
+  state = rule.init(start)
+  none = Vectors(*(np.zeros(len(p), np.int64) for p in start))
+  away = apply_updates(start, Vectors(*(np.full(len(p), 400) for p in start)))
+  params = away
+  for step in range(40):
+    updates, state = rule.update(none, state, params, step)
+    params = apply_updates(params, updates)
+  for home, moved, end in zip(start, away, params):
+    assert np.abs(end.astype(int) - home).max() <= 2
+    assert end.dtype == home.dtype == moved.dtype
+
+
+def test_an_anchor_of_nothing_changes_no_update():
+  rate = schedule(1.0, "constant", 99)
+  plain = transforms.sgd(LAYOUT, rate, 0.9)
+  rule = transforms.anchored(plain, 0.0)
+  params = _start()
+  rng = np.random.default_rng(0)
+  gradient = Vectors(*(rng.integers(-(2**18), 2**18, len(p)) for p in params))
+  one, _ = plain.update(gradient, plain.init(params), params, 0)
+  two, _ = rule.update(gradient, rule.init(params), params, 0)
+  assert all(np.array_equal(a, b) for a, b in zip(one, two))
+
+
+def test_an_anchored_run_stays_nearer_and_replays_to_its_bytes():
+  x, y = models.separable(clips=64)
+  moves = []
+  for anchor in (0.0, 0.2):
+    settings = tflm_fg.Settings(
+      method="closed-form", steps=60, anchor=anchor, validation_fraction=0.0
+    )
+    done = tflm_fg.adapt(models.dense_model(), x, y, settings=settings)
+    assert tflm_fg.replay(done.journal, done.marked) == done.model
+    end = LAYOUT.params(weights_of(done.model, MARKED.mark.trainable))
+    moves.append(np.abs(end.kernels.astype(int) - _start().kernels).sum())
+  assert moves[1] < moves[0]
+
+
+@pytest.mark.parametrize("anchor", [-0.1, 1.0, float("nan")])
+def test_an_anchor_out_of_range_is_refused(anchor):
+  refused(lambda: tflm_fg.Settings(anchor=anchor), "anchor")
+
+
+class _InterruptAt(Callback):
+  def __init__(self, step):
+    self._step = step
+
+  def on_train_batch_end(self, state, logs):
+    if state.step == self._step:
+      os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_control_c_ends_after_the_present_step_and_restores_its_handler():
+  x, y = models.separable(clips=64)
+  before = signal.getsignal(signal.SIGINT)
+  stop = StopOnInterrupt()
+  settings = tflm_fg.Settings(
+    method="sign-m-spsa", steps=10**6, validate_every=2
+  )
+  done = tflm_fg.adapt(
+    models.dense_model(), x, y, settings=settings,
+    callbacks=[stop, _InterruptAt(7)],
+  )  # fmt: skip
+  assert stop.interrupted
+  assert done.report["steps"] == 7
+  assert done.report["kept_step"] in (0, 2, 4, 6, 7)
+  assert signal.getsignal(signal.SIGINT) is before
+  again = tflm_fg.adapt(
+    models.dense_model(), x, y, settings=settings, callbacks=[stop]
+  )
+  assert again.report["steps"] == 0

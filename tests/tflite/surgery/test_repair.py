@@ -1,0 +1,211 @@
+"""What converters leave untrainable is mended, and said, or refused."""
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from tests import models
+from tflm_fg.runtimes import write_check
+from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.split_graph import whole
+from tflm_fg.tflite.tensors import weights_of
+from tflm_fg.types import TflmFgError
+
+
+def outputs(data, x):
+  """What a bare interpreter makes of the file as it is."""
+  interpreter = Interpreter(
+    model_content=bytes(bytearray(data)),
+    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+    experimental_preserve_all_tensors=True,
+  )
+  interpreter.allocate_tensors()
+  rows = []
+  for clip in x:
+    interpreter.set_tensor(
+      interpreter.get_input_details()[0]["index"], clip[None]
+    )
+    interpreter.invoke()
+    rows += [
+      interpreter.get_tensor(d["index"])
+      for d in interpreter.get_tensor_details()
+      if d["name"].endswith("/out")
+    ]
+  return np.concatenate(rows, axis=None)
+
+
+def edited(data, change):
+  model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)  # writable
+  change(model, model.subgraphs[0])
+  return model_file.pack(model)
+
+
+def tensor(graph, name):
+  return next(t for t in graph.tensors if t.name == name)
+
+
+X = models.int8_clips((8,), 20)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_dropped_bias_is_put_back_as_zeros(wide):
+  data = models.dense_model(bias=False, wide=wide)
+  marked = mark(data, "head")
+  assert marked.notes == ("head/kernel: a bias of zeros put back",)
+  bias = marked.mark.trainable[1]
+  assert (bias.name, bias.role) == ("head/kernel/bias", "bias")
+  assert bias.dtype == ("int64" if wide else "int32")
+  assert not weights_of(marked.data, [bias])[0].any()
+  x = models.int8_clips((8,), 20, dtype="int16" if wide else "int8")
+  assert np.array_equal(outputs(data, x), outputs(marked.data, x))
+
+
+def test_a_shared_buffer_is_unshared_and_the_output_stays():
+  def share(model, graph):
+    kernels = [tensor(graph, n) for n in (b"hidden/kernel", b"head/kernel")]
+    for kernel in kernels:
+      kernel.buffer = kernels[0].buffer
+
+  data = edited(models.dense_model(inputs=8, hidden=8, classes=8), share)
+  marked = mark(data, "head")
+  assert marked.notes == ("head/kernel: given a buffer of its own",)
+  model = model_file.read(marked.data)
+  graph = model.subgraphs[0]
+  assert (
+    tensor(graph, b"hidden/kernel").buffer
+    != tensor(graph, b"head/kernel").buffer
+  )
+  assert np.array_equal(outputs(data, X), outputs(marked.data, X))
+
+
+def test_a_tensor_that_two_operators_read_is_copied_for_each():
+  def tie(model, graph):
+    first, second = graph.operators[:2]
+    second.inputs = np.array([second.inputs[0], *first.inputs[1:]], np.int32)
+    tensor(graph, b"x").quantization.scale = tensor(
+      graph, b"hidden/out"
+    ).quantization.scale
+
+  data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie)
+  marked = mark(data, "all")
+  assert len({t.index for t in marked.mark.trainable}) == 4
+  assert all("copied" in note for note in marked.notes)
+  buffers = [
+    model_file.read(marked.data).subgraphs[0].tensors[t.index].buffer
+    for t in marked.mark.trainable
+  ]
+  assert len(set(buffers)) == 4
+
+
+def kill(model, graph):
+  """Gives channel 2 of the head zeros and the scale converters give zeros."""
+  kernel, bias = tensor(graph, b"head/kernel"), tensor(graph, b"head/bias")
+  values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
+  values.reshape(len(kernel.quantization.scale), -1)[2] = 0
+  model.buffers[kernel.buffer].data = values.view(np.uint8)
+  kernel.quantization.scale[2] = 3.9e-9
+  hidden = tensor(graph, b"hidden/out").quantization.scale[0]
+  old = bias.quantization.scale[2]
+  bias.quantization.scale[2] = 3.9e-9 * hidden
+  units = np.array(model.buffers[bias.buffer].data).view(np.int32)
+  moved = round(units[2] * old / (3.9e-9 * hidden))
+  units[2] = np.clip(moved, -(2**31) + 1, 2**31 - 1)
+  model.buffers[bias.buffer].data = units.view(np.uint8)
+
+
+@pytest.mark.parametrize("trainable", ["head", "head/kernel", "head/bias"])
+def test_a_dead_channel_gets_a_scale_and_its_bias_stays_in_place(trainable):
+  data = edited(models.dense_model(), kill)
+  marked = mark(data, trainable)
+  assert marked.notes == ("head/kernel: 1 channels of zeros got a scale",)
+  scales = model_file.read(marked.data).subgraphs[0]
+  scales = tensor(scales, b"head/kernel").quantization.scale
+  assert scales[2] == pytest.approx(np.median([*scales[:2], scales[3]]))
+  got, want = (outputs(d, X).astype(int) for d in (marked.data, data))
+  assert np.abs(got - want).max() <= 1  # the bias is rounded to its new scale
+  verdicts = write_check.check_visibility(
+    open_session("litert", whole(marked.data, marked.mark)),
+    marked.mark.trainable,
+  )
+  assert all(v.seen for v in verdicts)
+
+
+@pytest.mark.parametrize("trainable", ["head", "all", "kernel"])
+def test_mending_a_shared_constant_leaves_its_other_users_alone(trainable):
+  def tie_and_kill(model, graph):
+    first, second = graph.operators[:2]
+    second.inputs = np.array([second.inputs[0], *first.inputs[1:]], np.int32)
+    kernel = tensor(graph, b"hidden/kernel")
+    kernel.quantization.scale[2] = 3.9e-9
+    values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
+    values.reshape(8, 8)[2] = 0
+    model.buffers[kernel.buffer].data = values.view(np.uint8)
+    units = np.zeros(8, np.int32)
+    bias = tensor(graph, b"hidden/bias")
+    model.buffers[bias.buffer].data = units.view(np.uint8)
+    in_scale = tensor(graph, b"x").quantization.scale[0]
+    bias.quantization.scale[2] = 3.9e-9 * in_scale
+    # Both layers read the same tensors, so both inputs have one scale.
+    tensor(graph, b"hidden/out").quantization.scale[0] = in_scale
+
+  data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie_and_kill)
+  marked = mark(data, trainable)
+  assert any("got a scale" in note for note in marked.notes)
+  assert np.array_equal(outputs(data, X), outputs(marked.data, X))
+
+
+@pytest.mark.parametrize("scale", [3.9e-9, 0.0])
+def test_a_kernel_of_zeros_with_a_useless_scale_is_refused_by_name(scale):
+  def zero(model, graph):
+    kernel = tensor(graph, b"head/kernel")
+    kernel.quantization.scale[:] = scale
+    size = len(model.buffers[kernel.buffer].data)
+    model.buffers[kernel.buffer].data = np.zeros(size, np.uint8)
+
+  with pytest.raises(TflmFgError, match="head/kernel has a useless scale"):
+    mark(edited(models.dense_model(), zero), "head")
+
+
+def test_weights_of_minus_128_are_moved_and_said():
+  def lower(model, graph):
+    buffer = model.buffers[tensor(graph, b"head/kernel").buffer]
+    values = np.array(buffer.data)
+    values[:3] = 128  # -128 as int8
+    buffer.data = values
+
+  marked = mark(edited(models.dense_model(), lower), "head")
+  assert marked.notes == ("head/kernel: 3 weights of -128 moved to -127",)
+  assert weights_of(marked.data, marked.mark.trainable)[0].min() == -127
+
+
+def test_constants_off_their_boundary_are_moved_and_the_output_stays():
+  class Plain(model_file.flatbuffers.Builder):
+    pass
+
+  model = model_file.read(models.dense_model())
+  builder = Plain(1024)
+  builder.Finish(model.Pack(builder), b"TFL3")
+  data = bytes(builder.Output())
+  assert not model_file.is_aligned(data)
+  marked = mark(data, "head")
+  assert marked.notes == ("constants moved to 16-byte boundaries",)
+  assert model_file.is_aligned(marked.data)
+  assert np.array_equal(outputs(data, X), outputs(marked.data, X))
+  again = mark(training_metadata.strip(marked.data), "head")
+  assert again.notes == ()
+
+
+def test_asymmetric_and_sparse_weights_are_refused_by_name():
+  def shift(model, graph):
+    points = tensor(graph, b"head/kernel").quantization.zeroPoint
+    points[:] = 3
+
+  def sparse(model, graph):
+    tensor(graph, b"head/kernel").sparsity = schema.SparsityParametersT()
+
+  for change, message in ((shift, "asymmetric"), (sparse, "sparse")):
+    with pytest.raises(TflmFgError, match=f"head/kernel.*{message}"):
+      mark(edited(models.dense_model(), change), "head")

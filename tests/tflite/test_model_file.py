@@ -1,0 +1,274 @@
+"""The mark goes on and comes off without touching the file behind it."""
+
+import json
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tflm_fg
+from tests import models
+from tflm_fg.memory import footprint
+from tflm_fg.placement.split_model import input_spec
+from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite.layers import find_logits
+from tflm_fg.tflite.select_trainable import mark, present_mark
+from tflm_fg.tflite.tensors import Patchable, weights_of
+from tflm_fg.tflite.verify_structure import verify
+from tflm_fg.types import TflmFgError
+
+MODELS = {
+  "dense": models.dense_model(),
+  "dense-per-tensor": models.dense_model(per_channel=False),
+  "dense-16x8": models.dense_model(wide=True),
+  "conv": models.conv_model(),
+  "conv-16x8": models.conv_model(wide=True),
+}
+every_model = pytest.mark.parametrize("data", MODELS.values(), ids=MODELS)
+
+
+def names(marked):
+  return [t.name for t in marked.mark.trainable]
+
+
+@every_model
+@pytest.mark.parametrize("trainable", ["head", "bias", "all", "head,bias"])
+def test_strip_gives_back_the_original_bytes(data, trainable):
+  marked = mark(data, trainable)
+  assert marked.notes == ()
+  assert marked.data.endswith(data)
+  assert training_metadata.strip(marked.data) == data
+
+
+@every_model
+def test_marking_is_sound_aligned_small_and_read_back(data):
+  marked = mark(data, "all")
+  verify(marked.data)
+  assert model_file.is_aligned(marked.data)
+  assert len(marked.data) - len(data) < 300 + 110 * len(marked.mark.trainable)
+  assert training_metadata.read_mark(marked.data) == marked.mark
+  assert training_metadata.read_mark(data) is None
+
+
+def test_marking_again_replaces_the_mark():
+  data = MODELS["conv"]
+  twice = mark(mark(data, "all").data, "head")
+  assert twice.data == mark(data, "head").data
+
+
+def test_other_metadata_survives_the_mark():
+  model = model_file.read(MODELS["dense"])
+  entry = schema.MetadataT()
+  entry.name, entry.buffer = b"min_runtime_version", len(model.buffers)
+  buffer = schema.BufferT()
+  buffer.data = np.frombuffer(b"1.5.0".ljust(16, b"\0"), np.uint8)
+  model.buffers.append(buffer)
+  model.metadata = [entry]
+  data = model_file.pack(model)
+  marked = mark(data, "head").data
+  found = [e.name for e in model_file.read(marked).metadata]
+  assert found == [b"min_runtime_version", b"tflm_fg"]
+  assert training_metadata.strip(marked) == data
+
+
+def test_a_mark_that_another_tool_wrote_again_can_still_be_stripped():
+  data = MODELS["dense"]
+  rewritten = model_file.pack(model_file.read(mark(data, "head").data))
+  assert training_metadata.read_mark(rewritten) is not None
+  stripped = training_metadata.strip(rewritten)
+  assert training_metadata.read_mark(stripped) is None
+  verify(stripped)
+
+
+@every_model
+def test_patching_changes_the_tensors_own_bytes_alone(data):
+  marked = mark(data, "all")
+  indices = [t.index for t in marked.mark.trainable]
+  patchable = Patchable(marked.data, indices)
+  new = [
+    np.where(w > 0, w - 1, w + 1).astype(w.dtype) for w in patchable.read()
+  ]
+  patched = patchable.write(new)
+  for got, want in zip(weights_of(patched, marked.mark.trainable), new):
+    assert np.array_equal(got, want)
+  before = np.frombuffer(marked.data, np.uint8).copy()
+  after = np.frombuffer(patched, np.uint8).copy()
+  for start, length in patchable.spans:
+    before[start : start + length] = after[start : start + length] = 0
+  assert np.array_equal(before, after)
+  assert patchable.write(patchable.read()) == marked.data
+
+
+def test_a_patch_of_another_size_or_dtype_is_refused():
+  marked = mark(MODELS["dense"], "head")
+  patchable = Patchable(marked.data, [marked.mark.trainable[0].index])
+  (kernel,) = patchable.read()
+  for wrong in (kernel[:-1], kernel.astype(np.uint8)):
+    with pytest.raises(TflmFgError, match="cannot hold"):
+      patchable.write([wrong])
+
+
+def test_head_is_the_last_dense_layer_with_its_bias():
+  assert names(mark(MODELS["conv"], "head")) == ["head/kernel", "head/bias"]
+
+
+def test_bias_and_all_take_every_layer_in_order():
+  assert names(mark(MODELS["conv"], "bias")) == [
+    "conv/bias",
+    "depthwise/bias",
+    "head/bias",
+  ]
+  assert len(names(mark(MODELS["conv"], "all"))) == 6
+
+
+def test_a_regular_expression_chooses_by_name():
+  assert names(mark(MODELS["conv"], "depth.*kernel,^head/b")) == [
+    "depthwise/kernel",
+    "head/bias",
+  ]
+
+
+def test_logits_stand_in_front_of_the_softmax_or_are_the_output():
+  with_softmax = model_file.read(models.dense_model())
+  without = model_file.read(models.dense_model(softmax=False))
+  for model in (with_softmax, without):
+    logits = find_logits(model)
+    assert model.subgraphs[0].tensors[logits].name == b"head/out"
+
+
+@pytest.mark.parametrize("shaping", ["RESHAPE", "SQUEEZE"])
+def test_logits_are_found_where_a_reshape_stands_behind_the_softmax(shaping):
+  net = models.Network()
+  x = net.activation("x", (1, 8), 4.0)
+  soft = net.softmax(net.dense(x, 3, "head"))
+  out = net.tensor("shaped", (1, 3), "int8", soft.scale, -128)
+  net.operator(shaping, [soft.index], out, shaping_options(shaping))
+  model = model_file.read(net.finish([x.index], [out]))
+  logits = find_logits(model)
+  assert model.subgraphs[0].tensors[logits].name == b"head/out"
+
+
+def shaping_options(shaping):
+  if shaping == "SQUEEZE":
+    options = schema.SqueezeOptionsT()
+    options.squeezeDims = []
+    return options
+  options = schema.ReshapeOptionsT()
+  options.newShape = [1, 3]
+  return options
+
+
+def test_bias_steps_are_one_step_of_the_output():
+  marked = mark(models.dense_model(per_channel=True), "head")
+  bias = marked.mark.trainable[1]
+  model = model_file.read(marked.data)
+  out = model.subgraphs[0].tensors[marked.mark.logits].quantization.scale[0]
+  for step, scale in zip(bias.output_step, bias.scales, strict=True):
+    assert step * scale == pytest.approx(out, rel=0.5 / step)
+
+
+def test_present_mark_prefers_the_files_own_then_head():
+  data = MODELS["conv"]
+  assert (
+    names(present_mark(mark(data, "bias").data, None, "m"))[0] == "conv/bias"
+  )
+  assert names(present_mark(data, None, "m"))[0] == "head/kernel"
+  assert len(names(present_mark(mark(data, "bias").data, "all", "m"))) == 6
+
+
+@pytest.mark.parametrize(
+  ("data", "trainable", "message"),
+  [
+    (models.float_model(), "head", "float/kernel.*float32 weights"),
+    (models.float_model(), "all", "float32 weights"),
+    (models.float_model("int8"), "head", "float/kernel.*hybrid"),
+    (MODELS["dense"], "nothing-like-it", "matches no weight"),
+    (MODELS["dense"], "(", "not a regular expression"),
+    (MODELS["dense"], " , ", "names nothing"),
+  ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(data, trainable, message):
+  with pytest.raises(TflmFgError, match=message):
+    mark(data, trainable)
+
+
+def test_a_delegates_operator_is_refused_by_name():
+  model = model_file.read(MODELS["dense"])
+  model.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
+  model.operatorCodes[0].deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+  model.operatorCodes[0].customCode = b"edgetpu-custom-op"
+  with pytest.raises(TflmFgError, match="edgetpu-custom-op"):
+    mark(model_file.pack(model), "head")
+
+
+def edit_mark(data, change):
+  model = model_file.read(mark(data, "head").data)
+  buffer = model.buffers[model.metadata[-1].buffer]
+  content = json.loads(bytes(buffer.data))
+  raw = json.dumps(change(content)).encode()
+  buffer.data = np.frombuffer(raw, np.uint8)
+  return model_file.pack(model)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    lambda c: {**c, "version": 99},
+    lambda c: {**c, "logits": 10_000},
+    lambda c: {**c, "trainable": 3},
+    lambda c: {**c, "trainable": [{**c["trainable"][0], "index": 0}]},
+    lambda c: {**c, "trainable": [{**c["trainable"][0], "operator": 77}]},
+    lambda c: {**c, "trainable": [{**c["trainable"][0], "role": "bias"}]},
+    lambda c: [],
+  ],
+)
+def test_a_broken_mark_is_refused(change):
+  with pytest.raises(TflmFgError, match=r"mark"):
+    training_metadata.read_mark(edit_mark(MODELS["dense"], change))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+  st.integers(0, 1000),
+  st.booleans(),
+  st.booleans(),
+  st.sampled_from([2, 5, 17]),
+)
+def test_mark_patch_strip_hold_for_any_dense_model(
+  seed, wide, softmax, classes
+):
+  data = models.dense_model(
+    seed=seed, wide=wide, softmax=softmax, classes=classes
+  )
+  marked = mark(data, "all")
+  patchable = Patchable(marked.data, [t.index for t in marked.mark.trainable])
+  adapted = patchable.write([w // 2 for w in patchable.read()])
+  stripped = training_metadata.strip(adapted)
+  assert len(stripped) == len(data)
+  verify(stripped)
+
+
+@pytest.mark.parametrize("trainable", ["head", "prompt,wide-head", "all"])
+def test_nobody_changes_the_model_that_all_look_at(trainable):
+  """A change would silently go into every later cut of the same bytes."""
+  data = MODELS["conv"]
+  marked = mark(data, trainable)
+  files = (data, marked.data)
+  before = [model_file.pack(model_file.look(file)) for file in files]
+  spec = input_spec(data)
+  random = np.random.default_rng(0)
+  x = random.integers(-100, 101, (6, *spec.shape[1:])).astype(spec.dtype)
+  tflm_fg.adapt(
+    marked.data,
+    x,
+    np.arange(6) % 3,
+    settings=tflm_fg.Settings(validation_fraction=0.0),
+  )
+  footprint.inference(marked.data)
+  footprint.backpropagation(marked.data, marked.mark)
+  training_metadata.strip(marked.data)
+  for file, packed in zip(files, before, strict=True):
+    assert model_file.pack(model_file.look(file)) == packed
+    assert model_file.pack(model_file.read(file)) == packed

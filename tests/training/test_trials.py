@@ -1,0 +1,70 @@
+"""A long phase tries learning rates, and takes what ends lowest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tflm_fg.training import tuning
+from tflm_fg.training.metrics import Score
+from tflm_fg.training.tuning import FACTORS, has_to_spare, tried
+
+MODEL = models.dense_model(8, 16, 4)
+OPEN = tflm_fg.Settings(
+  method="sign-m-spsa", epsilon_lsb=2.0, steps=tuning.SHORT_RUN + 1
+)
+FIRST = tflm_fg.Settings(
+  method="sign-m-spsa", epsilon_lsb=2.0, learning_rate_lsb=0.5, steps=320
+)
+
+
+def score(total):
+  return Score(
+    clips=1, total=total, loss=0.0, correct=0, accuracy=0.0, answers=1
+  )
+
+
+@pytest.mark.parametrize("best", FACTORS)
+def test_the_rate_of_the_lowest_end_is_taken_shorter_for_the_longer_run(best):
+  ran = []
+
+  def run(settings):
+    ran.append(settings)
+    off = settings.learning_rate_lsb / (4 * 0.5 * best)
+    return score(int(1000 * abs(np.log(off))))
+
+  settings, why = tried(FIRST, run)
+  assert settings.learning_rate_lsb == pytest.approx(best * 0.5, rel=1e-2)
+  assert settings.steps == FIRST.steps
+  assert {own.steps for own in ran} == {FIRST.steps // tuning.SHARE}
+  assert why.startswith(f"{settings.learning_rate_lsb:g}: ")
+
+
+@pytest.mark.parametrize(
+  ("change", "tries"),
+  [
+    ({}, True),
+    ({"learning_rate_lsb": 0.5}, False),
+    ({"steps": tuning.SHORT_RUN}, False),
+    ({"method": "node", "num_directions": 1}, False),
+  ],
+)
+def test_long_unset_runs_of_forward_gradients_try(change, tries):
+  given = {"method": "sign-m-spsa", "steps": OPEN.steps, **change}
+  assert has_to_spare(tflm_fg.Settings(**given)) == tries
+
+
+def test_all_weights_learn_with_nothing_set_and_one_seed_gives_the_same_bytes():
+  """The steps that suit the start alone would end in noise."""
+  x, y = models.separable(96)
+  settings = tflm_fg.Settings(method="sign-m-spsa", steps=320, batch_size=16)
+  one, two = (
+    tflm_fg.adapt(MODEL, x, y, trainable="all", settings=settings)
+    for _ in range(2)
+  )
+  assert one.model == two.model
+  assert one.report["loss_after"] < 0.8 * one.report["loss_before"]
+  assert "in runs of 20 steps" in str(one.report["phases"][0]["chosen"])
+  assert tflm_fg.replay(one.journal, one.marked) == one.model

@@ -1,0 +1,1 @@
+"""Integers, where they lie, and random bits by address."""

@@ -1,0 +1,156 @@
+"""Widen, round, saturate: the only place where a number is clipped.
+
+Masters are int16. An engine that holds an int8 holds the master's high byte,
+rounded; one that holds a low byte beside it, or an int16, holds all of it.
+Biases are already integers of one unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tflm_fg.types import Array, Int8, Int16, Int32, Int64, Params, Vectors
+
+MASTER_BITS = 8
+MASTER_UNIT = 1 << MASTER_BITS
+"""Master units in one int8 step."""
+
+WEIGHT_MAX = 127
+"""TFLite's symmetric weights never use -128: kernels rely on it."""
+
+LIMITS: dict[Any, tuple[int, int]] = {
+  np.dtype(d): (int(np.iinfo(d).min), int(np.iinfo(d).max))
+  for d in ("int8", "uint8", "int16", "int32", "int64")
+}
+_MASTER_MAX = WEIGHT_MAX << MASTER_BITS
+
+_Limits = tuple[int, int] | tuple[Array, Array]
+"""The lowest and the highest that may be, or an array of each."""
+
+
+def round_shift(
+  x: NDArray[np.signedinteger], bits: int | Int64
+) -> NDArray[np.signedinteger]:
+  """Divides by 2**bits and rounds half away from zero.
+
+  Symmetric rounding makes a reversed step the exact opposite of the step.
+
+  Args:
+    x: signed integers wide enough to add 2**(bits - 1) without overflow.
+    bits: at least 1.
+
+  Returns:
+    The same dtype and shape.
+  """
+  # A negative number rounds to the same as one less than half would.
+  rounded = x >> (8 * x.itemsize - 1)
+  rounded += x
+  rounded += 1 << (bits - 1)
+  rounded >>= bits
+  return rounded
+
+
+def round_divide(
+  x: NDArray[np.signedinteger], divisor: int
+) -> NDArray[np.signedinteger]:
+  """Divides by a positive integer and rounds half away from zero."""
+  if divisor == 1:
+    return x
+  return np.sign(x) * ((np.abs(x) + divisor // 2) // divisor)
+
+
+def widen(weights: Int8) -> Int16:
+  """Makes the masters of int8 kernel values: the low byte starts at zero."""
+  return weights.astype(np.int16) << MASTER_BITS
+
+
+def narrow(masters: NDArray[np.signedinteger]) -> Int8:
+  """Rounds masters (any signed width, any range) to the int8 the engine holds.
+
+  Half a step rounds up, one addition and one shift on a microcontroller.
+
+  Returns:
+    int8 in [-127, 127].
+  """
+  steps = np.empty(masters.shape, np.int8)
+  _narrow_into(masters.astype(np.int32), steps)
+  return steps
+
+
+def _narrow_into(
+  masters: Int32,
+  out: Int8,
+  limits: _Limits = (-WEIGHT_MAX, WEIGHT_MAX),
+  dither: int | Int32 = MASTER_UNIT >> 1,
+) -> None:
+  """Narrows into `out`; `masters` is used up.
+
+  Half a step of dither rounds to the nearest, an even draw of 0 to 255
+  stochastically.
+  """
+  masters += dither
+  masters >>= MASTER_BITS
+  clip_into(masters, limits, out)
+
+
+def clip_into(
+  x: NDArray[np.signedinteger], limits: _Limits, out: Array
+) -> None:
+  """Clips x into `out` of any width; `x` is used up.
+
+  Faster than np.clip on few numbers, and on many where limits are arrays.
+  """
+  np.minimum(x, limits[1], out=x)
+  np.maximum(x, limits[0], out=out, casting="unsafe")
+
+
+def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+  """Clips integers into `dtype` and casts them."""
+  low, high = LIMITS[np.dtype(dtype)]
+  return np.clip(x, low, high).astype(dtype)
+
+
+def symmetric(x: NDArray[np.signedinteger]) -> Int8:
+  """Clips integers to a direction's int8, as far down as up."""
+  return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+
+
+def apply_updates(params: Params, updates: Vectors) -> Params:
+  """Adds updates to the trained state: the one line where a weight changes.
+
+  Args:
+    params: the state.
+    updates: integers in master units and bias units.
+
+  Returns:
+    The new state; kernels saturate at +-127 steps, biases at their dtype.
+  """
+  new = Params(np.empty_like(params.kernels), np.empty_like(params.biases))
+  limits = ((-_MASTER_MAX, _MASTER_MAX), LIMITS[new.biases.dtype])
+  for old, update, limit, out in zip(params, updates, limits, new):
+    clip_into(np.add(old, update, dtype=np.int64), limit, out)
+  return new
+
+
+def quantize(
+  x: NDArray[np.floating], scale: float, zero_point: int, dtype: str
+) -> Array:
+  """Rounds real numbers onto a tensor's grid, as the TFLite converter does."""
+  return saturate(np.rint(x / scale) + zero_point, dtype)
+
+
+def fixed_point(
+  x: NDArray[np.floating], step: float, low: int, high: int
+) -> Int64:
+  """Rounds real numbers to whole steps, saturated at `low` and `high`."""
+  with np.errstate(over="ignore"):  # far beyond the ends is still beyond
+    steps = np.rint(x / step)
+  return np.clip(steps, low, high).astype(np.int64)
+
+
+def dequantize(q: Array, scale: float, zero_point: int) -> NDArray[np.float64]:
+  """The real numbers that a quantized tensor stands for."""
+  return (q.astype(np.float64) - zero_point) * scale

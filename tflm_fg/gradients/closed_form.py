@@ -1,0 +1,245 @@
+"""Turn one forward pass into the exact gradient of the head.
+
+For a last FULLY_CONNECTED (or 1x1 CONV_2D) under a loss of the logits the
+gradient is r x^T: the logits give the residual r (p - y for cross-entropy, half
+the error for squares), the layers before it give x, and nothing is perturbed.
+An estimate's slopes lie along the coordinate axes, one a weight, so that
+optimizer and journal take it like any other.
+
+Pooled activations share a large mean and differ in spread, which makes plain
+gradient descent slow. So x is centred (`optimizers.centred` lets the bias take
+up what that moves), and each input's step is divided by the square of its
+spread, a power of two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.fixed_point.arithmetic import (
+  MASTER_UNIT,
+  round_divide,
+  round_shift,
+  saturate,
+)
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
+from tflm_fg.losses.base import Loss
+from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor, Vectors
+
+_FACTOR_BITS = 16
+
+_BIAS_SHARE = 10
+"""The bias counts as an input whose square is 1/10 of all inputs' squares."""
+
+_FLOOR = 20
+"""No input counts as spread less than 1/20 of the most spread one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Head:
+  """What the closed form must know of the last layer and of its input.
+
+  Attributes:
+    input_scale: of the layer's input.
+    input_zero_point: of the layer's input.
+    centre: int64 [D], each input's mean over clips, in input steps; zeros
+      where no bias trains that could take it up.
+    spread_bits: int64 [D], log2 of each input's spread in input steps.
+    mean_square: mean over clips of the centred input's squared length, each
+      input divided by its spread; under a quadratic loss only its largest
+      share along one direction.
+    loss: on the logits.
+  """
+
+  input_scale: float
+  input_zero_point: int
+  centre: Int64
+  spread_bits: Int64
+  mean_square: float
+  loss: Loss
+
+
+def head_of(
+  inputs: Array,
+  scale: float,
+  zero_point: int,
+  loss: Loss,
+  has_bias: bool,
+) -> Head:
+  """Measures the layer's input on some clips.
+
+  Args:
+    inputs: integers [N, ...], the layer's input.
+    scale: its scale.
+    zero_point: its zero point.
+    loss: on the logits.
+    has_bias: whether the layer's bias trains.
+  """
+  x = inputs.reshape(len(inputs), -1).astype(np.int64) - zero_point
+  centre = round_divide(x.sum(axis=0), len(x))
+  if not has_bias:
+    centre = np.zeros_like(centre)
+  square = ((x - centre) ** 2).sum(axis=0) / len(x)
+  spread = np.sqrt(square) + np.sqrt(square.max()) / _FLOOR
+  bits = np.rint(np.log2(np.maximum(spread, 1))).astype(np.int64)
+  length = float((square / 4.0**bits).sum())
+  if loss.is_quadratic:
+    length = min(length, _steepest((x - centre) / 2.0**bits))
+  return Head(
+    input_scale=scale,
+    input_zero_point=zero_point,
+    centre=centre,
+    spread_bits=bits,
+    mean_square=length + 1 / 16,
+    loss=loss,
+  )
+
+
+def _steepest(x: NDArray[np.float64]) -> float:
+  """The largest mean square of x [N, D] along any one direction, or more.
+
+  Softmax cross-entropy bends less than its bound nearly everywhere, so that a
+  rate of many safe steps by the whole length is safe too. A square bends as
+  much as its bound everywhere: there the bound must be tight to be of use.
+  """
+  direction = x[np.argmax((x**2).sum(axis=1))]
+  square = 0.0
+  for _ in range(_POWERS):
+    length = float(np.sqrt((direction**2).sum()))
+    if not length:
+      return square
+    direction = x.T @ (x @ (direction / length)) / len(x)
+    square = float(np.sqrt((direction**2).sum()))
+  return _MARGIN * square
+
+
+_POWERS, _MARGIN = 32, 1.1
+"""Steps of the power iteration, and what it may be short of the truth by."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClosedFormHead:
+  """The exact gradient, in steps of each weight's grid.
+
+  It is scaled so that a learning rate of 1 is gradient descent's longest step
+  that is safe for a loss that bends by 1/2 at most, 2 / mean |x|^2 with x as
+  the head has it: then one rate suits every model, whatever its scales. Every
+  residual is scaled to that (`losses.Loss.residual`), softmax's own as it is.
+
+  Attributes:
+    layout: the head's kernel, bias, or both.
+    head: None where slopes are only replayed.
+  """
+
+  layout: Layout
+  head: Head | None
+
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs one pass.
+
+    Args:
+      passes: of the step's batch; its one input is the head's.
+      state: where the gradient is taken.
+
+    Raises:
+      TflmFgError: if more than the head trains.
+    """
+    head = self.head
+    if head is None:
+      raise TflmFgError(REFUSAL)
+    logits = passes.logits(self.layout.weights(state.params))
+    total = head.loss(logits, passes.labels)
+    residual = head.loss.residual(logits, passes.labels)
+    x = passes.inputs[0].reshape(len(logits), -1)
+    tensors = {t.role: t for t in self.layout.tensors}
+    clips, kernel = len(x), _NOTHING
+    if "kernel" in tensors:
+      sums = _product(residual, x, head.input_zero_point + head.centre)
+      kernel = _kernel_slopes(head, tensors["kernel"], sums, clips)
+    slopes = [kernel.reshape(-1)]
+    if "bias" in tensors:
+      sums = residual.sum(axis=0)
+      slopes.append(_bias_slopes(head, tensors["bias"], sums, clips))
+    flat = saturate(np.concatenate(slopes), np.int32).astype(np.int64)
+    return Estimate(flat, np.array([total]))
+
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
+    """The slopes, split into kernels and biases: int64 [K] and [B]."""
+    del state
+    kernels = self.layout.num_kernels
+    return Vectors(estimate.slopes[:kernels], estimate.slopes[kernels:])
+
+
+_NOTHING = np.zeros(0, np.int64)
+
+
+def carried_centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
+  """The centre, so that a kernel's move times it is 256 times the bias's.
+
+  That is as the head has it where a bias unit is input scale times kernel
+  scale; empty without a head, or where no bias trains beside the kernel.
+  """
+  tensors = {t.role: t for t in layout.tensors}
+  if head is None or set(tensors) != {"kernel", "bias"}:
+    return ()
+  kernel, bias = tensors["kernel"], tensors["bias"]
+  if kernel.dtype == "int8":
+    return tuple(int(c) for c in head.centre)
+  unit = head.input_scale * kernel.scales[0] * MASTER_UNIT / bias.scales[0]
+  return tuple(int(c) for c in np.rint(head.centre * unit))
+
+
+def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
+  """Gives residual^T (x - centre) by float64's fast product.
+
+  It is exact: 21 bits times 17 bits, summed over tens of thousands of clips,
+  stay under the 53 bits that a float64 holds whole.
+  """
+  inputs = np.subtract(x, centre, dtype=np.float64)
+  return (residual.astype(np.float64).T @ inputs).astype(np.int64)
+
+
+def _kernel_slopes(
+  head: Head, kernel: TrainableTensor, sums: Int64, clips: int
+) -> Int64:
+  """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
+  length = head.mean_square * (1 + 1 / _BIAS_SHARE)
+  reals = 2 / (length * clips * head.input_scale * kernel.step_sizes)
+  reals *= head.loss.reach
+  factors, bits = _integers(reals)
+  # One factor a class, or one for all where the kernel has one scale.
+  return _shifted(sums * factors[:, None], bits + 2 * head.spread_bits)
+
+
+def _bias_slopes(
+  head: Head, bias: TrainableTensor, sums: Int64, clips: int
+) -> Int64:
+  """Sums [C] over a batch as output steps a unit of rate, Q16."""
+  share = 1 / (1 + _BIAS_SHARE)
+  factors, bits = _integers(
+    2 * share * head.loss.reach / (clips * bias.step_sizes)
+  )
+  return _shifted(sums * factors, np.array(bits))
+
+
+def _integers(reals: NDArray[np.float64]) -> tuple[Int64, int]:
+  """Positive factors as integers of 16 bits: factors / 2**bits."""
+  bits = _FACTOR_BITS - math.ceil(math.log2(reals.max()))
+  return np.rint(reals * 2.0**bits).astype(np.int64), bits
+
+
+def _shifted(x: Int64, bits: Int64) -> Int64:
+  """Divides by 2**bits and rounds; multiplies where bits are negative."""
+  down = round_shift(x, np.maximum(bits, 1))
+  return np.where(bits > 0, down, x << np.maximum(-bits, 0))
+
+
+REFUSAL = (
+  "method 'closed-form' trains the last FULLY_CONNECTED or 1x1 CONV_2D alone; "
+  "use --trainable=head or another --method"
+)

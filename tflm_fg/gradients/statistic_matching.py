@@ -1,0 +1,98 @@
+"""Shift biases until each channel's mean activation is what it was at home.
+
+Statistic matching, without labels: the mark holds the mean of every channel of
+every layer on source clips; where a new microphone or voice has moved a mean,
+the layer's bias moves it back, layer by layer, the earlier first, and all over
+again, since a ReLU hides part of a shift. One pass a layer shows where its
+means are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tflm_fg.fixed_point.arithmetic import round_divide
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
+from tflm_fg.types import Array, Int64, TflmFgError, Vectors
+
+MEAN_BITS = 4
+"""Means are kept in 1/16 of an output step."""
+
+
+def channel_means(activation: Array) -> Int64:
+  """Means over clips and positions: int64 [C], in 1/16 of a step.
+
+  Args:
+    activation: integers [N, ..., C].
+  """
+  flat = activation.reshape(-1, activation.shape[-1]).astype(np.int64)
+  return round_divide(flat.sum(axis=0) << MEAN_BITS, len(flat))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StatisticMatching:
+  """A slope a channel: how far its mean is from home, in output steps.
+
+  Attributes:
+    layout: the biases, one a layer, in the order of running.
+    sources: for each, which of the passes' activations it makes.
+    targets: for each, int64 [C], the means to come back to; both empty where
+      slopes are only replayed.
+  """
+
+  layout: Layout
+  sources: Sequence[int]
+  targets: Sequence[Int64]
+
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs one pass and looks at one layer.
+
+    Args:
+      passes: of the step's batch.
+      state: where the means are taken; its step says of which layer.
+
+    Raises:
+      TflmFgError: if the file holds no means.
+    """
+    if not self.targets:
+      raise TflmFgError(REFUSAL)
+    number = state.step % len(self.targets)
+    activations = passes.activations(self.layout.weights(state.params))
+    means = channel_means(activations[self.sources[number]])
+    away = (means - self.targets[number]) << (16 - MEAN_BITS)
+    return Estimate(away, np.zeros(1, np.int64))
+
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
+    """The slopes at their layer's place: int64 [K] and [B] in Q16."""
+    places = [where for tensor, where in self.layout.places]
+    biases = np.zeros(self.layout.num_biases, np.int64)
+    biases[places[state.step % len(places)]] = estimate.slopes
+    return Vectors(np.zeros(self.layout.num_kernels, np.int64), biases)
+
+
+def known_targets(
+  outputs: Sequence[int], statistics: Mapping[int, Sequence[int]]
+) -> list[Int64]:
+  """The means of some activations.
+
+  Args:
+    outputs: tensor indices.
+    statistics: the mark's.
+
+  Raises:
+    TflmFgError: if one is not there.
+  """
+  if any(index not in statistics for index in outputs):
+    raise TflmFgError(REFUSAL)
+  return [np.array(statistics[index], np.int64) for index in outputs]
+
+
+REFUSAL = (
+  "method 'statistics' needs each trained layer's means on source clips and "
+  "trains biases before the head alone: convert with --statistics=X.npz and "
+  "--trainable=inner-bias"
+)

@@ -1,0 +1,1 @@
+"""Losses in fixed point, one integer a sample."""

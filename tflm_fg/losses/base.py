@@ -1,0 +1,87 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tflm_fg.types import Array, Int64
+
+LOSS_BITS = 16
+"""Fraction bits of a loss: one unit is 2**-16 bits."""
+
+NATS_PER_UNIT = math.log(2) / (1 << LOSS_BITS)
+"""For reports only: a loss in units times this is in nats."""
+
+
+class Loss:
+  """Integer outputs and targets to one integer a clip, which training lowers.
+
+  What an integer unit is worth is the loss's own affair: estimators compare
+  losses, and `mean` tells people.
+  """
+
+  @property
+  def unit(self) -> float:
+    """Real value of one integer unit of a loss."""
+    return NATS_PER_UNIT
+
+  @property
+  def reach(self) -> float:
+    """Real value of 1.0 (65536) in a residual, in units of the outputs."""
+    return 1.0
+
+  def residual_of_unit(self, outputs: int) -> float:
+    """Real residual where a real unit of an output costs one unit of loss."""
+    del outputs
+    return self.unit
+
+  @property
+  def is_quadratic(self) -> bool:
+    """Whether its bend is the largest everywhere, not under a bound."""
+    return False
+
+  def per_clip(self, logits: Array, labels: Array) -> Int64:
+    """Losses of single clips: int64 [N] in units."""
+    raise NotImplementedError
+
+  def residual(self, logits: Array, labels: Array) -> Int64:
+    """The gradient by the outputs, Q16 of `reach`: int64 [N, C].
+
+    It is scaled so that its own slope by an output is at most 1/2, as the
+    slope of softmax cross-entropy's is.
+    """
+    raise NotImplementedError
+
+  def mean_absolute(self, logits: Array, labels: Array) -> float | None:
+    """Mean distance of outputs from real targets; None where there is none."""
+    del logits, labels
+    return None
+
+  def ledger(
+    self, passes: int, clips: int, classes: int
+  ) -> Callable[[Sequence[Array], Array], Int64]:
+    """Prepares summing the losses of one batch under several weights.
+
+    Returns:
+      (one array of logits a pass, labels) -> int64 [P].
+    """
+    del passes, clips, classes
+    return lambda logits, labels: np.array(
+      [self(rows, labels) for rows in logits], np.int64
+    )
+
+  def __call__(self, logits: Array, labels: Array) -> int:
+    """Sum of the losses of a batch, in units."""
+    return int(self.per_clip(logits, labels).sum())
+
+  def mean(self, total: int, clips: int) -> float:
+    """A batch's loss for people: mean over clips, in real units."""
+    return total * self.unit / clips
+
+
+def mean_nats(total: int, clips: int) -> float:
+  """A batch's loss for people: mean over clips, in nats."""
+  return total * NATS_PER_UNIT / clips

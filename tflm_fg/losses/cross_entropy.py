@@ -1,0 +1,214 @@
+"""Turn a batch of integer logits into one fixed-point loss.
+
+`Loss` is what every loss can do. Cross-entropy is
+log2(sum_j 2**(k (l_j - l_max))) + k (l_max - l_y), with k = scale * log2(e):
+bits instead of nats, so that powers are shifts and two small constant tables
+(2**-x and log2) do the rest. Values are Q16 bits. The error against float64
+stays under `MAX_ERROR_NATS` a clip for int8 and int16
+logits; a test holds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tflm_fg.losses.base import LOSS_BITS, Loss
+from tflm_fg.types import Array, Int64
+
+MAX_ERROR_NATS = 1e-4
+"""Bound on one clip's error against float64, for up to 1,024 classes."""
+
+_RATE_BITS = 30
+_TERM_BITS = 24
+_INDEX_BITS = 8
+
+# Correctly rounded constants: float64 is 2**22 times finer than their grid.
+_EXP2 = np.array(
+  [round(2.0**30 * 2.0 ** (-i / 256)) for i in range(257)], np.int64
+)
+_LOG2 = np.array(
+  [round(2.0**30 * math.log2(1 + i / 256)) for i in range(257)], np.int64
+)
+
+
+def exp2_negative(x: Int64) -> Int64:
+  """2**(-x / 2**16) in Q24, from the 257-entry table with interpolation.
+
+  Args:
+    x: int64, at least 0, in Q16.
+
+  Returns:
+    int64 of the same shape.
+  """
+  whole = np.minimum(x >> 16, 62)
+  index = (x >> (16 - _INDEX_BITS)) & ((1 << _INDEX_BITS) - 1)
+  rest = x & ((1 << (16 - _INDEX_BITS)) - 1)
+  high, low = _EXP2[index], _EXP2[index + 1]
+  value = high - (((high - low) * rest) >> (16 - _INDEX_BITS))
+  return value >> np.minimum(whole + 30 - _TERM_BITS, 62)
+
+
+def log2_of(x: Array) -> Int64:
+  """log2(x / 2**24) in Q16, from the 257-entry table with interpolation.
+
+  Args:
+    x: integers in Q24, at least 2**24 (a sum of powers whose largest is 1)
+      and under 2**47.
+
+  Returns:
+    int64 of the same shape.
+  """
+  # A float64 holds x whole: exponent, then the fraction's leading bits.
+  bits = x.astype(np.float64).view(np.int64)
+  rest = bits >> (_FRACTION - _INDEX_BITS - 16)
+  bits >>= _FRACTION - _INDEX_BITS
+  rest &= 0xFFFF
+  bits -= _LOG2_FIRST
+  rest *= _LOG2_RISE.take(bits)
+  rest >>= 16
+  rest += _LOG2_START.take(bits)
+  rest >>= 30 - LOSS_BITS
+  return rest
+
+
+_FRACTION = 52  # bits of a float64's fraction
+_BIAS = 1023  # of its exponent
+_OCTAVES = np.arange(47 - _TERM_BITS, dtype=np.int64)
+_LOG2_FIRST = (_BIAS + _TERM_BITS) << _INDEX_BITS
+_LOG2_START = ((_OCTAVES[:, None] << 30) + _LOG2[:-1]).reshape(-1)
+_LOG2_RISE = np.tile(np.diff(_LOG2), len(_OCTAVES))
+"""Start and rise in Q30 of 256 stretches an octave."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy(Loss):
+  """Softmax cross-entropy of integer logits against class indices.
+
+  The zero point cancels; only the scale matters. int8 logits have 256 and
+  int16 logits 65,536 possible distances from the largest, so the powers and
+  the linear term are looked up.
+
+  Attributes:
+    scale: real value of one logit step.
+    bits: 8 or 16, the width of the logits.
+    distance: int64 [2**bits], a gap of so many steps in Q16 bits.
+    power: int64 [2**bits], 2**-distance in Q24.
+  """
+
+  scale: float
+  bits: int = 8
+  distance: Int64 = dataclasses.field(init=False, repr=False, compare=False)
+  power: Int64 = dataclasses.field(init=False, repr=False, compare=False)
+
+  def __post_init__(self) -> None:
+    rate = round(self.scale * math.log2(math.e) * (1 << _RATE_BITS))
+    steps = np.arange(1 << self.bits, dtype=np.int64)
+    distance = (steps * rate) >> (_RATE_BITS - LOSS_BITS)
+    object.__setattr__(self, "distance", distance)
+    object.__setattr__(self, "power", exp2_negative(distance))
+
+  def per_clip(self, logits: Array, labels: Array) -> Int64:
+    """Losses of single clips.
+
+    Args:
+      logits: int8 or int16 [N, C].
+      labels: integers [N] in [0, C).
+
+    Returns:
+      int64 [N] in Q16 bits.
+    """
+    return Ledger(self, 1, *logits.shape).per_clip([logits], labels)[0]
+
+  def residual(self, logits: Array, labels: Array) -> Int64:
+    """Softmax minus the one-hot label: the loss's gradient by the logits.
+
+    Args:
+      logits: int8 or int16 [N, C].
+      labels: integers [N] in [0, C).
+
+    Returns:
+      int64 [N, C] in Q16.
+    """
+    wide = logits.astype(np.int32)
+    power = self.power[wide.max(axis=1, keepdims=True) - wide]
+    share = (power << 16) // power.sum(axis=1, keepdims=True)
+    share[np.arange(len(share)), labels] -= 1 << 16
+    return share
+
+  def ledger(
+    self, passes: int, clips: int, classes: int
+  ) -> Callable[[Sequence[Array], Array], Int64]:
+    """Prepares summing the losses of one batch under several weights.
+
+    Returns:
+      (one array of logits a pass, labels) -> int64 [P], as `Ledger`.
+    """
+    return Ledger(self, passes, clips, classes)
+
+
+class Ledger:
+  """Losses of one batch under several weights, in buffers made once.
+
+  Logits lie class by class, so that maxima and sums run along the clips.
+  """
+
+  def __init__(
+    self, loss: CrossEntropy, passes: int, clips: int, classes: int
+  ) -> None:
+    """Makes the buffers.
+
+    Args:
+      loss: gives the tables.
+      passes: logits that come at once.
+      clips: in a batch.
+      classes: of a clip.
+    """
+    few = classes << _TERM_BITS < 1 << 31  # then sums of powers fit 32 bits
+    self._distance = loss.distance
+    self._power = loss.power.astype(np.int32 if few else np.int64)
+    shape = (classes, passes, clips)
+    self._logits = np.empty(shape, f"i{loss.bits // 8}")
+    self._top = np.empty(shape[1:], self._logits.dtype)
+    self._gap = np.empty(shape, f"u{loss.bits // 8}")
+    self._index = np.empty(shape, np.intp)
+    self._terms = np.empty(shape, self._power.dtype)
+    self._sum = np.empty(shape[1:], self._power.dtype)
+    self._places = np.arange(passes * clips).reshape(passes, clips)
+    self._labels: Array | None = None
+
+  def per_clip(self, logits: Sequence[Array], labels: Array) -> Int64:
+    """Losses of single clips.
+
+    Args:
+      logits: int8 or int16 [N, C], one array a pass.
+      labels: integers [N] in [0, C); the same array again costs nothing.
+
+    Returns:
+      int64 [P, N] in Q16 bits.
+    """
+    if labels is not self._labels:
+      self._own = np.multiply(labels, self._places.size) + self._places
+      self._labels = labels
+    for number, rows in enumerate(logits):
+      self._logits[:, number] = rows.T
+    np.maximum.reduce(self._logits, axis=0, out=self._top)
+    # Unsigned and modulo: the gap of two signed numbers always fits.
+    unsigned = self._gap.dtype
+    np.subtract(
+      self._top.view(unsigned), self._logits.view(unsigned), out=self._gap
+    )
+    np.copyto(self._index, self._gap)
+    # Every index is inside; "wrap" spares take a copy of its output.
+    self._power.take(self._index, out=self._terms, mode="wrap")
+    np.add.reduce(self._terms, axis=0, dtype=self._sum.dtype, out=self._sum)
+    losses = log2_of(self._sum)
+    losses += self._distance.take(self._gap.take(self._own))
+    return losses
+
+  def __call__(self, logits: Sequence[Array], labels: Array) -> Int64:
+    """Sums of the losses of the batch, int64 [P] in Q16 bits."""
+    return np.add.reduce(self.per_clip(logits, labels), axis=1)

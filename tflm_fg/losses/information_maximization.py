@@ -1,0 +1,64 @@
+"""Turn logits without labels into one loss: sure of each clip, varied overall.
+
+Information maximisation: the mean entropy of each clip's softmax minus the
+entropy of the mean softmax (the entropy of TENT, Wang et al., ICLR 2021, with
+the diversity of SHOT, Liang et al., ICML 2020). It needs clips of many classes
+in a batch; always answering with one class is its worst value, 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tflm_fg.losses.base import LOSS_BITS
+from tflm_fg.losses.cross_entropy import CrossEntropy, log2_of
+from tflm_fg.types import Array, Int64
+
+_LN2 = round(np.log(2) * (1 << LOSS_BITS))
+
+
+class InformationMaximisation(CrossEntropy):
+  """The loss on integer logits; labels are taken and not looked at."""
+
+  def per_clip(self, logits: Array, labels: Array) -> Int64:
+    """Each clip's entropy minus the batch's: int64 [N] in Q16 bits."""
+    del labels
+    share, own, _, batch_entropy = self._terms(logits)
+    return ((share * own) >> LOSS_BITS).sum(axis=1) - batch_entropy
+
+  def residual(self, logits: Array, labels: Array) -> Int64:
+    """The loss's exact gradient by the logits: int64 [N, C] in Q16.
+
+    With p a clip's softmax, m its mean and s = log m - log p, it is
+    p_j (s_j - sum_k p_k s_k) for class j.
+    """
+    del labels
+    share, own, of_mean, _ = self._terms(logits)
+    excess = own - of_mean
+    expected = ((share * excess) >> LOSS_BITS).sum(axis=1, keepdims=True)
+    bits = (share * (excess - expected)) >> LOSS_BITS
+    return (bits * _LN2) >> LOSS_BITS
+
+  def ledger(
+    self, passes: int, clips: int, classes: int
+  ) -> Callable[[Sequence[Array], Array], Int64]:
+    """Sums of the losses of several passes, int64 [P]."""
+    del passes, clips, classes
+    return lambda logits, labels: np.array(
+      [self(rows, labels) for rows in logits], np.int64
+    )
+
+  def _terms(self, logits: Array) -> tuple[Int64, Int64, Int64, int]:
+    """In Q16: p [N, C], -log2 p [N, C], -log2 m [C], the entropy of m."""
+    wide = logits.astype(np.int32)
+    gap = wide.max(axis=1, keepdims=True) - wide
+    power = self.power[gap]
+    total = power.sum(axis=1, keepdims=True)
+    share = (power << LOSS_BITS) // total
+    own = self.distance[gap] + log2_of(total)
+    mean = share.sum(axis=0) // len(share)
+    # log2_of takes Q24 from 1 on, and m in Q16 is taken as one unit at least.
+    of_mean = (16 << LOSS_BITS) - log2_of(np.maximum(mean, 1) << 24)
+    return share, own, of_mean, int((mean * of_mean).sum() >> LOSS_BITS)

@@ -1,0 +1,1 @@
+"""Count the bytes of inference and of training."""

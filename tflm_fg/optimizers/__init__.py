@@ -1,0 +1,1 @@
+"""From a gradient to a step, in whole numbers."""

@@ -1,0 +1,1 @@
+"""Choose what trains, and run the phases that train it."""

@@ -1,0 +1,83 @@
+"""Turn a phase's record into its steps again, from masters to masters.
+
+Masters are the whole state of training: what an engine holds is rounded from
+them, and a seed with the slopes of every step makes them again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.tflite.tensors import Patchable
+from tflm_fg.training.settings import Settings
+from tflm_fg.training.trainer import Rule
+from tflm_fg.types import Array, Mark
+
+Masters = dict[int, Array]
+"""Masters of the marked tensors, flat, by tensor index."""
+
+
+class Phase(NamedTuple):
+  """What trains together, and how.
+
+  Attributes:
+    tensors: indices of marked tensors.
+    settings: under one method; what is None is tuned when the phase begins.
+  """
+
+  tensors: tuple[int, ...]
+  settings: Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """A phase that was run: enough to replay it.
+
+  Attributes:
+    phase: with all settings filled in.
+    batch_size: clips that a pass really took.
+    centre: the head's mean input, for the closed form; empty without.
+    slopes: one list of integers (Q16) a step.
+    kept_step: the step whose weights were kept.
+  """
+
+  phase: Phase
+  batch_size: int
+  centre: tuple[int, ...]
+  slopes: list[list[int]]
+  kept_step: int
+
+
+def masters_of(marked: bytes, mark: Mark) -> Masters:
+  """The masters of a file's marked tensors before any training."""
+  layout = Layout(mark.trainable)
+  held = Patchable(marked, [t.index for t in mark.trainable]).read()
+  return layout.scatter(layout.params(held))
+
+
+def write_masters(marked: bytes, mark: Mark, masters: Masters) -> bytes:
+  """The file with its marked tensors narrowed from their masters."""
+  layout = Layout(mark.trainable)
+  weights = layout.weights(layout.gather(masters))
+  return Patchable(marked, [t.index for t in mark.trainable]).write(weights)
+
+
+def replay_phases(
+  records: Sequence[Record], marked: bytes, mark: Mark
+) -> Masters:
+  """Takes the recorded steps again, without an engine."""
+  masters = masters_of(marked, mark)
+  for record in records:
+    tensors = record.phase.tensors
+    layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
+    rule: Rule = record.phase.settings.rule(
+      layout, record.batch_size, centre=record.centre
+    )
+    state = rule.start(layout.gather(masters))
+    for slopes in record.slopes[: record.kept_step]:
+      state = rule.replayed(state, slopes)
+    masters = {**masters, **layout.scatter(state.params)}
+  return masters

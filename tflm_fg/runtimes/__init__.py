@@ -1,0 +1,1 @@
+"""Engines that run a model and let its weights be set."""

@@ -1,0 +1,200 @@
+"""Run a part of the graph in LiteRT, tflite-runtime or tf.lite.
+
+Two strategies. In place: the interpreter lives on and its constants are
+written; right for the optimized and the reference kernels, which read weights
+on every call. Rebuild: the weights' bytes are patched and a new interpreter
+is made; right for XNNPACK, which packs weights once, when it is made, and
+never sees a later write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tflm_fg.fixed_point import random_bits
+from tflm_fg.runtimes.session import Traits
+from tflm_fg.tflite.split_graph import Part
+from tflm_fg.tflite.tensors import Patchable, private_copy
+from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
+
+MakeInterpreter = Callable[[bytes], Any]
+"""Makes an engine's interpreter from private model bytes."""
+
+
+class LiteRTSession:
+  """One interpreter, private model bytes, writable constants."""
+
+  def __init__(
+    self,
+    part: Part,
+    make: MakeInterpreter,
+    runtime: str,
+    in_place: bool,
+    lsb_to_reference: int,
+  ) -> None:
+    self._make, self._in_place = make, in_place
+    self._writable = part.writable
+    self._patchable = Patchable(part.data, part.writable)
+    # LiteRT points into the bytes it is given; rebuilding patches them.
+    self._model, self._memory = private_copy(part.data)
+    self._batch = 1
+    self._fed: Tensors = ()
+    self.invoke_seconds = 0.0
+    self.forward_passes = 0
+    self.samples_run = 0
+    self._inputs: list[int] = []  # indices, until known none to resize
+    self._rebuild()
+    inputs = self._interpreter.get_input_details()
+    outputs = self._interpreter.get_output_details()
+    self._inputs = [d["index"] for d in inputs]
+    self._outputs = [d["index"] for d in outputs]
+    self.input_specs = tuple(
+      (tuple(map(int, d["shape"][1:])), np.dtype(d["dtype"]).name)
+      for d in inputs
+    )
+    self.traits = Traits(
+      runtime=runtime,
+      in_place=in_place,
+      parallel=True,
+      batches=self._takes_batches(),
+      lsb_to_reference=lsb_to_reference,
+    )
+
+  def _rebuild(self) -> None:
+    """Makes the interpreter anew on the private bytes."""
+    self._interpreter: Any = None  # gives its memory back to the next one
+    try:
+      self._interpreter = self._make(self._model)
+      if self._batch == 1:
+        self._interpreter.allocate_tensors()
+      else:
+        self._resize()
+    except (RuntimeError, ValueError, MemoryError) as fault:
+      raise TflmFgError(
+        f"the engine refused the model: {one_line(fault, 300)}"
+      ) from None
+    self._stale = self._placed = False
+
+  def _resize(self) -> None:
+    for index, (shape, _) in zip(self._inputs, self.input_specs):
+      self._interpreter.resize_tensor_input(index, (self._batch, *shape))
+    self._interpreter.allocate_tensors()
+    self._placed = False
+
+  def _takes_batches(self) -> bool:
+    """Whether two clips at once give what each gives alone."""
+    clips = tuple(
+      random_bits.probe_input(shape, dtype, number, clips=2)
+      for number, (shape, dtype) in enumerate(self.input_specs)
+    )
+    singles = [self._invoke(tuple(c[i : i + 1] for c in clips)) for i in (0, 1)]
+    self._batch = 2
+    try:
+      self._resize()
+      both = self._invoke(clips)
+    except RuntimeError:
+      both = ()
+    self._batch = 1
+    self._rebuild()
+    self.invoke_seconds = 0.0
+    return bool(both) and all(
+      _same(np.concatenate(alone), together)
+      for *alone, together in zip(*singles, both)
+    )
+
+  def load(self, weights: Weights) -> None:
+    """Makes the engine hold `weights`."""
+    if self._in_place:
+      for index, array in zip(self._writable, weights, strict=True):
+        self._interpreter.set_tensor(index, array)
+    else:
+      self._patchable.write_into(self._memory, weights)
+      self._stale = True
+
+  def feed(self, inputs: Tensors) -> None:
+    """Sets the batch that `forward` runs; see `base.Session`."""
+    if inputs is not self._fed:
+      self._fed, self._placed = inputs, False
+
+  def forward(self) -> Tensors:
+    """Runs the batch that was fed last; arrays [N, ...] out."""
+    clips = len(self._fed[0])
+    self.forward_passes += 1
+    self.samples_run += clips
+    if not self.traits.batches:
+      self._refresh(1)
+      rows = [
+        self._invoke(tuple(x[i : i + 1] for x in self._fed))
+        for i in range(clips)
+      ]
+      return tuple(np.concatenate(column) for column in zip(*rows))
+    self._refresh(clips)
+    # LiteRT never plans other tensors over a graph's inputs.
+    outputs = self._invoke(() if self._placed else self._fed)
+    self._placed = True
+    return outputs
+
+  def run(self, inputs: Tensors) -> Tensors:
+    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
+    self._fed, self._placed = inputs, False
+    outputs = self.forward()
+    self._fed = ()  # the caller may write to the arrays
+    return outputs
+
+  def _refresh(self, batch: int) -> None:
+    """Brings batch size and, when rebuilding, weights up to date."""
+    changed, self._batch = batch != self._batch, batch
+    if self._stale or (changed and not self._in_place):
+      self._rebuild()
+    elif changed:
+      self._resize()
+
+  def _invoke(self, inputs: Tensors) -> Tensors:
+    for index, x in zip(self._inputs, inputs):
+      self._interpreter.set_tensor(index, x)
+    start = time.perf_counter()
+    self._interpreter.invoke()
+    self.invoke_seconds += time.perf_counter() - start
+    return tuple(self._interpreter.get_tensor(i) for i in self._outputs)
+
+  def params(self) -> Weights:
+    """The weights that the engine holds now, as copies."""
+    if not self._in_place:
+      return self._patchable.read(self._memory)
+    return [self._interpreter.get_tensor(i) for i in self._writable]
+
+  def flatbuffer(self) -> bytes:
+    """This part of the model with its present weights, as a .tflite."""
+    return self._patchable.write(self.params())
+
+
+def _same(some: Array, others: Array) -> bool:
+  """Bit for bit; floats, summed in another order, within a thousandth."""
+  if some.dtype.kind == "f":
+    return bool(np.allclose(some, others, 1e-3, 1e-3))
+  return np.array_equal(some, others)
+
+
+def interpreter_maker(module: Any, resolver: str) -> MakeInterpreter:
+  """Makes interpreters of `module` with one of its op resolvers.
+
+  Args:
+    module: ai_edge_litert.interpreter, tflite_runtime.interpreter or tf.lite,
+      with its OpResolverType.
+    resolver: a name of OpResolverType: "BUILTIN" (XNNPACK), "BUILTIN_REF" or
+      "BUILTIN_WITHOUT_DEFAULT_DELEGATES".
+  """
+  kernels = getattr(module.OpResolverType, resolver)
+
+  def make(model: bytes) -> Any:
+    return module.Interpreter(
+      model_content=model,
+      experimental_op_resolver_type=kernels,
+      num_threads=1,
+    )
+
+  return make

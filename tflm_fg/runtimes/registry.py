@@ -1,0 +1,219 @@
+"""Turn a runtime's name into a session, and test that its writes are seen."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from tflm_fg.runtimes.litert import LiteRTSession, interpreter_maker
+from tflm_fg.runtimes.session import Session
+from tflm_fg.runtimes.tflm import TFLMSession
+from tflm_fg.tflite.split_graph import Part
+from tflm_fg.types import TflmFgError
+
+STRATEGIES = ("auto", "in-place", "rebuild")
+
+
+class _Runtime(NamedTuple):
+  """How to make sessions of one engine."""
+
+  package: str  # what must be importable
+  install: str  # what to pip install
+  open: Callable[[Part, bool], Session]
+  in_place: bool  # what "auto" means
+
+
+def _litert_like(
+  module: str,
+  resolver: str,
+  name: str,
+  lsb: int,
+  rebuilt: tuple[str, int] | None = None,
+) -> Callable[[Part, bool], Session]:
+  """Opens with `resolver`, or when rebuilding with `rebuilt`'s and its LSBs."""
+
+  def open_part(part: Part, in_place: bool) -> Session:
+    kernels, most = (resolver, lsb) if in_place else rebuilt or (resolver, lsb)
+    make = interpreter_maker(_engine(module), kernels)
+    return LiteRTSession(part, make, name, in_place, most)
+
+  return open_part
+
+
+def _engine(module: str) -> Any:
+  """The module with Interpreter and OpResolverType."""
+  if module != "tensorflow":
+    return importlib.import_module(module)
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  tensorflow = importlib.import_module("tensorflow")
+  experimental = tensorflow.lite.experimental
+
+  class _TensorFlowLite:
+    OpResolverType = experimental.OpResolverType
+
+    @staticmethod
+    def Interpreter(**options: Any) -> Any:  # noqa: N802
+      with warnings.catch_warnings():  # "use LiteRT": the user chose this one
+        warnings.simplefilter("ignore", UserWarning)
+        return tensorflow.lite.Interpreter(**options)
+
+  return _TensorFlowLite
+
+
+def _tflm(part: Part, in_place: bool) -> Session:
+  if not in_place:
+    raise TflmFgError("runtime 'tflm' writes in place; drop --strategy=rebuild")
+  return TFLMSession(part)
+
+
+_LITERT = "ai_edge_litert.interpreter"
+_OPTIMIZED = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+_XNNPACK = ("BUILTIN", 6)
+_RUNTIMES = {
+  "litert": _Runtime(
+    "ai_edge_litert",
+    "ai-edge-litert",
+    _litert_like(_LITERT, _OPTIMIZED, "litert", 2, rebuilt=_XNNPACK),
+    True,
+  ),
+  "litert-reference": _Runtime(
+    "ai_edge_litert",
+    "ai-edge-litert",
+    _litert_like(_LITERT, "BUILTIN_REF", "litert-reference", 0),
+    True,
+  ),
+  "litert-xnnpack": _Runtime(
+    "ai_edge_litert",
+    "ai-edge-litert",
+    _litert_like(_LITERT, _XNNPACK[0], "litert-xnnpack", _XNNPACK[1]),
+    False,
+  ),
+  "tflite-runtime": _Runtime(
+    "tflite_runtime",
+    "tflm-fg[tflite-runtime]",
+    _litert_like("tflite_runtime.interpreter", _OPTIMIZED, "tflite-runtime", 2),
+    True,
+  ),
+  "tf": _Runtime(
+    "tensorflow",
+    "tflm-fg[tf]",
+    _litert_like("tensorflow", _OPTIMIZED, "tf", 2),
+    True,
+  ),
+  "tflm": _Runtime("tflite_micro", "tflm-fg[tflm]", _tflm, True),
+}
+
+NAMES = tuple(_RUNTIMES)
+
+
+def is_installed(name: str) -> bool:
+  """Whether a runtime's package can be found."""
+  return importlib.util.find_spec(_RUNTIMES[name].package) is not None
+
+
+def installed() -> list[str]:
+  """The runtimes that can be used here."""
+  return [name for name in NAMES if is_installed(name)]
+
+
+def rebuilds_faster(name: str) -> bool:
+  """Whether rebuilding brings kernels that may be faster than in place."""
+  return name == "litert"
+
+
+def open_frozen(name: str, part: Part, exact: bool) -> Session:
+  """Opens a part without trained tensors.
+
+  It is written never, so XNNPACK may pack it, whatever runs the rest.
+
+  Args:
+    name: the runtime of the trained part.
+    part: what to run.
+    exact: to run it on `name` too, as it also does where XNNPACK refuses.
+
+  Raises:
+    TflmFgError: if the runtime is unknown, missing, or refuses the model.
+  """
+  if not exact:
+    try:
+      return open_session("litert-xnnpack", part, "in-place")
+    except TflmFgError:
+      pass
+  return open_session(name, part)
+
+
+def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
+  """Opens a part of the graph in a runtime.
+
+  Args:
+    name: one of `NAMES`.
+    part: what to run.
+    strategy: "in-place", "rebuild", or "auto" for what fits the runtime.
+
+  Raises:
+    TflmFgError: if the runtime is unknown, missing, or refuses the model.
+  """
+  if name not in _RUNTIMES:
+    raise TflmFgError(
+      f"runtime {name!r} is unknown; choose one of {', '.join(NAMES)}"
+    )
+  if strategy not in STRATEGIES:
+    raise TflmFgError(
+      f"strategy {strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}"
+    )
+  runtime = _RUNTIMES[name]
+  if not is_installed(name):
+    raise TflmFgError(
+      f"runtime {name!r} is not installed; pip install '{runtime.install}'"
+    )
+  in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"
+  try:
+    with native_output() as last_line:
+      try:
+        return runtime.open(part, in_place)
+      except (TflmFgError, RuntimeError, ValueError) as fault:
+        raise TflmFgError(f"{name}: {fault} {last_line()}".rstrip()) from None
+  except (ImportError, SystemError, AttributeError) as fault:
+    raise TflmFgError(
+      f"runtime {name!r} does not import ({fault}); pip install "
+      f"'{runtime.install}' in an environment of its own"
+    ) from None
+
+
+@contextlib.contextmanager
+def native_output() -> Iterator[Callable[[], str]]:
+  """Catches what C and C++ code writes to stdout and stderr.
+
+  Yields:
+    A function that gives the last line caught so far.
+  """
+  sys.stdout.flush()
+  sys.stderr.flush()
+  with tempfile.TemporaryFile() as sink:
+    try:
+      kept = [os.dup(1), os.dup(2)]
+    except OSError:  # a program without a terminal may have closed them
+      yield lambda: ""
+      return
+    os.dup2(sink.fileno(), 1)
+    os.dup2(sink.fileno(), 2)
+
+    def last_line() -> str:
+      sink.seek(0)
+      lines = sink.read().decode("utf-8", "replace").split("\n")
+      return next((line.strip() for line in lines[::-1] if line.strip()), "")
+
+    try:
+      yield last_line
+    finally:
+      sys.stdout.flush()
+      sys.stderr.flush()
+      for number, copy in zip((1, 2), kept):
+        os.dup2(copy, number)
+        os.close(copy)

@@ -1,0 +1,137 @@
+"""Run a part of the graph in the real TensorFlow Lite Micro interpreter.
+
+TFLM keeps a raw pointer to the model and its reference kernels read weights
+from there on every call, as a microcontroller app does. So weights are
+written straight into the private copy of the file that TFLM points to. It
+takes no batches: clips go one by one.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from tflm_fg.runtimes.litert import interpreter_maker
+from tflm_fg.runtimes.session import Traits
+from tflm_fg.tflite.split_graph import Part
+from tflm_fg.tflite.tensors import (
+  Patchable,
+  activation_bytes,
+  private_copy,
+  tensor_count,
+  tensor_spec,
+)
+from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
+
+LSB_TO_REFERENCE = 1
+"""FULLY_CONNECTED, MEAN and SOFTMAX round once where LiteRT rounds twice."""
+
+
+class TFLMSession:
+  """One TFLM interpreter over private model bytes."""
+
+  traits = Traits(
+    runtime="tflm",
+    in_place=True,
+    parallel=False,
+    batches=False,
+    lsb_to_reference=LSB_TO_REFERENCE,
+  )
+
+  def __init__(self, part: Part) -> None:
+    from tflite_micro.python.tflite_micro import runtime
+
+    _require_shapes(part.data)
+    self._patchable = Patchable(part.data, part.writable)
+    self._model, self._memory = private_copy(part.data)
+    self._fed: Tensors = ()
+    self._num_outputs = len(part.outputs)
+    self.invoke_seconds = 0.0
+    self.forward_passes = 0
+    self.samples_run = 0
+    # An arena that is far too small makes TFLM crash, so be generous.
+    arena = 10 * len(part.data) + 4 * activation_bytes(part.data) + (1 << 16)
+    try:
+      self._interpreter = runtime.Interpreter.from_bytes(
+        self._model, arena_size=arena
+      )
+    except (RuntimeError, MemoryError) as fault:
+      raise TflmFgError(f"TFLM refused the model: {fault}") from None
+    details = [
+      self._interpreter.get_input_details(i) for i in range(len(part.inputs))
+    ]
+    self.input_specs = tuple(
+      (tuple(map(int, d["shape"][1:])), np.dtype(d["dtype"]).name)
+      for d in details
+    )
+
+  def load(self, weights: Weights) -> None:
+    """Writes the weights where TFLM reads them."""
+    self._patchable.write_into(self._memory, weights)
+
+  def feed(self, inputs: Tensors) -> None:
+    """Sets the batch that `forward` runs; see `base.Session`."""
+    self._fed = inputs
+
+  def forward(self) -> Tensors:
+    """Runs the fed batch clip by clip; arrays [N, ...] out."""
+    clips = len(self._fed[0])
+    self.forward_passes += 1
+    self.samples_run += clips
+    rows = [self._invoke(i) for i in range(clips)]
+    return tuple(np.concatenate(column) for column in zip(*rows))
+
+  def run(self, inputs: Tensors) -> Tensors:
+    """Runs one batch; arrays [N, ...] in, arrays [N, ...] out."""
+    self.feed(inputs)
+    return self.forward()
+
+  def _invoke(self, clip: int) -> list[Array]:
+    # TFLM's arena is reused: an input is gone after every invoke.
+    for number, x in enumerate(self._fed):
+      self._interpreter.set_input(x[clip : clip + 1], number)
+    start = time.perf_counter()
+    self._interpreter.invoke()
+    self.invoke_seconds += time.perf_counter() - start
+    return [self._interpreter.get_output(i) for i in range(self._num_outputs)]
+
+  def params(self) -> Weights:
+    """The weights that TFLM points to now, as copies."""
+    return self._patchable.read(self._memory)
+
+  def flatbuffer(self) -> bytes:
+    """This part of the model with its present weights, as a .tflite."""
+    return self._memory.tobytes()
+
+
+def _require_shapes(data: bytes) -> None:
+  """Lets LiteRT infer every shape, and refuses a file that tells others.
+
+  TFLM believes the shapes in the file and crashes on those that do not fit
+  the operators; LiteRT computes them.
+
+  Raises:
+    TflmFgError: naming the first tensor that does not fit.
+  """
+  from ai_edge_litert import interpreter as litert
+
+  try:
+    reference = interpreter_maker(litert, "BUILTIN_REF")
+    interpreter = reference(bytes(bytearray(data)))
+    interpreter.allocate_tensors()
+  except (RuntimeError, ValueError, MemoryError) as fault:
+    raise TflmFgError(
+      f"the operators do not fit together: {one_line(fault, 200)}"
+    ) from None
+  count = tensor_count(data)  # behind them come the kernels' temporaries
+  for detail in interpreter.get_tensor_details():
+    if detail["index"] >= count:
+      continue
+    told = tensor_spec(data, detail["index"])
+    inferred = tuple(int(d) for d in detail["shape"])
+    if inferred != told.shape:
+      raise TflmFgError(
+        f"{detail['name']}: the file says shape {list(told.shape)}, its "
+        f"operator gives {list(inferred)}; convert the model again"
+      )

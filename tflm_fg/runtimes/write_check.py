@@ -1,0 +1,106 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.fixed_point import random_bits
+from tflm_fg.fixed_point.arithmetic import saturate
+from tflm_fg.runtimes.session import Session
+from tflm_fg.types import Array, Tensors, TflmFgError, TrainableTensor
+
+
+class Visibility(NamedTuple):
+  """The guard's verdict on one tensor."""
+
+  tensor: TrainableTensor
+  seen: bool
+  cause: str  # empty if seen
+
+
+def check_visibility(
+  session: Session,
+  tensors: tuple[TrainableTensor, ...],
+  probes: Tensors | None = None,
+) -> list[Visibility]:
+  """Changes each trainable tensor and looks whether the output changes.
+
+  Args:
+    session: where the tensors will be written; left as it was.
+    tensors: the trainable tensors, the session's order.
+    probes: inputs of at least one clip; zeros would hide a kernel.
+
+  Returns:
+    One verdict a tensor.
+  """
+  before = session.params()
+  inputs = (
+    probes
+    if probes is not None
+    else tuple(
+      random_bits.probe_input(shape, dtype, number)
+      for number, (shape, dtype) in enumerate(session.input_specs)
+    )
+  )
+  quiet = session.run(inputs)
+  verdicts: list[Visibility] = []
+  for number, tensor in enumerate(tensors):
+    changed = [np.array(w) for w in before]
+    changed[number] = _shifted(changed[number], tensor)
+    session.load(changed)
+    seen = any(
+      not np.array_equal(a, b) for a, b in zip(quiet, session.run(inputs))
+    )
+    # All sums of low bytes may lie under half a step of these outputs; what
+    # runs them runs their kernel too.
+    seen = seen or (tensor.is_low and verdicts[-1].seen)
+    verdicts.append(Visibility(tensor, seen, "" if seen else _cause(session)))
+    session.load(before)
+  return verdicts
+
+
+def require_visible(
+  session: Session,
+  tensors: tuple[TrainableTensor, ...],
+  probes: Tensors | None = None,
+) -> None:
+  """Refuses to train where a write would change nothing.
+
+  Raises:
+    TflmFgError: naming the first tensor whose write is not seen.
+  """
+  for verdict in check_visibility(session, tensors, probes):
+    if not verdict.seen:
+      raise TflmFgError(
+        f"runtime {session.traits.runtime!r} does not see a write to "
+        f"{verdict.tensor.name!r}: {verdict.cause}"
+      )
+
+
+def _shifted(array: NDArray[Any], tensor: TrainableTensor) -> Array:
+  """Another value for every element, far enough to move the outputs."""
+  if array.dtype.kind == "f":  # of a float twin
+    return array + np.where(array > 0, -1, 1).astype(array.dtype)
+  if tensor.has_master:
+    most = 127 << (8 * array.itemsize - 8)
+    return np.where(array > 0, -most, most).astype(array.dtype)
+  steps = np.resize(np.asarray(tensor.output_step, np.int64), array.shape)
+  signs = np.where(np.arange(array.size) % 2, 60, -60).reshape(array.shape)
+  return saturate(array + signs * steps, array.dtype)
+
+
+def _cause(session: Session) -> str:
+  if session.traits.in_place and session.traits.runtime == "litert-xnnpack":
+    return (
+      "XNNPACK packed the weights when the interpreter was made; use "
+      "--strategy=rebuild or --runtime=litert"
+    )
+  if session.traits.in_place:
+    return (
+      "its kernel or a delegate keeps a copy of the weights, or nothing after "
+      "this tensor reaches the output; try --strategy=rebuild"
+    )
+  return "nothing after this tensor reaches the output; mark other tensors"

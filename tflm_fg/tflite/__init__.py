@@ -1,0 +1,1 @@
+"""Read a .tflite, mark what trains, cut it and write it back."""

@@ -1,0 +1,1 @@
+"""Change a model's graph: add operators, mend constants."""

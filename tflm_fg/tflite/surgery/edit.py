@@ -1,0 +1,116 @@
+"""Add tensors and operators to an unpacked .tflite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg.tflite.model_file import TYPE_NAMES
+from tflm_fg.types import Array
+
+_TYPE_CODES = {name: code for code, name in TYPE_NAMES.items()}
+
+
+def add_buffer(model: schema.ModelT, content: Array | bytes) -> int:
+  """Appends a buffer with a constant's bytes; its index."""
+  buffer = schema.BufferT()
+  raw = content if isinstance(content, bytes) else content.tobytes()
+  buffer.data = np.frombuffer(raw, np.uint8)
+  model.buffers.append(buffer)
+  return len(model.buffers) - 1
+
+
+def add_tensor(
+  model: schema.ModelT,
+  name: str,
+  shape: tuple[int, ...],
+  dtype: str,
+  scale: float | None = None,
+  zero_point: int = 0,
+  values: Array | None = None,
+) -> int:
+  """Appends a tensor to subgraph 0.
+
+  Args:
+    model: the unpacked model.
+    name: of the tensor.
+    shape: of the tensor.
+    dtype: a name of the schema's types, in lower case.
+    scale: per-tensor quantization; None for none.
+    zero_point: see scale.
+    values: content of a constant; None for an activation.
+
+  Returns:
+    The tensor's index.
+  """
+  tensor = schema.TensorT()
+  tensor.name = name.encode()
+  tensor.shape = np.array(shape, np.int32)
+  tensor.type = _TYPE_CODES[dtype]
+  tensor.buffer = 0
+  if values is not None:
+    tensor.buffer = add_buffer(model, np.asarray(values, dtype))
+  if scale is not None:
+    tensor.quantization = schema.QuantizationParametersT()
+    tensor.quantization.scale = np.array([scale], np.float32)
+    tensor.quantization.zeroPoint = np.array([zero_point], np.int64)
+  tensors = model.subgraphs[0].tensors
+  tensors.append(tensor)
+  return len(tensors) - 1
+
+
+def insert_operator(
+  model: schema.ModelT,
+  position: int,
+  name: str,
+  inputs: list[int],
+  output: int,
+  options: Any,
+  version: int,
+) -> None:
+  """Puts an operator in front of the one at `position` of subgraph 0.
+
+  Args:
+    model: the unpacked model.
+    position: where, in the order of running.
+    name: a builtin operator.
+    inputs: tensor indices.
+    output: tensor index.
+    options: the operator's options table, or None.
+    version: what the operator's kernel must know.
+  """
+  op = schema.OperatorT()
+  op.opcodeIndex = _operator_code(model, name, version)
+  op.inputs = np.array(inputs, np.int32)
+  op.outputs = np.array([output], np.int32)
+  if options is not None:
+    kind = type(options).__name__.removesuffix("T")
+    op.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+    op.builtinOptions = options
+  model.subgraphs[0].operators.insert(position, op)
+
+
+def _operator_code(model: schema.ModelT, name: str, version: int) -> int:
+  wanted = getattr(schema.BuiltinOperator, name)
+  for index, code in enumerate(model.operatorCodes):
+    found = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if found == wanted and code.version >= version:
+      return index
+  code = schema.OperatorCodeT()
+  code.builtinCode = wanted
+  code.deprecatedBuiltinCode = min(wanted, 127)
+  code.version = version
+  model.operatorCodes.append(code)
+  return len(model.operatorCodes) - 1
+
+
+def redirect(
+  model: schema.ModelT, old: int, new: int, first_operator: int
+) -> None:
+  """Lets operators from `first_operator` on read `new` instead of `old`."""
+  for op in model.subgraphs[0].operators[first_operator:]:
+    op.inputs = np.where(np.asarray(op.inputs) == old, new, op.inputs).astype(
+      np.int32
+    )

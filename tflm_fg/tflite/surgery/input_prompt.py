@@ -1,0 +1,117 @@
+"""Put trainable numbers at the input: an offset and a gain a channel.
+
+The counterpart of visual prompt tuning (Jia et al., 2022) for a graph of fixed
+shape: y = gain * x + offset in front of the first layer, as stock int8 MUL and
+ADD with a constant. A microphone is a constant a cepstral coefficient; a few
+numbers undo it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg.tflite.layers import has_scale, tensor_name
+from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator, redirect
+from tflm_fg.types import TflmFgError
+
+OFFSET, GAIN = "tflm_fg/prompt/offset", "tflm_fg/prompt/gain"
+
+OFFSET_STEPS = 4
+"""Steps of the offset in one step of the input: it reaches 127 / 4 of them."""
+
+GAIN_ONE = 64
+"""The gain's value that stands for 1: it reaches from 0 to 127 / 64."""
+
+_BEFORE = ("QUANTIZE", "RESHAPE", "EXPAND_DIMS", "SQUEEZE")
+
+
+def prompts_of(model: schema.ModelT) -> list[int]:
+  """Indices of the prompt's constants, in the order of running."""
+  tensors = model.subgraphs[0].tensors
+  there = {tensor_name(t): i for i, t in enumerate(tensors)}
+  return [there[name] for name in (GAIN, OFFSET) if name in there]
+
+
+def role_of(model: schema.ModelT, index: int) -> str:
+  """The role of one of the prompt's constants."""
+  name = tensor_name(model.subgraphs[0].tensors[index])
+  return "gain" if name == GAIN else "offset"
+
+
+def insert_prompt(model: schema.ModelT, gain: bool, name: str) -> int:
+  """Inserts the operators; outputs stay as they are, bit for bit.
+
+  Args:
+    model: the unpacked model, edited.
+    gain: whether a gain comes before the offset.
+    name: what to call the file in errors.
+
+  Returns:
+    Count of trainable numbers.
+
+  Raises:
+    TflmFgError: if the input is not int8 with a scale.
+  """
+  flow, position = _first_flow(model, name)
+  numbers = 0
+  for kind in (GAIN, OFFSET) if gain else (OFFSET,):
+    flow, constant = _insert(model, flow, position, kind)
+    numbers += int(np.prod(model.subgraphs[0].tensors[constant].shape))
+    position += 1
+  return numbers
+
+
+def _first_flow(model: schema.ModelT, name: str) -> tuple[int, int]:
+  """The activation that the first real layer reads, and that layer's place."""
+  graph = model.subgraphs[0]
+  flow, position = int(graph.inputs[0]), 0
+  for number, op in enumerate(graph.operators):
+    if op_name(model, op) in _BEFORE and int(op.inputs[0]) == flow:
+      flow, position = int(op.outputs[0]), number + 1
+  tensor = graph.tensors[flow]
+  if TYPE_NAMES.get(tensor.type) != "int8" or not has_scale(tensor):
+    raise TflmFgError(
+      f"{name}: a prompt needs an int8 input with a scale, "
+      f"{tensor_name(tensor)!r} is {TYPE_NAMES.get(tensor.type)}; "
+      "choose another --trainable"
+    )
+  return flow, position
+
+
+def _insert(
+  model: schema.ModelT, flow: int, position: int, kind: str
+) -> tuple[int, int]:
+  """One operator; the new flow and the constant."""
+  tensor = model.subgraphs[0].tensors[flow]
+  scale = float(tensor.quantization.scale[0])
+  shape = tuple(int(d) for d in tensor.shape)
+  if kind == GAIN:
+    step, start, op, options = 1 / GAIN_ONE, GAIN_ONE, "MUL", schema.MulOptionsT
+  else:
+    step, start, op, options = (
+      scale / OFFSET_STEPS,
+      0,
+      "ADD",
+      schema.AddOptionsT,
+    )
+  values = np.full(channels_of(shape), start, np.int8)
+  constant = add_tensor(model, kind, values.shape, "int8", step, 0, values)
+  zero_point = int(tensor.quantization.zeroPoint[0])
+  fresh = add_tensor(model, kind + "/out", shape, "int8", scale, zero_point)
+  redirect(model, flow, fresh, position)
+  insert_operator(
+    model, position, op, [flow, constant], fresh, options(), version=2
+  )
+  return fresh, constant
+
+
+def channels_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+  """The prompt's shape: one number a channel.
+
+  The last axis that is longer than 1 holds the channels: colours of an image,
+  coefficients of [1, frames, coefficients, 1], features of [1, features].
+  """
+  axis = max((i for i, d in enumerate(shape) if i and d > 1), default=0)
+  return tuple(d if i == axis else 1 for i, d in enumerate(shape))

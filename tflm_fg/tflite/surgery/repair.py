@@ -1,0 +1,174 @@
+"""Edit a .tflite until the tensors that shall train can train.
+
+Converters merge equal constants, drop biases of zeros and give kernels of
+zeros a scale that no weight can use.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, tensor_name
+from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.surgery.edit import add_buffer
+from tflm_fg.types import TflmFgError
+
+MIN_SCALE = 1e-7
+"""Weights this small come from a converter that was shown zeros."""
+
+
+def mend(
+  model: schema.ModelT, wanted: dict[Site, set[str]], name: str
+) -> list[str]:
+  """Edits the model until each wanted tensor can train; says what changed."""
+  notes: list[str] = []
+  for site, roles in wanted.items():
+    if site.bias_operator >= 0:
+      continue  # made here, of a layer that was mended
+    op = model.subgraphs[0].operators[site.operator]
+    _, kernel_at, bias_at = TRAINABLE_OPS[op_name(model, op)]
+    if "bias" in roles and site.bias < 0:
+      notes.append(_put_back_bias(model, site, bias_at))
+    for role, position in (("kernel", kernel_at), ("bias", bias_at)):
+      if role in roles:
+        notes += unshare(model, op, position)
+    notes += _mend_scale(model, op, kernel_at, bias_at, name)
+    if "kernel" in roles:
+      notes += _narrow_range(model, int(op.inputs[kernel_at]))
+  return notes
+
+
+def _put_back_bias(model: schema.ModelT, site: Site, position: int) -> str:
+  graph = model.subgraphs[0]
+  op = graph.operators[site.operator]
+  kernel, activation = (
+    graph.tensors[site.kernel],
+    graph.tensors[site.activation],
+  )
+  wide = TYPE_NAMES[activation.type] == "int16"
+  channels = int(graph.tensors[op.outputs[0]].shape[-1])
+  bias = schema.TensorT()
+  bias.name = kernel.name + b"/bias"
+  bias.shape = np.array([channels], np.int32)
+  bias.type = schema.TensorType.INT64 if wide else schema.TensorType.INT32
+  bias.quantization = schema.QuantizationParametersT()
+  in_scale = activation.quantization.scale[0]
+  bias.quantization.scale = (in_scale * kernel.quantization.scale).astype("<f4")
+  bias.quantization.zeroPoint = np.zeros(len(bias.quantization.scale), "<i8")
+  bias.buffer = add_buffer(model, bytes(channels * (8 if wide else 4)))
+  graph.tensors.append(bias)
+  inputs = [int(i) for i in op.inputs] + [-1] * (position + 1 - len(op.inputs))
+  inputs[position] = len(graph.tensors) - 1
+  op.inputs = np.array(inputs, np.int32)
+  return f"{tensor_name(kernel)}: a bias of zeros put back"
+
+
+def unshare(
+  model: schema.ModelT, op: schema.OperatorT, position: int
+) -> list[str]:
+  """Gives the operator's constant a tensor and a buffer of its own."""
+  graph, notes = model.subgraphs[0], []
+  index = int(op.inputs[position])
+  readers = Counter(int(i) for o in graph.operators for i in o.inputs)
+  if readers[index] > 1:
+    twin = schema.TensorT()
+    twin.__dict__.update(graph.tensors[index].__dict__)
+    twin.quantization = copy.deepcopy(twin.quantization)
+    graph.tensors.append(twin)
+    index = len(graph.tensors) - 1
+    twin.name = (twin.name or b"") + b"/own%d" % index
+    op.inputs = np.array(op.inputs, np.int32)
+    op.inputs[position] = index
+    notes.append(
+      f"{tensor_name(twin)}: copied, other operators read the original"
+    )
+  tensor = graph.tensors[index]
+  holders = sum(
+    t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors
+  )
+  if holders > 1:
+    tensor.buffer = add_buffer(model, bytes(model.buffers[tensor.buffer].data))
+    if not notes:
+      notes.append(f"{tensor_name(tensor)}: given a buffer of its own")
+  return notes
+
+
+def _mend_scale(
+  model: schema.ModelT,
+  op: schema.OperatorT,
+  kernel_at: int,
+  bias_at: int,
+  name: str,
+) -> list[str]:
+  """Replaces scales so small that no weight could move the output a step.
+
+  The converter gives them to kernels (or channels) of zeros.
+  """
+  graph = model.subgraphs[0]
+  kernel = graph.tensors[op.inputs[kernel_at]]
+  activation = graph.tensors[op.inputs[TRAINABLE_OPS[op_name(model, op)][0]]]
+  in_scale = float(activation.quantization.scale[0])
+  out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
+  reach = 127 * in_scale * 255 * kernel.quantization.scale.astype(np.float64)
+  useless = (reach < out_scale) | (kernel.quantization.scale < MIN_SCALE)
+  if not np.any(useless):
+    return []
+  values = np.asarray(model.buffers[kernel.buffer].data).view(np.int8)
+  axis = int(kernel.quantization.quantizedDimension)
+  if np.all(useless) or not _is_zero(values, kernel.shape, axis, useless):
+    raise TflmFgError(
+      f"{name}: {tensor_name(kernel)} has a useless scale "
+      f"({kernel.quantization.scale[useless][0]:.2g}): its weights were zero "
+      "when it was converted; give them small random values and convert again"
+    )
+  notes = unshare(model, op, kernel_at)
+  kernel = graph.tensors[op.inputs[kernel_at]]
+  scale = kernel.quantization.scale.copy()
+  scale[useless] = np.median(scale[~useless])
+  kernel.quantization.scale = scale
+  if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
+    notes += unshare(model, op, bias_at)
+    _rescale_bias(model, graph.tensors[op.inputs[bias_at]], in_scale * scale)
+  return [
+    *notes,
+    f"{tensor_name(kernel)}: {useless.sum()} channels of zeros got a scale",
+  ]
+
+
+def _is_zero(
+  values: NDArray[Any], shape: NDArray[Any], axis: int, channels: NDArray[Any]
+) -> bool:
+  weights = np.moveaxis(values.reshape([int(d) for d in shape]), axis, 0)
+  return not np.any(weights[channels])
+
+
+def _rescale_bias(
+  model: schema.ModelT, bias: schema.TensorT, scale: NDArray[Any]
+) -> None:
+  buffer = model.buffers[bias.buffer]
+  dtype = np.dtype(TYPE_NAMES[bias.type])
+  old = np.asarray(buffer.data).view(dtype) * bias.quantization.scale
+  limit = np.iinfo(np.int32).max
+  values = np.clip(np.rint(old / scale), -limit, limit).astype(dtype)
+  fresh = schema.BufferT()
+  fresh.data = np.frombuffer(values.tobytes(), np.uint8)
+  model.buffers[bias.buffer] = fresh
+  bias.quantization.scale = scale.astype("<f4")
+
+
+def _narrow_range(model: schema.ModelT, index: int) -> list[str]:
+  """Moves -128 to -127: kernels of this format do not use it."""
+  tensor = model.subgraphs[0].tensors[index]
+  buffer = model.buffers[tensor.buffer]
+  values = np.asarray(buffer.data).view(np.int8)
+  outside = int(np.count_nonzero(values == -128))
+  if not outside:
+    return []
+  buffer.data = np.maximum(values, -127).view(np.uint8)
+  return [f"{tensor_name(tensor)}: {outside} weights of -128 moved to -127"]

@@ -1,0 +1,296 @@
+"""Widen the head's input by the pooled activations of earlier layers.
+
+After Head2Toe (Evci et al., ICML 2022): what a layer has seen, averaged over
+positions, is joined to what the head reads. Stock int8 operators do it: MEAN
+requantizes to a finer scale, RESHAPE copies the bytes and so re-declares them
+at the scale of the head's input, CONCATENATION joins. Where the pooled values
+have been measured, ADD and MUL with constants centre them and bring them to
+one spread: int8 weights can then reach all of them. New weights are zero, so
+the outputs stay as they are, bit for bit; training finds what the re-declared
+scales ask for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from tflm_fg.tflite.layers import (
+  TRAINABLE_OPS,
+  Site,
+  has_scale,
+  sites_of,
+  tensor_name,
+)
+from tflm_fg.tflite.model_file import TYPE_NAMES, look, op_name
+from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
+from tflm_fg.tflite.surgery.repair import unshare
+from tflm_fg.types import Array, TflmFgError
+
+PREFIX = "tflm_fg/wide/"
+"""Names of all tensors that widening adds begin so; then comes a number."""
+
+_POOLING = ("MEAN", "AVERAGE_POOL_2D", "RESHAPE", "SQUEEZE")
+
+SPREAD_STEPS = 40
+"""Standard deviation that measured values are brought to: three fit int8."""
+
+_GAIN_ONE = 16
+_CENTRE_STEP = 2
+
+
+class Pooled(NamedTuple):
+  """What a layer's pooled activations are like on some clips.
+
+  Attributes:
+    reach: the largest, as a share of what the layer's output can hold.
+    centre: int64 [C], means in steps from zero at that reach; empty if unknown.
+    spread: float64 [C], standard deviations in the same steps.
+  """
+
+  reach: float = 0.25
+  centre: NDArray[np.int64] = np.zeros(0, np.int64)
+  spread: NDArray[np.float64] = np.zeros(0)
+
+
+def is_wide(model: schema.ModelT) -> bool:
+  """Whether the head has been widened already."""
+  return any(
+    tensor_name(t).startswith(PREFIX) for t in model.subgraphs[0].tensors
+  )
+
+
+def layers_of(model: schema.ModelT, head: Site) -> list[Site]:
+  """Layers before the head whose activations are not the head's input."""
+  graph = model.subgraphs[0]
+  writer = {int(o): op for op in graph.operators for o in op.outputs}
+  source = head.activation
+  while source in writer and op_name(model, writer[source]) in _POOLING:
+    source = int(writer[source].inputs[0])
+  layers = []
+  for site in sites_of(model):
+    output = int(graph.operators[site.operator].outputs[0])
+    tensor = graph.tensors[output]
+    if (
+      site.operator < head.operator
+      and output not in (source, head.activation)
+      and TYPE_NAMES.get(tensor.type) == "int8"
+      and has_scale(tensor)
+      and len(tensor.shape) in (2, 4)
+    ):
+      layers.append(site)
+  return layers
+
+
+def widen_head(
+  model: schema.ModelT,
+  head: Site,
+  layers: str = "",
+  pooled: Sequence[Pooled] = (),
+  name: str = "model",
+) -> int:
+  """Edits the model so that its head reads more.
+
+  Args:
+    model: the unpacked model.
+    head: its last FULLY_CONNECTED or 1x1 CONV_2D.
+    layers: a regular expression on the names of layers' output tensors; all
+      layers where it is empty.
+    pooled: what was measured of each of those layers; empty for nothing.
+    name: what to call the file in errors.
+
+  Returns:
+    Count of inputs that the head has gained.
+
+  Raises:
+    TflmFgError: if there is no layer to join.
+  """
+  graph = model.subgraphs[0]
+  op = graph.operators[head.operator]
+  _require_int8(graph.tensors[head.activation], name)
+  chosen = [
+    site
+    for site in layers_of(model, head)
+    if re.search(layers, _output_name(model, site))
+  ]
+  if not chosen:
+    told = f" of a name with {layers!r} (--wide_layers)" if layers else ""
+    raise TflmFgError(
+      f"{name}: no layer before the head{told} that a wide head could join; "
+      "use --trainable=head"
+    )
+  stage = _Stage(model, head)
+  known = pooled or [Pooled()] * len(chosen)
+  flows = [
+    stage.pool(site, number, layer.reach)
+    for number, (site, layer) in enumerate(zip(chosen, known, strict=True))
+  ]
+  gained = stage.width(flows)
+  if known[0].centre.size:
+    flows = [stage.even_out(flows, pooled)]
+  joined = stage.join([head.activation, *flows], "joined")
+  op.inputs = np.array(op.inputs, np.int32)
+  op.inputs[TRAINABLE_OPS[op_name(model, op)][0]] = joined
+  _widen_kernel(model, op)
+  return gained
+
+
+def widths_of(data: bytes) -> list[int]:
+  """Channels that each joined layer of a widened, verified file brings."""
+  tensors = look(data).subgraphs[0].tensors
+  widths = {}
+  for tensor in tensors:
+    number = tensor_name(tensor).removeprefix(PREFIX)
+    if number.isdigit() and number != tensor_name(tensor):
+      widths[int(number)] = int(tensor.shape[-1])
+  return [widths[number] for number in sorted(widths)]
+
+
+def _require_int8(tensor: schema.TensorT, name: str) -> None:
+  if TYPE_NAMES.get(tensor.type) != "int8" or not has_scale(tensor):
+    raise TflmFgError(
+      f"{name}: a wide head needs int8 activations; use --trainable=head"
+    )
+
+
+def _output_name(model: schema.ModelT, site: Site) -> str:
+  graph = model.subgraphs[0]
+  return tensor_name(graph.tensors[graph.operators[site.operator].outputs[0]])
+
+
+class _Stage:
+  """Inserts operators: pooling behind its layer, all else before the head.
+
+  A layer's activations can go once they are pooled, so the arena hardly grows.
+  """
+
+  def __init__(self, model: schema.ModelT, head: Site) -> None:
+    self._model, self._position = model, head.operator
+    self._inserted = 0
+    self._tensors = model.subgraphs[0].tensors
+    own = self._tensors[head.activation]
+    self._outer = tuple(int(d) for d in own.shape[:-1])
+    self._scale = float(own.quantization.scale[0])
+    self._zero = int(own.quantization.zeroPoint[0])
+    self._constants: dict[tuple[int, ...], int] = {}
+
+  def pool(self, site: Site, number: int, reach: float) -> int:
+    """MEAN (or QUANTIZE) and RESHAPE; the new flow."""
+    layer = site.operator + self._inserted  # sites come in the order of running
+    source = int(self._model.subgraphs[0].operators[layer].outputs[0])
+    tensor = self._tensors[source]
+    channels = int(tensor.shape[-1])
+    scale = float(tensor.quantization.scale[0]) * reach
+    flow = add_tensor(
+      self._model,
+      f"{PREFIX}{number}p",
+      (1, channels),
+      "int8",
+      scale,
+      self._zero,
+    )
+    head_at = self._position
+    self._position = layer + 1
+    if len(tensor.shape) == 4:
+      options = schema.ReducerOptionsT()
+      options.keepDims = False
+      self._insert("MEAN", [source, self._constant((1, 2))], flow, options)
+    else:
+      self._insert("QUANTIZE", [source], flow, schema.QuantizeOptionsT())
+    declared = self._declare(flow, str(number))
+    self._position = head_at + 2
+    return declared
+
+  def _declare(self, flow: int, name: str) -> int:
+    """RESHAPE: the same bytes at the scale of the head's input."""
+    shape = (*self._outer, self.width([flow]))
+    fresh = self._flow(name, shape, self._zero)
+    inputs = [flow, self._constant(shape)]
+    self._insert("RESHAPE", inputs, fresh, schema.ReshapeOptionsT(), 1)
+    return fresh
+
+  def even_out(self, flows: list[int], pooled: Sequence[Pooled]) -> int:
+    """Joins flows, centres them and brings them to one spread."""
+    flow = self.join(flows, "all")
+    centre = np.concatenate([layer.centre for layer in pooled])
+    spread = np.concatenate([layer.spread for layer in pooled])
+    gain = np.rint(_GAIN_ONE * SPREAD_STEPS / np.maximum(spread, 1))
+    shape = (*self._outer, len(centre))
+    less = self._values(
+      "centre",
+      np.clip(-np.rint(centre / _CENTRE_STEP), -127, 127).reshape(shape),
+      _CENTRE_STEP * self._scale,
+    )
+    centred = self._flow("centred", shape, 0)
+    self._insert("ADD", [flow, less], centred, schema.AddOptionsT())
+    times = self._values(
+      "gain", np.clip(gain, 1, 127).reshape(shape), 1 / _GAIN_ONE
+    )
+    even = self._flow("even", shape, 0)
+    self._insert("MUL", [centred, times], even, schema.MulOptionsT())
+    return self._declare(even, "e")
+
+  def join(self, flows: list[int], name: str) -> int:
+    """CONCATENATION along the channels."""
+    shape = (*self._outer, self.width(flows))
+    out = self._flow(name, shape, self._zero)
+    options = schema.ConcatenationOptionsT()
+    options.axis = len(shape) - 1
+    self._insert("CONCATENATION", flows, out, options)
+    return out
+
+  def width(self, flows: list[int]) -> int:
+    """Channels of some flows together."""
+    return sum(int(self._tensors[flow].shape[-1]) for flow in flows)
+
+  def _flow(self, name: str, shape: tuple[int, ...], zero: int) -> int:
+    return add_tensor(
+      self._model, PREFIX + name, shape, "int8", self._scale, zero
+    )
+
+  def _values(self, name: str, values: Array, scale: float) -> int:
+    return add_tensor(
+      self._model, PREFIX + name, values.shape, "int8", scale, 0, values
+    )
+
+  def _constant(self, values: tuple[int, ...]) -> int:
+    if values not in self._constants:
+      name = f"{PREFIX}c{len(self._constants)}"
+      self._constants[values] = add_tensor(
+        self._model, name, (len(values),), "int32", values=np.array(values)
+      )
+    return self._constants[values]
+
+  def _insert(
+    self,
+    name: str,
+    inputs: list[int],
+    output: int,
+    options: Any,
+    version: int = 2,
+  ) -> None:
+    insert_operator(
+      self._model, self._position, name, inputs, output, options, version
+    )
+    self._position += 1
+    self._inserted += 1
+
+
+def _widen_kernel(model: schema.ModelT, op: schema.OperatorT) -> None:
+  """Appends zeros for the new inputs to each row of the head's kernel."""
+  activation_at, kernel_at, _ = TRAINABLE_OPS[op_name(model, op)]
+  unshare(model, op, kernel_at)
+  tensors = model.subgraphs[0].tensors
+  kernel = tensors[op.inputs[kernel_at]]
+  width = int(tensors[op.inputs[activation_at]].shape[-1])
+  rows = int(kernel.shape[0])
+  old = np.asarray(model.buffers[kernel.buffer].data).view(np.int8)
+  values = np.zeros((rows, width), np.int8)
+  values[:, : old.size // rows] = old.reshape(rows, -1)
+  model.buffers[kernel.buffer].data = values.reshape(-1).view(np.uint8)
+  kernel.shape = np.array([*kernel.shape[:-1], width], np.int32)

@@ -1,0 +1,311 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.tflite.model_file import (
+  ALIGNMENT,
+  align,
+  data_span,
+  describe,
+  look,
+  pack,
+  read,
+)
+from tflm_fg.tflite.verify_structure import IDENTIFIER
+from tflm_fg.types import ROLES, Mark, TflmFgError, TrainableTensor
+
+MARK_NAME = "tflm_fg"
+MARK_VERSION = 1
+
+
+def read_mark(data: bytes, name: str = "model") -> Mark | None:
+  """Reads the mark of a file; None if it has none.
+
+  Raises:
+    TflmFgError: if the file or its mark is not sound.
+  """
+  model = look(data, name)
+  text = _mark_text(model)
+  if text is None:
+    return None
+  try:
+    content = json.loads(text)
+    version = content["version"]
+    if version != MARK_VERSION:
+      raise TflmFgError(
+        f"{name}: mark version {version}, this release reads {MARK_VERSION}; "
+        "convert the model again"
+      )
+    tensors = tuple(_marked_tensor(model, e) for e in content["trainable"])
+    if not tensors or len({t.index for t in tensors}) < len(tensors):
+      raise ValueError("no tensor, or one twice")
+    Layout(tensors)  # refuses a low byte without its kernel
+    return Mark(
+      trainable=tensors,
+      logits=_activation(model, content["logits"]),
+      head_input=_activation(model, content["head_input"]),
+      frontend=_frontend(content.get("frontend")),
+      classes=_classes(content.get("classes")),
+      statistics=_statistics(model, content.get("statistics", [])),
+    )
+  except (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+  ) as fault:
+    raise TflmFgError(
+      f"{name}: the training mark is broken ({fault}); convert it again"
+    ) from None
+
+
+def _mark_text(model: schema.ModelT) -> bytes | None:
+  for entry in model.metadata or []:
+    if entry.name == MARK_NAME.encode():
+      held = model.buffers[entry.buffer].data
+      return b"" if held is None else bytes(held)
+  return None
+
+
+def _index(model: schema.ModelT, index: Any) -> int:
+  if type(index) is not int or not 0 <= index < len(model.subgraphs[0].tensors):
+    raise IndexError(f"tensor {index}")
+  return index
+
+
+def _activation(model: schema.ModelT, index: Any) -> int:
+  tensor = model.subgraphs[0].tensors[_index(model, index)]
+  if model.buffers[tensor.buffer].data is not None:
+    raise ValueError(f"tensor {index} is a constant")
+  return int(index)
+
+
+def _statistics(model: schema.ModelT, found: Any) -> dict[int, tuple[int, ...]]:
+  means = {_activation(model, index): tuple(row) for index, row in found}
+  for index, row in means.items():
+    channels = int(model.subgraphs[0].tensors[index].shape[-1])
+    if len(row) != channels or any(type(mean) is not int for mean in row):
+      raise ValueError(f"means of tensor {index}")
+  return means
+
+
+def _frontend(found: Any) -> dict[str, Any] | None:
+  if found is not None and not isinstance(found, dict):
+    raise ValueError("its front end is no object")
+  return found
+
+
+def _classes(found: Any) -> tuple[str, ...] | None:
+  if found is None:
+    return None
+  if not isinstance(found, list) or not all(type(n) is str for n in found):
+    raise ValueError("its classes are no list of names")
+  return tuple(found)
+
+
+def _marked_tensor(
+  model: schema.ModelT, entry: dict[str, Any]
+) -> TrainableTensor:
+  graph = model.subgraphs[0]
+  index, operator = _index(model, entry["index"]), entry["operator"]
+  role = entry["role"]
+  if entry["subgraph"] != 0 or role not in ROLES:
+    raise ValueError(f"tensor {index}")
+  if type(operator) is not int or not 0 <= operator < len(graph.operators):
+    raise IndexError(f"operator {operator}")
+  if index not in graph.operators[operator].inputs:
+    raise ValueError(f"operator {operator} does not read tensor {index}")
+  tensor = describe(model, operator, index, role)
+  if not _may_be(tensor) or tensor.name != entry["name"]:
+    raise ValueError(f"tensor {index} is not the {role} that was marked")
+  if model.buffers[graph.tensors[index].buffer].data is None:
+    raise ValueError(f"tensor {index} is not a constant")
+  return tensor
+
+
+def _may_be(tensor: TrainableTensor) -> bool:
+  """Whether a tensor's type and operator go with its role."""
+  whole = {"kernel": "BATCH_MATMUL", "bias": "ADD"}
+  if tensor.dtype == "int16":
+    return whole.get(tensor.role) == tensor.op_name
+  if tensor.role == "bias":
+    return tensor.dtype in ("int32", "int64")
+  return tensor.dtype == "int8"
+
+
+def write_mark(data: bytes, mark: Mark) -> bytes:
+  """Puts the mark in front of a verified, aligned file without one."""
+  content: dict[str, Any] = {
+    "version": MARK_VERSION,
+    "trainable": [
+      {
+        "subgraph": t.subgraph,
+        "index": t.index,
+        "name": t.name,
+        "role": t.role,
+        "operator": t.operator,
+      }
+      for t in mark.trainable
+    ],
+    "logits": mark.logits,
+    "head_input": mark.head_input,
+  }
+  if mark.statistics:
+    content["statistics"] = list(mark.statistics.items())
+  if mark.frontend is not None:  # a mark without them stays as it always was
+    content["frontend"] = mark.frontend
+  if mark.classes is not None:
+    content["classes"] = list(mark.classes)
+  text = json.dumps(content, separators=(",", ":")).encode()
+  return prepend_metadata(data, MARK_NAME, text)
+
+
+def describe_input(
+  data: bytes,
+  frontend: dict[str, Any] | None,
+  classes: tuple[str, ...] | None,
+  name: str = "model",
+) -> bytes:
+  """Writes into the mark what the input is made by and the outputs mean.
+
+  Args:
+    data: a marked .tflite.
+    frontend: as `Mark.frontend`.
+    classes: as `Mark.classes`.
+    name: what to call the file in errors.
+
+  Raises:
+    TflmFgError: if the file has no mark.
+  """
+  found = read_mark(data, name)
+  if found is None:
+    raise TflmFgError(f"{name}: has no training mark; run tflm-fg-convert")
+  told = dataclasses.replace(found, frontend=frontend, classes=classes)
+  return write_mark(strip(data, name), told)
+
+
+def strip(data: bytes, name: str = "model") -> bytes:
+  """Takes the mark off: the bytes that were marked, with today's weights.
+
+  A file whose mark no longer stands in front (another tool wrote it again) is
+  written anew without it. A file without a mark comes back as it is.
+  """
+  if _mark_text(look(data, name)) is None:
+    return data
+  rest = data[_mark_end(data) :]
+  if rest[4:8] == IDENTIFIER:
+    return rest
+  model = read(data, name)
+  model.metadata = [e for e in model.metadata if e.name != MARK_NAME.encode()]
+  return pack(model)
+
+
+def _mark_end(data: bytes) -> int:
+  model = schema.Model.GetRootAsModel(data, 0)
+  for i in range(model.MetadataLength()):
+    if model.Metadata(i).Name() == MARK_NAME.encode():
+      start, length = data_span(model.Buffers(model.Metadata(i).Buffer()))
+      return align(start + length, ALIGNMENT)
+  return 0
+
+
+# Slots of the Model table that a copied root carries over.
+_VERSION, _BUFFERS, _METADATA, _SLOTS = 0, 4, 6, 8
+
+
+def prepend_metadata(data: bytes, name: str, payload: bytes) -> bytes:
+  """Adds a metadata entry without changing a byte of the file.
+
+  Args:
+    data: a verified .tflite whose constants are aligned.
+    name: of the entry, ASCII.
+    payload: its content.
+
+  Returns:
+    A head of a multiple of 16 bytes, then `data`. The payload's end, rounded
+    up to 16, is where `data` begins.
+  """
+  root = schema.Model.GetRootAsModel(data, 0)
+  buffers = [root.Buffers(i)._tab.Pos for i in range(root.BuffersLength())]
+  entries = [root.Metadata(i)._tab.Pos for i in range(root.MetadataLength())]
+
+  # The head in order: root, two vectors, entry, buffer, name, payload. A
+  # table stands behind its vtable.
+  root_at = 8 + align(4 + 2 * _SLOTS, 4)
+  buffers_at = root_at + 4 + 4 * _SLOTS
+  entries_at = buffers_at + 4 + 4 * (len(buffers) + 1)
+  entry_at = entries_at + 4 + 4 * (len(entries) + 1) + 8
+  buffer_at = entry_at + 12 + 8
+  name_at = buffer_at + 8
+  payload_at = align(name_at + 4 + len(name) + 1 + 4) - 4
+  head = _Head(align(payload_at + 4 + len(payload)))
+
+  head.offset(0, root_at)
+  head.content[4:8] = IDENTIFIER
+  head.root(root_at, root, {_BUFFERS: buffers_at, _METADATA: entries_at})
+  head.vector(buffers_at, [*(head.size + b for b in buffers), buffer_at])
+  head.vector(entries_at, [*(head.size + e for e in entries), entry_at])
+  head.table(entry_at, (4, 8), 12)
+  head.offset(entry_at + 4, name_at)
+  head.put("I", entry_at + 8, len(buffers))
+  head.table(buffer_at, (4, 0), 8)
+  head.offset(buffer_at + 4, payload_at)
+  head.text(name_at, name.encode())
+  head.text(payload_at, payload)
+  return bytes(head.content) + data
+
+
+class _Head:
+  """Bytes with FlatBuffers' few forms."""
+
+  def __init__(self, size: int) -> None:
+    self.size = size
+    self.content = bytearray(size)
+
+  def put(self, form: str, at: int, *values: int) -> None:
+    struct.pack_into("<" + form, self.content, at, *values)
+
+  def offset(self, at: int, target: int) -> None:
+    self.put("I", at, target - at)
+
+  def vector(self, at: int, targets: list[int]) -> None:
+    self.put("I", at, len(targets))
+    for i, target in enumerate(targets):
+      self.offset(at + 4 + 4 * i, target)
+
+  def text(self, at: int, content: bytes) -> None:
+    self.put("I", at, len(content))
+    self.content[at + 4 : at + 4 + len(content)] = content
+
+  def table(self, at: int, fields: tuple[int, ...], size: int) -> None:
+    """Writes a vtable in front of `at` and the table's link to it."""
+    length = 4 + 2 * len(fields)
+    self.put("HH", at - length, length, size)
+    self.put(f"{len(fields)}H", at - length + 4, *fields)
+    self.put("i", at, length)
+
+  def root(self, at: int, old: schema.Model, fresh: dict[int, int]) -> None:
+    """Copies a Model table whose targets lie `size` further on."""
+    table = old._tab
+    fields = []
+    for slot in range(_SLOTS):
+      where, field = table.Offset(4 + 2 * slot), at + 4 + 4 * slot
+      fields.append(4 + 4 * slot if where or slot in fresh else 0)
+      if slot in fresh:
+        self.offset(field, fresh[slot])
+      elif slot == _VERSION:
+        self.put("I", field, old.Version())
+      elif where:
+        self.offset(field, self.size + table.Indirect(table.Pos + where))
+    self.table(at, tuple(fields), 4 + 4 * _SLOTS)

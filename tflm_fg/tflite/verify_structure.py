@@ -1,0 +1,202 @@
+"""Check a .tflite's structure byte by byte before any engine reads it.
+
+Engines trust the file: TFLM follows any offset, LiteRT divides by any stride.
+`verify` walks every table that they read, then every index and size.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tflm_fg.tflite.verify_indices import BrokenError, check_indices
+from tflm_fg.types import TflmFgError
+
+IDENTIFIER = b"TFL3"
+
+_MAX_TABLES = 1_000_000
+
+# A field is a scalar's size, "N" + size for a vector of scalars, "S" for a
+# string, a table's name, or a list with a table's name for a vector of tables.
+_Field = int | str | list[str]
+_TABLES: dict[str, dict[int, _Field]] = {
+  "Model": {
+    0: 4,
+    1: ["OperatorCode"],
+    2: ["SubGraph"],
+    3: "S",
+    4: ["Buffer"],
+    5: "N4",
+    6: ["Metadata"],
+    7: ["SignatureDef"],
+  },
+  "OperatorCode": {0: 1, 1: "S", 2: 4, 3: 4},
+  "SubGraph": {
+    0: ["Tensor"],
+    1: "N4",
+    2: "N4",
+    3: ["Operator"],
+    4: "S",
+    5: 4,
+  },
+  "Tensor": {
+    0: "N4",
+    1: 1,
+    2: 4,
+    3: "S",
+    4: "Quantization",
+    5: 1,
+    6: "Sparsity",
+    7: "N4",
+    8: 1,
+  },
+  "Quantization": {0: "N4", 1: "N4", 2: "N4", 3: "N8", 4: 1, 5: "Any", 6: 4},
+  "Sparsity": {0: "N4", 1: "N4", 2: ["Any"]},
+  "Operator": {
+    0: 4,
+    1: "N4",
+    2: "N4",
+    3: 1,
+    4: "Any",
+    5: "N1",
+    6: 1,
+    7: "N1",
+    8: "N4",
+    9: 8,
+    10: 8,
+    11: 1,
+    12: "Any",
+    13: 4,
+  },
+  "Buffer": {0: "N1", 1: 8, 2: 8},
+  "Metadata": {0: "S", 1: 4},
+  "SignatureDef": {0: ["TensorMap"], 1: ["TensorMap"], 2: "S", 4: 4},
+  "TensorMap": {0: "S", 1: 4},
+  "Any": {},
+  "ReshapeOptions": {0: "N4"},
+  "SqueezeOptions": {0: "N4"},
+  "VarHandleOptions": {0: "S", 1: "S"},
+  "BucketizeOptions": {0: "N4"},
+  "FullyConnectedOptions": {0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: "N1"},
+}
+_OPTION_TABLES = {
+  getattr(schema.BuiltinOptions, name): name
+  for name in _TABLES
+  if name.endswith("Options")
+}
+
+
+def verify(data: bytes, name: str = "model") -> None:
+  """Refuses bytes that are not a sound .tflite.
+
+  Args:
+    data: the file.
+    name: what to call it in the error.
+
+  Raises:
+    TflmFgError: with the first fault found.
+  """
+  fault = _fault(data)
+  if fault:
+    raise TflmFgError(f"{name}: {fault}")
+
+
+@functools.lru_cache(maxsize=32)
+def _fault(data: bytes) -> str:
+  """The first fault of a file, empty for none; a walk takes milliseconds."""
+  if not data:
+    return "the file is empty; need a .tflite"
+  if len(data) < 16 or data[4:8] != IDENTIFIER:
+    return "no TFL3 identifier, this is not a .tflite file"
+  try:
+    _Walker(data).table("Model", _Walker(data).offset(0), 0)
+    check_indices(schema.Model.GetRootAsModel(data, 0))
+  except (
+    BrokenError,
+    struct.error,
+    IndexError,
+    ValueError,
+    TypeError,
+  ) as fault:
+    return f"corrupted .tflite: {fault}; copy or convert it again"
+  return ""
+
+
+class _Walker:
+  """Follows offsets, each checked against the file's end before it is read."""
+
+  def __init__(self, data: bytes) -> None:
+    self._data = data
+    self._tables = 0
+
+  def _read(self, form: str, at: int) -> int:
+    if at < 0 or at + struct.calcsize(form) > len(self._data):
+      raise BrokenError(f"offset {at} is outside the file")
+    return int(struct.unpack_from(form, self._data, at)[0])
+
+  def offset(self, at: int) -> int:
+    """The position that the unsigned offset stored at `at` points to."""
+    distance = self._read("<I", at)
+    if distance == 0 or at + distance + 4 > len(self._data):
+      raise BrokenError(f"offset at {at} points outside the file")
+    return at + distance
+
+  def table(self, kind: str, at: int, option_type: int) -> None:
+    """Checks a table, its vtable and all that its known fields point to."""
+    self._tables += 1
+    if self._tables > _MAX_TABLES:
+      raise BrokenError("more tables than any real model has")
+    vtable = at - self._read("<i", at)
+    vtable_bytes = self._read("<H", vtable)
+    table_bytes = self._read("<H", vtable + 2)
+    if vtable_bytes < 4 or vtable_bytes % 2 or table_bytes < 4:
+      raise BrokenError(f"{kind} table at {at} has a broken vtable")
+    self._read("<B", vtable + vtable_bytes - 1)
+    self._read("<B", at + table_bytes - 1)
+    if kind == "Any":
+      kind = _OPTION_TABLES.get(option_type, "Any")
+    slots = range((vtable_bytes - 4) // 2)
+    fields = [self._read("<H", vtable + 4 + 2 * slot) for slot in slots]
+    for slot, where in enumerate(fields):
+      if where:
+        if where < 4 or where >= table_bytes:
+          raise BrokenError(
+            f"{kind} field {slot} lies outside its table at {at}"
+          )
+        self._field(kind, slot, at, where, table_bytes, fields)
+
+  def _field(
+    self,
+    kind: str,
+    slot: int,
+    at: int,
+    where: int,
+    table_bytes: int,
+    fields: list[int],
+  ) -> None:
+    field = _TABLES[kind].get(slot, 1)
+    size = field if isinstance(field, int) else 4
+    if where + size > table_bytes:
+      raise BrokenError(f"{kind} field {slot} overruns its table at {at}")
+    if isinstance(field, int):
+      return
+    target = self.offset(at + where)
+    if isinstance(field, list):
+      for i in range(self._vector(target, 4)):
+        self.table(field[0], self.offset(target + 4 + 4 * i), 0)
+    elif field == "S":
+      self._read("<B", target + 4 + self._vector(target, 1))
+    elif field.startswith("N"):
+      self._vector(target, int(field[1:]))
+    else:
+      union = fields[slot - 1] if field == "Any" else 0
+      first = kind == "Operator" and slot == 4 and union
+      self.table(field, target, self._read("<B", at + union) if first else 0)
+
+  def _vector(self, at: int, size: int) -> int:
+    length = self._read("<I", at)
+    if at + 4 + length * size > len(self._data):
+      raise BrokenError(f"vector of {length} at {at} runs over the file's end")
+    return length

@@ -1,0 +1,278 @@
+"""What watches the loop, under Keras's names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import signal
+import threading
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from tflm_fg.files import write_atomically
+from tflm_fg.types import Params
+
+Logs = dict[str, Any]
+
+
+class State(Protocol):
+  """What a callback may know of a train state."""
+
+  @property
+  def step(self) -> int:
+    """Count of steps taken."""
+
+  @property
+  def params(self) -> Params:
+    """The masters after them."""
+
+
+class Callback:
+  """Does nothing; override what you need.
+
+  Logs of `on_train_batch_end`: loss (mean of the step's passes), slopes,
+  forward_passes. Logs of `on_test_end`: val_loss, val_accuracy (None where
+  targets are real), val_mae (None where they are classes), forward_passes, and
+  the integers val_total, val_correct and val_answers.
+
+  Attributes:
+    stop_training: set it to end training after the present step.
+  """
+
+  stop_training = False
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    """Before the first step; logs hold the planned `steps`."""
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    """After every step."""
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    """After every look at the validation part, the first before any step."""
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    """After the last step."""
+
+
+def measure(logs: Logs) -> tuple[str, float]:
+  """What a validation says beside the loss: accuracy, or an error's size."""
+  for name in ("val_accuracy", "val_mae"):
+    if logs.get(name) is not None:
+      return name, logs[name]
+  return "val_loss", logs["val_loss"]  # a loss whose targets only it knows
+
+
+class History(Callback):
+  """Keeps the curves: losses of steps, and of the validation part.
+
+  Attributes:
+    batches: rows of (forward_passes, loss).
+    tests: rows of (forward_passes, val_loss, `measure`).
+  """
+
+  def __init__(self) -> None:
+    self.batches: list[tuple[int, float]] = []
+    self.tests: list[tuple[int, float, float]] = []
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self.batches.append((logs["forward_passes"], logs["loss"]))
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    _, measured = measure(logs)
+    self.tests.append((logs["forward_passes"], logs["val_loss"], measured))
+
+
+class SlopeRecorder(Callback):
+  """Keeps the slopes of every step.
+
+  Attributes:
+    slopes: one list of integers (Q16) a step.
+  """
+
+  def __init__(self) -> None:
+    self.slopes: list[list[int]] = []
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self.slopes.append(logs["slopes"].tolist())
+
+
+class CSVLogger(Callback):
+  """Writes a row a validation to a CSV file when training ends."""
+
+  def __init__(self, filename: str) -> None:
+    self._filename = filename
+    self._text = io.StringIO()
+    self._writer = csv.writer(self._text)
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    name, measured = measure(logs)
+    told = {key: logs[key] for key in ("forward_passes", "val_loss")}
+    row = {"step": state.step, **told, name: measured}
+    if not self._text.tell():
+      self._writer.writerow(row)
+    self._writer.writerow(row.values())
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    text = self._text.getvalue() or _NO_ROWS
+    write_atomically(self._filename, text.encode())
+
+
+_NO_ROWS = "step,forward_passes,val_loss,val_accuracy\r\n"
+
+
+class ModelCheckpoint(Callback):
+  """Keeps the best masters of all validations, to roll back to.
+
+  The best has the lowest validation loss among those that are right on at
+  least as many clips as the start: what is kept is never worse than the start
+  on either count. Without labels no clip is right; then the answers must not
+  have collapsed: three quarters of the classes that the start answered with
+  must still be among them. Where the loss alone judges, it alone counts.
+
+  Attributes:
+    best: its masters; None before the first validation.
+    best_step: its step.
+  """
+
+  def __init__(self, labelled: bool = True, by_loss: bool = False) -> None:
+    """Makes it.
+
+    Args:
+      labelled: whether there are targets.
+      by_loss: whether neither right clips nor answers mean anything.
+    """
+    self._labelled, self._by_loss = labelled, by_loss
+    self.best: Params | None = None
+    self.best_step = 0
+    self._total = 0
+    self._correct_at_start = 0
+    self._answers_at_start = 0
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self.best is None:
+      self._correct_at_start = logs["val_correct"]
+      self._answers_at_start = logs["val_answers"]
+    elif logs["val_total"] >= self._total or self._is_refused(logs):
+      return
+    self.best, self.best_step = state.params, state.step
+    self._total = logs["val_total"]
+
+  def _is_refused(self, logs: Logs) -> bool:
+    """Whether fewer clips are right than at the start, or answers collapsed."""
+    if self._by_loss:
+      return False
+    if self._labelled:
+      return bool(logs["val_correct"] < self._correct_at_start)
+    return bool(4 * logs["val_answers"] < 3 * self._answers_at_start)
+
+
+class KeepUnlessWorse(ModelCheckpoint):
+  """Keeps the last masters, or the first where the last are worse.
+
+  An exact gradient converges: its last step answers best even where its loss
+  on other clips has begun to rise. Worse is to be right on fewer clips than at
+  the start, or, without labels, a higher loss or collapsed answers; a higher
+  loss alone where it alone judges.
+  """
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self.best is None:
+      super().on_test_end(state, logs)
+      self._first = state.params
+      return
+    loss_counts = self._by_loss or not self._labelled
+    worse = self._is_refused(logs) or (
+      loss_counts and logs["val_total"] > self._total
+    )
+    self.best, self.best_step = state.params, state.step
+    if worse:
+      self.best, self.best_step = self._first, 0
+
+
+class EarlyStopping(Callback):
+  """Stops when the validation loss has not fallen for `patience` validations.
+
+  Attributes:
+    patience: validations without a new lowest loss before stopping.
+  """
+
+  def __init__(self, patience: int) -> None:
+    self.patience = patience
+    self._best: int | None = None
+    self._waited = 0
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    self._best, self._waited, self.stop_training = None, 0, False
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self._best is None or logs["val_total"] < self._best:
+      self._best, self._waited = logs["val_total"], 0
+    else:
+      self._waited += 1
+    self.stop_training = self._waited >= self.patience
+
+
+class StopOnInterrupt(Callback):
+  """Ctrl-C ends training after the present step; what was best stays.
+
+  A second Ctrl-C interrupts as ever. Training that begins after the first one
+  ends at once. Where training is not in the main thread it does nothing.
+
+  Attributes:
+    interrupted: whether Ctrl-C came.
+  """
+
+  def __init__(self) -> None:
+    self.interrupted = False
+    self._old: Any = None
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    if threading.current_thread() is threading.main_thread():
+      self._old = signal.signal(signal.SIGINT, self._stop)
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    self._restore()
+
+  def _stop(self, *unused: Any) -> None:
+    del unused
+    self.interrupted = self.stop_training = True
+    self._restore()
+
+  def _restore(self) -> None:
+    if self._old is not None:
+      signal.signal(signal.SIGINT, self._old)
+      self._old = None
+
+
+class ProgbarLogger(Callback):
+  """Shows a progress bar with the latest validation."""
+
+  def __init__(self, description: str = "adapting") -> None:
+    self._description = description
+    self._bar: Any = None
+
+  def on_train_begin(self, state: State, logs: Logs) -> None:
+    columns, rows = shutil.get_terminal_size()  # never 0, as ptys may say
+    self._bar = tqdm(
+      total=logs["steps"],
+      initial=state.step,
+      desc=self._description,
+      unit="step",
+      ncols=columns,
+      nrows=rows,
+      disable=None,  # silent where stderr is no terminal
+    )
+
+  def on_train_batch_end(self, state: State, logs: Logs) -> None:
+    self._bar.update(1)
+
+  def on_test_end(self, state: State, logs: Logs) -> None:
+    if self._bar is not None:
+      name, measured = measure(logs)
+      shown = {"val_loss": logs["val_loss"], name: measured}
+      self._bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()})
+
+  def on_train_end(self, state: State, logs: Logs) -> None:
+    self._bar.close()

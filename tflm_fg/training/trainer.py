@@ -1,0 +1,159 @@
+"""The loop: sample, run, update, tell the callbacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tflm_fg.fixed_point import arithmetic
+from tflm_fg.fixed_point.state import Estimate, Estimator, TrainState, Transform
+from tflm_fg.losses.base import Loss
+from tflm_fg.runtimes.session import Session
+from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.callbacks import Callback, Logs
+from tflm_fg.training.data import Batches
+from tflm_fg.training.metrics import Score, logits_of, score
+from tflm_fg.types import Clips, Params, Weights
+
+_UNKNOWN = np.zeros(0, np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """How slopes become the next state; training and replay share it.
+
+  Attributes:
+    estimator: draws directions, alone knows what a slope means.
+    optimizer: gradient to updates.
+  """
+
+  estimator: Estimator
+  optimizer: Transform
+
+  def start(self, params: Params) -> TrainState:
+    """The state before the first step."""
+    return TrainState(0, params, self.optimizer.init(params))
+
+  def advance(self, state: TrainState, estimate: Estimate) -> TrainState:
+    """The state after a step with these slopes."""
+    gradient = self.estimator.gradient(estimate, state)
+    updates, optimizer = self.optimizer.update(
+      gradient, state.optimizer, state.params, state.step
+    )
+    params = arithmetic.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, optimizer)
+
+  def replayed(self, state: TrainState, slopes: Sequence[int]) -> TrainState:
+    """The state after a step whose slopes were recorded."""
+    known = np.array(slopes, np.int64)
+    return self.advance(state, Estimate(known, _UNKNOWN))
+
+
+def fit(
+  *,
+  session: Session,
+  helpers: Sequence[Session] = (),
+  rule: Rule,
+  loss: Loss,
+  clips: Clips,
+  batches: Batches,
+  state: TrainState,
+  steps: int,
+  validation: Clips | None = None,
+  validate_every: int = 50,
+  callbacks: Sequence[Callback] = (),
+  adjust: Callable[[Rule, Score], Rule] | None = None,
+  passes_before: int = 0,
+) -> TrainState:
+  """Trains in the engine; the session is left with the last state's weights.
+
+  Args:
+    session: runs the suffix.
+    helpers: more sessions of the suffix, to run passes side by side; they
+      change no number.
+    rule: estimator and optimizer.
+    loss: logits and labels to integers.
+    clips: what to train on.
+    batches: which clips a step takes.
+    state: where to start.
+    steps: train until this many steps have been taken in all.
+    validation: clips kept aside, scored before the first step, then every
+      `validate_every` steps and behind the last, whatever ended training; None
+      or empty for none.
+    validate_every: see above.
+    callbacks: told in order; any of them may stop training.
+    adjust: gives the rule for the steps behind a validation.
+    passes_before: forward passes already run, for the logs.
+
+  Returns:
+    The last state, whatever the callbacks keep.
+  """
+  layout = rule.estimator.layout
+
+  def validate(state: TrainState, rule: Rule) -> Rule:
+    if validation is None or not len(validation):
+      return rule
+    result = evaluate(session, layout.weights(state.params), validation, loss)
+    tell("on_test_end", state, _validation_logs(result, ran()))
+    return adjust(rule, result) if adjust else rule
+
+  def ran() -> int:
+    sessions = (session, *helpers)
+    return passes_before + sum(s.forward_passes for s in sessions)
+
+  def tell(event: str, state: TrainState, logs: Logs) -> None:
+    for callback in callbacks:
+      getattr(callback, event)(state, logs)
+
+  tell("on_train_begin", state, {"steps": steps})
+  rule = validate(state, rule)
+  # A batch of all clips is fed once and never copied.
+  passes = BatchPasses(session, loss, clips, helpers)
+  while state.step < steps and not any(c.stop_training for c in callbacks):
+    if not batches.whole:
+      passes.use(clips.take(batches.at(state.step)))
+    estimate = rule.estimator(passes, state)
+    state = rule.advance(state, estimate)
+    tell(
+      "on_train_batch_end",
+      state,
+      _batch_logs(estimate, batches.size, ran(), loss),
+    )
+    ended = state.step == steps or any(c.stop_training for c in callbacks)
+    if state.step % validate_every == 0 or ended:
+      rule = validate(state, rule)
+  session.load(layout.weights(state.params))
+  tell("on_train_end", state, {})
+  return state
+
+
+def evaluate(
+  session: Session, weights: Weights, clips: Clips, loss: Loss
+) -> Score:
+  """Scores weights on some clips in the engine."""
+  session.load(weights)
+  return score(logits_of(session, clips.inputs), clips.labels, loss)
+
+
+def _batch_logs(
+  estimate: Estimate, clips: int, passes: int, loss: Loss
+) -> Logs:
+  return {
+    "loss": loss.mean(int(estimate.losses.sum()), estimate.losses.size * clips),
+    "slopes": estimate.slopes,
+    "forward_passes": passes,
+  }
+
+
+def _validation_logs(result: Score, passes: int) -> Logs:
+  return {
+    "val_loss": result.loss,
+    "val_accuracy": result.accuracy,
+    "val_mae": result.mae,
+    "val_total": result.total,
+    "val_correct": result.correct,
+    "val_answers": result.answers,
+    "forward_passes": passes,
+  }
