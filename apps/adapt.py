@@ -7,9 +7,9 @@ integers of its input dtype) and y [N] (classes); without y, or with
 --labels=none, it learns without labels. With --loss=mse or huber y may be real
 numbers [N] or [N, outputs], for models that give numbers. By default it tries
 where to put the trainable numbers (the head, a wide head, an input prompt, the
-first layer's biases), keeps part of the clips aside to compare by, and finishes
-the best.
---test clips are scored before and after and never trained on.
+first layer's biases), keeps part of the samples aside to compare by, and
+finishes the best. --test samples are scored before and after and never trained
+on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from apps import cli, setting_flags
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.runtimes.registry import NAMES, STRATEGIES
-from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
 from tflm_fg.training import data
 from tflm_fg.training.callbacks import Callback, CSVLogger, ProgbarLogger
@@ -115,7 +115,7 @@ def main() -> None:
     print(f"{_OUT.value}: made again from {_REPLAY.value}")
     return
   if not _TRAIN.value:
-    raise TflmFgError("--train=T.npz is missing: the clips to adapt to")
+    raise TflmFgError("--train=T.npz is missing: the samples to adapt to")
   result = _adapted(model)
   _save(result.model)
   if _JOURNAL.value:
@@ -141,7 +141,7 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     train.y,
     test=None if test is None else (test.x, test.y),
     trainable=_TRAINABLE.value,
-    surgery=Surgery(
+    graph_options=GraphOptions(
       gain=_PROMPT_GAIN.value,
       layers=_WIDE_LAYERS.value,
       weights=_WEIGHTS.value,
@@ -184,10 +184,10 @@ def print_report(report: dict[str, Any]) -> None:
     print(f"note: {note}")
   # Squares of any unit may be tiny or huge; nats never are.
   digits = ".3f" if report["loss"] in NATURAL else ".4g"
-  for way in report["ways"]:
+  for candidate in report["ways"]:
     print(
-      f"tried {way['trainable']}: loss {way['loss']:{digits}}"
-      + " (chosen)" * way["chosen"]
+      f"tried {candidate['trainable']}: loss {candidate['loss']:{digits}}"
+      + " (chosen)" * candidate["chosen"]
     )
   accuracy = ""
   if report["accuracy_after"] is not None:
@@ -201,7 +201,7 @@ def print_report(report: dict[str, Any]) -> None:
       f"{report['mae_after']:.4g}, "
     )
   print(
-    f"{report['scored_on']} clips ({report['scored_clips']}): {accuracy}loss "
+    f"{report['scored_on']} samples ({report['scored_clips']}): {accuracy}loss "
     f"{report['loss_before']:{digits}} -> {report['loss_after']:{digits}}"
   )
   for phase in report["phases"]:

@@ -5,8 +5,8 @@
   tflm-fg-benchmark --what=speed,growth
 
 --what=accuracy adapts to every data set with every seed in several ways, next
-to float backpropagation, and scores all on clips that none has seen. A data
-set is an .npz with x and y, cut into training and test clips in its own order
+to float backpropagation, and scores all on samples that none has seen. A data
+set is an .npz with x and y, cut into training and test samples in its own order
 for seed 0 and in a shuffled one for other seeds, or a voice of the demo, which
 speaks anew for every seed: whisper, child, hungarian, words (ten new words),
 source (voices as in training). Each adapted file also runs on TFLM, where
@@ -16,7 +16,7 @@ are left out by default.
 
 --what=speed times steps: against the engine alone, in place against rebuilt,
 one worker against two. --what=growth times steps of models made here, over
-trainable weights, clips and layers. A minute each.
+trainable weights, samples and layers. A minute each.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ _METHODS = flags.DEFINE_list(
   _QUICK,
   "; ".join(f"{k}: {v}" for k, v in benchmark_accuracy.METHODS.items()),
 )
-_TRAIN_CLIPS = flags.DEFINE_integer(
-  "train_clips", 300, "clips of an .npz to train on"
+_TRAIN_SAMPLES = flags.DEFINE_integer(
+  "train_clips", 300, "samples of an .npz to train on"
 )
-_TEST_CLIPS = flags.DEFINE_integer(
-  "test_clips", 200, "clips of an .npz to score on, behind those"
+_TEST_SAMPLES = flags.DEFINE_integer(
+  "test_clips", 200, "samples of an .npz to score on, behind those"
 )
-_CLIPS_PER_WORD = flags.DEFINE_integer(
-  "clips_per_word", 20, "clips a word of a demo voice to train on"
+_SAMPLES_PER_WORD = flags.DEFINE_integer(
+  "clips_per_word", 20, "samples a word of a demo voice to train on"
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds to run")
 _METHOD = flags.DEFINE_enum(
@@ -146,7 +146,7 @@ def run_sections(rows: benchmark_tables.Rows) -> None:
 def run_accuracy(model: bytes, rows: benchmark_tables.Rows) -> None:
   """Every seed, data set and method."""
   sizes = benchmark_data.Sizes(
-    _TRAIN_CLIPS.value, _TEST_CLIPS.value, _CLIPS_PER_WORD.value
+    _TRAIN_SAMPLES.value, _TEST_SAMPLES.value, _SAMPLES_PER_WORD.value
   )
   for seed in map(int, _SEEDS.value):
     for name in _DATA.value:

@@ -15,12 +15,12 @@ from apps.benchmark_backprop import backpropagated, fit_keras
 from apps.benchmark_data import Part
 from apps.tflm_arena import arena
 from tflm_fg.evaluation import evaluate_model
-from tflm_fg.placement.phase import Material, perform, set_stage
+from tflm_fg.placement.phase import TrainingData, open_for, run_phase
 from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.search import phases_of
-from tflm_fg.placement.split_model import Host
+from tflm_fg.placement.split_model import RuntimeOptions
 from tflm_fg.runtimes.registry import is_installed, open_session
-from tflm_fg.tflite.select_trainable import mark, unmarked
+from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.callbacks import Callback, Logs, State
@@ -45,9 +45,9 @@ NEEDED = 0.01
 """How far under converged backpropagation of the head counts as reaching it."""
 
 LOOK_EVERY = 25
-"""Steps between looks of plain forward gradients at the test clips."""
+"""Steps between looks of plain forward gradients at the test samples."""
 
-TFLM_CLIPS = 50
+TFLM_SAMPLES = 50
 """Test clips at most that TFLM runs."""
 
 
@@ -57,10 +57,10 @@ class Run:
 
   Attributes:
     data: the data set.
-    seed: of clips and training.
+    seed: of samples and training.
     method: a key of `METHODS`.
-    accuracy: share of the test clips.
-    source: the same on the source's clips, after adapting.
+    accuracy: share of the test samples.
+    source: the same on the source's samples, after adapting.
     passes: forward passes of a batch, all of them.
     seconds: of adapting, or of `fit` alone.
     cpu_seconds: of this process meanwhile, scoring before and after included;
@@ -71,7 +71,7 @@ class Run:
     trainer_bytes: beyond what inference needs.
     arena_before: bytes of TFLM's arena for the file before adapting.
     arena_after: the same for the adapted file.
-    tflm_equal: share of test clips that TFLM and LiteRT's reference kernels
+    tflm_equal: share of test samples that TFLM and LiteRT's reference kernels
       answer alike.
     tflm_lsb: largest difference of their logits, in steps.
     chosen: what was trained, where that was a choice.
@@ -102,10 +102,10 @@ class Job(NamedTuple):
   Attributes:
     model: the .tflite.
     data: the data set's name.
-    seed: of clips and training.
-    train: clips to train on.
-    test: clips to score on.
-    source: clips of the source, or None.
+    seed: of samples and training.
+    train: samples to train on.
+    test: samples to score on.
+    source: samples of the source, or None.
     runtime: what adapts.
     plain: settings of the method "plain".
   """
@@ -203,7 +203,7 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
     reach = plain_reach(job, settings, goal)
   elif report["accuracy_after"] < goal:
     reach = (math.nan, math.nan)
-  equal, lsb = agreement(adapted, job.test[0][:TFLM_CLIPS])
+  equal, lsb = agreement(adapted, job.test[0][:TFLM_SAMPLES])
   return job.run(
     method,
     report["accuracy_after"],
@@ -225,7 +225,11 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
 
 def _chosen(report: dict[str, Any]) -> str:
   """The way that was taken; "in part" where one of its phases did harm."""
-  titles = [way["trainable"] for way in report["ways"] if way["chosen"]]
+  titles = [
+    candidate["trainable"]
+    for candidate in report["ways"]
+    if candidate["chosen"]
+  ]
   if not titles:
     return ""
   whole = len(report["phases"]) > titles[0].count(",")
@@ -233,7 +237,7 @@ def _chosen(report: dict[str, Any]) -> str:
 
 
 class _Watch(Callback):
-  """Stops where the test clips are answered well enough.
+  """Stops where the test samples are answered well enough.
 
   Its looks at them are counted neither as passes nor as seconds.
   """
@@ -257,12 +261,12 @@ class _Watch(Callback):
 def plain_reach(
   job: Job, settings: Settings, goal: float
 ) -> tuple[float, float]:
-  """Passes and seconds of plain steps until the test clips reach a goal.
+  """Passes and seconds of plain steps until the test samples reach a goal.
 
   Returns:
     nan twice where they never do.
   """
-  marked = mark(job.model, "head")
+  marked = mark_trainable(job.model, "head")
   settings = dataclasses.replace(settings, validate_every=LOOK_EVERY)
   (phase,) = phases_of(marked, settings)
   inputs = tensor_spec(
@@ -274,19 +278,21 @@ def plain_reach(
     for part in (job.train, job.test)
   )
   x, labels = (np.concatenate(pair) for pair in zip(train, test))
-  stage = set_stage(
+  open_phase = open_for(
     phase,
     marked.data,
     marked.mark,
     masters_of(marked.data, marked.mark),
     x,
-    Host(runtime=job.runtime),
+    RuntimeOptions(runtime=job.runtime),
   )
   numbers = np.arange(len(x))
   cut = len(train[0])
-  material = Material(x, labels, numbers[:cut], numbers[cut:], CLASSIFY)
+  training_data = TrainingData(
+    x, labels, numbers[:cut], numbers[cut:], CLASSIFY
+  )
   watch = _Watch(goal)
-  perform(stage, material, [watch])
+  run_phase(open_phase, training_data, [watch])
   if not watch.stop_training:
     return math.nan, math.nan
   return watch.passes, watch.seconds
@@ -296,14 +302,14 @@ def agreement(model: bytes, x: np.ndarray) -> tuple[float, float]:
   """How TFLM and LiteRT's reference kernels agree; nan without TFLM.
 
   Returns:
-    Share of clips that they answer alike; largest difference of their logits.
+    Share of samples that they answer alike; largest difference of their logits.
   """
   if not is_installed("tflm"):
     return math.nan, math.nan
   part = whole(model, unmarked(model, "adapted"))
-  clips = model_input(x, tensor_spec(model, part.inputs[0]))
+  samples = model_input(x, tensor_spec(model, part.inputs[0]))
   one, other = (
-    logits_of(open_session(name, part), (clips,)).astype(int)
+    logits_of(open_session(name, part), (samples,)).astype(int)
     for name in ("litert-reference", "tflm")
   )
   equal = (one.argmax(axis=1) == other.argmax(axis=1)).mean()

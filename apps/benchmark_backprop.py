@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from apps.benchmark_data import Part
 from converters.to_keras import to_keras
 from tflm_fg.fixed_point import arithmetic
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import native_output
-from tflm_fg.tflite.select_trainable import Marked, mark, unmarked
+from tflm_fg.tflite.select_trainable import (
+  MarkedModel,
+  mark_trainable,
+  unmarked,
+)
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec, weights_of
 from tflm_fg.training import data
@@ -37,8 +41,8 @@ def backpropagated(model: bytes, train: Part, test: Part) -> float:
 
   The layers before the head stay int8; its input is dequantized.
   """
-  marked = mark(model, "head")
-  graph = Graph(marked.data, marked.mark, Host())
+  marked = mark_trainable(model, "head")
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
   spec = tensor_spec(marked.data, marked.mark.head_input)
   (x, y), (test_x, test_y) = (
     (features_of(graph, part, spec), np.asarray(part[1]))
@@ -48,7 +52,7 @@ def backpropagated(model: bytes, train: Part, test: Part) -> float:
   return float(((test_x @ weights).argmax(axis=1) == test_y).mean())
 
 
-def head_start(marked: Marked) -> NDArray[np.float64]:
+def head_start(marked: MarkedModel) -> NDArray[np.float64]:
   """The head's weights, dequantized, [D + 1, C]; the last row is the bias."""
   kernel, bias = (
     array * np.reshape(t.scales, [-1] + [1] * (array.ndim - 1))
@@ -63,7 +67,7 @@ def features_of(
   graph: Graph, part: Part, spec: TensorSpec
 ) -> NDArray[np.float64]:
   """The head's input [N, D + 1], dequantized, with a column of ones."""
-  (features,) = graph.clips(data.Dataset(*part), "clips").inputs
+  (features,) = graph.samples(data.Dataset(*part), "clips").inputs
   flat = features.reshape(len(features), -1)
   x = arithmetic.dequantize(flat, spec.scale, spec.zero_point)
   return np.hstack([x, np.ones((len(x), 1))])
@@ -124,10 +128,10 @@ class Curve:
 
   Attributes:
     rate: first learning rate.
-    accuracies: on the test clips, after every epoch.
-    seconds: of training until then; looking at the test clips not included,
+    accuracies: on the test samples, after every epoch.
+    seconds: of training until then; looking at the test samples not included,
       nor tracing and compiling.
-    source: accuracy on the source's clips in the end; nan without.
+    source: accuracy on the source's samples in the end; nan without.
   """
 
   rate: float
@@ -154,9 +158,9 @@ def fit_keras(
 
   Args:
     model: the .tflite, whose weights are the start.
-    train: clips to train on.
-    test: clips to score on after every epoch.
-    source: clips to score on in the end.
+    train: samples to train on.
+    test: samples to score on after every epoch.
+    source: samples to score on in the end.
     trainable: "all" or "head".
     seed: of Keras.
 
@@ -176,7 +180,7 @@ def fit_keras(
 
 
 def dequantized(x: Array, spec: TensorSpec) -> NDArray[np.float32]:
-  """Clips as the model sees them, on its input's grid, as floats."""
+  """Samples as the model sees them, on its input's grid, as floats."""
   on_grid = data.model_input(x, spec)
   floats = arithmetic.dequantize(on_grid, spec.scale, spec.zero_point)
   return floats.astype(np.float32)
@@ -221,7 +225,7 @@ def _warm(net: Any, train: Any) -> None:
 
 
 def _watch(keras: Any, net: Any, test: Any) -> Any:
-  """A callback that looks at the test clips with the clock stopped."""
+  """A callback that looks at the test samples with the clock stopped."""
 
   class Watch(keras.callbacks.Callback):
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark's data sets: clips of an .npz, or the voices of the demo."""
+"""The benchmark's data sets: samples of an .npz, or the voices of the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tflm_fg.training import data
 from tflm_fg.types import Array, TflmFgError
 
 Part = tuple[Array, Array]
-"""Clips and their classes."""
+"""Samples and their classes."""
 
 VOICES = (*shipped.TARGETS, "words", "source")
 """The demo's voices; ten new words by one voice; voices as in training."""
@@ -33,12 +33,12 @@ NEW_WORDS = (
 
 NEW_WORDS_VOICE = "en-us+m7"
 
-TEST_CLIPS_PER_WORD = 40
+TEST_SAMPLES_PER_WORD = 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """How many clips are used.
+  """How many samples are used.
 
   Attributes:
     train: of an .npz, to train on.
@@ -52,7 +52,7 @@ class Sizes:
 
 
 def split_of(name: str, seed: int, sizes: Sizes) -> tuple[Part, Part]:
-  """Training and test clips of a data set.
+  """Training and test samples of a data set.
 
   An .npz is cut in its own order for seed 0 and in a shuffled one for others;
   a voice speaks anew for every seed.
@@ -63,21 +63,25 @@ def split_of(name: str, seed: int, sizes: Sizes) -> tuple[Part, Part]:
   if name == "words":
     return (
       new_words("adapt", sizes.per_word, seed),
-      new_words("test", TEST_CLIPS_PER_WORD, seed),
+      new_words("test", TEST_SAMPLES_PER_WORD, seed),
     )
   if name in VOICES:
-    return shipped.clips_of(name, sizes.per_word, TEST_CLIPS_PER_WORD, seed)
-  clips = data.load_npz(name)
+    return shipped.samples_of(name, sizes.per_word, TEST_SAMPLES_PER_WORD, seed)
+  samples = data.load_npz(name)
   end = sizes.train + sizes.test
-  if clips.y is None or len(clips.x) < end:
+  if samples.y is None or len(samples.x) < end:
     raise TflmFgError(
-      f"{name}: {len(clips.x)} clips, --train_clips and --test_clips need {end}"
+      f"{name}: {len(samples.x)} samples, --train_clips and --test_clips "
+      f"need {end}"
     )
-  order = np.arange(len(clips.x))
+  order = np.arange(len(samples.x))
   if seed:
     order = np.random.default_rng(seed).permutation(order)
   train, test = order[: sizes.train], order[sizes.train : end]
-  return (clips.x[train], clips.y[train]), (clips.x[test], clips.y[test])
+  return (samples.x[train], samples.y[train]), (
+    samples.x[test],
+    samples.y[test],
+  )
 
 
 def new_words(split: str, clips_per_word: int, seed: int) -> Part:
@@ -101,10 +105,10 @@ def new_words(split: str, clips_per_word: int, seed: int) -> Part:
 
 @functools.lru_cache(maxsize=1)
 def source_test(seed: int) -> Part:
-  """Test clips of voices of the kind that the shipped model was trained on."""
+  """Test samples of the voices that the shipped model was trained on."""
   from apps.kws.synthetic import features as dataset
 
-  return dataset.make("source", "test", TEST_CLIPS_PER_WORD, seed)
+  return dataset.make("source", "test", TEST_SAMPLES_PER_WORD, seed)
 
 
 def source_of(name: str, seed: int) -> Part | None:

@@ -51,7 +51,7 @@ def _bars(axes: Any, runs: Sequence[Run]) -> None:
 
 
 def _ratios(axes: Any, timings: Sequence[Timing]) -> None:
-  names = [f"{t.case}, {t.batch} clips, m {t.directions}" for t in timings]
+  names = [f"{t.case}, {t.batch} samples, m {t.directions}" for t in timings]
   axes.barh(names, [t.ratio for t in timings], color="C0")
   axes.axvline(1, color="0.5", linestyle=":")
   axes.invert_yaxis()

@@ -13,11 +13,11 @@ import numpy as np
 import tflm_fg
 from apps.benchmark_models import dense_stack
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.training.data import Batches
 from tflm_fg.training.settings import Settings
 from tflm_fg.training.trainer import fit
-from tflm_fg.types import Clips
+from tflm_fg.types import Samples
 
 ROUNDS = 150
 """Times that every case of a group is run, the cases in turn."""
@@ -36,7 +36,7 @@ class Timing:
     strategy: "in-place" or "rebuild".
     workers: passes side by side.
     directions: pairs of passes a step.
-    batch: clips a pass.
+    batch: samples a pass.
     weights: trainable numbers.
     layers: trained layers.
     pair: 1 where other strategies and workers run the same, else 0.
@@ -79,7 +79,7 @@ class Case:
   ) -> None:
     self.what, self.name, self.pair = what, name, pair
     self.strategy, self.workers = strategy, workers
-    marked = tflm_fg.mark(model, trainable)
+    marked = tflm_fg.mark_trainable(model, trainable)
     self._settings = Settings(
       method="sign-m-spsa",
       epsilon_lsb=4.0,
@@ -88,16 +88,16 @@ class Case:
       batch_size=batch,
       steps=10**8,
     )
-    host = Host(strategy=strategy, workers=workers)
-    self._graph = Graph(marked.data, marked.mark, host)
+    runtime_options = RuntimeOptions(strategy=strategy, workers=workers)
+    self._graph = Graph(marked.data, marked.mark, runtime_options)
     self._layout = Layout(marked.mark.trainable)
     spec = self._graph.input
     x = np.random.default_rng(0).integers(-100, 101, (batch, *spec.shape[1:]))
     inputs = self._graph.features(x.astype(spec.dtype))
     labels = np.arange(batch) % self._graph.logits.shape[-1]
-    self._clips = Clips(inputs, labels)
+    self._samples = Samples(inputs, labels)
     self._graph.settle(inputs, self._settings.passes_at_once())
-    self._rule = self._settings.rule(self._layout, batch)
+    self._rule = self._settings.step_rule(self._layout, batch)
     start = self._layout.params(self._graph.suffix.params())
     self._state = self._rule.start(start)
     self._steps, self._found = 1, list[tuple[float, float]]()
@@ -112,10 +112,10 @@ class Case:
     self._state = fit(
       session=self._graph.suffix,
       helpers=self._graph.helpers,
-      rule=self._rule,
+      step_rule=self._rule,
       loss=self._graph.loss(),
-      clips=self._clips,
-      batches=Batches(len(self._clips), len(self._clips), 0),
+      samples=self._samples,
+      batches=Batches(len(self._samples), len(self._samples), 0),
       state=self._state,
       steps=self._state.step + self._steps,
     )
@@ -140,7 +140,7 @@ class Case:
       strategy=self.strategy,
       workers=self.workers,
       directions=self._settings.num_directions,
-      batch=len(self._clips),
+      batch=len(self._samples),
       weights=sum(t.numbers for t in tensors),
       layers=len({t.operator for t in tensors}),
       pair=self.pair,
@@ -186,8 +186,8 @@ def speed(model: bytes) -> Iterator[Timing]:
 
 
 def growth() -> Iterator[Timing]:
-  """Over trainable weights, then clips, then layers."""
-  grown = [
+  """Over trainable weights, then samples, then layers."""
+  plan = [
     Case(
       dense_stack([32, max(2, round(count / 42)), 10]),
       "weights",
@@ -197,13 +197,13 @@ def growth() -> Iterator[Timing]:
     )
     for count in (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
   ]
-  yield from timed(grown)
+  yield from timed(plan)
   small = dense_stack([32, 240, 10])
-  clips = [
+  samples = [
     Case(small, "clips", "all", batch, what="growth")
     for batch in (1, 4, 16, 64, 256, 1024)
   ]
-  yield from timed(clips)
+  yield from timed(samples)
   deep = [
     Case(dense_stack([64] * (n + 1)), "layers", "all", 32, what="growth")
     for n in (1, 2, 4, 8, 16, 32)

@@ -1,11 +1,12 @@
 """tflm-fg-convert: mark what may train in a model, quantizing it if needed.
 
   tflm-fg-convert --model=kws.tflite --trainable=head --out=marked.tflite
-  tflm-fg-convert --model=kws.keras --calibration=clips.npz --out=marked.tflite
+  tflm-fg-convert --model=kws.keras --calibration=samples.npz
+  --out=marked.tflite
 
 A .tflite stays as it is but for the mark, unless something has to be mended
 before it can train, which is said. A Keras model (.keras, .h5) or a
-SavedModel folder is first quantized to int8, or int16x8, with the clips in
+SavedModel folder is first quantized to int8, or int16x8, with the samples in
 --calibration; that needs TensorFlow.
 """
 
@@ -20,9 +21,9 @@ import tflm_fg
 from apps import cli
 from converters import quantize
 from tflm_fg import files
-from tflm_fg.placement.measure import measured, with_home_means
-from tflm_fg.placement.split_model import Host, input_spec
-from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.placement.measure import measured, with_source_means
+from tflm_fg.placement.split_model import RuntimeOptions, input_spec
+from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
 from tflm_fg.training import data
 from tflm_fg.types import Array, TflmFgError
@@ -67,14 +68,14 @@ _ACTIVATIONS = flags.DEFINE_enum(
 _CALIBRATION = flags.DEFINE_string(
   "calibration",
   None,
-  "an .npz with x [N, ...]: about 100 float clips, in the units the model was "
-  "trained on; they set the ranges of activations, and of what a wide head "
+  "an .npz with x [N, ...]: about 100 float samples, in the units the model "
+  "was trained on; they set the ranges of activations, and of what a wide head "
   "joins",
 )
 _STATISTICS = flags.DEFINE_string(
   "statistics",
   None,
-  "an .npz with x [N, ...]: source clips, as the model was trained on; each "
+  "an .npz with x [N, ...]: source samples, as the model was trained on; each "
   "layer's mean activations go into the mark, for learning without labels",
 )
 
@@ -86,10 +87,12 @@ def main() -> None:
     cli.values(_OUT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
   )
   plain = _quantized() if _is_keras(path) else _as_it_is(path)
-  marked = tflm_fg.mark(plain, _TRAINABLE.value, path, _surgery(plain))
+  marked = tflm_fg.mark_trainable(
+    plain, _TRAINABLE.value, path, _surgery(plain)
+  )
   if _STATISTICS.value is not None:
-    clips = _clips(_STATISTICS.value, plain)
-    marked = with_home_means(marked, clips, Host())
+    samples = _samples(_STATISTICS.value, plain)
+    marked = with_source_means(marked, samples, RuntimeOptions())
   files.write_atomically(_OUT.value, marked.data)
   for note in marked.notes:
     print(f"mended: {note}")
@@ -99,21 +102,21 @@ def main() -> None:
   )
 
 
-def _surgery(plain: bytes) -> Surgery:
-  """How the file may grow, measured on the calibration clips if there are."""
-  surgery = Surgery(
+def _surgery(plain: bytes) -> GraphOptions:
+  """How the file may grow, measured on the calibration samples if there are."""
+  graph_options = GraphOptions(
     gain=_PROMPT_GAIN.value,
     layers=_WIDE_LAYERS.value,
     weights=_WEIGHTS.value,
   )
   if not _wants_wide_head() or _CALIBRATION.value is None:
-    return surgery
-  clips = _clips(_CALIBRATION.value, plain)
-  return measured(plain, clips, surgery, Host())[0]
+    return graph_options
+  samples = _samples(_CALIBRATION.value, plain)
+  return measured(plain, samples, graph_options, RuntimeOptions())[0]
 
 
-def _clips(path: str, plain: bytes) -> Array:
-  """Clips of a file on a model's input grid."""
+def _samples(path: str, plain: bytes) -> Array:
+  """Samples of a file on a model's input grid."""
   x = data.load_npz(path, labels=False).x
   return data.model_input(x, input_spec(plain), path)
 
@@ -143,15 +146,15 @@ def _is_keras(path: str) -> bool:
 
 def _quantized() -> bytes:
   model = quantize.load(_MODEL.value)
-  clips = None
+  samples = None
   if _CALIBRATION.value is not None:
-    clips = data.load_npz(_CALIBRATION.value, labels=False).x
+    samples = data.load_npz(_CALIBRATION.value, labels=False).x
   elif not quantize.is_quantization_aware(model):
     raise TflmFgError(
       f"{_MODEL.value}: quantizing needs --calibration=X.npz with x, about "
-      "100 of your clips as floats"
+      "100 of your samples as floats"
     )
-  return quantize.to_integer(model, clips, _ACTIVATIONS.value)
+  return quantize.to_integer(model, samples, _ACTIVATIONS.value)
 
 
 def run() -> int:

@@ -1,4 +1,4 @@
-"""tflm-fg-evaluate: loss and accuracy of a quantized .tflite on labelled clips.
+"""tflm-fg-evaluate: loss and accuracy of a quantized .tflite on samples.
 
 For a model that gives numbers, --loss=mse or huber: loss and mean absolute
 error.
@@ -44,11 +44,11 @@ def main() -> None:
   """Loads, scores, prints."""
   files.require_outputs(cli.values(_REPORT), cli.values(_MODEL, _DATA))
   model = files.read_bytes(_MODEL.value)
-  clips = data.load_npz(_DATA.value)
+  samples = data.load_npz(_DATA.value)
   report = tflm_fg.evaluate_model(
     model,
-    clips.x,
-    clips.y,
+    samples.x,
+    samples.y,
     runtime=_RUNTIME.value,
     loss=_LOSS.value,
     huber_delta=_HUBER_DELTA.value,
@@ -60,7 +60,7 @@ def main() -> None:
     told = f"mean absolute error {report['mae']:.4g}, loss {report['loss']:.4g}"
   print(
     f"{told} on "
-    f"{report['clips']} clips ({report['runtime']}, "
+    f"{report['clips']} samples ({report['runtime']}, "
     f"{report['invoke_seconds']:.2f} s)"
   )
   if _REPORT.value:

@@ -28,7 +28,7 @@ from tflm_fg.placement.search import phases_of
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import NAMES, STRATEGIES, open_session
 from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.select_trainable import Marked, mark
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
 from tflm_fg.training.objective import output_spec, width
@@ -56,9 +56,9 @@ def main() -> None:
     "\nmark:", "none" if found is None else f"{len(found.trainable)} tensors"
   )
   marked = (
-    mark(data, "all", _MODEL.value)
+    mark_trainable(data, "all", _MODEL.value)
     if found is None
-    else Marked(data, found, ())
+    else MarkedModel(data, found, ())
   )
   report.update(describe_training(marked, _RUNTIME.value, _STRATEGY.value))
   print_training(report)
@@ -73,7 +73,7 @@ def main() -> None:
 
 def describe_file(data: bytes, name: str) -> dict[str, Any]:
   """Operators and inference memory of a file."""
-  model = model_file.look(data, name)
+  model = model_file.read_shared(data, name)
   operators = model.subgraphs[0].operators or []
   return {
     "model_bytes": len(data),
@@ -84,7 +84,7 @@ def describe_file(data: bytes, name: str) -> dict[str, Any]:
 
 
 def describe_training(
-  marked: Marked, runtime: str, strategy: str
+  marked: MarkedModel, runtime: str, strategy: str
 ) -> dict[str, Any]:
   """Trainable tensors, the trainer's memory and the guard's verdicts."""
   tensors = marked.mark.trainable
@@ -94,7 +94,7 @@ def describe_training(
   outputs = width(output_spec(marked.data, marked.mark))
   phases = phases_of(marked, Settings())
   trainer = trainer_bytes(tensors, phases, outputs)
-  ways = {
+  candidates = {
     "inference": inference(marked.data),
     "forward gradients": forward_gradients(
       marked.data, marked.mark, phases, outputs
@@ -108,8 +108,8 @@ def describe_training(
     "suffix_activation_bytes": activation_bytes(pieces.suffix.data),
     "trainer_bytes": trainer.total,
     "memory": {
-      way: {**dataclasses.asdict(footprint), "total": footprint.total}
-      for way, footprint in ways.items()
+      candidate: {**dataclasses.asdict(footprint), "total": footprint.total}
+      for candidate, footprint in candidates.items()
     },
     "tensors": [
       {**_row(v.tensor), "write_seen": v.seen, "cause": v.cause}
@@ -167,8 +167,8 @@ def print_training(report: dict[str, Any]) -> None:
     f"{report['trainer_bytes']} bytes"
   )
   print("memory on a microcontroller, activations of a pass / all, in bytes:")
-  for way, parts in report["memory"].items():
-    print(f"  {parts['scratch']:9d} / {parts['total']:9d}  {way}")
+  for candidate, parts in report["memory"].items():
+    print(f"  {parts['scratch']:9d} / {parts['total']:9d}  {candidate}")
 
 
 def run() -> int:

@@ -46,8 +46,8 @@ _choice(
 _choice(
   "labels",
   LABELS,
-  "none: learn without labels, by being sure of each clip and varied over all; "
-  "auto: as the clips have y or not",
+  "none: learn without labels, by being sure of each sample and varied over "
+  "all; auto: as the samples have y or not",
 )
 _choice(
   "loss",
@@ -120,12 +120,12 @@ _choice(
 _whole("steps", "count of steps" + _own("steps"))
 _whole(
   "batch_size",
-  "clips a pass; by default many where the head alone trains, fewer elsewhere",
+  "samples a pass; by default many where the head alone trains, else fewer",
 )
 _whole("seed", "same seed, same bytes")
 _real(
   "validation_fraction",
-  "share of the training clips kept aside to choose by; by default a quarter "
+  "share of the training samples kept aside to choose by; by default a quarter "
   "where ways are compared, 0.15 elsewhere",
 )
 _whole("validate_every", "steps between validations" + _own("validate_every"))

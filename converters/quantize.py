@@ -1,7 +1,7 @@
 """Turn a Keras model or a SavedModel into a fully integer .tflite.
 
 Keras 3, tf_keras and TFMOT's quantization-aware models all take the same way:
-a concrete function of one clip, so that the graph has fixed shapes and no
+a concrete function of one sample, so that the graph has fixed shapes and no
 shape arithmetic that a microcontroller would have to run.
 """
 
@@ -23,8 +23,8 @@ from tflm_fg.types import TflmFgError, one_line
 
 ACTIVATIONS = ("int8", "int16")
 
-MAX_CALIBRATION_CLIPS = 500
-"""More clips than this no longer move the ranges, and cost time."""
+MAX_CALIBRATION_SAMPLES = 500
+"""More samples than this no longer move the ranges, and cost time."""
 
 
 def load(path: str) -> Any:
@@ -59,7 +59,7 @@ def to_integer(
   Args:
     model: a Keras model (Keras 3, tf_keras, quantization-aware) or what
       `tf.saved_model.load` gives, with one input.
-    representative: clips [N, ...] in the model's float units, for the ranges
+    representative: samples [N, ...] in the model's float units, for the ranges
       of activations; None only for a quantization-aware model.
     activations: "int8", or "int16" for int16 activations and 64-bit biases.
 
@@ -67,32 +67,32 @@ def to_integer(
     The .tflite, unmarked.
 
   Raises:
-    TflmFgError: if the model does not fit or the clips are of another shape.
+    TflmFgError: if the model does not fit or the samples are of another shape.
   """
   if activations not in ACTIVATIONS:
     raise TflmFgError(
       f"--activations={activations!r}: choose one of {', '.join(ACTIVATIONS)}"
     )
   tf = tensorflow()
-  function, shape = _one_clip_function(tf, model)
-  clips = None
+  function, shape = _one_sample_function(tf, model)
+  samples = None
   if representative is not None:
-    clips = _calibration_clips(representative, shape)
+    samples = _calibration_samples(representative, shape)
   try:
     with tempfile.TemporaryDirectory() as folder, native_output():
       _export(tf, model, function, folder)
       converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-      _set_integer(tf, converter, clips, activations)
+      _set_integer(tf, converter, samples, activations)
       return bytes(converter.convert())
   except Exception as fault:  # the converter's faults have no common type
-    hint = "" if clips is not None else "; give --calibration=X.npz"
+    hint = "" if samples is not None else "; give --calibration=X.npz"
     raise TflmFgError(
       f"the model cannot be quantized: {one_line(fault, 300)}{hint}"
     ) from None
 
 
 def _export(tf: Any, model: Any, function: Any, folder: str) -> None:
-  """Writes a SavedModel of one clip, as each kind of model wants it."""
+  """Writes a SavedModel of one sample, as each kind of model wants it."""
   if type(model).__module__.split(".")[0] == "keras":  # Keras 3
     signature = list(function.structured_input_signature[0])
     model.export(folder, input_signature=signature, verbose=False)
@@ -103,14 +103,16 @@ def _export(tf: Any, model: Any, function: Any, folder: str) -> None:
 def _set_integer(
   tf: Any,
   converter: Any,
-  clips: list[NDArray[np.float32]] | None,
+  samples: list[NDArray[np.float32]] | None,
   activations: str,
 ) -> None:
   lite = tf.lite
   converter.optimizations = [lite.Optimize.DEFAULT]
   wide = activations == "int16"
-  if clips is not None:  # without clips the model's own quantizers tell ranges
-    converter.representative_dataset = lambda: ([clip] for clip in clips)
+  if (
+    samples is not None
+  ):  # without samples the model's own quantizers tell ranges
+    converter.representative_dataset = lambda: ([clip] for clip in samples)
     converter.target_spec.supported_ops = [
       lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
       if wide
@@ -127,7 +129,7 @@ def is_quantization_aware(model: Any) -> bool:
   return any(type(layer).__name__.startswith("Quantize") for layer in layers)
 
 
-def _one_clip_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
+def _one_sample_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
   """The model as a concrete function of [1, ...], and that shape."""
   if hasattr(model, "signatures"):
     call, specs = _serving(model)
@@ -180,23 +182,23 @@ def _as_list(value: Any) -> list[Any]:
   return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _calibration_clips(
-  clips: NDArray[np.floating], shape: list[int]
+def _calibration_samples(
+  samples: NDArray[np.floating], shape: list[int]
 ) -> list[NDArray[np.float32]]:
-  if clips.ndim == 0 or len(clips) == 0:
-    raise TflmFgError("calibration x: no clips")
-  if list(clips.shape[1:]) != shape[1:]:
+  if samples.ndim == 0 or len(samples) == 0:
+    raise TflmFgError("calibration x: no samples")
+  if list(samples.shape[1:]) != shape[1:]:
     raise TflmFgError(
-      f"calibration x: clips of shape {list(clips.shape[1:])}, the model takes "
-      f"{shape[1:]}"
+      f"calibration x: samples of shape {list(samples.shape[1:])}, the model "
+      f"takes {shape[1:]}"
     )
-  if clips.dtype.kind != "f" or not np.all(np.isfinite(clips)):
+  if samples.dtype.kind != "f" or not np.all(np.isfinite(samples)):
     raise TflmFgError(
-      f"calibration x: dtype {clips.dtype}; need finite floats in the units "
+      f"calibration x: dtype {samples.dtype}; need finite floats in the units "
       "the model was trained on"
     )
-  stride = max(1, len(clips) // MAX_CALIBRATION_CLIPS)
-  chosen = clips[::stride][:MAX_CALIBRATION_CLIPS].astype(np.float32)
+  stride = max(1, len(samples) // MAX_CALIBRATION_SAMPLES)
+  chosen = samples[::stride][:MAX_CALIBRATION_SAMPLES].astype(np.float32)
   return [clip[None] for clip in chosen]
 
 

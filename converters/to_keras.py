@@ -33,7 +33,7 @@ def to_keras(data: bytes, name: str = "model") -> Any:
     name: what to call the file in errors.
 
   Returns:
-    A keras.Model: float clips [N, ...] to logits [N, classes]. Layers are
+    A keras.Model: float samples [N, ...] to logits [N, classes]. Layers are
     named after the index of their kernel in the file, "t<index>".
 
   Raises:

@@ -86,7 +86,7 @@ class Builder:
       op.builtinOptions = options
     self.graph.operators.append(op)
 
-  def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
+  def run_candidate(self, inputs: list[int], outputs: list[int]) -> bytes:
     self.graph.inputs = np.array(inputs, np.int32)
     self.graph.outputs = np.array(outputs, np.int32)
     return model_file.pack(self.model)
@@ -237,7 +237,7 @@ def dense_model(
   flow = net.dense(x, hidden, "hidden", relu=True, bias=bias)
   flow = net.dense(flow, classes, "head", bias=bias, reach=8.0)
   out = net.softmax(flow) if softmax else flow
-  return net.finish([x.index], [out.index])
+  return net.run_candidate([x.index], [out.index])
 
 
 def regression_model(
@@ -265,7 +265,7 @@ def regression_model(
   elif tail == "logistic":
     out = net.tensor("out", flow.shape, "int8", 1 / 256, -128)
     net.operator("LOGISTIC", [flow.index], out, version=2)
-  return net.finish([x.index], [out])
+  return net.run_candidate([x.index], [out])
 
 
 def conv_model(
@@ -277,7 +277,7 @@ def conv_model(
   flow = net.convolution(x, 4, "conv")
   flow = net.convolution(flow, 4, "depthwise", depthwise=True)
   flow = net.dense(net.mean(flow), 3, "head", reach=8.0)
-  return net.finish([x.index], [net.softmax(flow).index])
+  return net.run_candidate([x.index], [net.softmax(flow).index])
 
 
 def deep_model(
@@ -289,7 +289,7 @@ def deep_model(
   flow = net.dense(x, 16, "first", relu=True)
   flow = net.dense(flow, 12, "second", relu=True)
   flow = net.dense(flow, 4, "head", reach=8.0)
-  return net.finish([x.index], [net.softmax(flow).index])
+  return net.run_candidate([x.index], [net.softmax(flow).index])
 
 
 def pointwise_model(
@@ -302,7 +302,7 @@ def pointwise_model(
   flow = net.convolution(flow, 5, "second")
   flow = net.mean(flow, keep=True)
   flow = net.convolution(flow, 3, "head", size=1, relu=False, reach=8.0)
-  return net.finish([x.index], [flow.index])
+  return net.run_candidate([x.index], [flow.index])
 
 
 def float_model(dtype: str = "float32") -> bytes:
@@ -316,35 +316,35 @@ def float_model(dtype: str = "float32") -> bytes:
   out = net.tensor("out", (1, 3), "float32")
   options = schema.FullyConnectedOptionsT()
   net.operator("FULLY_CONNECTED", [x, kernel, -1], out, options, 3)
-  return net.finish([x], [out])
+  return net.run_candidate([x], [out])
 
 
-def int8_clips(
-  shape: tuple[int, ...], clips: int, seed: int = 0, dtype: str = "int8"
+def int8_samples(
+  shape: tuple[int, ...], samples: int, seed: int = 0, dtype: str = "int8"
 ) -> np.ndarray:
-  """Random clips over most of the input's range."""
+  """Random samples over most of the input's range."""
   reach = 100 if dtype == "int8" else 25_000
   random = np.random.default_rng(seed)
-  return random.integers(-reach, reach, (clips, *shape)).astype(dtype)
+  return random.integers(-reach, reach, (samples, *shape)).astype(dtype)
 
 
 def curve(
-  clips: int = 200, outputs: int = 1, seed: int = 0
+  samples: int = 200, outputs: int = 1, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
   """What a small network can nearly give; x float32 [N, 8], y float64."""
   random = np.random.default_rng(seed)
   mixing = np.random.default_rng(99).normal(0, 0.4, (8, outputs))
-  x = random.normal(0, 1.3, (clips, 8)).astype(np.float32)
-  y = 3 * np.tanh(x @ mixing) + 1 + random.normal(0, 0.1, (clips, outputs))
+  x = random.normal(0, 1.3, (samples, 8)).astype(np.float32)
+  y = 3 * np.tanh(x @ mixing) + 1 + random.normal(0, 0.1, (samples, outputs))
   return x, y[:, 0] if outputs == 1 else y
 
 
 def separable(
-  clips: int = 240, inputs: int = 8, classes: int = 4, seed: int = 0
+  samples: int = 240, inputs: int = 8, classes: int = 4, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
   """Clusters that a linear layer tells apart; x float32, y int64."""
   random = np.random.default_rng(seed)
   centres = np.random.default_rng(99).normal(0, 1.5, (classes, inputs))
-  y = np.arange(clips) % classes
-  x = centres[y] + random.normal(0, 0.6, (clips, inputs))
+  y = np.arange(samples) % classes
+  x = centres[y] + random.normal(0, 0.6, (samples, inputs))
   return x.astype(np.float32), y.astype(np.int64)

@@ -18,8 +18,8 @@ from tflm_fg.tflite import model_file
 from tflm_fg.types import TflmFgError
 
 MODEL = models.dense_model()
-MARKED = tflm_fg.mark(MODEL).data
-X, Y = models.separable(clips=48)
+MARKED = tflm_fg.mark_trainable(MODEL).data
+X, Y = models.separable(samples=48)
 QUICK = tflm_fg.Settings(method="sign-m-spsa", steps=3)
 
 

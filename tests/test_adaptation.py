@@ -1,4 +1,4 @@
-"""The whole way: a .tflite and clips in, a better .tflite out."""
+"""The whole way: a .tflite and samples in, a better .tflite out."""
 
 import dataclasses
 import warnings
@@ -14,7 +14,7 @@ from tflm_fg.placement import run_plan
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training import tuning
 from tflm_fg.training.callbacks import Callback
@@ -88,7 +88,7 @@ def test_biases_alone_learn_in_int8_and_int16(wide):
   assert report["accuracy_after"] > report["accuracy_before"] + 0.15
 
 
-def test_test_clips_that_do_not_fit_are_refused_before_training():
+def test_test_samples_that_do_not_fit_are_refused_before_training():
   watcher = Count()
   with pytest.raises(TflmFgError, match="test x"):
     tflm_fg.adapt(MODEL, X, Y, test=(X[:, :3], Y), callbacks=[watcher])
@@ -163,7 +163,7 @@ def test_replaying_the_journal_gives_the_adapted_bytes(method, more):
 
 def test_a_journal_knows_its_model():
   result = adapt(settings=quick(steps=5))
-  other = tflm_fg.mark(models.dense_model(seed=5), "head").data
+  other = tflm_fg.mark_trainable(models.dense_model(seed=5), "head").data
   with pytest.raises(TflmFgError, match="not the file this journal"):
     tflm_fg.replay(result.journal, other)
 
@@ -227,18 +227,18 @@ def test_the_report_says_when_nothing_was_gained_or_kept_aside():
   assert "no step was better than the start" in worse.report["notes"][0]
   assert worse.model == worse.marked
   few = tflm_fg.adapt(MODEL, X[:8], Y[:8], settings=quick(steps=3))
-  assert "too few clips" in few.report["notes"][0]
+  assert "too few samples" in few.report["notes"][0]
   assert not adapt(settings=quick()).report["notes"]
 
 
-def test_test_clips_are_never_trained_on():
-  """The same model comes out whatever the test clips are."""
+def test_test_samples_are_never_trained_on():
+  """The same model comes out whatever the test samples are."""
   other = TEST[0][::-1].copy(), (TEST[1] + 1) % 4
   with_other = tflm_fg.adapt(MODEL, X, Y, test=other, settings=QUICK)
   assert adapt().model == with_other.model
 
 
-def test_the_report_counts_passes_clips_and_bytes():
+def test_the_report_counts_passes_samples_and_bytes():
   settings = quick(
     steps=10,
     num_directions=3,
@@ -271,7 +271,7 @@ def test_passes_that_tune_are_counted():
   assert own["samples_run"] - given["samples_run"] == 64 * (2 * pairs + 1)
 
 
-def test_frozen_layers_run_once_a_clip():
+def test_frozen_layers_run_once_a_sample():
   """Passes of a head run the suffix: its file holds one operator."""
   few, many = (
     adapt(settings=quick(steps=s, validation_fraction=0.0)).report
@@ -306,8 +306,8 @@ def test_the_callers_model_is_not_written():
 @pytest.mark.parametrize(
   ("x", "y", "message"),
   [
-    (X[:0], Y[:0], "no clips"),
-    (X[:, :5], Y, "clips of shape"),
+    (X[:0], Y[:0], "no samples"),
+    (X[:, :5], Y, "samples of shape"),
     (X, Y + 4, "the model has 0 to 3"),
     (X, Y[:9], "need one class for each"),
     (np.full_like(X, np.nan), Y, "NaN"),
@@ -363,8 +363,11 @@ def test_a_move_under_one_int8_step_is_warned_of_by_name(given):
   ("given", "options"),
   [
     ({"rounding": "stochastic"}, {}),
-    ({}, {"trainable": "head", "surgery": Surgery(weights="int16")}),
-    ({}, {"trainable": "head", "surgery": Surgery(weights="int8x2")}),
+    ({}, {"trainable": "head", "graph_options": GraphOptions(weights="int16")}),
+    (
+      {},
+      {"trainable": "head", "graph_options": GraphOptions(weights="int8x2")},
+    ),
     ({}, {"trainable": "bias"}),
     ({"method": "sharpness-aware", "rounding": "stochastic"}, {}),
   ],
@@ -382,14 +385,14 @@ def test_it_is_not_warned_of_where_it_is_seen(given, options):
 
 @pytest.mark.parametrize("weights", ["int16", "int8x2"])
 def test_16_bit_weights_refuse_steps_of_whole_int8(weights):
-  marked = tflm_fg.mark(MODEL, "head", weights=weights).data
+  marked = tflm_fg.mark_trainable(MODEL, "head", weights=weights).data
   settings = quick(precision="8w8a", steps=3)
   with pytest.raises(TflmFgError, match=r"precision='8w8a': .* 16w8a"):
     tflm_fg.adapt(marked, X, Y, settings=settings)
 
 
 def test_trainer_bytes_count_each_part():
-  tensors = tflm_fg.mark(MODEL, "head").mark.trainable
+  tensors = tflm_fg.mark_trainable(MODEL, "head").mark.trainable
   everything = tuple(t.index for t in tensors)
 
   def count(**settings):
@@ -416,7 +419,7 @@ def test_trainer_bytes_count_each_part():
 
 def test_trainer_bytes_count_masters_once_and_the_dearest_phase():
   """What a phase needs for itself is given back before the next."""
-  marked = tflm_fg.mark(MODEL, "prompt,head").mark.trainable
+  marked = tflm_fg.mark_trainable(MODEL, "prompt,head").mark.trainable
   prompt, kernel, bias = marked
   assert (prompt.size, kernel.size, bias.size) == (8, 64, 4)
   first = Phase((prompt.index,), quick(momentum=0.5))
@@ -451,7 +454,7 @@ def test_curves_are_a_png_of_a_size_to_look_at():
 
 
 @pytest.mark.parametrize("trainable", ["head", None])
-def test_clips_of_fewer_classes_than_the_model_has_are_learnt(trainable):
+def test_samples_of_fewer_classes_than_the_model_has_are_learnt(trainable):
   some = Y < 2
   test = tuple(part[TEST[1] < 2] for part in TEST)
   report = tflm_fg.adapt(
@@ -460,8 +463,8 @@ def test_clips_of_fewer_classes_than_the_model_has_are_learnt(trainable):
   assert report["accuracy_after"] > 0.95
 
 
-def test_a_front_that_moves_nothing_on_the_clips_is_left_out():
-  """A gain changes no clip of zeros; the other ways still run."""
+def test_a_front_that_moves_nothing_on_the_samples_is_left_out():
+  """A gain changes no sample of zeros; the other ways still run."""
   x = np.where(np.arange(len(X))[:, None] < len(X) - 8, 0, X)
   report = tflm_fg.adapt(MODEL, x.astype(np.float32), Y).report
   assert report["ways"]
@@ -472,7 +475,7 @@ def test_a_file_left_alone_is_reported_as_it_was(monkeypatch):
   monkeypatch.setattr(run_plan, "WORTHWHILE", 99.0)
   result = tflm_fg.adapt(MODEL, X, Y, settings=tflm_fg.Settings(labels="none"))
   report = result.report
-  assert any(way["chosen"] for way in report["ways"])
+  assert any(candidate["chosen"] for candidate in report["ways"])
   assert result.model == result.marked
   assert tflm_fg.strip(result.model) == MODEL
   assert report["loss_after"] == report["loss_before"]

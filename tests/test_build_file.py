@@ -190,8 +190,8 @@ def target(path: str) -> dict[str, Any]:
 
 def render(path: str) -> str:
   """The file's rule as text, laid out as buildifier does."""
-  rule = "py_test" if is_test(path) else "py_library"
-  lines = [f"{rule}("]
+  step_rule = "py_test" if is_test(path) else "py_library"
+  lines = [f"{step_rule}("]
   for key, value in target(path).items():
     if isinstance(value, list) and len(value) > 1:
       lines += [f"    {key} = [", *(f'        "{x}",' for x in value), "    ],"]

@@ -19,8 +19,8 @@ def test_the_python_example_runs_and_learns(capsys):
   assert after < before
   assert names["model"] == shipped.shipped_model()
   assert names["plain"][4:8] == b"TFL3"
-  grown = len(names["plain"]) - len(names["model"])
-  assert grown == names["result"].report["added_bytes"]
+  plan = len(names["plain"]) - len(names["model"])
+  assert plan == names["result"].report["added_bytes"]
   assert tflm_fg.strip(names["result"].model) == names["plain"]
 
 

@@ -3,7 +3,7 @@
 from tflm_fg.adaptation import Adapted, adapt
 from tflm_fg.evaluation import evaluate_model
 from tflm_fg.journal import replay
-from tflm_fg.tflite.select_trainable import mark, present_mark
+from tflm_fg.tflite.select_trainable import mark_trainable, present_mark
 from tflm_fg.tflite.training_metadata import strip
 from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError
@@ -16,7 +16,7 @@ __all__ = [
   "TflmFgError",
   "adapt",
   "evaluate_model",
-  "mark",
+  "mark_trainable",
   "present_mark",
   "replay",
   "strip",

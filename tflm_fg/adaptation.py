@@ -1,4 +1,4 @@
-"""From a .tflite and clips to an adapted .tflite and a report."""
+"""From a .tflite and samples to an adapted .tflite and a report."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ import numpy as np
 from tflm_fg.evaluation import score_file
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.losses.custom import LossFunction, exact_refusal
-from tflm_fg.placement.candidates import Way, best_way
+from tflm_fg.placement.candidates import Candidate, best_candidate
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.phase import Material
+from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
-from tflm_fg.placement.run_plan import Course, Grown, finish, follow
-from tflm_fg.placement.search import try_ways
-from tflm_fg.placement.split_model import Host, input_spec
+from tflm_fg.placement.run_plan import (
+  RunPlan,
+  RunResult,
+  run_candidate,
+  run_phases,
+)
+from tflm_fg.placement.search import try_candidates
+from tflm_fg.placement.split_model import RuntimeOptions, input_spec
 from tflm_fg.report import facts
-from tflm_fg.tflite.select_trainable import Marked, Surgery, mark, unmarked
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  MarkedModel,
+  mark_trainable,
+  unmarked,
+)
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.callbacks import Callback, History
@@ -37,7 +47,7 @@ from tflm_fg.training.settings import Settings
 from tflm_fg.types import Array, TflmFgError
 
 KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25
-"""Share of the clips kept aside; more where ways of adapting are compared."""
+"""Share of the samples kept aside; more where ways of adapting are compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +76,7 @@ def adapt(
   *,
   test: tuple[Array, Array] | None = None,
   trainable: str | None = None,
-  surgery: Surgery | None = None,
+  graph_options: GraphOptions | None = None,
   runtime: str = "litert",
   strategy: str = "auto",
   exact_prefix: bool = False,
@@ -80,15 +90,15 @@ def adapt(
 
   Args:
     model: an int8 or int16x8 .tflite, marked or not.
-    x: clips [N, ...], floats in the units the model was trained on or
+    x: samples [N, ...], floats in the units the model was trained on or
       integers of its input dtype.
     y: classes, integers [N]; real targets [N] or [N, outputs], under another
       loss than cross-entropy; None to learn without labels.
-    test: clips and y that are only scored, before and after.
+    test: samples and y that are only scored, before and after.
     trainable: as for `mark`, or "auto" to try the places that the file allows
       and take the best; None takes the file's mark, or "auto" where it has
       none.
-    surgery: how the file may change for what shall train.
+    graph_options: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
       "auto", which on "litert" times both and takes what is clearly faster.
@@ -101,7 +111,7 @@ def adapt(
 
   Returns:
     The adapted file and a report. No phase is kept that is right on fewer of
-    the clips kept aside than its start; without labels, for real targets and
+    the samples kept aside than its start; without labels, for real targets and
     under a function, none with a higher loss there. The notes say where none.
 
   Raises:
@@ -111,91 +121,134 @@ def adapt(
     >>> result = tflm_fg.adapt(open("kws.tflite", "rb").read(), x, y)
     >>> open("adapted.tflite", "wb").write(tflm_fg.strip(result.model))
   """
-  settings, surgery = settings or Settings(), surgery or Surgery()
-  host = Host(
+  settings, graph_options = (
+    settings or Settings(),
+    graph_options or GraphOptions(),
+  )
+  runtime_options = RuntimeOptions(
     runtime=runtime,
     strategy=strategy,
     exact_prefix=exact_prefix,
     workers=workers,
   )
-  clips = _Clips.of(model, x, y, settings, loss, name)
+  samples = _Samples.of(model, x, y, settings, loss, name)
   # Checked now, run after training.
-  held_back = clips.others(test) if test else None
+  held_back = samples.others(test) if test else None
   began = time.perf_counter()
-  course, ways, material = _run(
-    model, trainable, surgery, clips, settings, host, callbacks, name
+  run_result, candidates, training_data = _run(
+    model,
+    trainable,
+    graph_options,
+    samples,
+    settings,
+    runtime_options,
+    callbacks,
+    name,
   )
   seconds = time.perf_counter() - began
   adapted = write_masters(
-    course.marked.data, course.marked.mark, course.masters
+    run_result.marked.data, run_result.marked.mark, run_result.masters
   )
-  scores = _scores(course, clips, material, held_back, adapted, runtime)
+  scores = _scores(
+    run_result, samples, training_data, held_back, adapted, runtime
+  )
   report = {
     **scores,
-    **facts(course, ways, material, model, settings, seconds),
+    **facts(run_result, candidates, training_data, model, settings, seconds),
     "runtime": runtime,
   }
   return Adapted(
     adapted,
-    course.marked.data,
+    run_result.marked.data,
     report,
     Journal(
-      sha256(course.marked.data), course.grown, course.records, sha256(adapted)
+      sha256(run_result.marked.data),
+      run_result.plan,
+      run_result.records,
+      sha256(adapted),
     ),
-    _history(course),
+    _history(run_result),
   )
 
 
 def _run(
   model: bytes,
   trainable: str | None,
-  surgery: Surgery,
-  clips: _Clips,
+  graph_options: GraphOptions,
+  samples: _Samples,
   settings: Settings,
-  host: Host,
+  runtime_options: RuntimeOptions,
   callbacks: Sequence[Callback],
   name: str,
-) -> tuple[Course, list[Way], Material]:
+) -> tuple[RunResult, list[Candidate], TrainingData]:
   """Goes the way that was chosen, or tries all and goes the best."""
-  if surgery.weights != "int8" and trainable in (None, "auto"):
+  if graph_options.weights != "int8" and trainable in (None, "auto"):
     raise TflmFgError(
-      f"--weights={surgery.weights} needs --trainable: which layers get them"
+      f"--weights={graph_options.weights} needs --trainable: which layers "
+      "get them"
     )
   own = read_mark(model, name) if trainable is None else None
   if own is not None:
-    material = clips.material(settings, KEPT_FRACTION)
-    given = Marked(model, own, ())
+    training_data = samples.training_data(settings, KEPT_FRACTION)
+    given = MarkedModel(model, own, ())
     return (
-      follow(given, None, material, settings, host, callbacks),
+      run_phases(
+        given, None, training_data, settings, runtime_options, callbacks
+      ),
       [],
-      material,
+      training_data,
     )
   if trainable is None:
     trainable = "auto" if settings.method == "auto" else "head"
   if trainable == "auto":
-    material = clips.material(settings, COMPARED_FRACTION)
-    if len(material.kept):
-      ways = try_ways(model, material, settings, host, surgery, callbacks)
-      best = best_way(ways)
-      course = finish(model, best, material, settings, host, callbacks)
-      return course, ways, material
-  material = clips.material(settings, KEPT_FRACTION)
-  grown, surveyed = _grown(model, trainable, surgery, material, host)
-  marked = mark(model, grown.trainable, name, grown.surgery)
-  course = follow(marked, grown, material, settings, host, callbacks, surveyed)
-  return course, [], material
+    training_data = samples.training_data(settings, COMPARED_FRACTION)
+    if len(training_data.kept):
+      candidates = try_candidates(
+        model,
+        training_data,
+        settings,
+        runtime_options,
+        graph_options,
+        callbacks,
+      )
+      best = best_candidate(candidates)
+      run_result = run_candidate(
+        model, best, training_data, settings, runtime_options, callbacks
+      )
+      return run_result, candidates, training_data
+  training_data = samples.training_data(settings, KEPT_FRACTION)
+  plan, measuring_passes = _plan(
+    model, trainable, graph_options, training_data, runtime_options
+  )
+  marked = mark_trainable(model, plan.trainable, name, plan.graph_options)
+  run_result = run_phases(
+    marked,
+    plan,
+    training_data,
+    settings,
+    runtime_options,
+    callbacks,
+    measuring_passes,
+  )
+  return run_result, [], training_data
 
 
-def _grown(
-  model: bytes, trainable: str, surgery: Surgery, material: Material, host: Host
-) -> tuple[Grown, int]:
+def _plan(
+  model: bytes,
+  trainable: str,
+  graph_options: GraphOptions,
+  training_data: TrainingData,
+  runtime_options: RuntimeOptions,
+) -> tuple[RunPlan, int]:
   """A user's choice, with what a wide head must know, and the passes for it."""
-  surveyed = 0
-  if trainable == "auto":  # too few clips to compare by
+  measuring_passes = 0
+  if trainable == "auto":  # too few samples to compare by
     trainable = "head"
   if "wide-head" in [part.strip() for part in trainable.split(",")]:
-    surgery, surveyed = measured(model, material.x, surgery, host)
-  return Grown(trainable, surgery), surveyed
+    graph_options, measuring_passes = measured(
+      model, training_data.x, graph_options, runtime_options
+    )
+  return RunPlan(trainable, graph_options), measuring_passes
 
 
 def _require_function(loss: object, settings: Settings) -> None:
@@ -216,8 +269,8 @@ def _require_function(loss: object, settings: Settings) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Clips:
-  """The user's clips, checked against the model.
+class _Samples:
+  """The user's samples, checked against the model.
 
   Attributes:
     x: on the input's grid.
@@ -244,7 +297,7 @@ class _Clips:
     settings: Settings,
     function: LossFunction | None,
     name: str,
-  ) -> _Clips:
+  ) -> _Samples:
     _require_function(function, settings)
     x = array_of(x, "train x")
     y = None if y is None else array_of(y, "train y")
@@ -265,53 +318,53 @@ class _Clips:
 
   @property
   def for_others(self) -> Task:
-    """What clips with targets are scored by, whatever was learned from."""
+    """What samples with targets are scored by, whatever was learned from."""
     return self.task if self.task.labelled else CLASSIFY
 
   def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Other clips and their targets, checked likewise."""
+    """Other samples and their targets, checked likewise."""
     x, y = (array_of(a, f"test {n}") for a, n in zip(test, "xy"))
     part = Dataset(x, y)
     return checked(part, self.input, self.output, "test", self.for_others)
 
-  def material(self, settings: Settings, fraction: float) -> Material:
-    """The clips, with a share kept aside."""
+  def training_data(self, settings: Settings, fraction: float) -> TrainingData:
+    """The samples, with a share kept aside."""
     if settings.validation_fraction is not None:
       fraction = settings.validation_fraction
     labels: Array = np.full(len(self.x), -1, np.int64)
     if self.task.labelled and self.y is not None:
       labels = self.y
     fit, kept = hold_out(self.task.strata(labels), fraction, settings.seed)
-    return Material(self.x, labels, fit, kept, self.task)
+    return TrainingData(self.x, labels, fit, kept, self.task)
 
 
 def _scores(
-  course: Course,
-  clips: _Clips,
-  material: Material,
+  run_result: RunResult,
+  samples: _Samples,
+  training_data: TrainingData,
   held_back: tuple[Array, Array] | None,
   adapted: bytes,
   runtime: str,
 ) -> dict[str, Any]:
-  """Before and after, on test clips or else on those kept aside."""
+  """Before and after, on test samples or else on those kept aside."""
   if held_back is not None:
     # Whole files, as they will be used: no cut and no other engine's prefix.
     before, after = (
-      score_file(file, runtime, held_back, clips.for_others)
-      for file in (course.marked.data, adapted)
+      score_file(file, runtime, held_back, samples.for_others)
+      for file in (run_result.marked.data, adapted)
     )
     return _both("test", before, after, True)
-  part = "validation" if len(material.kept) else "train"
-  indices = material.kept if len(material.kept) else material.fit
-  start = course.tried[0].start_logits
+  part = "validation" if len(training_data.kept) else "train"
+  indices = training_data.kept if len(training_data.kept) else training_data.fit
+  start = run_result.tried[0].start_logits
   # Without a phase the file was left alone, whatever the tries gave.
-  ends = (start, course.tried[-1].logits if course.records else start)
-  known = clips.y is not None
-  given = clips.y if clips.y is not None else material.labels
+  ends = (start, run_result.tried[-1].logits if run_result.records else start)
+  known = samples.y is not None
+  given = samples.y if samples.y is not None else training_data.labels
   # Of the graph that ran: int16 weights bring finer logits than the plain file.
-  graph = course.tried[0].graph
-  labels = graph.targets(given, clips.scored)
-  loss = graph.loss(clips.scored)
+  graph = run_result.tried[0].graph
+  labels = graph.targets(given, samples.scored)
+  loss = graph.loss(samples.scored)
   before, after = (score(z, labels[indices], loss) for z in ends)
   return _both(part, before, after, known)
 
@@ -321,7 +374,7 @@ def _both(
 ) -> dict[str, Any]:
   return {
     "scored_on": part,
-    "scored_clips": before.clips,
+    "scored_clips": before.samples,
     "accuracy_before": before.accuracy if known else None,
     "accuracy_after": after.accuracy if known else None,
     "mae_before": before.mae,
@@ -331,12 +384,12 @@ def _both(
   }
 
 
-def _history(course: Course) -> History:
+def _history(run_result: RunResult) -> History:
   """The curves of the phases one behind the other."""
   joined, passes = History(), 0
-  for outcome in course.tried:
-    own = outcome.history
+  for phase_result in run_result.tried:
+    own = phase_result.history
     joined.batches += [(passes + n, loss) for n, loss in own.batches]
     joined.tests += [(passes + n, loss, a) for n, loss, a in own.tests]
-    passes += outcome.graph.forward_passes
+    passes += phase_result.graph.forward_passes
   return joined

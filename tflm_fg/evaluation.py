@@ -1,4 +1,4 @@
-"""Score whole files on clips with classes or real targets."""
+"""Score whole files on samples with classes or real targets."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def evaluate_model(
   huber_delta: float = 1.0,
   name: str = "model",
 ) -> dict[str, Any]:
-  """Scores a .tflite on clips with classes or real targets.
+  """Scores a .tflite on samples with classes or real targets.
 
   Args:
     model: an int8 or int16x8 .tflite, marked or not.
-    x: clips [N, ...], as for `adapt`.
+    x: samples [N, ...], as for `adapt`.
     y: classes, integers [N], or real targets [N, C].
     runtime: one of `runtimes.NAMES`.
     loss: one of `defaults.LOSSES`, or a function as for `adapt`.
@@ -84,19 +84,19 @@ def evaluate_model(
 
 
 def score_file(
-  model: bytes, runtime: str, clips: tuple[Array, Array], task: Task
+  model: bytes, runtime: str, samples: tuple[Array, Array], task: Task
 ) -> Score:
-  """Scores a whole file on clips on its input's grid, in a new session.
+  """Scores a whole file on samples on its input's grid, in a new session.
 
   Args:
     model: a sound .tflite.
     runtime: one of `runtimes.NAMES`.
-    clips: x [N, ...] and targets, both checked.
+    samples: x [N, ...] and targets, both checked.
     task: what they are.
   """
   mark = unmarked(model)
   session = open_session(runtime, whole(model, mark))
-  logits = logits_of(session, (clips[0],))
+  logits = logits_of(session, (samples[0],))
   output = spec_for(task, model, mark, "model")
-  targets = seen_by(output, clips[1], task)
+  targets = seen_by(output, samples[1], task)
   return score(logits, targets, loss_of(output, task))

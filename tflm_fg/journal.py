@@ -22,9 +22,9 @@ from tflm_fg.placement.phase_record import (
   replay_phases,
   write_masters,
 )
-from tflm_fg.placement.run_plan import Grown
+from tflm_fg.placement.run_plan import RunPlan
 from tflm_fg.tflite import select_trainable
-from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.surgery.wide_head import Pooled
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training import defaults
@@ -45,13 +45,13 @@ class Journal:
 
   Attributes:
     model_sha256: fingerprint of the marked file.
-    grown: how that came from the plain file; None where it was given marked.
+    plan: how that came from the plain file; None where it was given marked.
     records: the phases, in order.
     adapted_sha256: fingerprint of the marked file that they made of it.
   """
 
   model_sha256: str
-  grown: Grown | None
+  plan: RunPlan | None
   records: tuple[Record, ...]
   adapted_sha256: str
 
@@ -65,7 +65,7 @@ class Journal:
     head = {
       "tflm_fg_journal": VERSION,
       "model_sha256": self.model_sha256,
-      "grown": None if self.grown is None else _told(self.grown),
+      "grown": None if self.plan is None else _told(self.plan),
       "phases": [
         {
           "tensors": record.phase.tensors,
@@ -105,9 +105,9 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     records = tuple(_record(entry, n, rows) for n, entry in phases)
     if sum(len(r.slopes) for r in records) != len(rows):
       raise ValueError("a step of no phase")
-    grown = None if head["grown"] is None else _grown(head["grown"])
+    plan = None if head["grown"] is None else _plan(head["grown"])
     adapted = str(tail["adapted_sha256"])
-    return Journal(str(head["model_sha256"]), grown, records, adapted)
+    return Journal(str(head["model_sha256"]), plan, records, adapted)
   except (
     ValueError,
     KeyError,
@@ -120,22 +120,22 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     raise TflmFgError(f"{name}: not a whole journal ({fault})") from None
 
 
-def _told(grown: Grown) -> dict[str, Any]:
-  surgery = grown.surgery
+def _told(plan: RunPlan) -> dict[str, Any]:
+  graph_options = plan.graph_options
   layers = [
     {"reach": p.reach, "centre": p.centre.tolist(), "spread": p.spread.tolist()}
-    for p in surgery.pooled
+    for p in graph_options.pooled
   ]
   return {
-    "trainable": grown.trainable,
-    "gain": surgery.gain,
-    "layers": surgery.layers,
+    "trainable": plan.trainable,
+    "gain": graph_options.gain,
+    "layers": graph_options.layers,
     "pooled": layers,
-    "weights": surgery.weights,
+    "weights": graph_options.weights,
   }
 
 
-def _grown(entry: dict[str, Any]) -> Grown:
+def _plan(entry: dict[str, Any]) -> RunPlan:
   pooled = tuple(
     Pooled(
       float(layer["reach"]),
@@ -146,13 +146,13 @@ def _grown(entry: dict[str, Any]) -> Grown:
   )
   if not all(np.isfinite([p.reach, *p.spread]).all() for p in pooled):
     raise ValueError("a layer without its measure")
-  surgery = Surgery(
+  graph_options = GraphOptions(
     gain=bool(entry["gain"]),
     layers=str(entry["layers"]),
     pooled=pooled,
     weights=str(entry.get("weights", "int8")),  # as journals without it mean
   )
-  return Grown(str(entry["trainable"]), surgery)
+  return RunPlan(str(entry["trainable"]), graph_options)
 
 
 def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
@@ -204,8 +204,8 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
     TflmFgError: if the file is not the one that was trained.
   """
   marked = model
-  if sha256(marked) != journal.model_sha256 and journal.grown is not None:
-    marked = _marked_again(journal.grown, model, name)
+  if sha256(marked) != journal.model_sha256 and journal.plan is not None:
+    marked = _marked_again(journal.plan, model, name)
   mark = read_mark(marked, name)
   if mark is None or sha256(marked) != journal.model_sha256:
     raise TflmFgError(
@@ -224,10 +224,10 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   return adapted
 
 
-def _marked_again(grown: Grown, model: bytes, name: str) -> bytes:
+def _marked_again(plan: RunPlan, model: bytes, name: str) -> bytes:
   try:
-    return select_trainable.mark(
-      model, grown.trainable, name, grown.surgery
+    return select_trainable.mark_trainable(
+      model, plan.trainable, name, plan.graph_options
     ).data
   except ValueError as fault:
     raise TflmFgError(

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from tflm_fg.memory import footprint
-from tflm_fg.placement.candidates import Way, best_way
-from tflm_fg.placement.phase import Material
-from tflm_fg.placement.run_plan import Course
+from tflm_fg.placement.candidates import Candidate, best_candidate
+from tflm_fg.placement.phase import TrainingData
+from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.tflite.training_metadata import strip
 from tflm_fg.training.objective import Task, width
 from tflm_fg.training.settings import Settings
 
 
 def facts(
-  course: Course,
-  ways: Sequence[Way],
-  material: Material,
+  run_result: RunResult,
+  candidates: Sequence[Candidate],
+  training_data: TrainingData,
   model: bytes,
   settings: Settings,
   seconds: float,
@@ -29,71 +29,91 @@ def facts(
   """All that a report tells beside scores.
 
   Args:
-    course: what was done.
-    ways: what was tried before.
-    material: the clips.
+    run_result: what was done.
+    candidates: what was tried before.
+    training_data: the samples.
     model: the user's file.
     settings: as the user gave them.
     seconds: that it took.
   """
   return {
-    **_cost(course, ways, material, seconds),
-    **_model_facts(course, model, settings, material.task),
-    "ways": _tried(ways),
-    "notes": [*course.marked.notes, *_remarks(course, material, settings)],
+    **_cost(run_result, candidates, training_data, seconds),
+    **_model_facts(run_result, model, settings, training_data.task),
+    "ways": _tried(candidates),
+    "notes": [
+      *run_result.marked.notes,
+      *_remarks(run_result, training_data, settings),
+    ],
     "versions": versions(),
   }
 
 
 def _remarks(
-  course: Course, material: Material, settings: Settings
+  run_result: RunResult, training_data: TrainingData, settings: Settings
 ) -> list[str]:
   """What a user should know of the result."""
-  if settings.validation_fraction != 0 and not len(material.kept):
-    return ["too few clips to keep any aside; the last step was taken"]
-  if len(material.kept) and not any(r.kept_step for r in course.records):
+  if settings.validation_fraction != 0 and not len(training_data.kept):
+    return ["too few samples to keep any aside; the last step was taken"]
+  if len(training_data.kept) and not any(
+    r.kept_step for r in run_result.records
+  ):
     return [
-      "no step was better than the start on the clips kept aside; the weights "
-      "are unchanged: try more steps or a lower learning rate"
-      if material.labelled
-      else "without labels there was nothing to gain on the clips kept aside; "
-      "the weights are unchanged"
+      "no step was better than the start on the samples kept aside; the "
+      "weights are unchanged: try more steps or a lower learning rate"
+      if training_data.labelled
+      else "without labels there was nothing to gain on the samples kept "
+      "aside; the weights are unchanged"
     ]
   return []
 
 
-def _tried(ways: Sequence[Way]) -> list[dict[str, Any]]:
+def _tried(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
   """What was tried, for the report."""
-  chosen = best_way(ways) if ways else None
+  chosen = best_candidate(candidates) if candidates else None
   return [
     {
-      "trainable": way.title,
-      "loss": way.loss,
-      "accuracy": None if np.isnan(way.accuracy) else way.accuracy,
-      "chosen": way is chosen,
+      "trainable": candidate.title,
+      "loss": candidate.loss,
+      "accuracy": None if np.isnan(candidate.accuracy) else candidate.accuracy,
+      "chosen": candidate is chosen,
     }
-    for way in ways
+    for candidate in candidates
   ]
 
 
 def _cost(
-  course: Course, ways: Sequence[Way], material: Material, seconds: float
+  run_result: RunResult,
+  candidates: Sequence[Candidate],
+  training_data: TrainingData,
+  seconds: float,
 ) -> dict[str, Any]:
   """What it took, all that was tried included, and how it ran."""
-  tried = [o for way in ways for o in (*way.outcomes, *way.others)]
-  ran = (*tried, *course.tried, *course.outcomes)
-  graphs = {id(outcome.graph): outcome.graph for outcome in ran}.values()
-  surveyed = course.surveyed + sum(way.surveyed for way in ways)
-  last = course.outcomes[-1] if course.outcomes else course.tried[-1]
+  tried = [
+    o
+    for candidate in candidates
+    for o in (*candidate.phase_results, *candidate.others)
+  ]
+  ran = (*tried, *run_result.tried, *run_result.phase_results)
+  graphs = {
+    id(phase_result.graph): phase_result.graph for phase_result in ran
+  }.values()
+  measuring_passes = run_result.measuring_passes + sum(
+    candidate.measuring_passes for candidate in candidates
+  )
+  last = (
+    run_result.phase_results[-1]
+    if run_result.phase_results
+    else run_result.tried[-1]
+  )
   return {
-    "steps": sum(len(record.slopes) for record in course.records),
-    "kept_step": sum(record.kept_step for record in course.records),
-    "forward_passes": surveyed + sum(g.forward_passes for g in graphs),
+    "steps": sum(len(record.slopes) for record in run_result.records),
+    "kept_step": sum(record.kept_step for record in run_result.records),
+    "forward_passes": measuring_passes + sum(g.forward_passes for g in graphs),
     "samples_run": sum(g.samples_run for g in graphs),
     "seconds": seconds,
     "invoke_seconds": sum(g.invoke_seconds for g in graphs),
-    "train_clips": len(material.fit),
-    "validation_clips": len(material.kept),
+    "train_clips": len(training_data.fit),
+    "validation_clips": len(training_data.kept),
     "feature_cache_bytes": last.cached_bytes,
     "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
     "strategy": last.choice.strategy,
@@ -103,23 +123,23 @@ def _cost(
 
 
 def _model_facts(
-  course: Course, model: bytes, settings: Settings, task: Task
+  run_result: RunResult, model: bytes, settings: Settings, task: Task
 ) -> dict[str, Any]:
   """What trained, in what file, with which settings."""
-  tensors = {t.index: t for t in course.marked.mark.trainable}
+  tensors = {t.index: t for t in run_result.marked.mark.trainable}
   parts = footprint.trainer_bytes(
-    course.marked.mark.trainable,
-    [record.phase for record in course.records],
-    width(course.tried[-1].graph.logits),
+    run_result.marked.mark.trainable,
+    [record.phase for record in run_result.records],
+    width(run_result.tried[-1].graph.logits),
   )
   return {
     "trainable": [t.name for t in tensors.values()],
-    "trainable_parameters": course.marked.mark.numbers,
+    "trainable_parameters": run_result.marked.mark.numbers,
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
-    "model_bytes": len(strip(course.marked.data)),
-    "added_bytes": len(strip(course.marked.data)) - len(strip(model)),
-    "method": "+".join(r.phase.settings.method for r in course.records)
+    "model_bytes": len(strip(run_result.marked.data)),
+    "added_bytes": len(strip(run_result.marked.data)) - len(strip(model)),
+    "method": "+".join(r.phase.settings.method for r in run_result.records)
     or "nothing",
     "labels": "given" if task.labelled else "none",
     "targets": task.targets,
@@ -132,12 +152,14 @@ def _model_facts(
         "steps": len(record.slopes),
         "kept_step": record.kept_step,
         "settings": dataclasses.asdict(record.phase.settings),
-        "chosen": outcome.reasons,
-        "strategy": outcome.choice.strategy,
-        "strategy_seconds": outcome.choice.seconds,
-        "workers": outcome.choice.workers,
+        "chosen": phase_result.reasons,
+        "strategy": phase_result.choice.strategy,
+        "strategy_seconds": phase_result.choice.seconds,
+        "workers": phase_result.choice.workers,
       }
-      for record, outcome in zip(course.records, course.outcomes, strict=True)
+      for record, phase_result in zip(
+        run_result.records, run_result.phase_results, strict=True
+      )
     ],
   }
 

@@ -26,12 +26,12 @@ Weights = Sequence[Array]
 """Engine values, one array a trainable tensor, in the mark's order."""
 
 Tensors = tuple[Array, ...]
-"""What flows through a cut of the graph: arrays whose first axis is clips."""
+"""What flows through a cut of the graph: arrays whose first axis is samples."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Clips:
-  """What a set of clips is to the trained part of the graph.
+class Samples:
+  """What a set of samples is to the trained part of the graph.
 
   Attributes:
     inputs: arrays [N, ...], what flows into the suffix.
@@ -41,9 +41,9 @@ class Clips:
   inputs: Tensors
   labels: Array
 
-  def take(self, indices: Array) -> Clips:
-    """Some of the clips."""
-    return Clips(tuple(x[indices] for x in self.inputs), self.labels[indices])
+  def take(self, indices: Array) -> Samples:
+    """Some of the samples."""
+    return Samples(tuple(x[indices] for x in self.inputs), self.labels[indices])
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -178,7 +178,7 @@ class Mark:
       for the programs that know it, and never looked into here.
     classes: names of the outputs, in order.
     statistics: of activations by tensor index, each channel's mean on source
-      clips in 1/16 of a step; see `statistics`.
+      samples in 1/16 of a step; see `statistics`.
   """
 
   trainable: tuple[TrainableTensor, ...]

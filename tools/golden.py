@@ -30,10 +30,10 @@ import tflm_fg  # noqa: E402
 from tests import models  # noqa: E402
 from tflm_fg.fixed_point.layout import Layout  # noqa: E402
 from tflm_fg.journal import Journal, parse  # noqa: E402
-from tflm_fg.placement.measure import with_home_means  # noqa: E402
+from tflm_fg.placement.measure import with_source_means  # noqa: E402
 from tflm_fg.placement.phase_record import masters_of  # noqa: E402
-from tflm_fg.placement.split_model import Host  # noqa: E402
-from tflm_fg.tflite.select_trainable import Surgery  # noqa: E402
+from tflm_fg.placement.split_model import RuntimeOptions  # noqa: E402
+from tflm_fg.tflite.select_trainable import GraphOptions  # noqa: E402
 
 Settings = tflm_fg.Settings
 
@@ -61,7 +61,7 @@ class Case:
     model: the stem of an input model; the clips of that name go with it.
     trainable: as for `tflm_fg.adapt`.
     settings: how to train.
-    surgery: how the file may change.
+    graph_options: how the file may change.
     labelled: whether it learns from the labels.
     rolls_back: whether it shall keep a step between its first and its last.
     stores_file: whether the adapted file is recorded whole, and not only by the
@@ -71,7 +71,7 @@ class Case:
   model: str = "dense"
   trainable: str | None = None
   settings: Settings
-  surgery: Surgery = dataclasses.field(default_factory=Surgery)
+  graph_options: GraphOptions = dataclasses.field(default_factory=GraphOptions)
   labelled: bool = True
   rolls_back: bool = False
   stores_file: bool = True
@@ -104,7 +104,7 @@ def _exact(trainable: str, model: str, gain: bool = False, **changes) -> Case:
     model=model,
     trainable=trainable,
     settings=Settings(**{"seed": 3, **changes}),
-    surgery=Surgery(gain=gain),
+    graph_options=GraphOptions(gain=gain),
   )
 
 
@@ -116,7 +116,7 @@ def _variant(**changes) -> Case:
 def _finer(weights: str) -> Case:
   """The same with kernels of 16 bits in the file."""
   case = _variant(momentum=0.5)
-  return dataclasses.replace(case, surgery=Surgery(weights=weights))
+  return dataclasses.replace(case, graph_options=GraphOptions(weights=weights))
 
 
 CASES = {
@@ -231,15 +231,15 @@ def directions(name: str) -> bytes:
     int8 [STEPS, NUM_DIRECTIONS, K + B], kernels before biases.
   """
   case = _signs("all", num_directions=NUM_DIRECTIONS, **DIRECTIONS[name])
-  marked = tflm_fg.mark(model_of("conv"), "all")
+  marked = tflm_fg.mark_trainable(model_of("conv"), "all")
   layout = Layout(marked.mark.trainable)
-  rule = case.settings.rule(layout, case.settings.batch_size)
-  state = rule.start(layout.gather(masters_of(marked.data, marked.mark)))
+  step_rule = case.settings.step_rule(layout, case.settings.batch_size)
+  state = step_rule.start(layout.gather(masters_of(marked.data, marked.mark)))
   steps = []
   for _ in range(STEPS):
-    steps.append(rule.estimator.directions.of(state, NUM_DIRECTIONS))
+    steps.append(step_rule.estimator.directions.of(state, NUM_DIRECTIONS))
     # Slopes of the size of 1.0, of different signs: a velocity to be guided by.
-    state = rule.replayed(state, [65536, -65536])
+    state = step_rule.replayed(state, [65536, -65536])
   return np.stack(steps).astype(np.int8).tobytes()
 
 
@@ -259,7 +259,7 @@ def adapted(name: str) -> tuple[Journal, bytes]:
     x,
     y if case.labelled else None,
     trainable=case.trainable,
-    surgery=case.surgery,
+    graph_options=case.graph_options,
     runtime="litert-reference",
     strategy="in-place",
     exact_prefix=True,
@@ -371,7 +371,7 @@ def _conv() -> bytes:
   flow = net.convolution(flow, 4, "depthwise", depthwise=True)
   flow = net.convolution(flow, 6, "project", size=1, relu=False)
   flow = net.dense(net.mean(flow), 4, "head")
-  return net.finish([x.index], [net.softmax(flow).index])
+  return net.run_candidate([x.index], [net.softmax(flow).index])
 
 
 def _dense(outputs: int = 4, softmax: bool = True) -> bytes:
@@ -388,7 +388,7 @@ def _dense(outputs: int = 4, softmax: bool = True) -> bytes:
   flow = net.dense(flow, 6, "second")
   flow = net.dense(flow, outputs, "head")
   out = net.softmax(flow) if softmax else flow
-  return net.finish([x.index], [out.index])
+  return net.run_candidate([x.index], [out.index])
 
 
 def _clips() -> dict[str, np.ndarray]:
@@ -406,7 +406,10 @@ def _clips() -> dict[str, np.ndarray]:
 
 def built() -> dict[str, bytes]:
   """The inputs, made anew."""
-  clips, host = _clips(), Host(runtime="litert-reference", exact_prefix=True)
+  clips, runtime_options = (
+    _clips(),
+    RuntimeOptions(runtime="litert-reference", exact_prefix=True),
+  )
   # The convolutional network knows its clips; they come back from elsewhere.
   learned = tflm_fg.adapt(
     _conv(),
@@ -416,8 +419,8 @@ def built() -> dict[str, bytes]:
     runtime="litert-reference",
     exact_prefix=True,
   ).model
-  conv = tflm_fg.mark(tflm_fg.strip(learned), "head")
-  conv = with_home_means(conv, clips["conv"], host)
+  conv = tflm_fg.mark_trainable(tflm_fg.strip(learned), "head")
+  conv = with_source_means(conv, clips["conv"], runtime_options)
   moved = clips["conv"] // 2 + np.array([60, -30])
   clips["conv"] = np.clip(moved, -128, 127).astype(np.int8)
   packed = io.BytesIO()

@@ -9,7 +9,7 @@
 Runs a grid of method, precision, what trains, domain and seed. Every run may
 take the same number of forward passes; backpropagation, in Keras and floats,
 takes that many steps. Both choose their learning rates on a part of the
-training clips. Writes into --out_dir: runs.csv with a row a run, tables.md
+training samples. Writes into --out_dir: runs.csv with a row a run, tables.md
 with means and 95 % intervals, and PNGs. A command that was stopped goes on
 where it was when it is given again. A preset's surfaces, cosines and memory
 table are made only where no flag changes its axes.
@@ -78,21 +78,21 @@ _PASSES = flags.DEFINE_integer(
   "passes", None, "forward passes a run, in place of the preset's", 1
 )
 _BATCH = flags.DEFINE_integer(
-  "batch", None, "clips a pass, in place of the preset's", 1
+  "batch", None, "samples a pass, in place of the preset's", 1
 )
 _MODEL = flags.DEFINE_string(
   "model",
   None,
   "the .tflite that .npz files and data sets are for; by default the demo's",
 )
-_TRAIN_CLIPS = flags.DEFINE_integer(
-  "train_clips", 300, "clips of an .npz to train on", 1
+_TRAIN_SAMPLES = flags.DEFINE_integer(
+  "train_clips", 300, "samples of an .npz to train on", 1
 )
-_TEST_CLIPS = flags.DEFINE_integer(
-  "test_clips", 200, "clips of an .npz or a data set to score on", 1
+_TEST_SAMPLES = flags.DEFINE_integer(
+  "test_clips", 200, "samples of an .npz or a data set to score on", 1
 )
 _SHOTS = flags.DEFINE_integer(
-  "shots", 20, "clips a class to train on, of a data set", 1
+  "shots", 20, "samples a class to train on, of a data set", 1
 )
 _WAYS = flags.DEFINE_integer(
   "ways", 0, "classes of a data set, on a fresh head; 0 for all", 0
@@ -135,7 +135,7 @@ def main() -> None:
       f"{number} of {len(todo)}, {minutes:.1f} min: {_said(job, found)}",
       file=sys.stderr,
     )
-  print(folder.finish(cli_line(), time.perf_counter() - began))
+  print(folder.run_candidate(cli_line(), time.perf_counter() - began))
   if refused:
     raise TflmFgError(
       f"{len(refused)} of {folder.count} jobs could not be done and are in no "
@@ -192,8 +192,8 @@ def _own() -> Own:
   files.make_folder(cache)
   return Own(
     model=_MODEL.value or "",
-    train_clips=_TRAIN_CLIPS.value,
-    test_clips=_TEST_CLIPS.value,
+    train_samples=_TRAIN_SAMPLES.value,
+    test_samples=_TEST_SAMPLES.value,
     shots=_SHOTS.value,
     ways=_WAYS.value,
     peak=_PEAK.value,

@@ -64,13 +64,13 @@ class Cell:
 
   Attributes:
     domain: an episode's name, or an .npz.
-    seed: of clips and training.
+    seed: of samples and training.
     trainable: as for `tflm_fg.mark`; "auto", and "nothing" for zero-shot.
     method: one of `METHODS`.
     variant: a key of `VARIANTS`.
     precision: one of `PRECISIONS`; backpropagation is "fp32".
     passes: forward passes it may take; steps of backpropagation.
-    batch: clips a pass.
+    batch: samples a pass.
   """
 
   domain: str
@@ -98,12 +98,12 @@ class Grid:
     methods: of `METHODS`.
     trainable: of `TRAINABLE`.
     domains: names of episodes, or .npz files.
-    seeds: of clips and training.
+    seeds: of samples and training.
     variants: of `VARIANTS`.
     precisions: of `PRECISIONS`.
     passes: forward passes a run; by what trains where `passes_of` has it.
     passes_of: exceptions.
-    batch: clips a pass.
+    batch: samples a pass.
   """
 
   methods: tuple[str, ...]

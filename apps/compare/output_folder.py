@@ -78,7 +78,7 @@ class Folder:
   def _write(self, name: str, content: bytes) -> None:
     files.write_atomically(os.path.join(self._path, name), content)
 
-  def finish(self, command: str, seconds: float) -> str:
+  def run_candidate(self, command: str, seconds: float) -> str:
     """Writes tables and curves; gives the tables."""
     done = (cell for cell in self._cells if cell in self.rows)
     rows = [Row(cell, self.rows[cell]) for cell in done]
@@ -108,11 +108,11 @@ class Folder:
       f"{len(self._cells)} runs; this "
       f"command took {seconds / 60:.1f} minutes, training alone "
       f"{work / 60:.1f} minutes of a core in all.\n\nAccuracy in percent of "
-      "the test clips, mean ± half of the 95 % interval (Student's t over "
+      "the test samples, mean ± half of the 95 % interval (Student's t over "
       "seeds, or over domains where a row has several); differences in "
       "points. A pass is a run of one batch; "
       "backpropagation takes a step for each. Learning rates of both are "
-      "chosen on a quarter of the training clips, and what that takes is in "
+      "chosen on a quarter of the training samples, and what that takes is in "
       f"no budget: {learning_rates.cost()}. Float forward gradients take the "
       "rate that 16w8a chose."
     )

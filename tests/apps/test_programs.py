@@ -27,12 +27,12 @@ PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
 
 
 class Folder:
-  """A folder with a model and clips, and programs that run in it."""
+  """A folder with a model and samples, and programs that run in it."""
 
   def __init__(self, path: pathlib.Path) -> None:
     self.path = path
     self.write("model.tflite", models.dense_model())
-    x, y = models.separable(clips=64)
+    x, y = models.separable(samples=64)
     np.savez(path / "clips.npz", x=x, y=y)
 
   def write(self, name: str, content: bytes) -> str:
@@ -168,10 +168,10 @@ def test_convert_inspect_evaluate_agree_on_a_marked_file(folder):
     "inspect_model", "--model=marked.tflite", "--report=inspected.json"
   )
   inspected = json.loads(folder.read("inspected.json"))
-  ways = inspected["memory"]
-  totals = [ways[way]["total"] for way in ways]
-  assert "backpropagation at 16 bits" in ways
-  assert all(f"{ways[way]['total']}  {way}" in printed for way in ways)
+  modes = inspected["memory"]
+  totals = [modes[mode]["total"] for mode in modes]
+  assert "backpropagation at 16 bits" in modes
+  assert all(f"{modes[mode]['total']}  {mode}" in printed for mode in modes)
   assert totals[1] > totals[0] > 0
   tensors = inspected["tensors"]
   assert [t["write_seen"] for t in tensors] == [True] * 4
@@ -318,12 +318,12 @@ def test_impossible_output_is_refused_before_training(out, folder):
 
 COLLISIONS: dict[str, tuple[str, list[str]]] = {
   "adapt over its model": ("adapt", ["--out=model.tflite"]),
-  "adapt over its clips": ("adapt", ["--out=clips.npz"]),
+  "adapt over its samples": ("adapt", ["--out=clips.npz"]),
   "adapt through a link": ("adapt", ["--out=link.tflite"]),
   "a journal over the model": ("adapt", ["--journal=model.tflite"]),
   "two outputs in one file": ("adapt", ["--report=./out.tflite"]),
   "convert over its model": ("convert", ["--out=model.tflite"]),
-  "a report over the clips": ("evaluate", ["--report=clips.npz"]),
+  "a report over the samples": ("evaluate", ["--report=clips.npz"]),
   "a report over the model": ("inspect_model", ["--report=model.tflite"]),
 }
 
@@ -366,7 +366,7 @@ def test_second_run_replaces_the_first_whole(folder):
 def test_damaged_journal_makes_no_file(
   damage: Callable[[bytes], bytes], folder
 ):
-  x, y = models.separable(clips=64)
+  x, y = models.separable(samples=64)
   recorded = tflm_fg.adapt(
     models.dense_model(),
     x,

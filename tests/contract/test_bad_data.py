@@ -57,9 +57,9 @@ def _unknown_compression(content: bytes) -> bytes:
   return re.sub(rb"(PK\x01\x02.{6}).", rb"\1c", content, flags=re.DOTALL)
 
 
-def _huge_header(clips: int) -> bytes:
+def _huge_header(samples: int) -> bytes:
   content = io.BytesIO()
-  header = {"descr": "<f4", "fortran_order": False, "shape": (clips, 1960)}
+  header = {"descr": "<f4", "fortran_order": False, "shape": (samples, 1960)}
   np.lib.format.write_array_header_1_0(content, header)
   return _zip(x_npy=content.getvalue() + b"abc", y_npy=_npy(Y))
 
@@ -122,10 +122,10 @@ def test_pickled_objects_are_never_loaded(key, tmp_path):
 
 BAD_X = {
   "another width": X[:, :5],
-  "one clip without its axis": X[0],
+  "one sample without its axis": X[0],
   "a scalar": np.float32(1),
   "one axis too many": X[..., None],
-  "no clips": X[:0],
+  "no samples": X[:0],
   "int32": X.astype(np.int32),
   "uint8": X.astype(np.uint8),
   "bool": X > 0,
@@ -139,7 +139,7 @@ BAD_X = {
 
 
 @pytest.mark.parametrize("kind", list(BAD_X))
-def test_clips_that_do_not_fit_are_refused(kind):
+def test_samples_that_do_not_fit_are_refused(kind):
   y = Y[: len(BAD_X[kind])] if np.ndim(BAD_X[kind]) > 1 else Y
   refused(lambda: adapt(x=BAD_X[kind], y=y), "train x")
   refused(lambda: tflm_fg.evaluate_model(MODEL, BAD_X[kind], y), "x")
@@ -167,8 +167,8 @@ def test_classes_that_do_not_fit_are_refused(kind):
 
 
 FINE = {
-  "one clip": (X[:1], Y[:1]),
-  "two clips": (X[:2], Y[:2]),
+  "one sample": (X[:1], Y[:1]),
+  "two samples": (X[:2], Y[:2]),
   "one class": (X, Y * 0),
   "float16": (X.astype(np.float16), Y),
   "float64 beyond float32": (X.astype(float) * 1e300, Y),
@@ -176,12 +176,12 @@ FINE = {
   "another byte order": (X.astype(">f4"), Y.astype(">i4")),
   "column order": (np.asfortranarray(X), Y),
   "uint64 classes": (X, Y.astype(np.uint64)),
-  "the model's integers": (models.int8_clips((8,), 48), Y),
+  "the model's integers": (models.int8_samples((8,), 48), Y),
 }
 
 
 @pytest.mark.parametrize("kind", list(FINE))
-def test_odd_but_sound_clips_are_taken(kind):
+def test_odd_but_sound_samples_are_taken(kind):
   x, y = FINE[kind]
   result = adapt(x=x, y=y)
   assert np.isfinite(result.report["loss_after"])

@@ -22,7 +22,7 @@ from tflm_fg.types import TflmFgError
 @pytest.mark.parametrize("content", [b"", b"a text file\n" * 9, bytes(999)])
 def test_what_is_no_tflite_is_refused_by_name(content):
   refused(lambda: adapt(content), "m.tflite")
-  refused(lambda: tflm_fg.mark(content, name="m.tflite"), "m.tflite")
+  refused(lambda: tflm_fg.mark_trainable(content, name="m.tflite"), "m.tflite")
   refused(lambda: tflm_fg.strip(content, "m.tflite"), "m.tflite")
 
 
@@ -32,7 +32,9 @@ def test_every_truncation_is_refused():
       *range(0, len(model), 41),
       *range(len(model) - 9, len(model)),
     }:
-      refused(lambda m=model[:length]: tflm_fg.mark(m, name="cut"), "cut")
+      refused(
+        lambda m=model[:length]: tflm_fg.mark_trainable(m, name="cut"), "cut"
+      )
 
 
 def test_trailing_bytes_do_no_harm():
@@ -61,7 +63,7 @@ def test_int4_weights_are_refused_by_name():
 
 
 def test_layers_beside_int4_weights_still_train():
-  marked = tflm_fg.mark(edited(_to_int4), "all")
+  marked = tflm_fg.mark_trainable(edited(_to_int4), "all")
   assert "int4" not in {t.dtype for t in marked.mark.trainable}
   assert "head/kernel" not in {t.name for t in marked.mark.trainable}
 
@@ -209,7 +211,7 @@ def test_convolution_without_its_options_is_refused(operator, stride):
   else:
     convolution.builtinOptions.strideH = stride
   broken = model_file.pack(model)
-  refused(lambda: tflm_fg.mark(broken, name="m.tflite"), "m.tflite")
+  refused(lambda: tflm_fg.mark_trainable(broken, name="m.tflite"), "m.tflite")
 
 
 @pytest.mark.parametrize("name", [None, b"", b"\xff\xfe", b"a\nb"])

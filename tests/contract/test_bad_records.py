@@ -63,7 +63,7 @@ def test_broken_mark_is_refused(kind):
 
 def test_broken_mark_comes_off():
   assert tflm_fg.strip(remarked(b"{")) == MODEL
-  assert tflm_fg.mark(remarked(b"{")).data == MARKED
+  assert tflm_fg.mark_trainable(remarked(b"{")).data == MARKED
 
 
 # The journal.
@@ -214,7 +214,7 @@ def test_broken_journal_is_refused_by_name(kind):
 
 
 @pytest.mark.parametrize(
-  "same", [MODEL, tflm_fg.mark(MODEL, "bias").data, RECORDED.marked]
+  "same", [MODEL, tflm_fg.mark_trainable(MODEL, "bias").data, RECORDED.marked]
 )
 def test_a_journal_replays_on_its_model_marked_or_plain(same):
   assert replayed(LINES, same) == RECORDED.model
@@ -306,12 +306,12 @@ GROWN = json.loads(WIDE_LINES[0])["grown"]
 (POOLED,) = GROWN["pooled"]
 
 
-def _grown(**changes: Any) -> list[str]:
+def _plan(**changes: Any) -> list[str]:
   return _head(WIDE_LINES, grown={**GROWN, **changes})
 
 
 def _pooled(**changes: Any) -> list[str]:
-  return _grown(pooled=[{**POOLED, **changes}])
+  return _plan(pooled=[{**POOLED, **changes}])
 
 
 ODD: tuple[Any, ...] = (
@@ -326,14 +326,14 @@ BAD_GROWN: dict[str, list[str]] = {
   **{f"no {key}": _head(
     WIDE_LINES, grown={k: v for k, v in GROWN.items() if k != key}
   ) for key in GROWN if key != "weights"},
-  **{f"weights {v}": _grown(weights=v) for v in ("int16", "x", None, 5, [])},
+  **{f"weights {v}": _plan(weights=v) for v in ("int16", "x", None, 5, [])},
   **{
-    f"trainable {v}": _grown(trainable=v)
+    f"trainable {v}": _plan(trainable=v)
     for v in ("", "zzz", "(", "head", None, 5, [], "prompt,wide-head", ["head"])
   },
-  **{f"layers {v}": _grown(layers=v) for v in ("(", "zzz", None, 5, [])},
-  **{f"pooled {v}": _grown(pooled=v) for v in (None, 5, "a", [], [5], [[]])},
-  "pooled twice": _grown(pooled=[POOLED] * 2),
+  **{f"layers {v}": _plan(layers=v) for v in ("(", "zzz", None, 5, [])},
+  **{f"pooled {v}": _plan(pooled=v) for v in (None, 5, "a", [], [5], [[]])},
+  "pooled twice": _plan(pooled=[POOLED] * 2),
   **{f"{key} {v}": _pooled(**{key: v}) for key in POOLED for v in ODD},
 }  # fmt: skip
 

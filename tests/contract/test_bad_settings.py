@@ -208,7 +208,7 @@ def test_momentum_just_under_one_dies_out_without_new_slopes():
   from tflm_fg.optimizers.schedules import schedule
   from tflm_fg.types import Params, Vectors
 
-  layout = Layout(tflm_fg.mark(MODEL).mark.trainable)
+  layout = Layout(tflm_fg.mark_trainable(MODEL).mark.trainable)
   optimizer = optimizers.sgd(
     layout, schedule(1.0, "constant", 1), momentum=0.9999
   )
@@ -265,7 +265,7 @@ def test_guard_refuses_in_place_writes_under_xnnpack_with_the_cause():
 
 
 def test_guard_leaves_the_weights_as_they_were():
-  marked = tflm_fg.mark(MODEL, "all")
+  marked = tflm_fg.mark_trainable(MODEL, "all")
   piece = cut(marked.data, marked.mark).suffix
   session = open_session("litert-xnnpack", piece, "in-place")
   verdicts = write_check.check_visibility(session, marked.mark.trainable)

@@ -20,12 +20,12 @@ from tflm_fg.gradients.spsa import ONE, CentralDifference
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.rounding import PRECISIONS, ROUNDINGS
 from tflm_fg.optimizers.schedules import DECAYS, schedule
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.defaults import FORWARD
 from tflm_fg.types import Params, TflmFgError
 
-MARKED = mark(models.dense_model(), "all")
+MARKED = mark_trainable(models.dense_model(), "all")
 LAYOUT = layout.Layout(MARKED.mark.trainable)
 FULL = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
 # Room to move on both sides, and no low byte, as 8w8a begins.
@@ -85,7 +85,7 @@ def settings_of(options, rate=1.0, **more):
 
 
 def rule_of(options, rate=1.0, **more):
-  return settings_of(options, rate, **more).rule(LAYOUT, 1)
+  return settings_of(options, rate, **more).step_rule(LAYOUT, 1)
 
 
 def estimator_of(method, kind, m, seed=0, epsilon=2.0):
@@ -137,12 +137,12 @@ class Landscape:
     return np.array([self._function(w) for w in candidates], np.int64)
 
 
-def train(rule, steps, loss=bowl):
-  state, recorded = rule.start(START), []
+def train(step_rule, steps, loss=bowl):
+  state, recorded = step_rule.start(START), []
   for _ in range(steps):
-    estimate = rule.estimator(Landscape(loss), state)
+    estimate = step_rule.estimator(Landscape(loss), state)
     recorded.append([int(s) for s in estimate.slopes])
-    state = rule.advance(state, estimate)
+    state = step_rule.advance(state, estimate)
   return state, recorded
 
 
@@ -182,14 +182,14 @@ def test_replay_repeats_a_run_without_a_loss_and_another_seed_is_another(
 
 @EVERY
 def test_a_step_holds_no_float_and_keeps_what_it_was_given(options):
-  rule = rule_of(options)
-  first, _ = train(rule, 3)
+  step_rule = rule_of(options)
+  first, _ = train(step_rule, 3)
   before = bytes_of(first)
-  estimate = rule.estimator(Landscape(bowl), first)
-  state = rule.advance(first, estimate)
+  estimate = step_rule.estimator(Landscape(bowl), first)
+  state = step_rule.advance(first, estimate)
   assert bytes_of(first) == before
   arrays = [*arrays_of(state), *estimate]
-  arrays += [*rule.estimator.gradient(estimate, first)]
+  arrays += [*step_rule.estimator.gradient(estimate, first)]
   assert all(a.dtype.kind == "i" for a in arrays)
   assert state.params.kernels.dtype == np.int16
   assert state.params.biases.dtype == np.int32
@@ -202,7 +202,7 @@ def test_a_step_holds_no_float_and_keeps_what_it_was_given(options):
 def test_passes_are_as_many_as_the_method_says(options):
   calls = []
   settings = settings_of(options)
-  estimate = settings.rule(LAYOUT, 1).estimator(
+  estimate = settings.step_rule(LAYOUT, 1).estimator(
     Landscape(lambda w: calls.append(0) or 1), TrainState(3, START)
   )
   m = options["num_directions"]
@@ -215,8 +215,8 @@ def test_passes_are_as_many_as_the_method_says(options):
 
 @pytest.mark.parametrize("options", ESTIMATORS, ids=named)
 def test_flat_ground_moves_nothing(options):
-  rule = rule_of(options)
-  state, _ = train(rule, 4, loss=lambda w: 7)
+  step_rule = rule_of(options)
+  state, _ = train(step_rule, 4, loss=lambda w: 7)
   for start, end in zip(START, state.params):
     assert np.array_equal(start, end)
 

@@ -6,7 +6,7 @@ import pytest
 from tests import models
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import importlib, installed, open_session
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.tflite.training_metadata import strip
@@ -15,7 +15,7 @@ from tflm_fg.types import TflmFgError
 
 def finer(data, weights):
   """The same network with 16-bit weights, unmarked."""
-  return strip(mark(data, "all", weights=weights).data)
+  return strip(mark_trainable(data, "all", weights=weights).data)
 
 
 MODELS = {
@@ -33,7 +33,7 @@ MODELS = {
   ),
 }
 INSTALLED = installed()
-CLIPS = 6
+SAMPLES = 6
 
 
 @pytest.fixture(params=MODELS, ids=str)
@@ -41,9 +41,9 @@ def model(request, runtime):
   if request.param.endswith("int16") and runtime in ("tf", "tflite-runtime"):
     pytest.skip("has no QUANTIZE from int8 to int16")
   data, shape, dtype = MODELS[request.param]
-  marked = mark(data, "all")
+  marked = mark_trainable(data, "all")
   part = whole(marked.data, marked.mark)
-  return marked, part, models.int8_clips(shape, CLIPS, dtype=dtype)
+  return marked, part, models.int8_samples(shape, SAMPLES, dtype=dtype)
 
 
 @pytest.fixture(params=INSTALLED)
@@ -109,12 +109,12 @@ def test_loading_the_old_weights_gives_back_the_old_outputs(model, runtime):
   assert np.array_equal(session.run((x,))[0], before)
 
 
-def test_a_batch_equals_its_clips_one_by_one(model, runtime):
+def test_a_batch_equals_its_samples_one_by_one(model, runtime):
   _, part, x = model
   session = open_session(runtime, part)
   (together,) = session.run((x,))
   alone = np.concatenate(
-    [session.run((x[i : i + 1],))[0] for i in range(CLIPS)]
+    [session.run((x[i : i + 1],))[0] for i in range(SAMPLES)]
   )
   assert np.array_equal(together, alone)
 
@@ -158,14 +158,14 @@ def test_a_run_sees_what_was_written_to_its_arrays(model, runtime):
   assert np.array_equal(session.run(inputs)[0], want)
 
 
-def test_passes_clips_and_seconds_are_counted(model, runtime):
+def test_passes_samples_and_seconds_are_counted(model, runtime):
   _, part, x = model
   session = open_session(runtime, part)
   counts = session.forward_passes, session.samples_run, session.invoke_seconds
   assert counts == (0, 0, 0.0)
   session.run((x,))
   session.run((x[:2],))
-  assert (session.forward_passes, session.samples_run) == (2, CLIPS + 2)
+  assert (session.forward_passes, session.samples_run) == (2, SAMPLES + 2)
   assert session.invoke_seconds > 0
 
 
@@ -198,7 +198,7 @@ def test_input_specs_tell_shape_and_dtype(model, runtime):
 
 
 def test_traits_name_the_runtime(runtime):
-  marked = mark(models.dense_model(), "all")
+  marked = mark_trainable(models.dense_model(), "all")
   part = whole(marked.data, marked.mark)
   assert open_session(runtime, part).traits.runtime == runtime
 
@@ -224,7 +224,7 @@ def test_rebuilding_keeps_the_kernels_but_litert_takes_xnnpack(
 
 
 def test_the_guard_names_xnnpack_when_it_hides_writes():
-  marked = mark(models.dense_model(), "all")
+  marked = mark_trainable(models.dense_model(), "all")
   part = whole(marked.data, marked.mark)
   session = open_session("litert-xnnpack", part, "in-place")
   with pytest.raises(TflmFgError, match="XNNPACK packed the weights"):
@@ -236,7 +236,7 @@ def transposed_part():
   x = net.activation("x", (1, 3, 3, 2), 4.0)
   flow = net.transposed(x, 3, "up")
   out = net.dense(net.mean(flow), 3, "head", reach=8.0)
-  marked = mark(net.finish([x.index], [out.index]), "all")
+  marked = mark_trainable(net.run_candidate([x.index], [out.index]), "all")
   return marked.mark.trainable, whole(marked.data, marked.mark)
 
 
@@ -259,7 +259,7 @@ def test_the_guard_names_a_tensor_that_reaches_no_output():
   x = net.activation("x", (1, 8), 4.0)
   dead = net.dense(x, 4, "dead")
   live = net.dense(x, 4, "live")
-  marked = mark(net.finish([x.index], [live.index]), "all")
+  marked = mark_trainable(net.run_candidate([x.index], [live.index]), "all")
   part = whole(marked.data, marked.mark)
   session = open_session("litert", part)
   seen = {
@@ -272,7 +272,7 @@ def test_the_guard_names_a_tensor_that_reaches_no_output():
 
 
 def test_an_unknown_runtime_or_strategy_is_refused():
-  part = whole(*mark(models.dense_model(), "head")[:2])
+  part = whole(*mark_trainable(models.dense_model(), "head")[:2])
   with pytest.raises(TflmFgError, match="runtime 'gpu' is unknown"):
     open_session("gpu", part)
   with pytest.raises(TflmFgError, match="strategy 'often' is unknown"):
@@ -280,7 +280,7 @@ def test_an_unknown_runtime_or_strategy_is_refused():
 
 
 def test_a_missing_runtime_is_refused_with_its_cure(monkeypatch):
-  part = whole(*mark(models.dense_model(), "head")[:2])
+  part = whole(*mark_trainable(models.dense_model(), "head")[:2])
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(TflmFgError, match=r"pip install 'tflm-fg\[tflm\]'"):
     open_session("tflm", part)
@@ -288,6 +288,6 @@ def test_a_missing_runtime_is_refused_with_its_cure(monkeypatch):
 
 @pytest.mark.skipif("tflm" not in INSTALLED, reason="needs tflm")
 def test_tflm_refuses_to_rebuild():
-  part = whole(*mark(models.dense_model(), "head")[:2])
+  part = whole(*mark_trainable(models.dense_model(), "head")[:2])
   with pytest.raises(TflmFgError, match="writes in place"):
     open_session("tflm", part, "rebuild")

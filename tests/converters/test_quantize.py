@@ -20,7 +20,7 @@ from tflm_fg.types import TflmFgError
 
 tensorflow = pytest.importorskip("tensorflow", reason="needs the extra tf")
 
-CLIPS = np.random.default_rng(0).normal(0, 1, (80, 8, 6, 2)).astype("f4")
+SAMPLES = np.random.default_rng(0).normal(0, 1, (80, 8, 6, 2)).astype("f4")
 
 
 def layers_of(library):
@@ -36,14 +36,14 @@ def layers_of(library):
 @pytest.fixture(scope="module")
 def keras3():
   keras.utils.set_random_seed(0)
-  return keras.Sequential([keras.Input(CLIPS.shape[1:]), *layers_of(keras)])
+  return keras.Sequential([keras.Input(SAMPLES.shape[1:]), *layers_of(keras)])
 
 
 @pytest.fixture(scope="module")
 def keras2():
   tf_keras = pytest.importorskip("tf_keras")
   tf_keras.utils.set_random_seed(0)
-  inputs = tf_keras.Input(CLIPS.shape[1:])
+  inputs = tf_keras.Input(SAMPLES.shape[1:])
   flow = inputs
   for layer in layers_of(tf_keras):
     flow = layer(flow)
@@ -53,7 +53,7 @@ def keras2():
 def check(data, activations, model):
   """A sound file of the right types that does what the float model does."""
   verify(data)
-  marked = tflm_fg.mark(data, "all")
+  marked = tflm_fg.mark_trainable(data, "all")
   assert len(marked.mark.trainable) == 6
   spec = tensor_spec(marked.data, marked.mark.logits)
   assert spec.dtype == activations
@@ -61,9 +61,9 @@ def check(data, activations, model):
   session = open_session("litert", part)
   assert session.traits.batches
   inputs = tensor_spec(marked.data, part.inputs[0])
-  x = checked(Dataset(CLIPS, np.zeros(80, int)), inputs, spec, "x")[0]
+  x = checked(Dataset(SAMPLES, np.zeros(80, int)), inputs, spec, "x")[0]
   got = dequantize(session.run((x,))[0], spec.scale, spec.zero_point)
-  want = np.asarray(model(CLIPS))
+  want = np.asarray(model(SAMPLES))
   reach = max(0.08 * np.abs(want).max(), 1.01 * spec.scale)
   assert np.abs(got - want).max() < reach
   seen = write_check.check_visibility(session, marked.mark.trainable, (x,))
@@ -72,11 +72,11 @@ def check(data, activations, model):
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 def test_keras_3_from_memory_and_from_file(keras3, activations, tmp_path):
-  check(quantize.to_integer(keras3, CLIPS, activations), activations, keras3)
+  check(quantize.to_integer(keras3, SAMPLES, activations), activations, keras3)
   path = str(tmp_path / "model.keras")
   keras3.save(path)
   loaded = quantize.load(path)
-  check(quantize.to_integer(loaded, CLIPS, activations), activations, keras3)
+  check(quantize.to_integer(loaded, SAMPLES, activations), activations, keras3)
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
@@ -86,13 +86,13 @@ def test_tf_keras_from_file(keras2, activations, suffix, tmp_path):
   keras2.save(path)
   loaded = quantize.load(path)
   assert type(loaded).__module__.startswith("tf_keras")
-  check(quantize.to_integer(loaded, CLIPS, activations), activations, keras2)
+  check(quantize.to_integer(loaded, SAMPLES, activations), activations, keras2)
 
 
 def test_a_saved_model_folder(keras3, tmp_path):
   keras3.export(str(tmp_path / "saved"), verbose=False)
   loaded = quantize.load(str(tmp_path / "saved"))
-  check(quantize.to_integer(loaded, CLIPS), "int8", keras3)
+  check(quantize.to_integer(loaded, SAMPLES), "int8", keras3)
 
 
 def test_a_quantization_aware_model_needs_no_calibration(keras2, tmp_path):
@@ -102,7 +102,7 @@ def test_a_quantization_aware_model_needs_no_calibration(keras2, tmp_path):
   clone.set_weights(keras2.get_weights())
   aware = tfmot.quantization.keras.quantize_model(clone)
   aware.compile("sgd", tf_keras.losses.SparseCategoricalCrossentropy(True))
-  aware.fit(CLIPS, np.arange(80) % 5, epochs=2, verbose=0)
+  aware.fit(SAMPLES, np.arange(80) % 5, epochs=2, verbose=0)
   assert quantize.is_quantization_aware(aware)
   path = str(tmp_path / "aware.h5")  # TFMOT cannot load its own .keras
   aware.save(path)
@@ -125,8 +125,8 @@ def test_equal_constants_and_zero_biases_of_the_converter_are_mended():
   for layer in net.layers:
     if layer.weights:
       layer.set_weights([kernel, np.zeros(6)])
-  clips = np.random.default_rng(1).normal(0, 1, (50, 6)).astype("f4")
-  marked = tflm_fg.mark(quantize.to_integer(net, clips), "all")
+  samples = np.random.default_rng(1).normal(0, 1, (50, 6)).astype("f4")
+  marked = tflm_fg.mark_trainable(quantize.to_integer(net, samples), "all")
   graph = model_file.read(marked.data).subgraphs[0]
   tensors = marked.mark.trainable
   assert [t.role for t in tensors] == ["kernel", "bias"] * 2
@@ -142,36 +142,38 @@ def test_a_head_of_zeros_is_refused_with_its_cure():
       keras.layers.Dense(3, kernel_initializer="zeros", name="head"),
     ]
   )
-  clips = np.random.default_rng(1).normal(0, 1, (50, 6)).astype("f4")
-  data = quantize.to_integer(net, clips)
+  samples = np.random.default_rng(1).normal(0, 1, (50, 6)).astype("f4")
+  data = quantize.to_integer(net, samples)
   with pytest.raises(TflmFgError, match=r"small random values|no scale"):
-    tflm_fg.mark(data, "head")
+    tflm_fg.mark_trainable(data, "head")
 
 
 @pytest.mark.parametrize(
-  ("clips", "message"),
+  ("samples", "message"),
   [
-    (CLIPS[:0], "no clips"),
-    (CLIPS[:, :3], "clips of shape"),
-    ((CLIPS * 9).astype(np.int8), "need finite floats"),
-    (CLIPS * np.nan, "need finite floats"),
+    (SAMPLES[:0], "no samples"),
+    (SAMPLES[:, :3], "samples of shape"),
+    ((SAMPLES * 9).astype(np.int8), "need finite floats"),
+    (SAMPLES * np.nan, "need finite floats"),
   ],
 )
-def test_calibration_clips_that_do_not_fit_are_refused(keras3, clips, message):
+def test_calibration_samples_that_do_not_fit_are_refused(
+  keras3, samples, message
+):
   with pytest.raises(TflmFgError, match=message):
-    quantize.to_integer(keras3, clips)
+    quantize.to_integer(keras3, samples)
 
 
 def test_models_that_cannot_be_converted_are_refused(tmp_path):
   two = [keras.Input((3,)), keras.Input((3,))]
   both = keras.Model(two, keras.layers.Add()(two))
   with pytest.raises(TflmFgError, match="2 inputs"):
-    quantize.to_integer(both, CLIPS)
+    quantize.to_integer(both, SAMPLES)
   open_ended = keras.Sequential(
     [keras.Input((None, 3)), keras.layers.GlobalAveragePooling1D()]
   )
   with pytest.raises(TflmFgError, match="fix every size"):
-    quantize.to_integer(open_ended, CLIPS)
+    quantize.to_integer(open_ended, SAMPLES)
   with pytest.raises(TflmFgError, match="no such file"):
     quantize.load(str(tmp_path / "missing.keras"))
   text = tmp_path / "text.keras"
@@ -179,11 +181,11 @@ def test_models_that_cannot_be_converted_are_refused(tmp_path):
   with pytest.raises(TflmFgError, match="not a model that loads"):
     quantize.load(str(text))
   with pytest.raises(TflmFgError, match="--activations='int4'"):
-    quantize.to_integer(both, CLIPS, "int4")
+    quantize.to_integer(both, SAMPLES, "int4")
 
 
 def test_built_models_and_converted_ones_agree_on_what_a_head_is(keras3):
-  marked = tflm_fg.mark(quantize.to_integer(keras3, CLIPS), "head")
-  built = tflm_fg.mark(models.conv_model(), "head")
+  marked = tflm_fg.mark_trainable(quantize.to_integer(keras3, SAMPLES), "head")
+  built = tflm_fg.mark_trainable(models.conv_model(), "head")
   for one, two in zip(marked.mark.trainable, built.mark.trainable, strict=True):
     assert (one.role, one.op_name) == (two.role, two.op_name)

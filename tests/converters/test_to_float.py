@@ -17,10 +17,10 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file
-from tflm_fg.tflite.select_trainable import mark, unmarked
+from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
@@ -53,7 +53,7 @@ def both_answers(data, x):
 def test_the_twin_answers_within_the_rounding_of_the_integer_file(kind):
   data = BUILDERS[kind]()
   dtype = "int16" if kind == "int16x8" else "int8"
-  x = models.int8_clips((6, 5, 2), 60, dtype=dtype) // 2  # none saturates
+  x = models.int8_samples((6, 5, 2), 60, dtype=dtype) // 2  # none saturates
   rounded, exact = both_answers(data, x)
   assert rounded.std() > 2
   assert np.abs(rounded - exact).max() < 1.5
@@ -63,7 +63,7 @@ def test_the_shipped_spotters_twin_answers_as_it_does():
   """Over 11 rounded layers: 1.7 steps of a logit at most, 0.4 on the mean."""
   files = importlib.resources.files("apps.kws")
   data = files.joinpath("ds_cnn.tflite").read_bytes()
-  rounded, exact = both_answers(data, models.int8_clips((49, 40, 1), 20))
+  rounded, exact = both_answers(data, models.int8_samples((49, 40, 1), 20))
   assert rounded.std() > 10
   assert np.abs(rounded - exact).max() < 4
   assert np.abs(rounded - exact).mean() < 0.8
@@ -77,7 +77,7 @@ def test_tensors_keep_their_indices_and_none_keeps_a_scale():
     assert before.name == after.name
     assert list(before.shape) == list(after.shape)
     assert after.quantization is None or after.quantization.scale is None
-  for tensor in mark(data, "all").mark.trainable:
+  for tensor in mark_trainable(data, "all").mark.trainable:
     values = real_values(new, tensor.index)
     assert values.dtype == np.float32
     assert np.allclose(values, real_values(old, tensor.index))
@@ -89,16 +89,16 @@ def test_requantizing_operators_let_floats_through():
   finer = net.activation("finer", (1, 8), 2.0)
   net.operator("QUANTIZE", [x.index], finer.index, version=2)
   flow = net.dense(finer, 4, "head", reach=8.0)
-  data = net.finish([x.index], [flow.index])
-  clips = models.int8_clips((8,), 30) // 3
-  rounded, exact = both_answers(data, clips)
+  data = net.run_candidate([x.index], [flow.index])
+  samples = models.int8_samples((8,), 30) // 3
+  rounded, exact = both_answers(data, samples)
   assert np.abs(rounded - exact).max() < 3
   names = model_file.operator_names(to_float(data))
   assert names == ("CAST", "FULLY_CONNECTED")
 
 
 def test_what_has_no_float_twin_is_refused_in_one_line():
-  wide = mark(models.deep_model(), "wide-head").data
+  wide = mark_trainable(models.deep_model(), "wide-head").data
   refused(lambda: to_float(wide, "m.tflite"), "m.tflite", "another scale")
   refused(
     lambda: float_gradients(
@@ -132,20 +132,20 @@ def test_a_setting_that_the_float_reference_has_not_is_refused(field):
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
   """The same direction, of the same size, moves both losses alike."""
-  marked = mark(models.dense_model(), trainable)
-  graph = Graph(marked.data, marked.mark, Host(workers=1))
-  clips = graph.clips(Dataset(*TRAIN), "train")
-  passes = BatchPasses(graph.suffix, graph.loss(), clips)
+  marked = mark_trainable(models.dense_model(), trainable)
+  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  samples = graph.samples(Dataset(*TRAIN), "train")
+  passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
-  rule = Settings(
+  step_rule = Settings(
     method="sign-m-spsa", epsilon_lsb=4.0, learning_rate_lsb=1.0
-  ).rule(layout, len(clips))
+  ).step_rule(layout, len(samples))
   twin = Twin.of(marked)
-  held = twin.clips(TRAIN)
+  held = twin.samples(TRAIN)
   pairs = []
   for step in range(8):
-    plus, minus = rule.estimator(passes, TrainState(step, params)).losses
+    plus, minus = step_rule.estimator(passes, TrainState(step, params)).losses
     z = Directions(layout, 0).flat_at(step, 1)[0] * 4.0 * twin.steps
     exact = [
       cross_entropy(twin.logits(twin.start + side, held), held.labels)
@@ -166,7 +166,7 @@ def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
   again = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
   assert run.model == again.model
   assert run.looks == again.looks
-  assert [look.passes for look in run.looks] == [0, 100, 200, 300]
+  assert [watch.passes for watch in run.looks] == [0, 100, 200, 300]
   assert run.looks[-1].loss < 0.6 * run.looks[0].loss
   assert run.looks[-1].accuracy > run.looks[0].accuracy + 0.2
   assert run.settings.epsilon_lsb is not None
@@ -188,7 +188,7 @@ def test_rebuilding_trains_alike():
 
 def test_the_trained_file_is_the_last_looks_model():
   settings = Settings(method="sign-m-spsa", steps=40, validate_every=40)
-  marked = mark(models.dense_model(), "all")
+  marked = mark_trainable(models.dense_model(), "all")
   run = float_gradients(marked.data, settings, TRAIN, TEST)
   session = open_session("litert", whole(run.model, marked.mark))
   logits = session.run((TEST[0],))[0]

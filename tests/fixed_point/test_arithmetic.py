@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests import models
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.gradients.perturbation import Sides
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.gradients.perturbation import WeightBuffers
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params, Vectors
 
@@ -82,7 +82,7 @@ def test_a_step_and_its_undo_give_back_the_same_bytes(start, move):
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_layout_of_weights_and_back_is_the_identity(wide, per_channel):
   data = models.conv_model(wide=wide, per_channel=per_channel)
-  marked = mark(data, "all")
+  marked = mark_trainable(data, "all")
   layout = Layout(marked.mark.trainable)
   weights = weights_of(marked.data, marked.mark.trainable)
   again = layout.weights(layout.params(weights))
@@ -92,7 +92,7 @@ def test_layout_of_weights_and_back_is_the_identity(wide, per_channel):
 
 
 def test_bias_units_follow_their_channel_and_kernels_count_256():
-  marked = mark(models.conv_model(), "all")
+  marked = mark_trainable(models.conv_model(), "all")
   layout = Layout(marked.mark.trainable)
   assert set(layout.step_units.kernels) == {256}
   expected = [
@@ -105,11 +105,11 @@ def test_bias_units_follow_their_channel_and_kernels_count_256():
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_both_sides_are_the_narrowed_sum_and_difference(wide):
-  marked = mark(models.conv_model(wide=wide), "all")
+  marked = mark_trainable(models.conv_model(wide=wide), "all")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   kept = Params(params.kernels.copy(), params.biases.copy())
-  sides, random = Sides(layout, 3), np.random.default_rng(0)
+  sides, random = WeightBuffers(layout, 3), np.random.default_rng(0)
   for reach in (300, 2**17, 2**31 - 1):
     delta = Vectors(
       random.integers(-min(reach, 2**17), 2**17, (3, layout.num_kernels)),
@@ -133,7 +133,7 @@ def test_both_sides_are_the_narrowed_sum_and_difference(wide):
 
 
 def test_sides_keep_int32_and_int64_biases_apart():
-  marked = mark(models.dense_model(wide=True), "all")
+  marked = mark_trainable(models.dense_model(wide=True), "all")
   narrow = [
     dataclasses.replace(t, dtype="int32") if t.name == "head/bias" else t
     for t in marked.mark.trainable
@@ -144,7 +144,9 @@ def test_sides_keep_int32_and_int64_biases_apart():
     np.zeros((1, layout.num_kernels), np.int32),
     np.full((1, layout.num_biases), 1 << 40),
   )
-  for sign, weights in zip((1, -1), Sides(layout, 1).move(params, delta)):
+  for sign, weights in zip(
+    (1, -1), WeightBuffers(layout, 1).move(params, delta)
+  ):
     want = layout.weights(
       Vectors(params.kernels, params.biases + sign * delta.biases[0])
     )

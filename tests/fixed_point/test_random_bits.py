@@ -55,7 +55,7 @@ def test_each_part_of_an_address_changes_the_bits():
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 100), st.integers(1, 300))
-def test_permutation_holds_every_clip_once(seed, epoch, size):
+def test_permutation_holds_every_sample_once(seed, epoch, size):
   order = random_bits.permutation(seed, epoch, size)
   assert sorted(order) == list(range(size))
   assert np.array_equal(order, random_bits.permutation(seed, epoch, size))

@@ -17,7 +17,7 @@ from tflm_fg.gradients import closed_form
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.batch_passes import BatchPasses
@@ -63,21 +63,21 @@ def test_residual_is_softmax_minus_label():
 def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   model = MODELS[kind]
   x, y = data_for(model)
-  marked = tflm_fg.mark(model, trainable)
-  graph = Graph(marked.data, marked.mark, Host())
-  clips = graph.clips(Dataset(x, y), "x")
+  marked = tflm_fg.mark_trainable(model, trainable)
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  samples = graph.samples(Dataset(x, y), "x")
   layout = Layout(marked.mark.trainable)
-  head = graph.head(clips)
+  head = graph.head(samples)
   weights = graph.suffix.params()
-  rule = SETTINGS.rule(layout, len(clips), head)
-  passes = BatchPasses(graph.suffix, loss_of(graph.logits), clips)
+  step_rule = SETTINGS.step_rule(layout, len(samples), head)
+  passes = BatchPasses(graph.suffix, loss_of(graph.logits), samples)
   state = TrainState(0, layout.params(weights))
-  estimate = rule.estimator(passes, state)
+  estimate = step_rule.estimator(passes, state)
   assert graph.suffix.forward_passes == 1
 
   # Weights of centred inputs, each divided by its spread: V u = W x, and the
   # bias is one more weight, of a constant input.
-  features = clips.inputs[0].reshape(len(clips), -1).astype(float)
+  features = samples.inputs[0].reshape(len(samples), -1).astype(float)
   u = (
     features - head.input_zero_point - features_mean(features, head, trainable)
   )
@@ -87,7 +87,7 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   safe, bias_square = 2 / (1.1 * length), length / 10
   logits = passes.logits(weights) * graph.logits.scale
   residual = (softmax(logits) - np.eye(logits.shape[1])[y]) / len(y)
-  gradient = rule.estimator.gradient(estimate, state)
+  gradient = step_rule.estimator.gradient(estimate, state)
   for tensor in marked.mark.trainable:
     if tensor.role == "kernel":
       scales = np.reshape(tensor.scales, (-1, 1))
@@ -152,7 +152,9 @@ def centred_steps(draw):
 def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
   """Exact in integers but for one rounding, even where weights saturate."""
   classes, inputs, kernels, gradient, centre = case
-  marked = tflm_fg.mark(models.dense_model(2, inputs, max(classes, 2)))
+  marked = tflm_fg.mark_trainable(
+    models.dense_model(2, inputs, max(classes, 2))
+  )
   kernel, bias = marked.mark.trainable
   kernel = dataclasses.replace(
     kernel, shape=(classes, inputs), scales=(0.01,), output_step=(256,)
@@ -163,12 +165,12 @@ def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
   layout = Layout((kernel, bias))
   params = Params(kernels, np.zeros(classes, np.int32))
   inner = transforms.sgd(layout, schedule(1.0, "constant", 1), 0.5)
-  rule = transforms.centred(inner, layout, centre)
+  step_rule = transforms.centred(inner, layout, centre)
   still = Vectors(gradient.astype(np.int64), np.zeros(classes, np.int64))
-  state, now = rule.init(params), params
+  state, now = step_rule.init(params), params
   for step in range(3):
     copy = Vectors(*(g.copy() for g in still))
-    updates, state = rule.update(copy, state, now, step)
+    updates, state = step_rule.update(copy, state, now, step)
     after = arithmetic.apply_updates(now, updates)
     moved = after.kernels.astype(np.int64) - now.kernels
     at_mean = moved.reshape(classes, inputs) @ centre
@@ -179,7 +181,7 @@ def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
 
 
 def test_without_a_centre_an_optimizer_stays_as_it_is():
-  layout = Layout(tflm_fg.mark(MODELS["int8"]).mark.trainable)
+  layout = Layout(tflm_fg.mark_trainable(MODELS["int8"]).mark.trainable)
   inner = transforms.sgd(layout, lambda step: 1)
   assert transforms.centred(inner, layout, np.zeros(0, np.int64)) is inner
 
@@ -222,7 +224,7 @@ def test_a_head_that_ends_in_a_relu_is_refused():
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
   flow = net.dense(net.dense(x, 16, "hidden"), 4, "head", relu=True)
-  data = net.finish([x.index], [flow.index])
+  data = net.run_candidate([x.index], [flow.index])
   with pytest.raises(TflmFgError, match="'closed-form' trains the last"):
     tflm_fg.adapt(data, X, Y, settings=SETTINGS)
 
@@ -241,7 +243,7 @@ def test_defaults_are_the_methods_own_and_a_value_overrides():
 def test_a_head_is_exact_wherever_its_constants_stand_in_the_file():
   """Converters put constants first, widening appends what it adds."""
   for trainable in ("head", "wide-head"):
-    marked = tflm_fg.mark(MODELS["conv"], trainable)
+    marked = tflm_fg.mark_trainable(MODELS["conv"], trainable)
     head = tuple(t.index for t in marked.mark.trainable)
     assert exact_tensors(marked.data, marked.mark) == head
   kernel, _ = marked.mark.trainable

@@ -6,14 +6,14 @@ import pytest
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.directions import NORMAL_UNIT, Directions
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.types import TflmFgError
 
 KINDS = ["rademacher", "normal"]
 
 
 def layout_of(trainable="all"):
-  return Layout(mark(models.conv_model(), trainable).mark.trainable)
+  return Layout(mark_trainable(models.conv_model(), trainable).mark.trainable)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,9 +11,9 @@ from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.placement.phase import set_stage
+from tflm_fg.placement.phase import open_for
 from tflm_fg.placement.phase_record import Phase, masters_of
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
@@ -31,32 +31,36 @@ def softmax(logits):
 
 def test_the_mean_estimate_points_where_the_gradient_does():
   """Of the head, whose gradient is (p - y) x^T."""
-  marked = tflm_fg.mark(MODEL, "head")
+  marked = tflm_fg.mark_trainable(MODEL, "head")
   settings = tflm_fg.Settings(method="node", num_directions=64)
   everything = tuple(t.index for t in marked.mark.trainable)
   masters = masters_of(marked.data, marked.mark)
-  graph = Graph(marked.data, marked.mark, Host())
-  clips = graph.clips(Dataset(X, Y), "x")
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  samples = graph.samples(Dataset(X, Y), "x")
   x, _ = graph.checked(Dataset(X, Y), "x")
   phase = Phase(everything, settings)
-  stage = set_stage(phase, marked.data, marked.mark, masters, x, Host())
+  open_phase = open_for(
+    phase, marked.data, marked.mark, masters, x, RuntimeOptions()
+  )
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters)
-  loss = stage.graph.loss()
-  rule = settings.node_rule(layout, stage.graph.layers(), loss)
-  passes = BatchPasses(stage.graph.suffix, loss, clips)
+  loss = open_phase.graph.loss()
+  step_rule = settings.node_step_rule(layout, open_phase.graph.layers(), loss)
+  passes = BatchPasses(open_phase.graph.suffix, loss, samples)
   kernels, biases = [], []
   for step in range(6):
     state = TrainState(step, params)
-    found = rule.estimator.gradient(rule.estimator(passes, state), state)
+    found = step_rule.estimator.gradient(
+      step_rule.estimator(passes, state), state
+    )
     kernels.append(found.kernels)
     biases.append(found.biases)
   kernel, bias = marked.mark.trainable
-  features = clips.inputs[0].reshape(len(X), -1).astype(float)
-  scale = stage.graph.logits.scale
+  features = samples.inputs[0].reshape(len(X), -1).astype(float)
+  scale = open_phase.graph.logits.scale
   logits = passes.logits(layout.weights(params)) * scale
   residual = softmax(logits) - np.eye(4)[Y]
-  (layer,) = stage.graph.layers()
+  (layer,) = open_phase.graph.layers()
   truth = residual.T @ (features - layer.input_zero_point)
   truth /= np.reshape(kernel.scales, (-1, 1))
 
@@ -104,7 +108,7 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers():
 
 @pytest.mark.parametrize("trainable", ["conv", "depthwise/bias", "head/kernel"])
 def test_other_layers_are_refused_with_the_cure(trainable):
-  x = models.int8_clips((6, 5, 2), 30)
+  x = models.int8_samples((6, 5, 2), 30)
   refused(
     lambda: tflm_fg.adapt(
       models.conv_model(),

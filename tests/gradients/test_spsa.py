@@ -130,7 +130,7 @@ def test_a_perturbation_under_one_step_shows_on_average_with_dither():
     for name, own in (("dithered", settings), ("nearest", whole)):
       estimator = own.forward_gradient(LAYOUT, 1)
       z = estimator.directions.of(state, 1)[0, : LAYOUT.num_kernels]
-      ((plus, minus),) = estimator.lots(state)
+      ((plus, minus),) = estimator.weight_sets(state)
       moved = (steps(plus) - steps(minus)) * z
       assert moved.min() >= 0  # never against z, as its own dither would be
       seen[name] += moved.mean() / 200

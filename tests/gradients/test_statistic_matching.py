@@ -1,4 +1,4 @@
-"""Biases bring each channel's mean back to where it was on source clips."""
+"""Biases bring each channel's mean back to where it was on source samples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests import models
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.gradients.statistic_matching import MEAN_BITS, channel_means
-from tflm_fg.placement.measure import with_home_means
-from tflm_fg.placement.split_model import Host
+from tflm_fg.placement.measure import with_source_means
+from tflm_fg.placement.split_model import RuntimeOptions
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import up_to
 
 SETTINGS = tflm_fg.Settings(method="statistics", validation_fraction=0.0)
@@ -28,7 +28,7 @@ BUILDERS = {
 }
 
 
-def clips_of(kind, count=60, seed=0, shift=0):
+def samples_of(kind, count=60, seed=0, shift=0):
   random = np.random.default_rng(seed)
   x = random.normal(0, 30, (count, *BUILDERS[kind][1])) + shift
   return np.rint(x).clip(-128, 127).astype(np.int8)
@@ -36,8 +36,8 @@ def clips_of(kind, count=60, seed=0, shift=0):
 
 @functools.cache
 def at_home(kind, trainable="inner-bias"):
-  marked = mark(BUILDERS[kind][0](), trainable)
-  return with_home_means(marked, clips_of(kind, 200), Host())
+  marked = mark_trainable(BUILDERS[kind][0](), trainable)
+  return with_source_means(marked, samples_of(kind, 200), RuntimeOptions())
 
 
 def means_of(data, home, x):
@@ -48,20 +48,22 @@ def means_of(data, home, x):
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
-def test_means_in_the_mark_are_those_of_the_source_clips(kind):
+def test_means_in_the_mark_are_those_of_the_source_samples(kind):
   home = at_home(kind)
   assert training_metadata.read_mark(home.data) == home.mark
   operators = [t.operator for t in home.mark.trainable]
   outputs = set(outputs_of(home.data, operators).values())
   assert outputs == set(home.mark.statistics)
-  got = means_of(home.data, home, clips_of(kind, 200))
+  got = means_of(home.data, home, samples_of(kind, 200))
   for mean, want in zip(got, home.mark.statistics.values(), strict=True):
     assert mean.tolist() == list(want)
   plain = tflm_fg.strip(home.data)
-  assert plain == tflm_fg.strip(mark(BUILDERS[kind][0](), "inner-bias").data)
+  assert plain == tflm_fg.strip(
+    mark_trainable(BUILDERS[kind][0](), "inner-bias").data
+  )
 
 
-def test_channel_means_are_over_clips_and_places_in_sixteenths():
+def test_channel_means_are_over_samples_and_places_in_sixteenths():
   x = np.random.default_rng(0).integers(-128, 128, (7, 3, 2, 5))
   got = channel_means(x.astype(np.int8))
   want = x.mean(axis=(0, 1, 2)) * (1 << MEAN_BITS)
@@ -71,7 +73,7 @@ def test_channel_means_are_over_clips_and_places_in_sixteenths():
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_matching_brings_the_means_back(kind):
-  home, x = at_home(kind), clips_of(kind, 100, 3, shift=15)
+  home, x = at_home(kind), samples_of(kind, 100, 3, shift=15)
   result = tflm_fg.adapt(home.data, x, settings=SETTINGS)
   target = np.concatenate(list(home.mark.statistics.values()))
 
@@ -84,7 +86,7 @@ def test_matching_brings_the_means_back(kind):
 
 
 def test_labels_change_no_byte_and_the_journal_replays():
-  home, x = at_home("conv"), clips_of("conv", 60, 3, shift=15)
+  home, x = at_home("conv"), samples_of("conv", 60, 3, shift=15)
   y = np.random.default_rng(0).integers(0, 3, len(x))
   # Under "auto" the strategy, and with it the kernels, hang on the clock.
   one, again, told = (
@@ -100,7 +102,7 @@ def test_labels_change_no_byte_and_the_journal_replays():
 def test_every_runtime_matches_statistics(runtime):
   if runtime == "tf":
     pytest.skip("the same kernels as litert's")
-  home, x = at_home("conv"), clips_of("conv", 40, 3, shift=15)
+  home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
   result = tflm_fg.adapt(home.data, x, runtime=runtime, settings=SETTINGS)
   assert result.model != result.marked
 
@@ -109,7 +111,7 @@ def test_a_file_without_means_is_refused_with_the_cure():
   for trainable in ("inner-bias", "bias"):
     refused(
       lambda t=trainable: tflm_fg.adapt(
-        models.conv_model(), clips_of("conv"), trainable=t, settings=SETTINGS
+        models.conv_model(), samples_of("conv"), trainable=t, settings=SETTINGS
       ),
       "'statistics'",
       "--statistics=",
@@ -120,7 +122,7 @@ def test_a_file_without_means_is_refused_with_the_cure():
 def test_more_than_biases_is_refused(trainable):
   home = at_home("conv", trainable)
   refused(
-    lambda: tflm_fg.adapt(home.data, clips_of("conv"), settings=SETTINGS),
+    lambda: tflm_fg.adapt(home.data, samples_of("conv"), settings=SETTINGS),
     "'statistics'",
     "biases before the head alone",
   )
@@ -129,7 +131,7 @@ def test_more_than_biases_is_refused(trainable):
 @pytest.mark.parametrize("length", [0, 1, 3, 5, 8])
 def test_a_row_that_is_no_layers_is_refused(length):
   """The conv model's inner layers have four channels each."""
-  home, x = at_home("conv"), clips_of("conv", 40, 3, shift=15)
+  home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
   result = tflm_fg.adapt(home.data, x, settings=SETTINGS)
   lines = result.journal.to_bytes().decode().splitlines()
   row = {"phase": 0, "step": 0, "slopes": [65536] * length}
@@ -152,4 +154,4 @@ def test_broken_means_in_a_mark_are_refused(bad):
   content = json.dumps({**text, "statistics": bad}).encode()
   plain = tflm_fg.strip(home.data)
   broken = training_metadata.prepend_metadata(plain, "tflm_fg", content)
-  refused(lambda: tflm_fg.adapt(broken, clips_of("conv"), settings=SETTINGS))
+  refused(lambda: tflm_fg.adapt(broken, samples_of("conv"), settings=SETTINGS))

@@ -8,7 +8,7 @@ from converters import quantize
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
@@ -19,7 +19,7 @@ keras = pytest.importorskip("keras", reason="needs the extra tf")
 tensorflow = pytest.importorskip("tensorflow")
 
 CLASSES, INPUTS, HIDDEN = 4, 8, 32
-X, Y = models.separable(clips=240, inputs=INPUTS, classes=CLASSES)
+X, Y = models.separable(samples=240, inputs=INPUTS, classes=CLASSES)
 DRAWS = 300
 
 
@@ -59,16 +59,16 @@ def keras_gradient(network, name):
 
 def mean_cosine(data, pattern, truth, **settings):
   """Mean cosine, over draws, of the estimate with the true gradient."""
-  marked = tflm_fg.mark(data, pattern)
+  marked = tflm_fg.mark_trainable(data, pattern)
   (tensor,) = marked.mark.trainable
-  graph = Graph(marked.data, marked.mark, Host())
-  clips = graph.clips(Dataset(X, Y), "x")
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  samples = graph.samples(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   options = tflm_fg.Settings(epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings)
-  estimator = options.rule(layout, len(clips)).estimator
+  estimator = options.step_rule(layout, len(samples)).estimator
 
-  passes = BatchPasses(graph.suffix, loss_of(graph.logits), clips)
+  passes = BatchPasses(graph.suffix, loss_of(graph.logits), samples)
   per_step = (truth * np.array(tensor.scales)[:, None]).reshape(-1)
   cosines = []
   for step in range(DRAWS):

@@ -29,7 +29,7 @@ def float_loss(logits, labels, scale):
 
 
 def plain_loss(logits, labels, loss):
-  """The definition, a clip and a class at a time, in Python's integers."""
+  """The definition, a sample and a class at a time, in Python's integers."""
   power, rate = loss.power.tolist(), loss.distance.tolist()
   table = [round(2.0**30 * math.log2(1 + i / 256)) for i in range(257)]
   losses = []
@@ -59,7 +59,7 @@ def test_the_fast_loss_is_the_plain_one_to_the_last_bit(bits, classes):
       passes = np.where(passes > 0, high - 1, -high)
     passes = passes.astype(f"int{bits}")
     labels = random.integers(0, classes, 12)
-    got = ledger.per_clip(list(passes), labels)
+    got = ledger.per_sample(list(passes), labels)
     assert got.dtype == np.int64
     for row, logits in zip(got, passes):
       assert row.tolist() == plain_loss(logits, labels, loss)
@@ -68,7 +68,7 @@ def test_the_fast_loss_is_the_plain_one_to_the_last_bit(bits, classes):
 
 
 def worst_error(logits, labels, scale, bits):
-  got = CrossEntropy(scale, bits).per_clip(logits, labels)
+  got = CrossEntropy(scale, bits).per_sample(logits, labels)
   exact = float_loss(logits, labels, scale)
   return np.abs(got * base.NATS_PER_UNIT - exact).max()
 
@@ -99,7 +99,7 @@ def test_any_int8_logits_stay_within_the_bound(row, scale, data):
   assert worst_error(logits, [label], scale, 8) < cross_entropy.MAX_ERROR_NATS
 
 
-def test_loss_is_an_integer_and_the_sum_of_its_clips():
+def test_loss_is_an_integer_and_the_sum_of_its_samples():
   random = np.random.default_rng(0)
   logits = random.integers(-128, 128, (30, 5)).astype(np.int8)
   labels = random.integers(0, 5, 30)
@@ -186,7 +186,7 @@ def test_squares_and_huber_are_float64s_within_the_stated_bound(case, share):
     (SquaredError(grid=grid), (errors**2).mean(axis=1)),
     (huber(grid, delta), float_huber(errors, delta)),
   ):
-    got = loss.per_clip(outputs, targets)
+    got = loss.per_sample(outputs, targets)
     assert got.dtype == np.int64
     bound = MAX_ERROR * grid.range**2
     assert np.abs(got * loss.unit - exact).max() < bound
@@ -201,7 +201,7 @@ def test_huber_is_the_square_to_the_last_bit_where_delta_is_beyond(case):
   grid, outputs, y = case
   targets = grid.put(y)
   square, other = SquaredError(grid=grid), huber(grid, 3 * grid.range)
-  for of in ("per_clip", "residual"):
+  for of in ("per_sample", "residual"):
     np.testing.assert_array_equal(
       getattr(square, of)(outputs, targets),
       getattr(other, of)(outputs, targets),
@@ -267,7 +267,7 @@ def test_a_function_sees_real_outputs_and_its_value_is_rounded_once():
     return np.abs(outputs).sum(axis=1) / 7
 
   loss = black_box(own)
-  got = loss.per_clip(LOGITS, LABELS)
+  got = loss.per_sample(LOGITS, LABELS)
   assert seen[0][0].tolist() == [[2, 4], [5, 0], [6, 6.5]]
   assert seen[0][1].tolist() == LABELS.tolist()
   exact = np.array([6, 5, 12.5]) / 7
@@ -276,13 +276,13 @@ def test_a_function_sees_real_outputs_and_its_value_is_rounded_once():
 
 
 @pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.array(0.5), True])
-def test_one_number_for_all_counts_once_a_clip(value):
+def test_one_number_for_all_counts_once_a_sample(value):
   loss = black_box(lambda outputs, targets: value)
   total = loss(LOGITS, LABELS)
   assert isinstance(total, int)
   assert loss.mean(total, 3) == pytest.approx(float(value), abs=loss.unit)
   with pytest.raises(TflmFgError, match="one number for all"):
-    loss.per_clip(LOGITS, LABELS)
+    loss.per_sample(LOGITS, LABELS)
 
 
 def test_a_loss_too_small_to_be_seen_says_so():

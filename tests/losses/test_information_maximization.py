@@ -25,7 +25,7 @@ def entropy(p):
 
 
 def real(z):
-  """The definition in float64, a mean over clips in nats."""
+  """The definition in float64, a mean over samples in nats."""
   p = softmax(z)
   return entropy(p).mean() - entropy(p.mean(axis=0))
 
@@ -39,13 +39,13 @@ def value(loss, logits):
 def batches(draw, most_classes=12):
   """Logits of a width, and the real value of their step."""
   bits = draw(st.sampled_from([8, 16]))
-  clips = draw(st.integers(1, 40))
+  samples = draw(st.integers(1, 40))
   classes = draw(st.integers(2, most_classes))
   reach = draw(st.sampled_from([1.0, 4.0, 16.0, 40.0]))
   random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
   high = 1 << (bits - 1)
   spread = draw(st.sampled_from([0.05, 0.3, 1.0]))
-  logits = random.normal(0, spread * high, (clips, classes)).round()
+  logits = random.normal(0, spread * high, (samples, classes)).round()
   logits = np.clip(logits, -high, high - 1).astype(f"int{bits}")
   return logits, reach / high, bits
 
@@ -65,19 +65,19 @@ def test_the_residual_is_the_gradient_by_the_logits(case):
   loss = InformationMaximisation(scale, bits)
   got = loss.residual(logits, NO_LABELS[: len(logits)]) / 65536
   z = logits * scale
-  clips, classes = z.shape
+  samples, classes = z.shape
   numeric = np.zeros(z.shape)
-  for clip in range(clips):
+  for clip in range(samples):
     for own in range(classes):
       step = np.zeros(z.shape)
       step[clip, own] = 1e-5
-      numeric[clip, own] = clips * (real(z + step) - real(z - step)) / 2e-5
+      numeric[clip, own] = samples * (real(z + step) - real(z - step)) / 2e-5
   np.testing.assert_allclose(got, numeric, atol=2e-3)
 
 
 @settings(max_examples=40)
 @given(batches())
-def test_a_residual_does_not_move_all_logits_of_a_clip_together(case):
+def test_a_residual_does_not_move_all_logits_of_a_sample_together(case):
   """Softmax does not see a shift; what is left is rounding."""
   logits, scale, bits = case
   loss = InformationMaximisation(scale, bits)
@@ -135,10 +135,10 @@ def test_ledger_gives_the_sums_of_several_passes():
   assert sums.tolist() == [loss(rows, NO_LABELS[:20]) for rows in passes]
 
 
-def test_the_loss_is_an_integer_and_the_sum_of_its_clips():
+def test_the_loss_is_an_integer_and_the_sum_of_its_samples():
   random = np.random.default_rng(0)
   loss = InformationMaximisation(0.06)
   logits = random.integers(-128, 128, (20, 5)).astype(np.int8)
-  each = loss.per_clip(logits, NO_LABELS[:20])
+  each = loss.per_sample(logits, NO_LABELS[:20])
   assert each.dtype == np.int64
   assert loss(logits, NO_LABELS[:20]) == each.sum()

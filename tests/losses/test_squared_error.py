@@ -1,4 +1,4 @@
-"""Real targets, squared errors and losses of one's own, from clips to file."""
+"""Real targets, squared errors and own losses, from samples to file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import tflm_fg
 from tests import models, programs
 from tests.refusals import refused
 from tflm_fg import journal, plots
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.tflite import model_file
-from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.callbacks import CSVLogger
 from tflm_fg.training.data import Dataset, model_input
@@ -31,7 +31,7 @@ CLASSIFIER = models.dense_model()
 
 def adapt(
   model: bytes = MODELS[1],
-  clips: tuple[Any, Any] = TRAIN[1],
+  samples: tuple[Any, Any] = TRAIN[1],
   *,
   loss: Any = "mse",
   settings: dict[str, Any] | None = None,
@@ -41,7 +41,7 @@ def adapt(
   own = {"loss": loss} if isinstance(loss, str) else {}
   return tflm_fg.adapt(
     model,
-    *clips,
+    *samples,
     trainable=options.pop("trainable", "head"),
     settings=tflm_fg.Settings(**own, **(settings or {})),
     loss=None if isinstance(loss, str) else loss,
@@ -51,17 +51,17 @@ def adapt(
   )
 
 
-def least_squares(model: bytes, clips: tuple[Any, Any]) -> float:
+def least_squares(model: bytes, samples: tuple[Any, Any]) -> float:
   """The lowest mean square of a head whose kernel may be all of int8."""
-  marked = tflm_fg.mark(model, "head")
-  graph = Graph(marked.data, marked.mark, Host())
+  marked = tflm_fg.mark_trainable(model, "head")
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
   spec = tensor_spec(marked.data, marked.mark.head_input)
-  (features,) = graph.features(model_input(clips[0], graph.input))
+  (features,) = graph.features(model_input(samples[0], graph.input))
   flat = features.reshape(len(features), -1).astype(float)
   columns = np.c_[(flat - spec.zero_point) * spec.scale, np.ones(len(flat))]
   kernel, _ = marked.mark.trainable
   found = []
-  for scale, y in zip(kernel.scales, clips[1].reshape(len(flat), -1).T):
+  for scale, y in zip(kernel.scales, samples[1].reshape(len(flat), -1).T):
     ends = np.r_[np.full(flat.shape[1], 127 * scale), 1e3]
     best = lsq_linear(columns, y, (-ends, ends)).x
     found.append(np.mean((columns @ best - y) ** 2))
@@ -72,11 +72,11 @@ def least_squares(model: bytes, clips: tuple[Any, Any]) -> float:
 @pytest.mark.parametrize("wide", [False, True])
 def test_the_exact_head_comes_to_least_squares(outputs, wide):
   model = models.regression_model(outputs, wide=wide)
-  clips = TRAIN[outputs]
+  samples = TRAIN[outputs]
   report = adapt(
-    model, clips, settings={"validation_fraction": 0.0}, test=clips
+    model, samples, settings={"validation_fraction": 0.0}, test=samples
   ).report
-  lowest = least_squares(model, clips)
+  lowest = least_squares(model, samples)
   # int8 outputs are rounded to 1/16: 1/12 of that squared is their noise.
   rounding = (8 / 127) ** 2 / 12
   assert report["loss_before"] > 3 * lowest
@@ -125,9 +125,9 @@ def test_huber_shrugs_at_outliers_that_pull_the_mean_square_away():
   spoilt[::8] = 20.0
   options = {"settings": {"validation_fraction": 0.0}, "test": TEST[1]}
   with pytest.warns(UserWarning, match="lie beyond what the output can give"):
-    square = adapt(clips=(x, spoilt), **options)
+    square = adapt(samples=(x, spoilt), **options)
   with pytest.warns(UserWarning, match="lie beyond"):
-    robust = adapt(clips=(x, spoilt), loss="huber", **options)
+    robust = adapt(samples=(x, spoilt), loss="huber", **options)
   assert robust.report["mae_after"] < 0.8 * square.report["mae_after"]
 
 
@@ -138,7 +138,7 @@ def test_auto_compares_ways_by_the_loss_and_replays(outputs):
   )
   report = result.report
   assert report["loss_after"] < 0.5 * report["loss_before"]
-  assert {way["accuracy"] for way in report["ways"]} == {None}
+  assert {candidate["accuracy"] for candidate in report["ways"]} == {None}
   assert len(report["ways"]) >= 3
   again = journal.parse(result.journal.to_bytes())
   assert tflm_fg.replay(again, MODELS[outputs]) == result.model
@@ -174,7 +174,7 @@ def test_16_bit_weights_end_as_near_and_are_scored_as_the_file_is(outputs):
     result = adapt(
       MODELS[outputs],
       (x, y + 3),
-      surgery=Surgery(weights=weights),
+      graph_options=GraphOptions(weights=weights),
       settings={"validation_fraction": 0.0},
       test=(x, y + 3),
     )
@@ -200,7 +200,7 @@ def test_forward_gradients_on_16_bit_weights_lower_each_loss(loss, weights):
     (x, y + 1),
     loss=loss,
     trainable="all",
-    surgery=Surgery(weights=weights),
+    graph_options=GraphOptions(weights=weights),
     settings={"method": "sign-m-spsa", "steps": 300},
   )
   report = result.report
@@ -211,22 +211,26 @@ def test_forward_gradients_on_16_bit_weights_lower_each_loss(loss, weights):
 
 def test_targets_may_be_a_column_integers_or_bools():
   x, y = TRAIN[1]
-  assert adapt(clips=(x, y[:, None])).model == adapt().model
+  assert adapt(samples=(x, y[:, None])).model == adapt().model
   whole = np.rint(y).astype(np.int8)
-  assert adapt(clips=(x, whole)).model == adapt(clips=(x, whole * 1.0)).model
-  assert adapt(clips=(x, y > 1)).report["targets"] == "reals"
+  assert (
+    adapt(samples=(x, whole)).model == adapt(samples=(x, whole * 1.0)).model
+  )
+  assert adapt(samples=(x, y > 1)).report["targets"] == "reals"
 
 
 def test_lists_do_as_well_as_arrays():
   x, y = TRAIN[1]
   lists = x.tolist(), y.tolist()
-  assert adapt(clips=lists, test=lists).model == adapt().model
+  assert adapt(samples=lists, test=lists).model == adapt().model
   arrays = tflm_fg.evaluate_model(MODELS[1], x, y, loss="mse")
   told = tflm_fg.evaluate_model(MODELS[1], *lists, loss="mse")
   assert told["loss"] == arrays["loss"]
   classes = x, (np.arange(len(x)) % 3).tolist()
   assert adapt(MODELS[3], classes, loss="cross-entropy").model
-  refused(lambda: adapt(clips=(x, [[1.0], [2.0, 3.0]])), "train y", "no array")
+  refused(
+    lambda: adapt(samples=(x, [[1.0], [2.0, 3.0]])), "train y", "no array"
+  )
   refused(lambda: adapt(test=([[1.0], [2.0, 3.0]], y)), "test x", "no array")
 
 
@@ -251,7 +255,7 @@ def share_wrong(outputs: Any, targets: Any) -> float:
 
 
 def are_wrong(outputs: Any, targets: Any) -> Any:
-  """The same, a clip at a time."""
+  """The same, a sample at a time."""
   return outputs.argmax(axis=1) != targets
 
 
@@ -274,9 +278,9 @@ def test_a_metric_without_derivative_gets_better(function):
   assert tflm_fg.replay(again, one.marked) == one.model
 
 
-def test_auto_tries_ways_under_a_function_of_all_clips():
+def test_auto_tries_ways_under_a_function_of_all_samples():
   result = adapt(
-    clips=TRAIN[1],
+    samples=TRAIN[1],
     loss=lambda outputs, y: np.median(np.abs(outputs - y)),
     trainable="auto",
     settings={"steps": 60},
@@ -300,7 +304,7 @@ def test_targets_of_a_function_may_be_of_any_shape(tmp_path):
   log = CSVLogger(str(tmp_path / "log.csv"))
   settings = {"method": "node", "steps": 60, "validate_every": 20}
   result = adapt(
-    clips=(x, bands), loss=outside, settings=settings, callbacks=[log]
+    samples=(x, bands), loss=outside, settings=settings, callbacks=[log]
   )
   report = result.report
   assert report["loss_after"] < report["loss_before"]
@@ -320,7 +324,7 @@ X, Y = TRAIN[1]
   [
     (np.where(np.arange(200) == 7, np.nan, Y), "holds NaN or infinity"),
     (np.where(np.arange(200) == 7, np.inf, Y), "holds NaN or infinity"),
-    (Y[:100], "need [200]: 1 real target for each of 200 clips"),
+    (Y[:100], "need [200]: 1 real target for each of 200 samples"),
     (np.c_[Y, Y], "shape [200, 2], need [200]"),
     (Y.astype(str), "need real targets, numbers"),
     (Y.astype(complex), "need real targets, numbers"),
@@ -331,7 +335,7 @@ X, Y = TRAIN[1]
   ],
 )
 def test_bad_targets_are_refused(y, words):
-  refused(lambda: adapt(clips=(X, y)), words)
+  refused(lambda: adapt(samples=(X, y)), words)
 
 
 def test_several_outputs_want_as_many_targets():
@@ -355,7 +359,7 @@ def test_what_does_not_fit_the_loss_is_refused():
   )
   refused(lambda: adapt(CLASSIFIER, TRAIN[1]), "ends in SOFTMAX")
   refused(lambda: adapt(settings={"labels": "none"}), "needs y and labels")
-  refused(lambda: adapt(loss=share_wrong, clips=(X, None)), "'share_wrong'")
+  refused(lambda: adapt(loss=share_wrong, samples=(X, None)), "'share_wrong'")
   for delta in (0, -1, float("nan")):
     refused(lambda d=delta: tflm_fg.Settings(huber_delta=d), "huber_delta")
   refused(lambda: tflm_fg.Settings(loss="mae"), "choose one of cross-entropy")
@@ -377,7 +381,7 @@ def test_a_function_goes_with_forward_gradients_alone():
     lambda: adapt(
       CLASSIFIER, models.separable(), loss=share_wrong, settings=node
     ),
-    "needs one a clip",
+    "needs one a sample",
   )
   refused(lambda: adapt(loss=lambda outputs, y: np.nan), "gave nan")
   with pytest.raises(KeyboardInterrupt):
@@ -404,8 +408,8 @@ def test_a_task_splits_evenly_by_classes_alone():
 
 
 def test_the_graph_checks_targets_of_a_task():
-  marked = tflm_fg.mark(MODELS[1], "head")
-  graph = Graph(marked.data, marked.mark, Host())
+  marked = tflm_fg.mark_trainable(MODELS[1], "head")
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
   with pytest.raises(TflmFgError, match="integer class indices"):
     graph.checked(Dataset(*TRAIN[1]), "x")
 

@@ -16,7 +16,7 @@ from tflm_fg.memory import arena, backpropagation, footprint
 from tflm_fg.memory.arena import Buffer
 from tflm_fg.memory.dataflow import Dataflow, Node, Piece, read_dataflow
 from tflm_fg.placement.phase_record import Phase
-from tflm_fg.tflite.select_trainable import Surgery, mark
+from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
 from tflm_fg.types import TflmFgError
 
 BUFFERS = st.lists(
@@ -95,8 +95,8 @@ def test_a_peak_rounds_every_buffer_up_to_16_bytes():
 # chains of one operator each; none of these models was used for them.
 
 
-def grown(make, trainable):
-  return lambda: tflm_fg.strip(mark(make(), trainable).data)
+def plan(make, trainable):
+  return lambda: tflm_fg.strip(mark_trainable(make(), trainable).data)
 
 
 EARLY = 1
@@ -126,20 +126,20 @@ def tangled(seed):
     net.operator("CONCATENATION", read, made.index, options, 2)
     flows.append(made)
   early = [flows[2].index] if seed == EARLY else []
-  return net.finish([flows[0].index], [flows[-1].index, *early])
+  return net.run_candidate([flows[0].index], [flows[-1].index, *early])
 
 
 def image_to_image():
   net = models.Network(0)
   x = net.activation("x", (1, 6, 5, 2), 4.0)
   flow = net.transposed(net.convolution(x, 8, "conv"), 3, "up")
-  return net.finish([x.index], [net.mean(flow).index])
+  return net.run_candidate([x.index], [net.mean(flow).index])
 
 
 FILES = {
   "DS-CNN": shipped_model,
-  "DS-CNN with a wide head": grown(shipped_model, "wide-head"),
-  "DS-CNN with a prompt": grown(shipped_model, "prompt"),
+  "DS-CNN with a wide head": plan(shipped_model, "wide-head"),
+  "DS-CNN with a prompt": plan(shipped_model, "prompt"),
   "dense": models.dense_model,
   "dense, int16": lambda: models.dense_model(wide=True),
   "dense, a scale a tensor": lambda: models.dense_model(per_channel=False),
@@ -196,7 +196,7 @@ def flow_of(nodes, sizes):
 
 def odd(name, inputs, outputs, number=0):
   return Node(
-    number=number, name=name, inputs=inputs, outputs=outputs, clips=False
+    number=number, name=name, inputs=inputs, outputs=outputs, samples=False
   )
 
 
@@ -210,7 +210,7 @@ def training_of(found, width=4):
 
 @pytest.mark.parametrize("name", ["DS-CNN", "convolutions", "dense"])
 def test_the_head_alone_keeps_only_its_own_input(name):
-  found = mark(FILES[name](), "head")
+  found = mark_trainable(FILES[name](), "head")
   flow = read_dataflow(found.data)
   kept = backpropagation.kept_activations(flow, training_of(found))
   assert kept == (found.mark.head_input,)
@@ -221,7 +221,9 @@ def test_the_head_alone_keeps_only_its_own_input(name):
 def test_more_that_trains_takes_no_less_scratch(name, precision):
   head, bias, everything = (
     footprint.backpropagation(found.data, found.mark, precision)
-    for found in (mark(FILES[name](), t) for t in ("head", "bias", "all"))
+    for found in (
+      mark_trainable(FILES[name](), t) for t in ("head", "bias", "all")
+    )
   )
   assert everything.scratch >= bias.scratch >= head.scratch
   assert everything.total > max(head.total, bias.total)
@@ -229,7 +231,7 @@ def test_more_that_trains_takes_no_less_scratch(name, precision):
 
 def test_scratch_of_all_weights_is_what_one_counts_by_hand():
   """x 8 int8; hidden 16 and logits 4 in float32, with a gradient each."""
-  found = mark(models.dense_model(), "all")
+  found = mark_trainable(models.dense_model(), "all")
   flow = read_dataflow(found.data)
   buffers = backpropagation.training_buffers(flow, training_of(found))
   assert arena.live_bytes(buffers) == 8 + 64 + 16 + 64
@@ -246,8 +248,8 @@ def test_scratch_of_all_weights_is_what_one_counts_by_hand():
   )
 
 
-def test_biases_need_no_activation_but_a_bit_of_each_that_was_clipped():
-  found = mark(models.dense_model(), "bias")
+def test_biases_need_no_activation_but_a_bit_of_each_that_was_sampleped():
+  found = mark_trainable(models.dense_model(), "bias")
   flow = read_dataflow(found.data)
   training = training_of(found)
   assert backpropagation.kept_activations(flow, training) == ()
@@ -257,7 +259,9 @@ def test_biases_need_no_activation_but_a_bit_of_each_that_was_clipped():
 
 @pytest.mark.parametrize("gain", [False, True])
 def test_an_offset_keeps_nothing_and_a_gain_the_input(gain):
-  found = mark(models.conv_model(), "prompt", surgery=Surgery(gain=gain))
+  found = mark_trainable(
+    models.conv_model(), "prompt", graph_options=GraphOptions(gain=gain)
+  )
   flow = read_dataflow(found.data)
   kept = backpropagation.kept_activations(flow, training_of(found))
   assert kept == (flow.inputs if gain else ())
@@ -313,7 +317,7 @@ def test_a_product_of_two_that_move_keeps_both():
 )
 def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
   """All of `TrainerBytes` but the copy of the best masters."""
-  found = mark(shipped_model(), "all")
+  found = mark_trainable(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
   phase = Phase(everything, tflm_fg.Settings(method="sign-m-spsa", **given))
   own = footprint.trainer_bytes(found.mark.trainable, [phase], 12)
@@ -325,7 +329,7 @@ def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
 
 
 def test_forward_gradients_take_the_scratch_of_inference():
-  found = mark(shipped_model(), "all")
+  found = mark_trainable(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
   phase = Phase(everything, tflm_fg.Settings(method="sign-m-spsa"))
   plain = footprint.inference(found.data)
@@ -342,7 +346,7 @@ def test_forward_gradients_take_the_scratch_of_inference():
   [({"precision": "fp8"}, "float16"), ({"optimizer": "lion"}, "adam")],
 )
 def test_an_unknown_way_is_refused_by_its_name(wrong, named):
-  found = mark(models.dense_model(), "head")
+  found = mark_trainable(models.dense_model(), "head")
   with pytest.raises(TflmFgError, match=rf"'{next(iter(wrong.values()))}'.*"):
     footprint.backpropagation(found.data, found.mark, **wrong)
   with pytest.raises(TflmFgError, match=named):

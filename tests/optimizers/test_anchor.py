@@ -17,7 +17,7 @@ from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.callbacks import Callback, StopOnInterrupt
 from tflm_fg.types import Params, Vectors
 
-MARKED = tflm_fg.mark(models.dense_model())
+MARKED = tflm_fg.mark_trainable(models.dense_model())
 LAYOUT = Layout(MARKED.mark.trainable)
 
 
@@ -28,14 +28,14 @@ def _start() -> Params:
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
   rate = schedule(1.0, "constant", 99)
-  rule = transforms.anchored(transforms.sgd(LAYOUT, rate, momentum), 0.25)
+  step_rule = transforms.anchored(transforms.sgd(LAYOUT, rate, momentum), 0.25)
   start = _start()
-  state = rule.init(start)
+  state = step_rule.init(start)
   none = Vectors(*(np.zeros(len(p), np.int64) for p in start))
   away = apply_updates(start, Vectors(*(np.full(len(p), 400) for p in start)))
   params = away
   for step in range(40):
-    updates, state = rule.update(none, state, params, step)
+    updates, state = step_rule.update(none, state, params, step)
     params = apply_updates(params, updates)
   for home, moved, end in zip(start, away, params):
     assert np.abs(end.astype(int) - home).max() <= 2
@@ -45,17 +45,17 @@ def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
 def test_an_anchor_of_nothing_changes_no_update():
   rate = schedule(1.0, "constant", 99)
   plain = transforms.sgd(LAYOUT, rate, 0.9)
-  rule = transforms.anchored(plain, 0.0)
+  step_rule = transforms.anchored(plain, 0.0)
   params = _start()
   rng = np.random.default_rng(0)
   gradient = Vectors(*(rng.integers(-(2**18), 2**18, len(p)) for p in params))
   one, _ = plain.update(gradient, plain.init(params), params, 0)
-  two, _ = rule.update(gradient, rule.init(params), params, 0)
+  two, _ = step_rule.update(gradient, step_rule.init(params), params, 0)
   assert all(np.array_equal(a, b) for a, b in zip(one, two))
 
 
 def test_an_anchored_run_stays_nearer_and_replays_to_its_bytes():
-  x, y = models.separable(clips=64)
+  x, y = models.separable(samples=64)
   moves = []
   for anchor in (0.0, 0.2):
     settings = tflm_fg.Settings(
@@ -83,7 +83,7 @@ class _InterruptAt(Callback):
 
 
 def test_control_c_ends_after_the_present_step_and_restores_its_handler():
-  x, y = models.separable(clips=64)
+  x, y = models.separable(samples=64)
   before = signal.getsignal(signal.SIGINT)
   stop = StopOnInterrupt()
   settings = tflm_fg.Settings(

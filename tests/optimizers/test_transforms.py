@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests import models
 from tflm_fg.fixed_point import arithmetic, layout
 from tflm_fg.fixed_point.state import OptimizerState
-from tflm_fg.gradients.perturbation import Sides
+from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.rounding import (
   ROUNDINGS,
@@ -17,11 +17,11 @@ from tflm_fg.optimizers.rounding import (
   query_dither,
 )
 from tflm_fg.optimizers.schedules import schedule
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params, TflmFgError, Vectors
 
-MARKED = mark(models.dense_model(), "all")
+MARKED = mark_trainable(models.dense_model(), "all")
 LAYOUT = layout.Layout(MARKED.mark.trainable)
 START = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
 NUMBERS = LAYOUT.num_kernels + LAYOUT.num_biases
@@ -52,14 +52,17 @@ def test_error_feedback_loses_nothing(seed, size, precision):
   """All updates together are all wishes within half of a whole step."""
   rounding = rounding_of("error-feedback", precision)
   state = OptimizerState(residue=rounding.init(START))
-  wished, moved = np.zeros(NUMBERS, np.int64), np.zeros(NUMBERS, np.int64)
+  unrounded_sum, moved = (
+    np.zeros(NUMBERS, np.int64),
+    np.zeros(NUMBERS, np.int64),
+  )
   random = np.random.default_rng(seed)
   for step in range(20):
-    wish = random.integers(-size, size + 1, NUMBERS)
-    updates, state = rounding(wish.copy(), WISH_BITS, state, step)
-    wished += wish
+    unrounded = random.integers(-size, size + 1, NUMBERS)
+    updates, state = rounding(unrounded.copy(), WISH_BITS, state, step)
+    unrounded_sum += unrounded
     moved += flat(updates) * 16
-    assert (2 * np.abs(wished - moved) <= unit_of(precision)).all()
+    assert (2 * np.abs(unrounded_sum - moved) <= unit_of(precision)).all()
   assert all(r.dtype == np.int16 for r in state.residue)
 
 
@@ -68,8 +71,8 @@ def test_what_is_kept_back_moves_no_number_by_itself(precision):
   rounding = rounding_of("error-feedback", precision)
   state = OptimizerState(residue=rounding.init(START))
   half = unit_of(precision) // 2
-  for wish in (half, -half, half - 1):
-    _, state = rounding(wish.copy(), WISH_BITS, state, 0)
+  for unrounded in (half, -half, half - 1):
+    _, state = rounding(unrounded.copy(), WISH_BITS, state, 0)
     for step in range(3):
       none = np.zeros(NUMBERS, np.int64)
       updates, state = rounding(none, WISH_BITS, state, step)
@@ -82,33 +85,34 @@ def test_stochastic_rounding_is_unbiased_and_one_address_gives_it_again(
   precision, share
 ):
   unit = unit_of(precision)
-  wish = np.floor(unit * share).astype(np.int64)
+  unrounded = np.floor(unit * share).astype(np.int64)
   rounding, same = (
     rounding_of("stochastic", precision),
     rounding_of("stochastic", precision),
   )
   total = np.zeros(NUMBERS)
   for step in range(400):
-    updates, _ = rounding(wish.copy(), WISH_BITS, OptimizerState(), step)
+    updates, _ = rounding(unrounded.copy(), WISH_BITS, OptimizerState(), step)
     total += flat(updates) * 16
-  again, _ = same(wish.copy(), WISH_BITS, OptimizerState(), 399)
+  again, _ = same(unrounded.copy(), WISH_BITS, OptimizerState(), 399)
   assert np.array_equal(flat(again), flat(updates))
-  off = (total / 400 - wish) / unit
+  off = (total / 400 - unrounded) / unit
   assert abs(off.mean()) < 5 * 0.5 / (400 * NUMBERS) ** 0.5
   assert np.abs(off).max() < 5 * 0.5 / 400**0.5
   other = rounding_of("stochastic", precision, seed=1)
   assert not np.array_equal(
-    flat(other(wish.copy(), WISH_BITS, OptimizerState(), 399)[0]), flat(again)
+    flat(other(unrounded.copy(), WISH_BITS, OptimizerState(), 399)[0]),
+    flat(again),
   )
 
 
 def test_whole_wishes_are_the_same_under_every_rounding():
-  wish = np.random.default_rng(0).integers(-9, 10, NUMBERS) * 16
+  unrounded = np.random.default_rng(0).integers(-9, 10, NUMBERS) * 16
   for kind in ROUNDINGS:
     rounding = rounding_of(kind)
     state = OptimizerState(residue=rounding.init(START))
-    updates, _ = rounding(wish.copy(), WISH_BITS, state, 3)
-    assert np.array_equal(flat(updates) * 16, wish)
+    updates, _ = rounding(unrounded.copy(), WISH_BITS, state, 3)
+    assert np.array_equal(flat(updates) * 16, unrounded)
 
 
 def test_steps_under_half_a_unit_are_lost_to_the_nearest_alone():
@@ -119,8 +123,8 @@ def test_steps_under_half_a_unit_are_lost_to_the_nearest_alone():
     state = OptimizerState(residue=rounding.init(START))
     total = np.zeros(NUMBERS, np.int64)
     for step in range(100):
-      wish = np.full(NUMBERS, 5)
-      updates, state = rounding(wish, WISH_BITS, state, step)
+      unrounded = np.full(NUMBERS, 5)
+      updates, state = rounding(unrounded, WISH_BITS, state, step)
       total += flat(updates)
     moved[kind] = total
   assert not moved["nearest"].any()
@@ -135,7 +139,7 @@ def test_the_sides_of_a_pair_share_their_dither():
   assert not np.array_equal(dither(3), dither(4))
   assert dither(3).min() >= 0
   assert dither(3).max() <= 255
-  sides = Sides(LAYOUT, 1)
+  sides = WeightBuffers(LAYOUT, 1)
   delta = Vectors(
     np.full((1, LAYOUT.num_kernels), 0), np.zeros((1, LAYOUT.num_biases), int)
   )
@@ -164,14 +168,14 @@ def test_the_sides_of_a_pair_share_their_dither():
 def test_frank_wolfe_stays_in_the_box(seed, rate, momentum, kind, precision):
   random = np.random.default_rng(seed)
   rounding = rounding_of(kind, precision)
-  rule = transforms.frank_wolfe(
+  step_rule = transforms.frank_wolfe(
     LAYOUT, schedule(rate, "constant", 1), momentum, rounding
   )
-  params, state = START, rule.init(START)
+  params, state = START, step_rule.init(START)
   half = 127 * LAYOUT.step_units.biases
   for step in range(15):
     gradient = Vectors(*(random.integers(-9999, 9999, len(p)) for p in params))
-    updates, state = rule.update(gradient, state, params, step)
+    updates, state = step_rule.update(gradient, state, params, step)
     whole = params.kernels.astype(np.int64) + updates.kernels
     assert np.abs(whole).max() <= 127 * 256  # before anything saturates
     params = arithmetic.apply_updates(params, updates)
@@ -180,9 +184,9 @@ def test_frank_wolfe_stays_in_the_box(seed, rate, momentum, kind, precision):
 
 
 def test_frank_wolfe_goes_the_whole_way_at_the_highest_rate():
-  rule = transforms.frank_wolfe(LAYOUT, schedule(127.0, "constant", 1))
+  step_rule = transforms.frank_wolfe(LAYOUT, schedule(127.0, "constant", 1))
   gradient = Vectors(*(np.where(np.arange(len(p)) % 2, 5, -5) for p in START))
-  updates, _ = rule.update(gradient, rule.init(START), START, 0)
+  updates, _ = step_rule.update(gradient, step_rule.init(START), START, 0)
   end = arithmetic.apply_updates(START, updates)
   corner = -127 * np.sign(gradient.kernels)
   assert np.array_equal(end.kernels, corner * 256)
@@ -203,13 +207,13 @@ def turns(step):
 @pytest.mark.parametrize("rounds", ROUNDINGS)
 def test_a_number_without_a_gradient_stays_where_it_is(kind, rounds):
   """In every step, whatever the steps before it did."""
-  rule = transforms.KINDS[kind](
+  step_rule = transforms.KINDS[kind](
     LAYOUT, schedule(2.0, "constant", 1), 0.0, rounding_of(rounds)
   )
-  params, state = START, rule.init(START)
+  params, state = START, step_rule.init(START)
   for step in range(7):
     gradient = turns(step)
-    updates, state = rule.update(gradient, state, params, step)
+    updates, state = step_rule.update(gradient, state, params, step)
     for update, slope in zip(updates, gradient):
       assert not update[slope == 0].any()
       assert (update[slope > 0] < 0).all()
@@ -220,12 +224,12 @@ def test_a_number_without_a_gradient_stays_where_it_is(kind, rounds):
 @pytest.mark.parametrize("rounds", ROUNDINGS)
 def test_momentum_carries_on_what_has_a_gradient_no_more(kind, rounds):
   """The way it went, until it dies out; what never moved is not carried."""
-  rule = transforms.KINDS[kind](
+  step_rule = transforms.KINDS[kind](
     LAYOUT, schedule(0.5, "constant", 1), 0.8, rounding_of(rounds)
   )
-  params, state = START, rule.init(START)
+  params, state = START, step_rule.init(START)
   for step in range(7):
-    updates, state = rule.update(turns(step), state, params, step)
+    updates, state = step_rule.update(turns(step), state, params, step)
     for update in updates:
       never = np.arange(len(update)) % 6 == 0
       assert not update[never].any()
@@ -233,17 +237,17 @@ def test_momentum_carries_on_what_has_a_gradient_no_more(kind, rounds):
     params = arithmetic.apply_updates(params, updates)
   nothing = Vectors(*(np.zeros(len(p), np.int64) for p in START))
   for step in range(7, 80):
-    updates, state = rule.update(nothing, state, params, step)
+    updates, state = step_rule.update(nothing, state, params, step)
     params = arithmetic.apply_updates(params, updates)
   assert not flat(updates).any() and not flat(state.velocity).any()
 
 
 def test_the_sign_moves_every_number_by_the_rate():
-  rule = transforms.sign(LAYOUT, schedule(0.75, "constant", 1))
+  step_rule = transforms.sign(LAYOUT, schedule(0.75, "constant", 1))
   gradient = Vectors(
     *(np.where(np.arange(len(p)) % 2, 1, -(10**7)) for p in START)
   )
-  updates, _ = rule.update(gradient, rule.init(START), START, 0)
+  updates, _ = step_rule.update(gradient, step_rule.init(START), START, 0)
   assert set(updates.kernels) == {-192, 192}
   steps = LAYOUT.step_units.biases
   assert (np.abs(np.abs(updates.biases) - 0.75 * steps) <= 0.5).all()

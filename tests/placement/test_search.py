@@ -1,4 +1,4 @@
-"""Places to adapt are tried on clips kept aside, and the best is taken."""
+"""Places to adapt are tried on samples kept aside, and the best is taken."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from tests import models
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.placement import search
-from tflm_fg.placement.candidates import Front, Way, best_way, cooled_losses
-from tflm_fg.placement.search import fronts_of
-from tflm_fg.tflite.select_trainable import Surgery, mark
+from tflm_fg.placement.candidates import (
+  Candidate,
+  InputStage,
+  best_candidate,
+  cooled_losses,
+)
+from tflm_fg.placement.search import input_stages_of
+from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.defaults import ignored_by
 
@@ -25,10 +30,10 @@ SHIFT = 20
 """Steps by which a new sensor is off: the prompt reaches 31."""
 
 
-def crossed(clips, seed, shift=0):
+def crossed(samples, seed, shift=0):
   """Four clusters, two classes crosswise: no line tells them apart."""
   random = np.random.default_rng(seed)
-  y, side = np.arange(clips) % 2, np.arange(clips) // 2 % 2
+  y, side = np.arange(samples) % 2, np.arange(samples) // 2 % 2
   first = np.where(side, 12, -12)
   x = np.stack([first, np.where(y, first, -first)], axis=1)
   x = x + random.normal(0, 3, x.shape) + np.array([shift, -shift])
@@ -60,8 +65,10 @@ def cured():
 
 
 def chosen(report):
-  (way,) = [way for way in report["ways"] if way["chosen"]]
-  return way["trainable"]
+  (candidate,) = [
+    candidate for candidate in report["ways"] if candidate["chosen"]
+  ]
+  return candidate["trainable"]
 
 
 def test_an_offset_at_the_input_is_cured_by_a_prompt():
@@ -78,7 +85,7 @@ def test_an_offset_at_the_input_is_cured_by_a_prompt():
 def test_swapped_classes_are_cured_by_the_head_alone():
   x, y = clusters(300, 1)
   report = adapt(clustered(), x, (y + 1) % CLASSES).report
-  assert any("prompt" in way["trainable"] for way in report["ways"])
+  assert any("prompt" in candidate["trainable"] for candidate in report["ways"])
   assert chosen(report) == "head"
   assert report["added_bytes"] == 0
   assert report["accuracy_before"] < 0.1
@@ -176,7 +183,7 @@ def test_settings_that_are_given_hold_for_every_phase():
 
 
 def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
-  marked = mark(models.conv_model(), "prompt,bias,head")
+  marked = mark_trainable(models.conv_model(), "prompt,bias,head")
   first, last = search.phases_of(marked, tflm_fg.Settings())
   names = {t.index: t.name for t in marked.mark.trainable}
   assert [names[i] for i in first.tensors] == [
@@ -189,14 +196,14 @@ def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
 
 
 def test_many_numbers_get_many_steps():
-  marked = mark(models.dense_model(hidden=200), "all")
+  marked = mark_trainable(models.dense_model(hidden=200), "all")
   first, _ = search.phases_of(marked, tflm_fg.Settings())
   assert first.settings.steps == search.LONG["steps"]
   assert first.settings.patience == search.LONG["patience"]
 
 
 def test_one_method_for_all_is_one_phase():
-  marked = mark(models.conv_model(), "all")
+  marked = mark_trainable(models.conv_model(), "all")
   settings = tflm_fg.Settings(method="spsa")
   (phase,) = search.phases_of(marked, settings)
   assert len(phase.tensors) == len(marked.mark.trainable)
@@ -210,7 +217,7 @@ def test_an_explicit_method_without_a_place_trains_the_head():
 
 
 def test_a_marked_file_keeps_its_own_choice():
-  marked = mark(source(), "hidden/bias").data
+  marked = mark_trainable(source(), "hidden/bias").data
   report = adapt(marked, settings=tflm_fg.Settings(steps=5)).report
   assert report["trainable"] == ["hidden/bias"]
   assert report["ways"] == []
@@ -223,7 +230,7 @@ def test_places_are_tried_for_one_method_too(method):
   result = tflm_fg.adapt(
     models.deep_model(), x, y, trainable="auto", settings=settings
   )
-  tried = [way["trainable"] for way in result.report["ways"]]
+  tried = [candidate["trainable"] for candidate in result.report["ways"]]
   assert tried == ["head", "wide-head"]
   assert {r.phase.settings.method for r in result.journal.records} <= {method}
   assert tflm_fg.replay(result.journal, result.marked) == result.model
@@ -234,14 +241,16 @@ def relu_head():
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
   flow = net.dense(net.dense(x, 16, "hidden"), 4, "head", relu=True)
-  return net.finish([x.index], [flow.index])
+  return net.run_candidate([x.index], [flow.index])
 
 
 def single_layer():
   """Its first layer is its head."""
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
-  return net.finish([x.index], [net.dense(x, 4, "head", reach=8.0).index])
+  return net.run_candidate(
+    [x.index], [net.dense(x, 4, "head", reach=8.0).index]
+  )
 
 
 ODD = {
@@ -263,23 +272,25 @@ def test_what_a_file_does_not_allow_is_left_out(kind, labelled):
     y if labelled else None,
     settings=tflm_fg.Settings(steps=20),
   )
-  tried = [way["trainable"] for way in result.report["ways"]]
+  tried = [candidate["trainable"] for candidate in result.report["ways"]]
   assert tried[0] == "head"
-  assert not any("wide" in way for way in tried)
+  assert not any("wide" in candidate for candidate in tried)
   recorded = journal.parse(result.journal.to_bytes())
   assert tflm_fg.replay(recorded, result.marked) == result.model
   assert tflm_fg.replay(recorded, ODD[kind]) == result.model
 
 
 @pytest.mark.parametrize(
-  ("clips", "labelled"), [(1, True), (2, True), (3, True), (1, False)]
+  ("samples", "labelled"), [(1, True), (2, True), (3, True), (1, False)]
 )
-def test_too_few_clips_to_compare_train_the_head_and_say_so(clips, labelled):
+def test_too_few_samples_to_compare_train_the_head_and_say_so(
+  samples, labelled
+):
   x, y = crossed(8, 1)
-  x, y = x[:clips], y[:clips]
+  x, y = x[:samples], y[:samples]
   report = adapt(x=x, y=y if labelled else None).report
   assert report["ways"] == []
-  assert "too few clips" in report["notes"][-1]
+  assert "too few samples" in report["notes"][-1]
   assert report["trainable"] == ["head/kernel", "head/bias"]
 
 
@@ -295,33 +306,39 @@ def test_no_part_kept_aside_trains_the_head_without_a_note():
 
 def test_fronts_are_what_the_file_and_the_method_allow():
   conv = models.conv_model()
-  prompts = [Front("prompt"), Front("prompt", gain=True)]
-  first = Front("first-bias")
-  assert fronts_of(conv, True, "auto") == [Front(""), *prompts, first]
-  assert fronts_of(conv, False, "auto") == [Front(""), prompts[0]]
-  assert fronts_of(conv, True, "spsa") == [Front("")]
+  prompts = [InputStage("prompt"), InputStage("prompt", gain=True)]
+  first = InputStage("first-bias")
+  assert input_stages_of(conv, True, "auto") == [
+    InputStage(""),
+    *prompts,
+    first,
+  ]
+  assert input_stages_of(conv, False, "auto") == [InputStage(""), prompts[0]]
+  assert input_stages_of(conv, True, "spsa") == [InputStage("")]
   wide = models.conv_model(wide=True)
-  assert fronts_of(wide, True, "auto") == [Front(""), first]
-  assert fronts_of(wide, False, "auto") == [Front("")]
+  assert input_stages_of(wide, True, "auto") == [InputStage(""), first]
+  assert input_stages_of(wide, False, "auto") == [InputStage("")]
 
 
-def way(front, back, losses, unseen=None):
+def candidate(front, back, losses, unseen=None):
   costs = np.array(losses, float)
   fresh = costs if unseen is None else np.array(unseen, float)
-  return Way(Front(front), back, Surgery(), (), (), costs, math.nan, fresh)
+  return Candidate(
+    InputStage(front), back, GraphOptions(), (), (), costs, math.nan, fresh
+  )
 
 
 def test_the_front_whose_better_back_costs_least_wins():
-  ways = [
-    way("", "head", [3, 3, 3]),
-    way("", "wide-head", [2, 2, 2]),
-    way("prompt", "head", [1, 1, 1]),
-    way("prompt", "wide-head", [4, 4, 4]),
+  candidates = [
+    candidate("", "head", [3, 3, 3]),
+    candidate("", "wide-head", [2, 2, 2]),
+    candidate("prompt", "head", [1, 1, 1]),
+    candidate("prompt", "wide-head", [4, 4, 4]),
   ]
-  assert best_way(ways) is ways[2]
-  assert best_way(ways[:2]) is ways[1]
-  assert best_way(ways[:1]) is ways[0]
-  assert ways[2].trainable == "prompt,head"
+  assert best_candidate(candidates) is candidates[2]
+  assert best_candidate(candidates[:2]) is candidates[1]
+  assert best_candidate(candidates[:1]) is candidates[0]
+  assert candidates[2].trainable == "prompt,head"
 
 
 @pytest.mark.parametrize(
@@ -333,8 +350,11 @@ def test_the_front_whose_better_back_costs_least_wins():
   ],
 )
 def test_a_wide_head_is_taken_unless_clearly_worse(wide, taken):
-  ways = [way("", "head", [1.5, 1.5]), way("", "wide-head", wide)]
-  assert best_way(ways).back == taken
+  candidates = [
+    candidate("", "head", [1.5, 1.5]),
+    candidate("", "wide-head", wide),
+  ]
+  assert best_candidate(candidates).back == taken
 
 
 @pytest.mark.parametrize(
@@ -345,23 +365,23 @@ def test_a_wide_head_is_taken_unless_clearly_worse(wide, taken):
     ([1.5, 1.5], ""),  # neither better nor worse
   ],
 )
-def test_a_front_is_taken_where_it_surely_helps_clips_it_never_saw(
+def test_a_front_is_taken_where_it_surely_helps_samples_it_never_saw(
   unseen, taken
 ):
-  bare = way("", "head", [1.5, 1.5, 1.5, 1.5], [1.5, 1.5])
-  front = way("prompt", "head", [*unseen, 0.1, 0.1], unseen)
-  assert best_way([bare, front]).front.trainable == taken
+  bare = candidate("", "head", [1.5, 1.5, 1.5, 1.5], [1.5, 1.5])
+  front = candidate("prompt", "head", [*unseen, 0.1, 0.1], unseen)
+  assert best_candidate([bare, front]).front.trainable == taken
 
 
 @pytest.mark.parametrize("start", [2.0, -2.0])
 @pytest.mark.parametrize(
   ("gain", "taken"), [(0.1, "prompt"), (0.01, ""), (0.0, ""), (-1.0, "")]
 )
-def test_one_number_for_all_clips_must_be_clearly_lower(start, gain, taken):
+def test_one_number_for_all_samples_must_be_clearly_lower(start, gain, taken):
   """It has no spread: a hair's breadth is not sure."""
-  bare = way("", "head", [start])
-  front = way("prompt", "head", [start - gain])
-  assert best_way([bare, front]).front.trainable == taken
+  bare = candidate("", "head", [start])
+  front = candidate("prompt", "head", [start - gain])
+  assert best_candidate([bare, front]).front.trainable == taken
 
 
 def test_a_head_that_is_too_sure_is_judged_by_its_answers():
@@ -401,10 +421,10 @@ def test_cooled_losses_are_cross_entropies_at_the_best_temperature():
 CLASSES, INPUTS = 6, 8
 
 
-def clusters(clips, seed, offset=0.0):
+def clusters(samples, seed, offset=0.0):
   centres = np.random.default_rng(99).normal(0, 1, (CLASSES, INPUTS))
-  y = np.arange(clips) % CLASSES
-  noise = np.random.default_rng(seed).normal(0, 0.6, (clips, INPUTS))
+  y = np.arange(samples) % CLASSES
+  noise = np.random.default_rng(seed).normal(0, 0.6, (samples, INPUTS))
   signs = np.where(np.random.default_rng(5).random(INPUTS) < 0.5, -1, 1)
   return (centres[y] + noise + offset * signs).astype("f4"), y
 
@@ -432,7 +452,7 @@ def test_an_offset_is_learnt_without_labels():
   assert report["accuracy_before"] < 0.85
   assert report["accuracy_after"] > report["accuracy_before"] + 0.03
   assert "prompt" in chosen(report)
-  assert all(way["accuracy"] is None for way in report["ways"])
+  assert all(candidate["accuracy"] is None for candidate in report["ways"])
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -447,7 +467,7 @@ def test_labels_that_are_not_to_be_looked_at_change_no_byte(order):
   assert blind.report["labels"] == "none"
 
 
-def test_without_test_clips_or_labels_no_accuracy_is_claimed():
+def test_without_test_samples_or_labels_no_accuracy_is_claimed():
   x, _ = clusters(60, 1, 0.9)
   report = tflm_fg.adapt(
     clustered(), x, settings=tflm_fg.Settings(steps=10)
@@ -521,7 +541,7 @@ def grown_run():
     x,
     y,
     trainable="prompt,wide-head",
-    surgery=Surgery(gain=True),
+    graph_options=GraphOptions(gain=True),
     settings=tflm_fg.Settings(steps=25),
   )
 

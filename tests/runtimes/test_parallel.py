@@ -7,7 +7,7 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes import parallel, registry
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.types import TflmFgError
@@ -91,10 +91,10 @@ def test_workers_are_obeyed_up_to_the_passes_of_a_step(monkeypatch):
 
 
 def test_a_real_graph_settles_and_keeps_its_weights():
-  marked = tflm_fg.mark(MODEL, "all")
-  graph = Graph(marked.data, marked.mark, Host())
+  marked = tflm_fg.mark_trainable(MODEL, "all")
+  graph = Graph(marked.data, marked.mark, RuntimeOptions())
   before = graph.suffix.flatbuffer()
-  choice = graph.settle((models.int8_clips((6, 5, 2), 8),), 4)
+  choice = graph.settle((models.int8_samples((6, 5, 2), 8),), 4)
   assert choice.seconds["in-place"] > 0
   assert len(graph.helpers) == choice.workers - 1
   assert graph.forward_passes == 0
@@ -102,8 +102,10 @@ def test_a_real_graph_settles_and_keeps_its_weights():
 
 
 def prefix_of(runtime="litert", **options):
-  marked = tflm_fg.mark(MODEL, "head")
-  graph = Graph(marked.data, marked.mark, Host(runtime=runtime, **options))
+  marked = tflm_fg.mark_trainable(MODEL, "head")
+  graph = Graph(
+    marked.data, marked.mark, RuntimeOptions(runtime=runtime, **options)
+  )
   return graph, graph.prefix.traits.runtime
 
 
@@ -127,7 +129,7 @@ def test_frozen_layers_fall_back_where_xnnpack_refuses(monkeypatch):
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_features_are_the_same_every_time_and_close_to_the_reference(exact):
-  x = models.int8_clips((6, 5, 2), 300)
+  x = models.int8_samples((6, 5, 2), 300)
   first, again = (
     prefix_of(exact_prefix=exact)[0].features(x)[0] for _ in range(2)
   )

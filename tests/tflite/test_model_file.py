@@ -14,7 +14,7 @@ from tflm_fg.memory import footprint
 from tflm_fg.placement.split_model import input_spec
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.layers import find_logits
-from tflm_fg.tflite.select_trainable import mark, present_mark
+from tflm_fg.tflite.select_trainable import mark_trainable, present_mark
 from tflm_fg.tflite.tensors import Patchable, weights_of
 from tflm_fg.tflite.verify_structure import verify
 from tflm_fg.types import TflmFgError
@@ -36,7 +36,7 @@ def names(marked):
 @every_model
 @pytest.mark.parametrize("trainable", ["head", "bias", "all", "head,bias"])
 def test_strip_gives_back_the_original_bytes(data, trainable):
-  marked = mark(data, trainable)
+  marked = mark_trainable(data, trainable)
   assert marked.notes == ()
   assert marked.data.endswith(data)
   assert training_metadata.strip(marked.data) == data
@@ -44,7 +44,7 @@ def test_strip_gives_back_the_original_bytes(data, trainable):
 
 @every_model
 def test_marking_is_sound_aligned_small_and_read_back(data):
-  marked = mark(data, "all")
+  marked = mark_trainable(data, "all")
   verify(marked.data)
   assert model_file.is_aligned(marked.data)
   assert len(marked.data) - len(data) < 300 + 110 * len(marked.mark.trainable)
@@ -54,8 +54,8 @@ def test_marking_is_sound_aligned_small_and_read_back(data):
 
 def test_marking_again_replaces_the_mark():
   data = MODELS["conv"]
-  twice = mark(mark(data, "all").data, "head")
-  assert twice.data == mark(data, "head").data
+  twice = mark_trainable(mark_trainable(data, "all").data, "head")
+  assert twice.data == mark_trainable(data, "head").data
 
 
 def test_other_metadata_survives_the_mark():
@@ -67,7 +67,7 @@ def test_other_metadata_survives_the_mark():
   model.buffers.append(buffer)
   model.metadata = [entry]
   data = model_file.pack(model)
-  marked = mark(data, "head").data
+  marked = mark_trainable(data, "head").data
   found = [e.name for e in model_file.read(marked).metadata]
   assert found == [b"min_runtime_version", b"tflm_fg"]
   assert training_metadata.strip(marked) == data
@@ -75,7 +75,9 @@ def test_other_metadata_survives_the_mark():
 
 def test_a_mark_that_another_tool_wrote_again_can_still_be_stripped():
   data = MODELS["dense"]
-  rewritten = model_file.pack(model_file.read(mark(data, "head").data))
+  rewritten = model_file.pack(
+    model_file.read(mark_trainable(data, "head").data)
+  )
   assert training_metadata.read_mark(rewritten) is not None
   stripped = training_metadata.strip(rewritten)
   assert training_metadata.read_mark(stripped) is None
@@ -84,7 +86,7 @@ def test_a_mark_that_another_tool_wrote_again_can_still_be_stripped():
 
 @every_model
 def test_patching_changes_the_tensors_own_bytes_alone(data):
-  marked = mark(data, "all")
+  marked = mark_trainable(data, "all")
   indices = [t.index for t in marked.mark.trainable]
   patchable = Patchable(marked.data, indices)
   new = [
@@ -102,7 +104,7 @@ def test_patching_changes_the_tensors_own_bytes_alone(data):
 
 
 def test_a_patch_of_another_size_or_dtype_is_refused():
-  marked = mark(MODELS["dense"], "head")
+  marked = mark_trainable(MODELS["dense"], "head")
   patchable = Patchable(marked.data, [marked.mark.trainable[0].index])
   (kernel,) = patchable.read()
   for wrong in (kernel[:-1], kernel.astype(np.uint8)):
@@ -111,20 +113,23 @@ def test_a_patch_of_another_size_or_dtype_is_refused():
 
 
 def test_head_is_the_last_dense_layer_with_its_bias():
-  assert names(mark(MODELS["conv"], "head")) == ["head/kernel", "head/bias"]
+  assert names(mark_trainable(MODELS["conv"], "head")) == [
+    "head/kernel",
+    "head/bias",
+  ]
 
 
 def test_bias_and_all_take_every_layer_in_order():
-  assert names(mark(MODELS["conv"], "bias")) == [
+  assert names(mark_trainable(MODELS["conv"], "bias")) == [
     "conv/bias",
     "depthwise/bias",
     "head/bias",
   ]
-  assert len(names(mark(MODELS["conv"], "all"))) == 6
+  assert len(names(mark_trainable(MODELS["conv"], "all"))) == 6
 
 
 def test_a_regular_expression_chooses_by_name():
-  assert names(mark(MODELS["conv"], "depth.*kernel,^head/b")) == [
+  assert names(mark_trainable(MODELS["conv"], "depth.*kernel,^head/b")) == [
     "depthwise/kernel",
     "head/bias",
   ]
@@ -145,7 +150,7 @@ def test_logits_are_found_where_a_reshape_stands_behind_the_softmax(shaping):
   soft = net.softmax(net.dense(x, 3, "head"))
   out = net.tensor("shaped", (1, 3), "int8", soft.scale, -128)
   net.operator(shaping, [soft.index], out, shaping_options(shaping))
-  model = model_file.read(net.finish([x.index], [out]))
+  model = model_file.read(net.run_candidate([x.index], [out]))
   logits = find_logits(model)
   assert model.subgraphs[0].tensors[logits].name == b"head/out"
 
@@ -161,7 +166,7 @@ def shaping_options(shaping):
 
 
 def test_bias_steps_are_one_step_of_the_output():
-  marked = mark(models.dense_model(per_channel=True), "head")
+  marked = mark_trainable(models.dense_model(per_channel=True), "head")
   bias = marked.mark.trainable[1]
   model = model_file.read(marked.data)
   out = model.subgraphs[0].tensors[marked.mark.logits].quantization.scale[0]
@@ -172,10 +177,13 @@ def test_bias_steps_are_one_step_of_the_output():
 def test_present_mark_prefers_the_files_own_then_head():
   data = MODELS["conv"]
   assert (
-    names(present_mark(mark(data, "bias").data, None, "m"))[0] == "conv/bias"
+    names(present_mark(mark_trainable(data, "bias").data, None, "m"))[0]
+    == "conv/bias"
   )
   assert names(present_mark(data, None, "m"))[0] == "head/kernel"
-  assert len(names(present_mark(mark(data, "bias").data, "all", "m"))) == 6
+  assert (
+    len(names(present_mark(mark_trainable(data, "bias").data, "all", "m"))) == 6
+  )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +199,7 @@ def test_present_mark_prefers_the_files_own_then_head():
 )
 def test_what_cannot_be_trained_is_refused_by_name(data, trainable, message):
   with pytest.raises(TflmFgError, match=message):
-    mark(data, trainable)
+    mark_trainable(data, trainable)
 
 
 def test_a_delegates_operator_is_refused_by_name():
@@ -200,11 +208,11 @@ def test_a_delegates_operator_is_refused_by_name():
   model.operatorCodes[0].deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
   model.operatorCodes[0].customCode = b"edgetpu-custom-op"
   with pytest.raises(TflmFgError, match="edgetpu-custom-op"):
-    mark(model_file.pack(model), "head")
+    mark_trainable(model_file.pack(model), "head")
 
 
 def edit_mark(data, change):
-  model = model_file.read(mark(data, "head").data)
+  model = model_file.read(mark_trainable(data, "head").data)
   buffer = model.buffers[model.metadata[-1].buffer]
   content = json.loads(bytes(buffer.data))
   raw = json.dumps(change(content)).encode()
@@ -242,7 +250,7 @@ def test_mark_patch_strip_hold_for_any_dense_model(
   data = models.dense_model(
     seed=seed, wide=wide, softmax=softmax, classes=classes
   )
-  marked = mark(data, "all")
+  marked = mark_trainable(data, "all")
   patchable = Patchable(marked.data, [t.index for t in marked.mark.trainable])
   adapted = patchable.write([w // 2 for w in patchable.read()])
   stripped = training_metadata.strip(adapted)
@@ -254,9 +262,9 @@ def test_mark_patch_strip_hold_for_any_dense_model(
 def test_nobody_changes_the_model_that_all_look_at(trainable):
   """A change would silently go into every later cut of the same bytes."""
   data = MODELS["conv"]
-  marked = mark(data, trainable)
+  marked = mark_trainable(data, trainable)
   files = (data, marked.data)
-  before = [model_file.pack(model_file.look(file)) for file in files]
+  before = [model_file.pack(model_file.read_shared(file)) for file in files]
   spec = input_spec(data)
   random = np.random.default_rng(0)
   x = random.integers(-100, 101, (6, *spec.shape[1:])).astype(spec.dtype)
@@ -270,5 +278,5 @@ def test_nobody_changes_the_model_that_all_look_at(trainable):
   footprint.backpropagation(marked.data, marked.mark)
   training_metadata.strip(marked.data)
   for file, packed in zip(files, before, strict=True):
-    assert model_file.pack(model_file.look(file)) == packed
+    assert model_file.pack(model_file.read_shared(file)) == packed
     assert model_file.pack(model_file.read(file)) == packed

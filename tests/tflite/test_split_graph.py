@@ -8,7 +8,7 @@ import pytest
 from tests import models
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import model_file
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import cut, whole
 from tflm_fg.tflite.verify_structure import verify
 from tflm_fg.types import TflmFgError
@@ -25,7 +25,7 @@ def residual_model():
     "ADD", [a.index, b.index], total.index, models.schema.AddOptionsT(), 2
   )
   flow = net.dense(net.mean(total), 3, "head", reach=8.0)
-  return net.finish([x.index], [net.softmax(flow).index])
+  return net.run_candidate([x.index], [net.softmax(flow).index])
 
 
 def parallel_model():
@@ -39,7 +39,7 @@ def parallel_model():
     "ADD", [a.index, c.index], total.index, models.schema.AddOptionsT(), 2
   )
   flow = net.dense(net.mean(total), 3, "head", reach=8.0)
-  return net.finish([x.index], [net.softmax(flow).index])
+  return net.run_candidate([x.index], [net.softmax(flow).index])
 
 
 @pytest.mark.parametrize("runtime", installed())
@@ -53,8 +53,8 @@ def test_prefix_then_suffix_equals_the_whole(runtime, trainable, wide):
     pytest.skip("the residual models are int8")
   plain = functools.partial(models.conv_model, wide=wide)
   data = residual.get(trainable, plain)()
-  marked = mark(data, trainable)
-  x = models.int8_clips((6, 5, 2), 5, dtype="int16" if wide else "int8")
+  marked = mark_trainable(data, trainable)
+  x = models.int8_samples((6, 5, 2), 5, dtype="int16" if wide else "int8")
   pieces = cut(marked.data, marked.mark)
   values = {pieces.graph_input: x}
   if pieces.prefix is not None:
@@ -67,7 +67,7 @@ def test_prefix_then_suffix_equals_the_whole(runtime, trainable, wide):
 
 
 def test_a_residual_that_crosses_the_cut_flows_in_beside_it():
-  marked = mark(parallel_model(), "c/kernel")
+  marked = mark_trainable(parallel_model(), "c/kernel")
   pieces = cut(marked.data, marked.mark)
   tensors = model_file.read(marked.data).subgraphs[0].tensors
   names = {tensors[i].name for i in pieces.suffix.inputs}
@@ -75,12 +75,12 @@ def test_a_residual_that_crosses_the_cut_flows_in_beside_it():
 
 
 def test_no_prefix_where_the_first_layer_trains():
-  marked = mark(models.conv_model(), "all")
+  marked = mark_trainable(models.conv_model(), "all")
   assert cut(marked.data, marked.mark).prefix is None
 
 
 def test_the_suffix_of_a_head_is_small_sound_and_aligned():
-  marked = mark(models.conv_model(), "head")
+  marked = mark_trainable(models.conv_model(), "head")
   pieces = cut(marked.data, marked.mark)
   for part in (pieces.prefix, pieces.suffix):
     verify(part.data)
@@ -92,25 +92,25 @@ def test_the_suffix_of_a_head_is_small_sound_and_aligned():
 
 
 def test_cutting_leaves_the_marked_file_as_it_was():
-  marked = mark(models.conv_model(), "head")
+  marked = mark_trainable(models.conv_model(), "head")
   before = bytes(bytearray(marked.data))
   cut(marked.data, marked.mark)
   whole(marked.data, marked.mark)
   assert marked.data == before
 
 
-def test_a_reshape_to_one_clip_takes_a_batch():
+def test_a_reshape_to_one_sample_takes_a_batch():
   net = models.Network()
   x = net.activation("x", (1, 2, 4), 4.0)
   flat = net.tensor("flat", (1, 8), "int8", x.scale)
   shape = net.tensor("shape", (2,), "int32", data=np.array([1, 8]))
   net.operator("RESHAPE", [x.index, shape], flat)
   flow = net.dense(models.Flow(flat, (1, 8), x.scale), 3, "head")
-  marked = mark(net.finish([x.index], [flow.index]), "head")
+  marked = mark_trainable(net.run_candidate([x.index], [flow.index]), "head")
   part = whole(marked.data, marked.mark)
   session = open_session("litert", part)
   assert session.traits.batches
-  assert session.run((models.int8_clips((2, 4), 7),))[0].shape == (7, 3)
+  assert session.run((models.int8_samples((2, 4), 7),))[0].shape == (7, 3)
 
 
 @pytest.mark.parametrize("operator", ["CALL_ONCE", "VAR_HANDLE"])
@@ -124,7 +124,7 @@ def test_models_that_keep_state_are_refused_by_operator(operator):
   op.opcodeIndex = len(model.operatorCodes) - 1
   op.inputs, op.outputs = [], []
   model.subgraphs[0].operators.insert(0, op)
-  marked = mark(model_file.pack(model), "head")
+  marked = mark_trainable(model_file.pack(model), "head")
   with pytest.raises(TflmFgError, match=f"keeps state.*{operator}"):
     cut(marked.data, marked.mark)
 
@@ -142,6 +142,8 @@ def test_several_inputs_are_refused():
     2,
   )
   out = net.dense(total, 3, "head")
-  marked = mark(net.finish([first.index, second.index], [out.index]), "head")
+  marked = mark_trainable(
+    net.run_candidate([first.index, second.index], [out.index]), "head"
+  )
   with pytest.raises(TflmFgError, match="2 inputs"):
     cut(marked.data, marked.mark)

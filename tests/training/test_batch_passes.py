@@ -10,22 +10,22 @@ from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients import perturbation
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.training import batch_passes
 from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.types import Clips
+from tflm_fg.types import Samples
 
-MARKED = mark(models.conv_model(), "all")
+MARKED = mark_trainable(models.conv_model(), "all")
 PART = whole(MARKED.data, MARKED.mark)
 LOSS = CrossEntropy(8 / 127)
 X = np.random.default_rng(0).normal(0, 1.5, (90, 6, 5, 2)).astype("f4")
 Y = np.arange(90) % 3
 
 
-def clips(count=7, seed=0):
-  x = models.int8_clips((6, 5, 2), count, seed)
-  return Clips((x,), np.arange(count) % 3)
+def samples(count=7, seed=0):
+  x = models.int8_samples((6, 5, 2), count, seed)
+  return Samples((x,), np.arange(count) % 3)
 
 
 def candidates(count):
@@ -50,7 +50,7 @@ def sessions(count, strategy="in-place"):
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_losses_come_in_the_order_of_the_weights(workers, count, strategy):
-  batch, weights = clips(), candidates(count)
+  batch, weights = samples(), candidates(count)
   (reference,) = sessions(1, strategy)
   want = []
   for candidate in weights:
@@ -67,18 +67,18 @@ def test_losses_come_in_the_order_of_the_weights(workers, count, strategy):
 
 def test_few_logits_at_once_give_the_same_losses(monkeypatch):
   weights = candidates(5)
-  want = BatchPasses(*sessions(1), LOSS, clips()).losses(weights)
+  want = BatchPasses(*sessions(1), LOSS, samples()).losses(weights)
   for most in (1, 7 * 3, 7 * 3 * 2, 7 * 3 * 4):
     monkeypatch.setattr(batch_passes, "_LOGITS_AT_ONCE", most)
-    some = BatchPasses(*sessions(1), LOSS, clips())
+    some = BatchPasses(*sessions(1), LOSS, samples())
     assert some.losses(weights).tolist() == want.tolist()
 
 
 def test_another_batch_is_used_from_then_on():
   weights = candidates(2)
-  runs = BatchPasses(*sessions(1), LOSS, clips())
+  runs = BatchPasses(*sessions(1), LOSS, samples())
   before = runs.losses(weights)
-  for other in (clips(7, seed=5), clips(4, seed=6)):
+  for other in (samples(7, seed=5), samples(4, seed=6)):
     runs.use(other)
     fresh = BatchPasses(*sessions(1), LOSS, other).losses(weights)
     assert runs.losses(weights).tolist() == fresh.tolist()
@@ -89,7 +89,7 @@ def test_a_fault_in_a_thread_reaches_the_caller():
   first, helper = sessions(2)
   helper.load = None
   with pytest.raises(TypeError):
-    BatchPasses(first, LOSS, clips(), [helper]).losses(candidates(2))
+    BatchPasses(first, LOSS, samples(), [helper]).losses(candidates(2))
 
 
 @pytest.mark.parametrize("strategy", ["in-place", "rebuild"])
@@ -140,12 +140,12 @@ def test_directions_in_small_lots_give_the_same_slopes(directions, monkeypatch):
     epsilon_lsb=2.0,
     learning_rate_lsb=1.0,
   )
-  runs = BatchPasses(*sessions(1), LOSS, clips())
+  runs = BatchPasses(*sessions(1), LOSS, samples())
   state = TrainState(3, params)
-  want = settings.rule(layout, 7).estimator(runs, state)
+  want = settings.step_rule(layout, 7).estimator(runs, state)
   numbers = layout.num_kernels + layout.num_biases
   for most in (1, 2 * numbers, 4 * numbers):
     monkeypatch.setattr(perturbation, "NUMBERS_AT_ONCE", most)
-    got = settings.rule(layout, 7).estimator(runs, state)
+    got = settings.step_rule(layout, 7).estimator(runs, state)
     assert got.losses.tolist() == want.losses.tolist()
     assert got.slopes.tolist() == want.slopes.tolist()

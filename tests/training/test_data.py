@@ -33,8 +33,8 @@ def test_float_models_take_floats():
 @pytest.mark.parametrize(
   ("x", "message"),
   [
-    (np.zeros((0, 2, 3), np.float32), "no clips"),
-    (np.float32(3), "no clips"),
+    (np.zeros((0, 2, 3), np.float32), "no samples"),
+    (np.float32(3), "no samples"),
     (
       np.zeros((4, 3, 2), np.float32),
       r"shape \[3, 2\], the model takes \[2, 3\]",
@@ -45,7 +45,7 @@ def test_float_models_take_floats():
     (np.zeros((1, 2, 3), np.uint8), "dtype uint8"),
   ],
 )
-def test_clips_that_do_not_fit_are_refused(x, message):
+def test_samples_that_do_not_fit_are_refused(x, message):
   with pytest.raises(TflmFgError, match=message):
     data.model_input(x, INT8)
 
@@ -65,7 +65,7 @@ def test_labels_that_are_words_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
   ("y", "message"),
   [
-    (np.zeros(3, np.int64), "need one class for each of 4 clips"),
+    (np.zeros(3, np.int64), "need one class for each of 4 samples"),
     (np.zeros((4, 1), np.int64), "need one class for each"),
     (np.zeros(4), "need integer class indices"),
     (np.array([0, 1, 2, 3]), "classes 0 to 3, the model has 0 to 2"),
@@ -82,7 +82,7 @@ def test_classes_that_do_not_fit_are_refused(y, message):
   st.floats(0, 0.99),
   st.integers(0, 99),
 )
-def test_holding_out_splits_every_class_and_loses_no_clip(
+def test_holding_out_splits_every_class_and_loses_no_sample(
   labels, fraction, seed
 ):
   y = np.array(labels)
@@ -95,15 +95,17 @@ def test_holding_out_splits_every_class_and_loses_no_clip(
 
 
 @given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 9))
-def test_an_epoch_of_batches_shows_every_clip_equally_often(clips, size, seed):
-  batches = data.Batches(clips, size, seed)
-  drawn = np.concatenate([batches.at(step) for step in range(clips)])
-  counts = np.bincount(drawn, minlength=clips)
-  assert len(drawn) == clips * batches.size
+def test_an_epoch_of_batches_shows_every_sample_equally_often(
+  samples, size, seed
+):
+  batches = data.Batches(samples, size, seed)
+  drawn = np.concatenate([batches.at(step) for step in range(samples)])
+  counts = np.bincount(drawn, minlength=samples)
+  assert len(drawn) == samples * batches.size
   assert set(counts) == {batches.size}
 
 
-def test_a_step_takes_the_same_clips_whenever_it_is_asked():
+def test_a_step_takes_the_same_samples_whenever_it_is_asked():
   one, two = data.Batches(30, 7, 3), data.Batches(30, 7, 3)
   late = two.at(50)
   for step in range(51):
@@ -129,6 +131,6 @@ def test_npz_round_trip(tmp_path):
   path = str(tmp_path / "good.npz")
   names = np.array(["yes", "no"])  # what else is in the file is left alone
   np.savez(path, x=np.ones((2, 3)), y=np.array([0, 1]), names=names)
-  clips = data.load_npz(path)
-  assert clips.x.shape == (2, 3)
-  assert clips.y.tolist() == [0, 1]
+  samples = data.load_npz(path)
+  assert samples.x.shape == (2, 3)
+  assert samples.y.tolist() == [0, 1]

@@ -22,7 +22,7 @@ FIRST = tflm_fg.Settings(
 
 def score(total):
   return Score(
-    clips=1, total=total, loss=0.0, correct=0, accuracy=0.0, answers=1
+    samples=1, total=total, loss=0.0, correct=0, accuracy=0.0, answers=1
   )
 
 

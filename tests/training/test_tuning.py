@@ -18,10 +18,10 @@ from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training import tuning
 from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.metrics import Score
-from tflm_fg.training.trainer import Rule
+from tflm_fg.training.trainer import StepRule
 from tflm_fg.training.tuning import Growing, tuned
 
-MARKED = tflm_fg.mark(models.conv_model(), "prompt,bias")
+MARKED = tflm_fg.mark_trainable(models.conv_model(), "prompt,bias")
 LAYOUT = Layout(MARKED.mark.trainable)
 PARAMS = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
 OPEN = tflm_fg.Settings(
@@ -33,15 +33,15 @@ SCALE = 0.02
 class Landscape:
   """Two-class logits that the trainable numbers move, without an engine.
 
-  Each clip's logit is a wave over one projection of the numbers. Even and odd
-  clips have waves of different lengths: near the start all agree on where to
+  Each sample's logit is a wave over one projection of the numbers. Even and odd
+  samples have waves of different lengths: near the start all agree on where to
   go, far from it they do not. Logits come in steps of `coarse`.
   """
 
-  def __init__(self, coarse=1.0, length=60.0, clips=16):
-    self.labels = np.zeros(clips, np.int64)
+  def __init__(self, coarse=1.0, length=60.0, samples=16):
+    self.labels = np.zeros(samples, np.int64)
     self._coarse = coarse
-    self._lengths = length * np.where(np.arange(clips) % 2, 1.0, 0.4)
+    self._lengths = length * np.where(np.arange(samples) % 2, 1.0, 0.4)
     self.passes = 0
 
   def logits(self, weights):
@@ -88,7 +88,7 @@ def test_a_long_run_takes_the_smallest_clear_perturbation_and_shorter_steps():
 
 
 def test_a_loss_that_bends_gets_shorter_steps():
-  """The clips' loss at its lowest point rises on both sides."""
+  """The samples' loss at its lowest point rises on both sides."""
   settings, reasons = tune(
     dataclasses.replace(OPEN, epsilon_lsb=8.0), Landscape(length=12)
   )
@@ -135,7 +135,7 @@ def test_one_of_the_two_overrides_and_the_other_is_tuned(given, sizes):
 
 @pytest.mark.parametrize("blocks", [2, 3, 100])
 def test_every_block_has_its_share_of_the_probes(blocks):
-  marked = tflm_fg.mark(models.conv_model(), "all")
+  marked = tflm_fg.mark_trainable(models.conv_model(), "all")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   start = layout.weights(params)
@@ -175,8 +175,8 @@ def test_a_run_of_frank_wolfe_goes_half_of_the_way_to_a_corner_at_most(steps):
   plain, _ = tune(dataclasses.replace(boxed, optimizer="sign"))
   assert 0 < settings.learning_rate_lsb <= plain.learning_rate_lsb * 1.001
   rate = schedule(settings.learning_rate_lsb, "linear", steps)
-  way = sum(rate(step) for step in range(steps)) / 65536 / 127
-  assert way <= 0.52 * (1 + 1 / steps)
+  candidate = sum(rate(step) for step in range(steps)) / 65536 / 127
+  assert candidate <= 0.52 * (1 + 1 / steps)
   assert ("corner" in reasons["learning_rate_lsb"]) == (steps == 400)
 
 
@@ -215,13 +215,13 @@ def test_directions_of_every_method_grow(method):
   settings = dataclasses.replace(
     OPEN, method=method, epsilon_lsb=2.0, num_directions=2
   )
-  rule = Rule(settings.forward_gradient(LAYOUT, 1), None)
-  grown = Growing(2)(Growing(2)(rule, score(9)), score(9))
-  assert grown.estimator.num_directions == 2  # two watchers, no wait between
+  step_rule = StepRule(settings.forward_gradient(LAYOUT, 1), None)
+  plan = Growing(2)(Growing(2)(step_rule, score(9)), score(9))
+  assert plan.estimator.num_directions == 2  # two watchers, no wait between
   growing = Growing(2)
-  grown = growing(growing(rule, score(9)), score(9))
-  assert type(grown.estimator) is type(rule.estimator)
-  assert grown.estimator.num_directions == 4
+  plan = growing(growing(step_rule, score(9)), score(9))
+  assert type(plan.estimator) is type(step_rule.estimator)
+  assert plan.estimator.num_directions == 4
 
 
 def test_tuning_is_the_same_every_time_and_leaves_no_trace():
@@ -231,9 +231,9 @@ def test_tuning_is_the_same_every_time_and_leaves_no_trace():
 
 
 @pytest.mark.parametrize(
-  "landscape", [Landscape(coarse=1e6), Landscape(clips=1)]
+  "landscape", [Landscape(coarse=1e6), Landscape(samples=1)]
 )
-def test_a_flat_loss_and_a_single_clip_give_finite_settings(landscape):
+def test_a_flat_loss_and_a_single_sample_give_finite_settings(landscape):
   settings, _ = tune(landscape=landscape)
   assert settings.epsilon_lsb in tuning.SIZES
   assert 0 < settings.learning_rate_lsb <= settings.epsilon_lsb / 2
@@ -263,7 +263,7 @@ def rule_of(m):
     num_directions=m,
     batch_size=1,
   )
-  return Rule(estimator, None)
+  return StepRule(estimator, None)
 
 
 def score(total):
@@ -272,10 +272,10 @@ def score(total):
 
 def lengths(patience, totals, m=1):
   """Directions after each look."""
-  growing, rule, seen = Growing(patience), rule_of(m), []
+  growing, step_rule, seen = Growing(patience), rule_of(m), []
   for total in totals:
-    rule = growing(rule, score(total))
-    seen.append(rule.estimator.num_directions)
+    step_rule = growing(step_rule, score(total))
+    seen.append(step_rule.estimator.num_directions)
   return seen
 
 

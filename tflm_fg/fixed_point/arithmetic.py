@@ -99,7 +99,7 @@ def _narrow_into(
 def clip_into(
   x: NDArray[np.signedinteger], limits: _Limits, out: Array
 ) -> None:
-  """Clips x into `out` of any width; `x` is used up.
+  """Samples x into `out` of any width; `x` is used up.
 
   Faster than np.clip on few numbers, and on many where limits are arrays.
   """
@@ -108,13 +108,13 @@ def clip_into(
 
 
 def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-  """Clips integers into `dtype` and casts them."""
+  """Samples integers into `dtype` and casts them."""
   low, high = LIMITS[np.dtype(dtype)]
   return np.clip(x, low, high).astype(dtype)
 
 
 def symmetric(x: NDArray[np.signedinteger]) -> Int8:
-  """Clips integers to a direction's int8, as far down as up."""
+  """Samples integers to a direction's int8, as far down as up."""
   return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
 
 

@@ -43,7 +43,7 @@ def _low_into(masters: Int16, high: Int8, out: Int8) -> None:
   clip_into(low, (-WEIGHT_MAX, WEIGHT_MAX), out)
 
 
-class Home(NamedTuple):
+class TensorSlot(NamedTuple):
   """Where an engine's tensor lies in the flat vectors, and what it is there.
 
   Attributes:
@@ -65,7 +65,7 @@ class Layout:
     tensors: the trainable tensors that have numbers of their own, in the order
       of the mark: all but low bytes.
     places: each of them with its slice of the kernels or of the biases.
-    homes: of every tensor that the engine holds, in the order of the mark; a
+    slots: of every tensor that the engine holds, in the order of the mark; a
       low byte shares its kernel's slice.
     num_kernels, num_biases: K and B.
     step_units: master or bias units in one step of the layer's own grid, one
@@ -74,23 +74,23 @@ class Layout:
 
   def __init__(self, tensors: tuple[TrainableTensor, ...]) -> None:
     self.tensors = tuple(t for t in tensors if not t.is_low)
-    self.homes: list[Home] = []
+    self.slots: list[TensorSlot] = []
     ends = {True: 0, False: 0}
     for tensor in tensors:
       if tensor.is_low:
-        self.homes[-1:] = _pair(tensor, self.homes)
+        self.slots[-1:] = _pair(tensor, self.slots)
         continue
       start = ends[tensor.has_master]
       ends[tensor.has_master] = start + tensor.size
       form = "whole" if tensor.dtype == "int16" else "rounded"
-      self.homes.append(
-        Home(
+      self.slots.append(
+        TensorSlot(
           tensor,
           slice(start, start + tensor.size),
           form if tensor.has_master else "bias",
         )
       )
-    self.places = [(t, where) for t, where, _ in self.homes if not t.is_low]
+    self.places = [(t, where) for t, where, _ in self.slots if not t.is_low]
     self.num_kernels, self.num_biases = ends[True], ends[False]
     wide = any(t.dtype == "int64" for t in tensors)
     self._bias_dtype = np.dtype(np.int64 if wide else np.int32)
@@ -125,7 +125,7 @@ class Layout:
     """Widens engine weights into the trained state."""
     kernels = np.zeros(self.num_kernels, np.int16)
     biases = np.zeros(self.num_biases, self._bias_dtype)
-    for (_, where, form), array in zip(self.homes, weights, strict=True):
+    for (_, where, form), array in zip(self.slots, weights, strict=True):
       if form == "bias":
         biases[where] = array.reshape(-1)
       elif form == "low":
@@ -144,7 +144,7 @@ class Layout:
       saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
       if form == "bias"
       else kernels.forms[form][where].reshape(tensor.shape)
-      for tensor, where, form in self.homes
+      for tensor, where, form in self.slots
     ]
 
 
@@ -159,7 +159,7 @@ class Kernels:
   def __init__(self, shape: tuple[int, ...], layout: Layout) -> None:
     kinds = {"rounded": np.int8, "whole": np.int16}
     kinds |= {"high": np.int8, "low": np.int8}
-    finer = {home.form for home in layout.homes} & {"whole", "high"}
+    finer = {home.form for home in layout.slots} & {"whole", "high"}
     self.forms: dict[str, NDArray[Any]] = {
       form: np.empty(shape, kind)
       for form, kind in kinds.items()
@@ -184,14 +184,16 @@ class Kernels:
 _EMPTY = np.zeros(0, np.int64)
 
 
-def _pair(low: TrainableTensor, before: Sequence[Home]) -> list[Home]:
+def _pair(
+  low: TrainableTensor, before: Sequence[TensorSlot]
+) -> list[TensorSlot]:
   """A low byte and the kernel that stands before it, as two bytes of one."""
   last = before[-1] if before else None
   if last is None or (last.form, last.tensor.shape) != ("rounded", low.shape):
     raise TflmFgError(
       f"{low.name}: a low byte without its kernel before it; train both"
     )
-  return [last._replace(form="high"), Home(low, last.where, "low")]
+  return [last._replace(form="high"), TensorSlot(low, last.where, "low")]
 
 
 def _steps(tensor: TrainableTensor) -> NDArray[np.int64]:

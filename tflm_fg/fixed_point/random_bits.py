@@ -22,7 +22,7 @@ UInt32 = NDArray[np.uint32]
 Words = tuple[UInt32, UInt32]
 
 BATCH_TENSOR = 0xFFFFFFFF
-"""Stands where a tensor's index would, for draws that pick clips."""
+"""Stands where a tensor's index would, for draws that pick samples."""
 
 PROBE_TENSOR = 0xFFFFFFFE
 """The same for the write-visibility guard's probe inputs."""
@@ -105,7 +105,7 @@ def permutation(seed: int, epoch: ArrayLike, size: int) -> NDArray[np.int64]:
   Args:
     seed: the run's seed.
     epoch: which shuffle, or an array [...] of them.
-    size: count of clips.
+    size: count of samples.
 
   Returns:
     int64 [..., size].
@@ -117,24 +117,24 @@ def permutation(seed: int, epoch: ArrayLike, size: int) -> NDArray[np.int64]:
 
 
 def probe_input(
-  shape: tuple[int, ...], dtype: str, number: int, clips: int = 8
+  shape: tuple[int, ...], dtype: str, number: int, samples: int = 8
 ) -> NDArray[np.generic]:
-  """Clips that fill an input's whole range, to see whether outputs react.
+  """Samples that fill an input's whole range, to see whether outputs react.
 
   Args:
-    shape: one clip's shape.
+    shape: one sample's shape.
     dtype: "int8", "uint8", "int16", "int32" or "float32" (then in [-4, 4)).
     number: which of the inputs.
-    clips: how many.
+    samples: how many.
 
   Returns:
-    [clips, *shape] of `dtype`.
+    [samples, *shape] of `dtype`.
   """
-  size = clips * int(np.prod(shape))
+  size = samples * int(np.prod(shape))
   blocks = np.arange(-(-size // 4), dtype=np.uint32)
   tensor = np.full_like(blocks, PROBE_TENSOR)
   raw = random_bytes(key_of(0, number, 0), tensor, blocks)
-  values = raw.view("<i2")[:size].reshape(clips, *shape)
+  values = raw.view("<i2")[:size].reshape(samples, *shape)
   if dtype == "float32":
     return (values / 8192.0).astype(dtype)
   return (values >> (8 if np.dtype(dtype).itemsize == 1 else 0)).astype(dtype)

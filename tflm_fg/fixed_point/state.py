@@ -27,7 +27,7 @@ class Passes(Protocol):
   inputs: Tensors
   labels: Array
 
-  def losses(self, candidates: Sequence[Weights]) -> Int64:
+  def losses(self, weight_sets: Sequence[Weights]) -> Int64:
     """Runs one pass for each of the weights, side by side where that helps.
 
     Returns:
@@ -37,7 +37,7 @@ class Passes(Protocol):
   def logits(self, weights: Weights) -> Array:
     """Loads the weights and runs; integer logits [N, C]."""
 
-  def logits_at(self, candidates: Sequence[Weights]) -> list[Array]:
+  def logits_at(self, weight_sets: Sequence[Weights]) -> list[Array]:
     """The same at each of the weights."""
 
   def activations(self, weights: Weights) -> list[Array]:

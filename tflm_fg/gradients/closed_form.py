@@ -47,10 +47,10 @@ class Head:
   Attributes:
     input_scale: of the layer's input.
     input_zero_point: of the layer's input.
-    centre: int64 [D], each input's mean over clips, in input steps; zeros
+    centre: int64 [D], each input's mean over samples, in input steps; zeros
       where no bias trains that could take it up.
     spread_bits: int64 [D], log2 of each input's spread in input steps.
-    mean_square: mean over clips of the centred input's squared length, each
+    mean_square: mean over samples of the centred input's squared length, each
       input divided by its spread; under a quadratic loss only its largest
       share along one direction.
     loss: on the logits.
@@ -71,7 +71,7 @@ def head_of(
   loss: Loss,
   has_bias: bool,
 ) -> Head:
-  """Measures the layer's input on some clips.
+  """Measures the layer's input on some samples.
 
   Args:
     inputs: integers [N, ...], the layer's input.
@@ -157,14 +157,14 @@ class ClosedFormHead:
     residual = head.loss.residual(logits, passes.labels)
     x = passes.inputs[0].reshape(len(logits), -1)
     tensors = {t.role: t for t in self.layout.tensors}
-    clips, kernel = len(x), _NOTHING
+    samples, kernel = len(x), _NOTHING
     if "kernel" in tensors:
       sums = _product(residual, x, head.input_zero_point + head.centre)
-      kernel = _kernel_slopes(head, tensors["kernel"], sums, clips)
+      kernel = _kernel_slopes(head, tensors["kernel"], sums, samples)
     slopes = [kernel.reshape(-1)]
     if "bias" in tensors:
       sums = residual.sum(axis=0)
-      slopes.append(_bias_slopes(head, tensors["bias"], sums, clips))
+      slopes.append(_bias_slopes(head, tensors["bias"], sums, samples))
     flat = saturate(np.concatenate(slopes), np.int32).astype(np.int64)
     return Estimate(flat, np.array([total]))
 
@@ -197,7 +197,7 @@ def carried_centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
 def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
   """Gives residual^T (x - centre) by float64's fast product.
 
-  It is exact: 21 bits times 17 bits, summed over tens of thousands of clips,
+  It is exact: 21 bits times 17 bits, summed over tens of thousands of samples,
   stay under the 53 bits that a float64 holds whole.
   """
   inputs = np.subtract(x, centre, dtype=np.float64)
@@ -205,11 +205,11 @@ def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
 
 
 def _kernel_slopes(
-  head: Head, kernel: TrainableTensor, sums: Int64, clips: int
+  head: Head, kernel: TrainableTensor, sums: Int64, samples: int
 ) -> Int64:
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
-  reals = 2 / (length * clips * head.input_scale * kernel.step_sizes)
+  reals = 2 / (length * samples * head.input_scale * kernel.step_sizes)
   reals *= head.loss.reach
   factors, bits = _integers(reals)
   # One factor a class, or one for all where the kernel has one scale.
@@ -217,12 +217,12 @@ def _kernel_slopes(
 
 
 def _bias_slopes(
-  head: Head, bias: TrainableTensor, sums: Int64, clips: int
+  head: Head, bias: TrainableTensor, sums: Int64, samples: int
 ) -> Int64:
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
   factors, bits = _integers(
-    2 * share * head.loss.reach / (clips * bias.step_sizes)
+    2 * share * head.loss.reach / (samples * bias.step_sizes)
   )
   return _shifted(sums * factors, np.array(bits))
 

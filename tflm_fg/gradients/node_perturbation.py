@@ -1,9 +1,9 @@
 """Turn two passes with shifted pre-activations into a weight gradient.
 
 Node perturbation (activity perturbation) for FULLY_CONNECTED layers: every
-layer's bias is moved along one random direction, the same for all clips of the
-batch, and each clip's own loss difference times the layer's input gives its
-share of the weight gradient. The directions are as many as outputs, not
+layer's bias is moved along one random direction, the same for all samples of
+the batch, and each sample's own loss difference times the layer's input gives
+its share of the weight gradient. The directions are as many as outputs, not
 weights; where a layer's input comes from is one more pass.
 """
 
@@ -92,7 +92,7 @@ class NodePerturbation:
       for sign in (1, -1)
     ]
     logits = passes.logits_at(candidates)
-    own = np.array([self.loss.per_clip(z, passes.labels) for z in logits])
+    own = np.array([self.loss.per_sample(z, passes.labels) for z in logits])
     differences = own[0::2] - own[1::2]
     slope = self.loss.residual_of_unit(logits[0].shape[1])
     slopes = [

@@ -29,7 +29,7 @@ Dither = Callable[[int], Int32]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Queries:
+class PerturbedWeights:
   """Weights at params + eps z, and where asked for at params - eps z.
 
   Attributes:
@@ -48,7 +48,7 @@ class Queries:
   signs: tuple[int, ...] = (1, -1)
   dither: Dither | None = None
 
-  def lots(
+  def weight_sets(
     self, params: Vectors | Params, drawn: Int8, step: int
   ) -> Iterator[list[Weights]]:
     """The weights of a step.
@@ -68,14 +68,20 @@ class Queries:
       yield sides.move(params, delta, dither)
 
   @functools.cached_property
-  def _sides(self) -> list[tuple[int, int, Sides]]:
+  def _sides(self) -> list[tuple[int, int, WeightBuffers]]:
     """Buffers for lots of directions, from `first` to before `last`."""
     numbers = self.layout.num_kernels + self.layout.num_biases
     size = max(1, min(self.count, NUMBERS_AT_ONCE // numbers))
-    whole = Sides(self.layout, size, self.signs)
+    whole = WeightBuffers(self.layout, size, self.signs)
     ends = [*range(0, self.count, size), self.count]
     return [
-      (a, b, whole if b - a == size else Sides(self.layout, b - a, self.signs))
+      (
+        a,
+        b,
+        whole
+        if b - a == size
+        else WeightBuffers(self.layout, b - a, self.signs),
+      )
       for a, b in itertools.pairwise(ends)
     ]
 
@@ -103,7 +109,7 @@ class Queries:
     )
 
 
-class Sides:
+class WeightBuffers:
   """The engine's weights on some sides of the masters, in buffers made once.
 
   Attributes:
@@ -122,14 +128,14 @@ class Sides:
     )
     self._kernels = Kernels(self._wide.kernels.shape, layout)
     # One for all biases, or more where several widths meet; wide first, as
-    # clipping uses up what it clips.
+    # clipping uses up what it samples.
     kinds = {np.dtype(t.dtype) for t in layout.tensors if t.role == "bias"}
     self._biases = {
       kind: np.empty(self._wide.biases.shape, kind)
       for kind in sorted(kinds, key=lambda kind: -kind.itemsize)
     }
     tensors = []
-    for tensor, where, form in layout.homes:
+    for tensor, where, form in layout.slots:
       held = (
         self._biases[np.dtype(tensor.dtype)]
         if form == "bias"

@@ -20,7 +20,11 @@ from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.directions import Source
-from tflm_fg.gradients.perturbation import EPSILON_BITS, Dither, Queries
+from tflm_fg.gradients.perturbation import (
+  EPSILON_BITS,
+  Dither,
+  PerturbedWeights,
+)
 from tflm_fg.types import Int8, Int64, TflmFgError, Vectors, Weights
 
 ONE = 1 << 16
@@ -41,7 +45,7 @@ class ForwardGradient:
     epsilon_lsb: size of the perturbation where z is 1: int8 steps of a
       kernel, output steps of a bias. Under 1 most of it is rounded away.
     num_directions: m, directions a step.
-    batch_size: clips in a loss, to make a slope that of the mean.
+    batch_size: samples in a loss, to make a slope that of the mean.
     dither: how perturbed kernels are rounded; None for to the nearest.
   """
 
@@ -70,12 +74,14 @@ class ForwardGradient:
     return round(self.epsilon_lsb * (1 << EPSILON_BITS))
 
   @functools.cached_property
-  def _pairs(self) -> Queries:
+  def _pairs(self) -> PerturbedWeights:
     """Both sides of m directions."""
     return self._queries(self.num_directions)
 
-  def _queries(self, count: int, signs: tuple[int, ...] = (1, -1)) -> Queries:
-    return Queries(
+  def _queries(
+    self, count: int, signs: tuple[int, ...] = (1, -1)
+  ) -> PerturbedWeights:
+    return PerturbedWeights(
       layout=self.layout,
       unit=self.directions.unit,
       epsilon=self._epsilon,
@@ -85,7 +91,7 @@ class ForwardGradient:
     )
 
   def _per_step(self, difference: Int64) -> Int64:
-    """A batch's differences over two epsilons -> slopes, a clip and int8 step.
+    """A batch's differences over two epsilons -> slopes a sample and step.
 
     From the loss's integer units to Q16 of what `mean_nats` makes of them:
     nats, for cross-entropy. Saturated at what a journal holds.
@@ -96,7 +102,7 @@ class ForwardGradient:
 
   def _two_sided(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs both sides of m directions: the slopes a step, and the losses."""
-    losses = run(passes, self.lots(state))
+    losses = run(passes, self.weight_sets(state))
     return Estimate(self._per_step(differences(losses)), losses)
 
   def _drawn(self, estimate: Estimate, state: TrainState) -> Int8:
@@ -104,10 +110,10 @@ class ForwardGradient:
     # As many as it has slopes: the count may grow in a run.
     return self.directions.of(state, len(estimate.slopes))
 
-  def lots(self, state: TrainState) -> Iterator[list[Weights]]:
+  def weight_sets(self, state: TrainState) -> Iterator[list[Weights]]:
     """Weights on both sides of the masters along each direction of a step."""
     drawn = self.directions.of(state, self.num_directions)
-    return self._pairs.lots(state.params, drawn, state.step)
+    return self._pairs.weight_sets(state.params, drawn, state.step)
 
   def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs a step's passes; each method has its own."""
@@ -153,13 +159,13 @@ class CentralDifference(ForwardGradient):
     """
     if self.method == "spsa":
       return self._two_sided(passes, state)
-    losses = run(passes, self.lots(state))
+    losses = run(passes, self.weight_sets(state))
     return Estimate(np.sign(differences(losses)) * ONE, losses)
 
 
-def run(passes: Passes, lots: Iterable[list[Weights]]) -> Int64:
+def run(passes: Passes, weight_sets: Iterable[list[Weights]]) -> Int64:
   """Runs all lots: int64 [P], the losses in their order."""
-  losses = [passes.losses(lot) for lot in lots]
+  losses = [passes.losses(lot) for lot in weight_sets]
   return losses[0] if len(losses) == 1 else np.concatenate(losses)
 
 
@@ -201,14 +207,14 @@ class OneSided(ForwardGradient):
     """
     drawn = self.directions.of(state, self.num_directions)
     centre = np.zeros((1, drawn.shape[1]), np.int8)
-    lots = self._around.lots(
+    weight_sets = self._around.weight_sets(
       state.params, np.concatenate([centre, drawn]), state.step
     )
-    losses = run(passes, lots)
+    losses = run(passes, weight_sets)
     return Estimate(over_spread(losses - losses[0])[1:], losses)
 
   @functools.cached_property
-  def _around(self) -> Queries:
+  def _around(self) -> PerturbedWeights:
     return self._queries(self.num_directions + 1, signs=(1,))
 
 
@@ -258,10 +264,14 @@ class SharpnessAware(ForwardGradient):
     """
     m = self.num_directions
     drawn = self.directions.of(state, 2 * m)
-    here = run(passes, self._pairs.lots(state.params, drawn[:m], state.step))
+    here = run(
+      passes, self._pairs.weight_sets(state.params, drawn[:m], state.step)
+    )
     uphill = self._uphill(drawn[:m], _signs(here))
     neighbour = Vectors(*(p + u for p, u in zip(state.params, uphill)))
-    there = run(passes, self._pairs.lots(neighbour, drawn[m:], state.step))
+    there = run(
+      passes, self._pairs.weight_sets(neighbour, drawn[m:], state.step)
+    )
     return Estimate(_signs(there) * ONE, np.concatenate([here, there]))
 
   def _uphill(self, drawn: Int8, signs: Int64) -> Vectors:

@@ -1,7 +1,7 @@
 """Shift biases until each channel's mean activation is what it was at home.
 
 Statistic matching, without labels: the mark holds the mean of every channel of
-every layer on source clips; where a new microphone or voice has moved a mean,
+every layer on source samples; where a new microphone or voice has moved a mean,
 the layer's bias moves it back, layer by layer, the earlier first, and all over
 again, since a ReLU hides part of a shift. One pass a layer shows where its
 means are.
@@ -24,7 +24,7 @@ MEAN_BITS = 4
 
 
 def channel_means(activation: Array) -> Int64:
-  """Means over clips and positions: int64 [C], in 1/16 of a step.
+  """Means over samples and positions: int64 [C], in 1/16 of a step.
 
   Args:
     activation: integers [N, ..., C].
@@ -92,7 +92,7 @@ def known_targets(
 
 
 REFUSAL = (
-  "method 'statistics' needs each trained layer's means on source clips and "
+  "method 'statistics' needs each trained layer's means on source samples and "
   "trains biases before the head alone: convert with --statistics=X.npz and "
   "--trainable=inner-bias"
 )

@@ -17,7 +17,7 @@ NATS_PER_UNIT = math.log(2) / (1 << LOSS_BITS)
 
 
 class Loss:
-  """Integer outputs and targets to one integer a clip, which training lowers.
+  """Integer outputs and targets to one integer a sample, which training lowers.
 
   What an integer unit is worth is the loss's own affair: estimators compare
   losses, and `mean` tells people.
@@ -43,8 +43,8 @@ class Loss:
     """Whether its bend is the largest everywhere, not under a bound."""
     return False
 
-  def per_clip(self, logits: Array, labels: Array) -> Int64:
-    """Losses of single clips: int64 [N] in units."""
+  def per_sample(self, logits: Array, labels: Array) -> Int64:
+    """Losses of single samples: int64 [N] in units."""
     raise NotImplementedError
 
   def residual(self, logits: Array, labels: Array) -> Int64:
@@ -61,27 +61,27 @@ class Loss:
     return None
 
   def ledger(
-    self, passes: int, clips: int, classes: int
+    self, passes: int, samples: int, classes: int
   ) -> Callable[[Sequence[Array], Array], Int64]:
     """Prepares summing the losses of one batch under several weights.
 
     Returns:
       (one array of logits a pass, labels) -> int64 [P].
     """
-    del passes, clips, classes
+    del passes, samples, classes
     return lambda logits, labels: np.array(
       [self(rows, labels) for rows in logits], np.int64
     )
 
   def __call__(self, logits: Array, labels: Array) -> int:
     """Sum of the losses of a batch, in units."""
-    return int(self.per_clip(logits, labels).sum())
+    return int(self.per_sample(logits, labels).sum())
 
-  def mean(self, total: int, clips: int) -> float:
-    """A batch's loss for people: mean over clips, in real units."""
-    return total * self.unit / clips
+  def mean(self, total: int, samples: int) -> float:
+    """A batch's loss for people: mean over samples, in real units."""
+    return total * self.unit / samples
 
 
-def mean_nats(total: int, clips: int) -> float:
-  """A batch's loss for people: mean over clips, in nats."""
-  return total * NATS_PER_UNIT / clips
+def mean_nats(total: int, samples: int) -> float:
+  """A batch's loss for people: mean over samples, in nats."""
+  return total * NATS_PER_UNIT / samples

@@ -4,7 +4,7 @@
 log2(sum_j 2**(k (l_j - l_max))) + k (l_max - l_y), with k = scale * log2(e):
 bits instead of nats, so that powers are shifts and two small constant tables
 (2**-x and log2) do the rest. Values are Q16 bits. The error against float64
-stays under `MAX_ERROR_NATS` a clip for int8 and int16
+stays under `MAX_ERROR_NATS` a sample for int8 and int16
 logits; a test holds it.
 """
 
@@ -20,7 +20,7 @@ from tflm_fg.losses.base import LOSS_BITS, Loss
 from tflm_fg.types import Array, Int64
 
 MAX_ERROR_NATS = 1e-4
-"""Bound on one clip's error against float64, for up to 1,024 classes."""
+"""Bound on one sample's error against float64, for up to 1,024 classes."""
 
 _RATE_BITS = 30
 _TERM_BITS = 24
@@ -111,8 +111,8 @@ class CrossEntropy(Loss):
     object.__setattr__(self, "distance", distance)
     object.__setattr__(self, "power", exp2_negative(distance))
 
-  def per_clip(self, logits: Array, labels: Array) -> Int64:
-    """Losses of single clips.
+  def per_sample(self, logits: Array, labels: Array) -> Int64:
+    """Losses of single samples.
 
     Args:
       logits: int8 or int16 [N, C].
@@ -121,7 +121,7 @@ class CrossEntropy(Loss):
     Returns:
       int64 [N] in Q16 bits.
     """
-    return Ledger(self, 1, *logits.shape).per_clip([logits], labels)[0]
+    return Ledger(self, 1, *logits.shape).per_sample([logits], labels)[0]
 
   def residual(self, logits: Array, labels: Array) -> Int64:
     """Softmax minus the one-hot label: the loss's gradient by the logits.
@@ -140,48 +140,48 @@ class CrossEntropy(Loss):
     return share
 
   def ledger(
-    self, passes: int, clips: int, classes: int
+    self, passes: int, samples: int, classes: int
   ) -> Callable[[Sequence[Array], Array], Int64]:
     """Prepares summing the losses of one batch under several weights.
 
     Returns:
       (one array of logits a pass, labels) -> int64 [P], as `Ledger`.
     """
-    return Ledger(self, passes, clips, classes)
+    return Ledger(self, passes, samples, classes)
 
 
 class Ledger:
   """Losses of one batch under several weights, in buffers made once.
 
-  Logits lie class by class, so that maxima and sums run along the clips.
+  Logits lie class by class, so that maxima and sums run along the samples.
   """
 
   def __init__(
-    self, loss: CrossEntropy, passes: int, clips: int, classes: int
+    self, loss: CrossEntropy, passes: int, samples: int, classes: int
   ) -> None:
     """Makes the buffers.
 
     Args:
       loss: gives the tables.
       passes: logits that come at once.
-      clips: in a batch.
-      classes: of a clip.
+      samples: in a batch.
+      classes: of a sample.
     """
     few = classes << _TERM_BITS < 1 << 31  # then sums of powers fit 32 bits
     self._distance = loss.distance
     self._power = loss.power.astype(np.int32 if few else np.int64)
-    shape = (classes, passes, clips)
+    shape = (classes, passes, samples)
     self._logits = np.empty(shape, f"i{loss.bits // 8}")
     self._top = np.empty(shape[1:], self._logits.dtype)
     self._gap = np.empty(shape, f"u{loss.bits // 8}")
     self._index = np.empty(shape, np.intp)
     self._terms = np.empty(shape, self._power.dtype)
     self._sum = np.empty(shape[1:], self._power.dtype)
-    self._places = np.arange(passes * clips).reshape(passes, clips)
+    self._places = np.arange(passes * samples).reshape(passes, samples)
     self._labels: Array | None = None
 
-  def per_clip(self, logits: Sequence[Array], labels: Array) -> Int64:
-    """Losses of single clips.
+  def per_sample(self, logits: Sequence[Array], labels: Array) -> Int64:
+    """Losses of single samples.
 
     Args:
       logits: int8 or int16 [N, C], one array a pass.
@@ -211,4 +211,4 @@ class Ledger:
 
   def __call__(self, logits: Sequence[Array], labels: Array) -> Int64:
     """Sums of the losses of the batch, int64 [P] in Q16 bits."""
-    return np.add.reduce(self.per_clip(logits, labels), axis=1)
+    return np.add.reduce(self.per_sample(logits, labels), axis=1)

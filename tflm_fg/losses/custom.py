@@ -36,7 +36,7 @@ class BlackBox(Loss):
   It takes outputs, float64 [N, C], in front of a final SOFTMAX, and targets:
   classes, int64 [N], where y is whole numbers [N] and the model has several
   outputs, else float64 [N, C], or of y's own shape where that is another. It
-  gives one number, the lower the better, or one for each clip.
+  gives one number, the lower the better, or one for each sample.
 
   Attributes:
     function: what the user gave.
@@ -51,8 +51,8 @@ class BlackBox(Loss):
     """What the function is called."""
     return name_of(self.function)
 
-  def per_clip(self, logits: Array, labels: Array) -> Int64:
-    """Losses of single clips, int64 [N].
+  def per_sample(self, logits: Array, labels: Array) -> Int64:
+    """Losses of single samples, int64 [N].
 
     Raises:
       TflmFgError: if the function fails, or gives one number for all.
@@ -60,8 +60,8 @@ class BlackBox(Loss):
     values = self._values(logits, labels)
     if values.ndim == 0:
       raise TflmFgError(
-        f"loss {self.name!r} gives one number for all clips; this needs one a "
-        f"clip, an array of shape [{len(logits)}]"
+        f"loss {self.name!r} gives one number for all samples; this needs one "
+        f"a sample, an array of shape [{len(logits)}]"
       )
     return self._rounded(values)
 
@@ -78,14 +78,14 @@ class BlackBox(Loss):
     )
 
   def __call__(self, logits: Array, labels: Array) -> int:
-    """Sum over the clips; one number for all counts once a clip."""
+    """Sum over the samples; one number for all counts once a sample."""
     values = self._values(logits, labels)
     if values.ndim == 0:
       values = values * len(logits)
     return int(self._rounded(values).sum())
 
-  def is_per_clip(self, logits: Array, labels: Array) -> bool:
-    """Whether the function gives a number for each of these clips."""
+  def is_per_sample(self, logits: Array, labels: Array) -> bool:
+    """Whether the function gives a number for each of these samples."""
     return self._values(logits, labels).ndim == 1
 
   def _rounded(self, values: NDArray[np.float64]) -> Int64:
@@ -104,16 +104,16 @@ class BlackBox(Loss):
       ) from None
     return self._checked(given, len(logits))
 
-  def _checked(self, given: Any, clips: int) -> NDArray[np.float64]:
+  def _checked(self, given: Any, samples: int) -> NDArray[np.float64]:
     try:
       values = np.asarray(given)
     except Exception:  # ragged lists, or odd __array__ methods
       values = np.array(None)
-    if values.dtype.kind not in "biuf" or values.shape not in ((), (clips,)):
+    if values.dtype.kind not in "biuf" or values.shape not in ((), (samples,)):
       shape = f" of shape {list(values.shape)}" if values.ndim else ""
       raise TflmFgError(
         f"loss {self.name!r} gave {type(given).__name__}{shape}; need a "
-        f"number, or one for each of {clips} clips"
+        f"number, or one for each of {samples} samples"
       )
     values = values.astype(np.float64)
     if not (np.abs(values) <= MOST).all():

@@ -1,9 +1,9 @@
-"""Turn logits without labels into one loss: sure of each clip, varied overall.
+"""Turn logits without labels into one loss: sure of each, varied over all.
 
-Information maximisation: the mean entropy of each clip's softmax minus the
+Information maximisation: the mean entropy of each sample's softmax minus the
 entropy of the mean softmax (the entropy of TENT, Wang et al., ICLR 2021, with
-the diversity of SHOT, Liang et al., ICML 2020). It needs clips of many classes
-in a batch; always answering with one class is its worst value, 0.
+the diversity of SHOT, Liang et al., ICML 2020). It needs samples of many
+classes in a batch; always answering with one class is its worst value, 0.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _LN2 = round(np.log(2) * (1 << LOSS_BITS))
 class InformationMaximisation(CrossEntropy):
   """The loss on integer logits; labels are taken and not looked at."""
 
-  def per_clip(self, logits: Array, labels: Array) -> Int64:
-    """Each clip's entropy minus the batch's: int64 [N] in Q16 bits."""
+  def per_sample(self, logits: Array, labels: Array) -> Int64:
+    """Each sample's entropy minus the batch's: int64 [N] in Q16 bits."""
     del labels
     share, own, _, batch_entropy = self._terms(logits)
     return ((share * own) >> LOSS_BITS).sum(axis=1) - batch_entropy
@@ -31,7 +31,7 @@ class InformationMaximisation(CrossEntropy):
   def residual(self, logits: Array, labels: Array) -> Int64:
     """The loss's exact gradient by the logits: int64 [N, C] in Q16.
 
-    With p a clip's softmax, m its mean and s = log m - log p, it is
+    With p a sample's softmax, m its mean and s = log m - log p, it is
     p_j (s_j - sum_k p_k s_k) for class j.
     """
     del labels
@@ -42,10 +42,10 @@ class InformationMaximisation(CrossEntropy):
     return (bits * _LN2) >> LOSS_BITS
 
   def ledger(
-    self, passes: int, clips: int, classes: int
+    self, passes: int, samples: int, classes: int
   ) -> Callable[[Sequence[Array], Array], Int64]:
     """Sums of the losses of several passes, int64 [P]."""
-    del passes, clips, classes
+    del passes, samples, classes
     return lambda logits, labels: np.array(
       [self(rows, labels) for rows in logits], np.int64
     )

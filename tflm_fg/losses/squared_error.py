@@ -24,7 +24,7 @@ from tflm_fg.losses.base import Loss
 from tflm_fg.types import Array, Int64
 
 MAX_ERROR = 2.0**-17
-"""Bound on one clip's error against float64, as a share of R**2."""
+"""Bound on one sample's error against float64, as a share of R**2."""
 
 FINE_BITS = 20
 """A target is kept in 2**-20 of the output's range."""
@@ -81,7 +81,7 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SquaredError(Loss):
-  """Mean over a clip's outputs of squared errors, linear beyond a limit.
+  """Mean over a sample's outputs of squared errors, linear beyond a limit.
 
   With a limit it is Huber's loss, counted as e**2 within delta and
   2 delta |e| - delta**2 beyond (twice Keras's), so that the two agree inside.
@@ -115,8 +115,8 @@ class SquaredError(Loss):
     """Its bend is the same everywhere, or within delta."""
     return True
 
-  def per_clip(self, logits: Array, labels: Array) -> Int64:
-    """Losses of single clips.
+  def per_sample(self, logits: Array, labels: Array) -> Int64:
+    """Losses of single samples.
 
     Args:
       logits: int8 or int16 [N, C].

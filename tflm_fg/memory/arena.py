@@ -88,7 +88,7 @@ _SOFTMAX_TABLE = 2 * 513
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arena:
-  """Bytes of TFLM's arena for one clip.
+  """Bytes of TFLM's arena for one sample.
 
   Attributes:
     activations: planned anew for every pass, TFLM's "head".
@@ -162,7 +162,7 @@ def live_bytes(buffers: Sequence[Buffer]) -> int:
 
 
 def arena_of(flow: Dataflow) -> Arena:
-  """The arena that TFLM needs to run a file, one clip at a time."""
+  """The arena that TFLM needs to run a file, one sample at a time."""
   return Arena(
     activations=peak(inference_buffers(flow)), bookkeeping=_bookkeeping(flow)
   )

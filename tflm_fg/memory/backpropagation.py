@@ -80,7 +80,7 @@ def kept_activations(flow: Dataflow, training: Training) -> tuple[int, ...]:
 
 
 def training_buffers(flow: Dataflow, training: Training) -> list[Buffer]:
-  """Buffers of one clip's forward and backward pass.
+  """Buffers of one sample's forward and backward pass.
 
   Time runs over the operators, the loss and the operators in reverse.
 
@@ -214,5 +214,5 @@ def _mask_sizes(flow: Dataflow, node: Node, kept: Collection[int]) -> list[int]:
   made = flow.pieces[output].size
   if node.name == "MAX_POOL_2D":
     return [made]
-  clips = node.clips or node.name in _CLIPPING
-  return [-(-made // 8)] if clips and output not in kept else []
+  samples = node.samples or node.name in _CLIPPING
+  return [-(-made // 8)] if samples and output not in kept else []

@@ -44,14 +44,14 @@ class Node:
     name: the builtin's name.
     inputs: tensors that it reads, constants among them.
     outputs: tensors that it makes.
-    clips: whether a ReLU of some kind is fused behind it.
+    samples: whether a ReLU of some kind is fused behind it.
   """
 
   number: int
   name: str
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
-  clips: bool
+  samples: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def read_dataflow(data: bytes, name: str = "model") -> Dataflow:
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
   """
-  model = model_file.look(data, name)
+  model = model_file.read_shared(data, name)
   graph = model.subgraphs[0]
   held = {t.buffer: model.buffers[t.buffer].data for t in graph.tensors}
   return Dataflow(
@@ -98,7 +98,7 @@ def read_dataflow(data: bytes, name: str = "model") -> Dataflow:
         name=model_file.op_name(model, op),
         inputs=tuple(int(i) for i in op.inputs if i >= 0),
         outputs=tuple(int(i) for i in op.outputs if i >= 0),
-        clips=bool(getattr(op.builtinOptions, "fusedActivationFunction", 0)),
+        samples=bool(getattr(op.builtinOptions, "fusedActivationFunction", 0)),
       )
       for number, op in enumerate(graph.operators or [])
     ),

@@ -3,8 +3,8 @@
 The paper's figures show "scratch" and "total" memory; of them only captions are
 known here. Our reading: scratch is the activation memory of one pass, which is
 used anew by the next, and total adds weights and all that lives from step to
-step. Both count one clip at a time: forward passes add up a loss, and a
-backward pass may add up its gradient clip by clip.
+step. Both count one sample at a time: forward passes add up a loss, and a
+backward pass may add up its gradient sample by sample.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Footprint:
   """Bytes that an engine and a way of training take together.
 
   Attributes:
-    scratch: activations of one clip's pass, laid out in an arena.
+    scratch: activations of one sample's pass, laid out in an arena.
     bookkeeping: the engine's own, whatever it runs.
     weights: all constants as the engine reads them.
     masters: the trained numbers in the trainer's precision, where they are
@@ -83,7 +83,7 @@ class TrainerBytes:
     gradient: four bytes a trainable number where the method sums an exact
       gradient over a batch (closed-form).
     best: copy of the best masters so far, if they are kept.
-    loss: one clip's terms, a 32-bit word a class, and a 64-bit sum.
+    loss: one sample's terms, a 32-bit word a class, and a 64-bit sum.
   """
 
   masters: int
@@ -123,7 +123,7 @@ def forward_gradients(
 ) -> Footprint:
   """Inference and `trainer_bytes`, without a copy of the best masters.
 
-  That copy serves a choice by clips kept aside and is no part of the method.
+  That copy serves a choice by samples kept aside and is no part of the method.
 
   Args:
     data: the marked .tflite.

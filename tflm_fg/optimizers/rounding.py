@@ -53,12 +53,12 @@ class Rounding:
     return Vectors(*(np.zeros(len(p), np.int16) for p in params))
 
   def __call__(
-    self, wish: Int64, bits: int, state: OptimizerState, step: int
+    self, unrounded: Int64, bits: int, state: OptimizerState, step: int
   ) -> tuple[Vectors, OptimizerState]:
     """Rounds.
 
     Args:
-      wish: int64 [K + B] in 2^-bits of a unit.
+      unrounded: int64 [K + B] in 2^-bits of a unit.
       bits: 4 to 16.
       state: holds the residue.
       step: the dither's address.
@@ -68,9 +68,9 @@ class Rounding:
     """
     kernels = self.layout.num_kernels
     if self.kind == "nearest" and not self._coarse:
-      whole = round_shift(wish, bits)
+      whole = round_shift(unrounded, bits)
       return Vectors(whole[:kernels], whole[kernels:]), state
-    parts = (wish[:kernels], self._coarse), (wish[kernels:], 0)
+    parts = (unrounded[:kernels], self._coarse), (unrounded[kernels:], 0)
     if self.kind == "nearest":
       return Vectors(*(round_shift(w, bits + c) << c for w, c in parts)), state
     if self.kind == "stochastic":  # all wishes of a step share their dither
@@ -117,7 +117,7 @@ def require_masters(precision: str, layout: Layout) -> None:
   Raises:
     TflmFgError: naming a tensor.
   """
-  finer = [h.tensor.name for h in layout.homes if h.form in ("whole", "high")]
+  finer = [h.tensor.name for h in layout.slots if h.form in ("whole", "high")]
   if precision == "8w8a" and finer:
     raise TflmFgError(
       f"precision='8w8a': {finer[0]} has 16-bit weights, whose low byte would "
@@ -131,7 +131,7 @@ def warn_if_rounded_away(
   """Warns of a move under one int8 step where the engine holds no more."""
   if steps is None or steps >= 1:
     return
-  if any(home.form == "rounded" for home in layout.homes):
+  if any(home.form == "rounded" for home in layout.slots):
     warnings.warn(
       f"{name}={steps}: int8 weights mostly round away what is under one step; "
       "use 1 or more, or rounding stochastic",
@@ -139,20 +139,20 @@ def warn_if_rounded_away(
     )
 
 
-def _dithered(wish: Int64, bits: int, noise: Int64) -> Int64:
+def _dithered(unrounded: Int64, bits: int, noise: Int64) -> Int64:
   """Adds an even draw of 0 to below one, then rounds down."""
-  return (wish + (noise << bits >> 16)) >> bits
+  return (unrounded + (noise << bits >> 16)) >> bits
 
 
 def _fed_back(
-  wish: Int64, bits: int, coarse: int, residue: Int64
+  unrounded: Int64, bits: int, coarse: int, residue: Int64
 ) -> tuple[Int64, Int64]:
   """Rounds wish and residue together, and keeps what is left over.
 
   Halves go up, so that what is kept back never moves a number by itself.
   """
   finer, places = bits - WISH_BITS, bits + coarse
-  total = wish + (residue.astype(np.int64) << finer)
+  total = unrounded + (residue.astype(np.int64) << finer)
   whole = (total + (1 << (places - 1))) >> places
   left = (total - (whole << places)) >> finer
   return whole << coarse, left.astype(np.int16)

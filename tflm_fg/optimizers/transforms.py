@@ -31,7 +31,7 @@ _MOMENTUM_BITS = 8
 BOX = WEIGHT_MAX
 """Half the width of Frank-Wolfe's box, in int8 or output steps."""
 
-_Wish = Callable[[Int64, OptimizerState, Params, int], Int64]
+_Unrounded = Callable[[Int64, OptimizerState, Params, int], Int64]
 """(heading, state, params, step) -> what to move by, in 1/16 of a unit."""
 
 
@@ -67,13 +67,13 @@ def sgd(
   def heading(gradient: Int64, step: int) -> Int64:
     return _scaled(gradient, downhill, rate(step))
 
-  def wish(
+  def unrounded(
     moves: Int64, state: OptimizerState, params: Params, step: int
   ) -> Int64:
     del state, params, step
     return moves
 
-  return _transform(heading, wish, _kept(momentum), layout, rounding)
+  return _transform(heading, unrounded, _kept(momentum), layout, rounding)
 
 
 def sign(
@@ -100,13 +100,13 @@ def sign(
   """
   units = np.concatenate(layout.step_units)
 
-  def wish(
+  def unrounded(
     heading: Int64, state: OptimizerState, params: Params, step: int
   ) -> Int64:
     del state, params
     return _scaled(heading << RATE_BITS, units, rate(step))
 
-  return _headed(layout, wish, momentum, rounding, boxed=False)
+  return _headed(layout, unrounded, momentum, rounding, boxed=False)
 
 
 def frank_wolfe(
@@ -141,16 +141,18 @@ def frank_wolfe(
   half = BOX * np.concatenate(layout.step_units)
   half[:kernels] = BOX * MASTER_UNIT
 
-  def wish(
+  def unrounded(
     heading: Int64, state: OptimizerState, params: Params, step: int
   ) -> Int64:
     corner = heading * half * (1 if rate(step) > 0 else -1)
     corner[kernels:] += state.start.biases
-    way = (corner - np.concatenate(params, dtype=np.int64)) * abs(rate(step))
-    way[heading == 0] = 0
-    return round_divide(way, BOX << (RATE_BITS - WISH_BITS))
+    distance = (corner - np.concatenate(params, dtype=np.int64)) * abs(
+      rate(step)
+    )
+    distance[heading == 0] = 0
+    return round_divide(distance, BOX << (RATE_BITS - WISH_BITS))
 
-  return _headed(layout, wish, momentum, rounding, boxed=True)
+  return _headed(layout, unrounded, momentum, rounding, boxed=True)
 
 
 KINDS = {"sgd": sgd, "sign": sign, "frank-wolfe": frank_wolfe}
@@ -159,7 +161,7 @@ KINDS = {"sgd": sgd, "sign": sign, "frank-wolfe": frank_wolfe}
 
 def _headed(
   layout: Layout,
-  wish: _Wish,
+  unrounded: _Unrounded,
   momentum: float,
   rounding: Rounding | None,
   boxed: bool,
@@ -176,14 +178,14 @@ def _headed(
   def signed(
     heading: Int64, state: OptimizerState, params: Params, step: int
   ) -> Int64:
-    return wish(np.sign(heading), state, params, step)
+    return unrounded(np.sign(heading), state, params, step)
 
   return _transform(heading, signed, keep, layout, rounding, boxed)
 
 
 def _transform(
   heading: Callable[[Int64, int], Int64],
-  wish: _Wish,
+  unrounded: _Unrounded,
   keep: int,
   layout: Layout,
   rounding: Rounding | None,
@@ -198,8 +200,8 @@ def _transform(
     moves = heading(np.concatenate(gradient), step)
     if keep:
       state, moves = _accelerated(state, moves, keep)
-    wished = wish(moves, state, params, step)
-    return rounding(wished, WISH_BITS, state, step)
+    unrounded_sum = unrounded(moves, state, params, step)
+    return rounding(unrounded_sum, WISH_BITS, state, step)
 
   return Transform(_init(keep, rounding, boxed), update)
 

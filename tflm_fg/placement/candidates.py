@@ -1,4 +1,4 @@
-"""Compare ways of adapting by clips that they have not seen."""
+"""Compare ways of adapting by samples that they have not seen."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 
 from tflm_fg.losses.base import Loss
 from tflm_fg.losses.custom import BlackBox
-from tflm_fg.placement.phase import Material, Outcome
-from tflm_fg.tflite.select_trainable import Surgery
+from tflm_fg.placement.phase import PhaseResult, TrainingData
+from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.training.data import folds
 from tflm_fg.training.defaults import AUTO_FORWARD
 from tflm_fg.training.settings import Settings
 from tflm_fg.types import Array
 
 FOLDS = 3
-"""Parts of the clips, each kept aside once when backs are compared."""
+"""Parts of the samples, each kept aside once when heads are compared."""
 
 SURELY = 1.64
 """Standard errors that leave one chance in twenty."""
 
 
 CLEARLY = 0.01
-"""Share of a loss that a gain must be where one number stands for all clips."""
+"""Share of a loss that a gain must be where one number is for all samples."""
 
 
-class Front(NamedTuple):
+class InputStage(NamedTuple):
   """What is found first, by forward gradients.
 
   Attributes:
@@ -60,32 +60,32 @@ class Front(NamedTuple):
     return self.trainable + ("+gain" if self.gain else "")
 
 
-class Way(NamedTuple):
-  """A way of adapting, tried on parts of the clips.
+class Candidate(NamedTuple):
+  """A way of adapting, tried on parts of the samples.
 
   Attributes:
     front: what was found first.
-    back: what was found then: "head", "wide-head" or empty for nothing.
-    surgery: how the file grew.
-    outcomes: of the front and of the back, with the kept part kept aside.
-    others: of the back with each of the other folds kept aside.
-    losses: float64 [N] with labels, of all clips, each kept aside once from
-      the back, see `cooled_losses` (of classes in nats, else the loss as it
-      is); [1] on the kept part without, or where a loss is of all clips.
+    head: what was found then: "head", "wide-head" or empty for nothing.
+    graph_options: how the file grew.
+    phase_results: of the front and of the head, with the kept part kept aside.
+    others: of the head with each of the other folds kept aside.
+    losses: float64 [N] with labels, of all samples, each kept aside once from
+      the head, see `cooled_losses` (of classes in nats, else the loss as it
+      is); [1] on the kept part without, or where a loss is of all samples.
     accuracy: on the kept part; nan without classes.
     unseen: those of the losses that are of the kept part, which no phase saw.
-    surveyed: passes that measured what a wide head joins.
+    measuring_passes: passes that measured what a wide head joins.
   """
 
-  front: Front
-  back: str
-  surgery: Surgery
-  outcomes: tuple[Outcome, ...]
-  others: tuple[Outcome, ...]
+  front: InputStage
+  head: str
+  graph_options: GraphOptions
+  phase_results: tuple[PhaseResult, ...]
+  others: tuple[PhaseResult, ...]
   losses: NDArray[np.float64]
   accuracy: float
   unseen: NDArray[np.float64]
-  surveyed: int = 0
+  measuring_passes: int = 0
 
   @property
   def loss(self) -> float:
@@ -95,89 +95,98 @@ class Way(NamedTuple):
   @property
   def start_loss(self) -> float:
     """Loss of the untouched file on the kept part."""
-    return self.outcomes[0].before.loss
+    return self.phase_results[0].before.loss
 
   @property
   def is_whole(self) -> bool:
     """Whether no phase was worse than its start on the kept part."""
-    return all(outcome.record.kept_step for outcome in self.outcomes)
+    return all(
+      phase_result.record.kept_step for phase_result in self.phase_results
+    )
 
   @property
   def trainable(self) -> str:
     """As for `mark`."""
-    return ",".join(p for p in (self.front.trainable, self.back) if p)
+    return ",".join(p for p in (self.front.trainable, self.head) if p)
 
   @property
   def title(self) -> str:
     """Its name, for people."""
-    parts = [p for p in (self.front.title, self.back) if p]
+    parts = [p for p in (self.front.title, self.head) if p]
     return ", ".join(parts) or "nothing"
 
 
-def parts_of(material: Material) -> list[Material]:
-  """The clips with each fold kept aside in turn, the kept part first."""
-  if not material.labelled:
-    return [material]
-  strata = material.task.strata(material.labels)
-  others = folds(strata[material.fit], FOLDS - 1, 0)
-  kept = [material.kept, *(material.fit[others == n] for n in range(FOLDS - 1))]
-  everything = np.arange(len(material.x))
+def parts_of(training_data: TrainingData) -> list[TrainingData]:
+  """The samples with each fold kept aside in turn, the kept part first."""
+  if not training_data.labelled:
+    return [training_data]
+  strata = training_data.task.strata(training_data.labels)
+  others = folds(strata[training_data.fit], FOLDS - 1, 0)
+  kept = [
+    training_data.kept,
+    *(training_data.fit[others == n] for n in range(FOLDS - 1)),
+  ]
+  everything = np.arange(len(training_data.x))
   return [
-    dataclasses.replace(material, fit=np.setdiff1d(everything, part), kept=part)
+    dataclasses.replace(
+      training_data, fit=np.setdiff1d(everything, part), kept=part
+    )
     for part in kept
   ]
 
 
-def way_of(
-  front: Front,
-  back: str,
-  surgery: Surgery,
-  first: tuple[Outcome, ...],
-  tries: tuple[Outcome, ...],
-  material: Material,
-  surveyed: int,
-) -> Way:
+def candidate_of(
+  front: InputStage,
+  head: str,
+  graph_options: GraphOptions,
+  first: tuple[PhaseResult, ...],
+  tries: tuple[PhaseResult, ...],
+  training_data: TrainingData,
+  measuring_passes: int,
+) -> Candidate:
   """Scores what was tried.
 
   Args:
     front: what was found first.
-    back: what was found then.
-    surgery: how the file grew.
+    head: what was found then.
+    graph_options: how the file grew.
     first: the front's outcome, if there is a front.
     tries: the back's, the kept part's first.
-    material: the clips.
-    surveyed: passes that measured what a wide head joins.
+    training_data: the samples.
+    measuring_passes: passes that measured what a wide head joins.
   """
   kept, *others = tries
   losses, accuracy = np.array([kept.after.loss]), math.nan
-  if material.labelled:
-    targets = kept.graph.targets(material.labels, material.task)
-    labels = [targets[part.kept] for part in parts_of(material)]
-    losses = _losses(tries, labels[: len(tries)], material)
+  if training_data.labelled:
+    targets = kept.graph.targets(training_data.labels, training_data.task)
+    labels = [targets[part.kept] for part in parts_of(training_data)]
+    losses = _losses(tries, labels[: len(tries)], training_data)
     if kept.after.accuracy is not None:
       accuracy = kept.after.accuracy
-  return Way(
+  return Candidate(
     front,
-    back,
-    surgery,
+    head,
+    graph_options,
     (*first, kept),
     tuple(others),
     losses,
     accuracy,
-    losses[: len(kept.logits)] if material.labelled else losses,
-    surveyed,
+    losses[: len(kept.logits)] if training_data.labelled else losses,
+    measuring_passes,
   )
 
 
 def _losses(
-  tries: Sequence[Outcome], labels: Sequence[Array], material: Material
+  tries: Sequence[PhaseResult],
+  labels: Sequence[Array],
+  training_data: TrainingData,
 ) -> NDArray[np.float64]:
-  """Losses of the clips that each try kept aside, to compare ways by."""
+  """Losses of the samples that each try kept aside, to compare ways by."""
   logits = [t.logits for t in tries]
   outputs = tries[0].graph.logits
-  if material.task.is_probabilistic:
+  if training_data.task.is_probabilistic:
     return cooled_losses(logits, labels, outputs.scale)
-  loss = tries[0].graph.loss(material.task)
+  loss = tries[0].graph.loss(training_data.task)
   return np.concatenate(
     [_single_losses(z, y, loss) for z, y in zip(logits, labels)]
   )
@@ -186,18 +195,18 @@ def _losses(
 def _single_losses(
   logits: Array, labels: Array, loss: Loss
 ) -> NDArray[np.float64]:
-  """Each clip's loss, or the one of all where no clip has its own."""
-  if isinstance(loss, BlackBox) and not loss.is_per_clip(logits, labels):
+  """Each sample's loss, or the one of all where no sample has its own."""
+  if isinstance(loss, BlackBox) and not loss.is_per_sample(logits, labels):
     return np.array([loss.mean(loss(logits, labels), len(logits))])
-  return loss.per_clip(logits, labels).astype(np.float64) * loss.unit
+  return loss.per_sample(logits, labels).astype(np.float64) * loss.unit
 
 
 def cooled_losses(
   logits: Sequence[Array], labels: Sequence[Array], scale: float
 ) -> NDArray[np.float64]:
-  """Cross-entropies at the temperature that suits the clips best, in nats.
+  """Cross-entropies at the temperature that suits the samples best, in nats.
 
-  A head that fits its clips exactly is too sure of others. That is no fault
+  A head that fits its samples exactly is too sure of others. That is no fault
   of its answers, so each way is judged at its own best temperature.
 
   Args:
@@ -216,32 +225,36 @@ def cooled_losses(
 _COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
 
 
-def best_way(ways: Sequence[Way]) -> Way:
-  """The way to go: for each front its better back, then the best of those.
+def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
+  """The way to go: for each front its better head, then the best of those.
 
-  A wide head has more to learn from the clips that were kept aside than a
+  A wide head has more to learn from the samples that were kept aside than a
   head has, so it is taken unless the head is surely better: by more than
-  `SURELY` standard errors of the difference. A front has seen all clips but
+  `SURELY` standard errors of the difference. A front has seen all samples but
   the kept part, so it is taken only where it is surely better than none there.
 
   Ways that would be left out in part are taken where there are no others.
 
   Args:
-    ways: as `try_ways` gives them.
+    candidates: as `try_ways` gives them.
   """
-  ways = [way for way in ways if way.is_whole] or ways
+  candidates = [
+    candidate for candidate in candidates if candidate.is_whole
+  ] or candidates
   finalists = []
-  for front in dict.fromkeys(way.front for way in ways):
-    best, *wider = (way for way in ways if way.front == front)
-    for way in wider:
-      if not _surely_lower(best.losses, way.losses):
-        best = way
+  for front in dict.fromkeys(candidate.front for candidate in candidates):
+    best, *wider = (
+      candidate for candidate in candidates if candidate.front == front
+    )
+    for candidate in wider:
+      if not _surely_lower(best.losses, candidate.losses):
+        best = candidate
     finalists.append(best)
   bare, *others = finalists
-  if bare.front.trainable:  # no back helps without a front
-    return min(finalists, key=lambda way: way.loss)
+  if bare.front.trainable:  # no head helps without a front
+    return min(finalists, key=lambda candidate: candidate.loss)
   better = [w for w in others if _surely_lower(w.unseen, bare.unseen)]
-  return min(better, key=lambda way: way.loss, default=bare)
+  return min(better, key=lambda candidate: candidate.loss, default=bare)
 
 
 def _surely_lower(
@@ -249,7 +262,7 @@ def _surely_lower(
 ) -> bool:
   """Whether paired losses are lower by more than chance would have them.
 
-  One number for all clips has no spread to measure chance by: then the loss
+  One number for all samples has no spread to measure chance by: then the loss
   must be lower by a share of itself.
   """
   difference = others - some

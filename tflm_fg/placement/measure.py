@@ -1,4 +1,4 @@
-"""Measure pooled activations on some clips, to widen a head with them."""
+"""Measure pooled activations on some samples, to widen a head with them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.gradients.statistic_matching import channel_means
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.select_trainable import Marked, Surgery, mark
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  MarkedModel,
+  mark_trainable,
+)
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.surgery.wide_head import Pooled, widths_of
 from tflm_fg.tflite.tensors import tensor_spec
@@ -23,69 +27,80 @@ from tflm_fg.training.metrics import BATCH
 from tflm_fg.types import Array
 
 MARGIN = 1.1
-"""How far above the largest pooled value of some clips others may lie."""
+"""How far above the largest pooled value of some samples others may lie."""
 
 
 def measured(
-  model: bytes, x: Array, surgery: Surgery, host: Host
-) -> tuple[Surgery, int]:
+  model: bytes,
+  x: Array,
+  graph_options: GraphOptions,
+  runtime_options: RuntimeOptions,
+) -> tuple[GraphOptions, int]:
   """The surgery with what the layers' pooled activations are like.
 
   Args:
     model: a .tflite whose head has not been widened.
-    x: clips [N, ...] on its input grid; labels are not needed.
-    surgery: which layers.
-    host: what runs the clips, twice.
+    x: samples [N, ...] on its input grid; labels are not needed.
+    graph_options: which layers.
+    runtime_options: what runs the samples, twice.
 
   Returns:
     The surgery, and the passes that it took.
   """
-  host = dataclasses.replace(host, workers=1)
+  runtime_options = dataclasses.replace(runtime_options, workers=1)
   # Measured in the steps of int8, whatever weights will read them.
-  bare = dataclasses.replace(surgery, pooled=(), weights="int8")
-  count = len(widths_of(mark(model, "wide-head", surgery=bare).data))
-  whole = _pooled(model, x, bare, [1.0] * count, host)
+  bare = dataclasses.replace(graph_options, pooled=(), weights="int8")
+  count = len(
+    widths_of(mark_trainable(model, "wide-head", graph_options=bare).data)
+  )
+  whole = _pooled(model, x, bare, [1.0] * count, runtime_options)
   reaches = [min(1.0, MARGIN * max(v.max(), 1) / 255) for v in whole]
-  fine = _pooled(model, x, bare, reaches, host)
+  fine = _pooled(model, x, bare, reaches, runtime_options)
   pooled = tuple(
     Pooled(reach, np.rint(v.mean(axis=0)).astype(np.int64), v.std(axis=0))
     for reach, v in zip(reaches, fine)
   )
   passes = 2 * math.ceil(len(x) / BATCH)
-  return dataclasses.replace(surgery, pooled=pooled), passes
+  return dataclasses.replace(graph_options, pooled=pooled), passes
 
 
 def _pooled(
-  model: bytes, x: Array, bare: Surgery, reaches: Sequence[float], host: Host
+  model: bytes,
+  x: Array,
+  bare: GraphOptions,
+  reaches: Sequence[float],
+  runtime_options: RuntimeOptions,
 ) -> list[NDArray[np.int64]]:
   """Each layer's pooled values [N, C], in steps from zero at its reach."""
   pooled = tuple(Pooled(reach=reach) for reach in reaches)
-  marked = mark(
-    model, "wide-head", surgery=dataclasses.replace(bare, pooled=pooled)
+  marked = mark_trainable(
+    model, "wide-head", graph_options=dataclasses.replace(bare, pooled=pooled)
   )
   spec = tensor_spec(marked.data, marked.mark.head_input)
-  (inputs,) = Graph(marked.data, marked.mark, host).features(x)
+  (inputs,) = Graph(marked.data, marked.mark, runtime_options).features(x)
   flat = inputs.reshape(len(inputs), -1).astype(np.int64) - spec.zero_point
   widths = widths_of(marked.data)
   ends = np.cumsum([flat.shape[1] - sum(widths), *widths])
   return [flat[:, a:b] for a, b in itertools.pairwise(ends)]
 
 
-def with_home_means(marked: Marked, x: Array, host: Host) -> Marked:
+def with_source_means(
+  marked: MarkedModel, x: Array, runtime_options: RuntimeOptions
+) -> MarkedModel:
   """Writes each inner layer's channel means into the mark.
 
   Args:
     marked: a marked file.
-    x: source clips [N, ...] on its input grid; a few hundred are enough.
-    host: what runs them.
+    x: source samples [N, ...] on its input grid; a few hundred are enough.
+    runtime_options: what runs them.
   """
-  layers = mark(
+  layers = mark_trainable(
     training_metadata.strip(marked.data), "inner-bias"
   ).mark.trainable
   operators = [t.operator for t in layers]
   indices = list(outputs_of(marked.data, operators).values())
-  session = open_session(host.runtime, up_to(marked.data, indices))
-  # Sums of a few hundred clips: the rest is noise under 1/16 of a step.
+  session = open_session(runtime_options.runtime, up_to(marked.data, indices))
+  # Sums of a few hundred samples: the rest is noise under 1/16 of a step.
   outputs = session.run((x[:BATCH],))
   means = {
     index: tuple(int(mean) for mean in channel_means(output))
@@ -95,4 +110,4 @@ def with_home_means(marked: Marked, x: Array, host: Host) -> Marked:
   data = training_metadata.write_mark(
     training_metadata.strip(marked.data), told
   )
-  return Marked(data, told, marked.notes)
+  return MarkedModel(data, told, marked.notes)

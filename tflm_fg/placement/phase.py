@@ -2,7 +2,7 @@
 
 A phase is a set of tensors and one method. It opens the file with the weights
 that the phases before it left, cut at its own tensors, so that what it does
-not train runs once a clip. The masters of all tensors go from phase to phase.
+not train runs once a sample. The masters of all tensors go from phase to phase.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.closed_form import Head, carried_centre
 from tflm_fg.losses.base import Loss
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.tflite.layers import activations_of, outputs_of
@@ -34,17 +34,17 @@ from tflm_fg.training.data import Batches
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import Task
 from tflm_fg.training.settings import Settings
-from tflm_fg.training.trainer import Rule, evaluate, fit
+from tflm_fg.training.trainer import StepRule, evaluate, fit
 from tflm_fg.training.tuning import Growing, has_to_spare, tried, tuned
-from tflm_fg.types import Array, Clips, Mark, Params, Tensors
+from tflm_fg.types import Array, Mark, Params, Samples, Tensors
 
-GUARD_CLIPS = 32
-"""Training clips that the write-visibility guard runs."""
+GUARD_SAMPLES = 32
+"""Training samples that the write-visibility guard runs."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
-  """The clips that phases learn from.
+class TrainingData:
+  """The samples that phases learn from.
 
   Attributes:
     x: [N, ...] on the model's input grid.
@@ -66,14 +66,14 @@ class Material:
     """Whether training looks at the labels."""
     return self.task.labelled
 
-  def whole(self) -> Material:
-    """The same clips with none kept aside."""
+  def whole(self) -> TrainingData:
+    """The same samples with none kept aside."""
     everything = np.arange(len(self.x))
     return dataclasses.replace(self, fit=everything, kept=everything[:0])
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class PhaseResult:
   """What a phase leaves behind.
 
   Attributes:
@@ -88,7 +88,7 @@ class Outcome:
     reasons: what was tuned, and why.
     graph: what ran it, with its counts.
     choice: how it ran.
-    cached_bytes: of the clips in front of the trained part.
+    cached_bytes: of the samples in front of the trained part.
   """
 
   masters: Masters
@@ -105,8 +105,8 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-  """A phase whose file is open, with the clips in front of what trains.
+class OpenPhase:
+  """A phase whose file is open, with the samples in front of what trains.
 
   Attributes:
     phase: its settings have a batch size.
@@ -114,7 +114,7 @@ class Stage:
     layout: of the phase's tensors.
     graph: the open file.
     choice: how it runs.
-    inputs: of all clips, what flows into the trained part.
+    inputs: of all samples, what flows into the trained part.
   """
 
   phase: Phase
@@ -125,14 +125,14 @@ class Stage:
   inputs: Tensors
 
 
-def set_stage(
+def open_for(
   phase: Phase,
   marked: bytes,
   mark: Mark,
   masters: Masters,
   x: Array,
-  host: Host,
-) -> Stage:
+  runtime_options: RuntimeOptions,
+) -> OpenPhase:
   """Opens the file for a phase; several runs may start from there.
 
   Args:
@@ -140,8 +140,8 @@ def set_stage(
     marked: the marked file, before any training.
     mark: its mark.
     masters: where training stands.
-    x: all clips [N, ...] on the model's input grid.
-    host: the engine.
+    x: all samples [N, ...] on the model's input grid.
+    runtime_options: the engine.
 
   Raises:
     TflmFgError: if a write to one of the tensors is not seen, or the settings
@@ -152,16 +152,18 @@ def set_stage(
   phase.settings.require_layout(layout)
   part = dataclasses.replace(mark, trainable=chosen)
   taps = _taps(phase, marked, part)
-  graph = Graph(write_masters(marked, mark, masters), part, host, taps)
+  graph = Graph(
+    write_masters(marked, mark, masters), part, runtime_options, taps
+  )
   inputs = graph.features(x)
   settings = graph.filled(phase.settings)
   batch = tuple(a[: settings.batch_size] for a in inputs)
   choice = graph.settle(batch, settings.passes_at_once())
-  spread = np.linspace(0, len(x) - 1, min(GUARD_CLIPS, len(x))).astype(int)
+  spread = np.linspace(0, len(x) - 1, min(GUARD_SAMPLES, len(x))).astype(int)
   probes = tuple(a[spread] for a in inputs)
   write_check.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(settings=settings)
-  return Stage(filled, masters, layout, graph, choice, inputs)
+  return OpenPhase(filled, masters, layout, graph, choice, inputs)
 
 
 def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:
@@ -174,60 +176,69 @@ def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:
   return []
 
 
-def perform(
-  stage: Stage,
-  material: Material,
+def run_phase(
+  open_phase: OpenPhase,
+  training_data: TrainingData,
   callbacks: Sequence[Callback] = (),
   passes_before: int = 0,
-) -> Outcome:
-  """Runs a phase on some clips.
+) -> PhaseResult:
+  """Runs a phase on some samples.
 
   Args:
-    stage: where it begins.
-    material: the clips; `x` is what the stage was set with.
+    open_phase: where it begins.
+    training_data: the samples; `x` is what the stage was set with.
     callbacks: told of every step.
     passes_before: forward passes of earlier phases, for the curves.
 
   Raises:
     TflmFgError: if the method does not fit the tensors.
   """
-  graph, layout, settings = stage.graph, stage.layout, stage.phase.settings
-  everything = _clips(stage, material)
-  clips, kept = everything.take(material.fit), everything.take(material.kept)
-  batches = Batches(len(clips), settings.batch_size, settings.seed)
-  params = layout.gather(stage.masters)
-  loss = graph.loss(material.task)
-  head = graph.head(clips, material.task) if settings.is_exact else None
-  passes = BatchPasses(graph.suffix, loss, clips, graph.helpers)
-  passes.use(clips.take(batches.at(0)))
+  graph, layout, settings = (
+    open_phase.graph,
+    open_phase.layout,
+    open_phase.phase.settings,
+  )
+  everything = _samples(open_phase, training_data)
+  samples, kept = (
+    everything.take(training_data.fit),
+    everything.take(training_data.kept),
+  )
+  batches = Batches(len(samples), settings.batch_size, settings.seed)
+  params = layout.gather(open_phase.masters)
+  loss = graph.loss(training_data.task)
+  head = graph.head(samples, training_data.task) if settings.is_exact else None
+  passes = BatchPasses(graph.suffix, loss, samples, graph.helpers)
+  passes.use(samples.take(batches.at(0)))
   run = functools.partial(
     fit,
     session=graph.suffix,
     helpers=graph.helpers,
     loss=loss,
-    clips=clips,
+    samples=samples,
     batches=batches,
   )
-  scored = kept if len(kept) else clips
+  scored = kept if len(kept) else samples
 
   def short(own: Settings) -> Score:
-    rule = own.rule(layout, batches.size)
-    end = run(rule=rule, state=rule.start(params), steps=own.steps).params
+    step_rule = own.step_rule(layout, batches.size)
+    end = run(
+      step_rule=step_rule, state=step_rule.start(params), steps=own.steps
+    ).params
     return evaluate(graph.suffix, layout.weights(end), scored, loss)
 
   settings, reasons = tuned(settings, layout, params, passes, loss)
-  if has_to_spare(stage.phase.settings):
+  if has_to_spare(open_phase.phase.settings):
     settings, reasons["learning_rate_lsb"] = tried(settings, short)
   centre = carried_centre(head, layout)
-  rule = _rule(settings, stage, head, centre, batches.size, loss)
+  step_rule = _rule(settings, open_phase, head, centre, batches.size, loss)
   recorder, history = SlopeRecorder(), History()
-  best = _keeper(settings, material)
+  best = _keeper(settings, training_data)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if settings.patience:
     watchers.append(EarlyStopping(settings.patience))
   state = run(
-    rule=rule,
-    state=rule.start(params),
+    step_rule=step_rule,
+    state=step_rule.start(params),
     steps=settings.steps,
     validation=kept,
     validate_every=settings.validate_every,
@@ -240,10 +251,10 @@ def perform(
     trained, kept_step = best.best, best.best_step
   ends = params, trained
   before, after = (_answers(graph, layout, p, scored) for p in ends)
-  return Outcome(
-    masters={**stage.masters, **layout.scatter(trained)},
+  return PhaseResult(
+    masters={**open_phase.masters, **layout.scatter(trained)},
     record=Record(
-      Phase(stage.phase.tensors, settings),
+      Phase(open_phase.phase.tensors, settings),
       batches.size,
       centre,
       recorder.slopes,
@@ -256,42 +267,42 @@ def perform(
     history=history,
     reasons=reasons,
     graph=graph,
-    choice=stage.choice,
-    cached_bytes=sum(a.nbytes for a in stage.inputs),
+    choice=open_phase.choice,
+    cached_bytes=sum(a.nbytes for a in open_phase.inputs),
   )
 
 
 def _rule(
   settings: Settings,
-  stage: Stage,
+  open_phase: OpenPhase,
   head: Head | None,
   centre: tuple[int, ...],
   size: int,
   loss: Loss,
-) -> Rule:
+) -> StepRule:
   """What turns the passes of a batch of some size into steps."""
-  layout, graph = stage.layout, stage.graph
+  layout, graph = open_phase.layout, open_phase.graph
   if settings.method == "node":
-    return settings.node_rule(layout, graph.layers(), loss)
+    return settings.node_step_rule(layout, graph.layers(), loss)
   if settings.method == "statistics":
-    return settings.statistics_rule(layout, *graph.means())
-  return settings.rule(layout, size, head, centre)
+    return settings.statistics_step_rule(layout, *graph.means())
+  return settings.step_rule(layout, size, head, centre)
 
 
-def _keeper(settings: Settings, material: Material) -> ModelCheckpoint:
+def _keeper(settings: Settings, training_data: TrainingData) -> ModelCheckpoint:
   """What chooses the step to keep; its end, where no other is looked at."""
   ends_only = settings.validate_every >= settings.steps
   keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
-  return keeper(material.labelled, material.task.judged_by_loss)
+  return keeper(training_data.labelled, training_data.task.judged_by_loss)
 
 
-def _clips(stage: Stage, material: Material) -> Clips:
-  targets = stage.graph.targets(material.labels, material.task)
-  return Clips(stage.inputs, targets)
+def _samples(open_phase: OpenPhase, training_data: TrainingData) -> Samples:
+  targets = open_phase.graph.targets(training_data.labels, training_data.task)
+  return Samples(open_phase.inputs, targets)
 
 
 def _answers(
-  graph: Graph, layout: Layout, params: Params, clips: Clips
+  graph: Graph, layout: Layout, params: Params, samples: Samples
 ) -> Array:
   graph.suffix.load(layout.weights(params))
-  return logits_of(graph.suffix, clips.inputs)
+  return logits_of(graph.suffix, samples.inputs)

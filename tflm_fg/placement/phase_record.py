@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training.settings import Settings
-from tflm_fg.training.trainer import Rule
+from tflm_fg.training.trainer import StepRule
 from tflm_fg.types import Array, Mark
 
 Masters = dict[int, Array]
@@ -38,7 +38,7 @@ class Record:
 
   Attributes:
     phase: with all settings filled in.
-    batch_size: clips that a pass really took.
+    batch_size: samples that a pass really took.
     centre: the head's mean input, for the closed form; empty without.
     slopes: one list of integers (Q16) a step.
     kept_step: the step whose weights were kept.
@@ -73,11 +73,11 @@ def replay_phases(
   for record in records:
     tensors = record.phase.tensors
     layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
-    rule: Rule = record.phase.settings.rule(
+    step_rule: StepRule = record.phase.settings.step_rule(
       layout, record.batch_size, centre=record.centre
     )
-    state = rule.start(layout.gather(masters))
+    state = step_rule.start(layout.gather(masters))
     for slopes in record.slopes[: record.kept_step]:
-      state = rule.replayed(state, slopes)
+      state = step_rule.replayed(state, slopes)
     masters = {**masters, **layout.scatter(state.params)}
   return masters

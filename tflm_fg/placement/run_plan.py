@@ -1,4 +1,4 @@
-"""Run the phases of an adaptation to their end, on all clips in the end."""
+"""Run the phases of an adaptation to their end, on all samples in the end."""
 
 from __future__ import annotations
 
@@ -6,163 +6,201 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tflm_fg.placement.candidates import Way
+from tflm_fg.placement.candidates import Candidate
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.phase import Material, Outcome, perform, set_stage
+from tflm_fg.placement.phase import (
+  PhaseResult,
+  TrainingData,
+  open_for,
+  run_phase,
+)
 from tflm_fg.placement.phase_record import Masters, Record, masters_of
 from tflm_fg.placement.search import Trial, phases_of
-from tflm_fg.placement.split_model import Host
-from tflm_fg.tflite.select_trainable import Marked, Surgery, mark
+from tflm_fg.placement.split_model import RuntimeOptions
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  MarkedModel,
+  mark_trainable,
+)
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.settings import Settings
 
 WORTHWHILE = 0.1
-"""Nats that information maximisation must gain on the clips kept aside."""
+"""Nats that information maximisation must gain on the samples kept aside."""
 
 
-class Grown(NamedTuple):
+class RunPlan(NamedTuple):
   """A choice for `mark`, made.
 
   Attributes:
     trainable: what trains.
-    surgery: how the file grew.
+    graph_options: how the file grew.
   """
 
   trainable: str
-  surgery: Surgery
+  graph_options: GraphOptions
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class RunResult:
   """What a whole adaptation leaves behind.
 
   Attributes:
     marked: the file before training, marked.
-    grown: how `marked` came from the plain file; None where it was given.
+    plan: how `marked` came from the plain file; None where it was given.
     masters: of its marked tensors, after training.
-    tried: the phases as they ran with clips kept aside: scores and curves.
-    outcomes: the phases as they made the masters.
-    surveyed: passes that only measured what a wide head joins.
+    tried: the phases as they ran with samples kept aside: scores and curves.
+    phase_results: the phases as they made the masters.
+    measuring_passes: passes that only measured what a wide head joins.
   """
 
-  marked: Marked
-  grown: Grown | None
+  marked: MarkedModel
+  plan: RunPlan | None
   masters: Masters
-  tried: tuple[Outcome, ...]
-  outcomes: tuple[Outcome, ...]
-  surveyed: int
+  tried: tuple[PhaseResult, ...]
+  phase_results: tuple[PhaseResult, ...]
+  measuring_passes: int
 
   @property
   def records(self) -> tuple[Record, ...]:
     """Of the phases, to replay them."""
-    return tuple(outcome.record for outcome in self.outcomes)
+    return tuple(phase_result.record for phase_result in self.phase_results)
 
 
-def follow(
-  marked: Marked,
-  grown: Grown | None,
-  material: Material,
+def run_phases(
+  marked: MarkedModel,
+  plan: RunPlan | None,
+  training_data: TrainingData,
   settings: Settings,
-  host: Host,
+  runtime_options: RuntimeOptions,
   callbacks: Sequence[Callback] = (),
-  surveyed: int = 0,
-) -> Course:
+  measuring_passes: int = 0,
+) -> RunResult:
   """Runs the phases of a choice that the user made.
 
   Args:
     marked: the marked file.
-    grown: how it came from the plain file; None where it was given.
-    material: the clips.
+    plan: how it came from the plain file; None where it was given.
+    training_data: the samples.
     settings: as the user gave them.
-    host: the engine.
+    runtime_options: the engine.
     callbacks: told of every step.
-    surveyed: passes that measured what a wide head joins.
+    measuring_passes: passes that measured what a wide head joins.
   """
   masters = masters_of(marked.data, marked.mark)
-  course = Course(marked, grown, masters, (), (), surveyed)
-  phases = phases_of(marked, settings, material.task.is_exact)
+  run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
+  phases = phases_of(marked, settings, training_data.task.is_exact)
   settings.require_use([phase.settings.method for phase in phases])
   for phase in phases:
-    stage = set_stage(
-      phase, marked.data, marked.mark, course.masters, material.x, host
+    open_phase = open_for(
+      phase,
+      marked.data,
+      marked.mark,
+      run_result.masters,
+      training_data.x,
+      runtime_options,
     )
-    outcome = perform(
-      stage,
-      material,
+    phase_result = run_phase(
+      open_phase,
+      training_data,
       callbacks,
-      passes_before=sum(o.graph.forward_passes for o in course.outcomes),
+      passes_before=sum(
+        o.graph.forward_passes for o in run_result.phase_results
+      ),
     )
-    last = outcome
+    last = phase_result
     stopped = any(callback.stop_training for callback in callbacks)
-    if _is_exact(outcome) and len(material.kept) and not stopped:
-      # An exact phase needs clips kept aside but to see that it helps, and
-      # every clip counts where there are few.
-      last = perform(stage, material.whole(), callbacks)
-    course = dataclasses.replace(
-      course,
+    if _is_exact(phase_result) and len(training_data.kept) and not stopped:
+      # An exact phase needs samples kept aside but to see that it helps, and
+      # every sample counts where there are few.
+      last = run_phase(open_phase, training_data.whole(), callbacks)
+    run_result = dataclasses.replace(
+      run_result,
       masters=last.masters,
-      tried=(*course.tried, outcome),
-      outcomes=(*course.outcomes, last),
+      tried=(*run_result.tried, phase_result),
+      phase_results=(*run_result.phase_results, last),
     )
-  return course
+  return run_result
 
 
-def _is_exact(outcome: Outcome) -> bool:
+def _is_exact(phase_result: PhaseResult) -> bool:
   """Whether an exact phase ran, and was kept."""
-  record = outcome.record
+  record = phase_result.record
   return record.phase.settings.is_exact and record.kept_step > 0
 
 
-def finish(
+def run_candidate(
   model: bytes,
-  way: Way,
-  material: Material,
+  candidate: Candidate,
+  training_data: TrainingData,
   settings: Settings,
-  host: Host,
+  runtime_options: RuntimeOptions,
   callbacks: Sequence[Callback] = (),
-) -> Course:
-  """Goes a way that was tried once more, now with all clips.
+) -> RunResult:
+  """Goes a way that was tried once more, now with all samples.
 
   A phase that was worse than its start on the kept part is left out. Without
   labels nothing is done where there is nothing to gain: a model that is sure
-  of its clips already would but drift.
+  of its samples already would but drift.
 
   Args:
     model: the plain file.
-    way: what was tried.
-    material: the clips that it was tried on.
+    candidate: what was tried.
+    training_data: the samples that it was tried on.
     settings: as the user gave them.
-    host: the engine.
+    runtime_options: the engine.
     callbacks: told of every step of forward gradients.
   """
-  # A long search without a gradient needs clips to choose its best step by.
-  everything = material.whole() if material.task.is_exact else material
-  worth = material.labelled or way.start_loss - way.loss > WORTHWHILE
-  helped = [worth and o.record.kept_step > 0 for o in way.outcomes]
-  front = way.front.trainable if helped[0] and way.front.trainable else ""
-  back = way.back if helped[-1] else ""
-  found, surgery, outcomes, surveyed = model, way.surgery, [], 0
+  # A long search without a gradient needs samples to choose its best step by.
+  everything = (
+    training_data.whole() if training_data.task.is_exact else training_data
+  )
+  worth = (
+    training_data.labelled or candidate.start_loss - candidate.loss > WORTHWHILE
+  )
+  helped = [worth and o.record.kept_step > 0 for o in candidate.phase_results]
+  front = (
+    candidate.front.trainable if helped[0] and candidate.front.trainable else ""
+  )
+  head = candidate.head if helped[-1] else ""
+  found, graph_options, phase_results, measuring_passes = (
+    model,
+    candidate.graph_options,
+    [],
+    0,
+  )
   if front:
-    own = way.front.settings(settings)
-    trial = Trial(model, front, surgery, own, host, material)
-    outcomes.append(trial.run(everything, callbacks))
-    found = trial.file(outcomes[0])
-  if back == "wide-head":
-    surgery, surveyed = measured(found, material.x, surgery, host)
-  parts = [part for part in (front, back) if part]
-  grown = Grown(",".join(parts) or "head", surgery)
-  marked = mark(model, grown.trainable, surgery=surgery)
+    own = candidate.front.settings(settings)
+    trial = Trial(
+      model, front, graph_options, own, runtime_options, training_data
+    )
+    phase_results.append(trial.run(everything, callbacks))
+    found = trial.file(phase_results[0])
+  if head == "wide-head":
+    graph_options, measuring_passes = measured(
+      found, training_data.x, graph_options, runtime_options
+    )
+  parts = [part for part in (front, head) if part]
+  plan = RunPlan(",".join(parts) or "head", graph_options)
+  marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
   masters = masters_of(marked.data, marked.mark)
   if front:  # its tensors have the same indices in the file that grew further
-    for index in outcomes[0].record.phase.tensors:
-      masters[index] = outcomes[0].masters[index]
-  if back:
+    for index in phase_results[0].record.phase.tensors:
+      masters[index] = phase_results[0].masters[index]
+  if head:
     tensors = tuple(t.index for t in last_tensors(marked.mark))
-    phase = way.outcomes[-1].record.phase._replace(tensors=tensors)
-    stage = set_stage(
-      phase, marked.data, marked.mark, masters, material.x, host
+    phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
+    open_phase = open_for(
+      phase, marked.data, marked.mark, masters, training_data.x, runtime_options
     )
-    outcomes.append(perform(stage, everything))
-    masters = outcomes[-1].masters
-  return Course(marked, grown, masters, way.outcomes, tuple(outcomes), surveyed)
+    phase_results.append(run_phase(open_phase, everything))
+    masters = phase_results[-1].masters
+  return RunResult(
+    marked,
+    plan,
+    masters,
+    candidate.phase_results,
+    tuple(phase_results),
+    measuring_passes,
+  )

@@ -1,9 +1,9 @@
 """Choose where to put the trainable numbers, by trying and measuring.
 
 A way of adapting is a front (nothing, an input prompt, a prompt with a gain,
-the first layer's biases), found by forward gradients, and then a back (nothing,
-the head, a wide head), found exactly. Each is tried on a part of the clips and
-scored on the others, which are kept aside.
+the first layer's biases), found by forward gradients, and then a head (nothing,
+the head, a wide head), found exactly. Each is tried on a part of the samples
+and scored on the others, which are kept aside.
 """
 
 from __future__ import annotations
@@ -13,13 +13,28 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
-from tflm_fg.placement.candidates import Front, Way, parts_of, way_of
+from tflm_fg.placement.candidates import (
+  Candidate,
+  InputStage,
+  candidate_of,
+  parts_of,
+)
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.phase import Material, Outcome, Stage, perform, set_stage
+from tflm_fg.placement.phase import (
+  OpenPhase,
+  PhaseResult,
+  TrainingData,
+  open_for,
+  run_phase,
+)
 from tflm_fg.placement.phase_record import Phase, masters_of, write_masters
-from tflm_fg.placement.split_model import Host
+from tflm_fg.placement.split_model import RuntimeOptions
 from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import Marked, Surgery, mark
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  MarkedModel,
+  mark_trainable,
+)
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.defaults import AUTO_FORWARD
@@ -40,7 +55,7 @@ LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
 
 
 def phases_of(
-  marked: Marked, settings: Settings, exact: bool = True
+  marked: MarkedModel, settings: Settings, exact: bool = True
 ) -> list[Phase]:
   """The phases for a choice that the user made.
 
@@ -70,93 +85,116 @@ def phases_of(
   return phases
 
 
-def fronts_of(model: bytes, labelled: bool, method: str) -> list[Front]:
+def input_stages_of(
+  model: bytes, labelled: bool, method: str
+) -> list[InputStage]:
   """The fronts that a file and a method allow, the cheapest first."""
   if method != "auto":  # one method for all: what it trains is the back
-    return [Front("")]
-  wanted = [Front("prompt"), Front("prompt", gain=True), Front("first-bias")]
-  fronts = [Front("")]
+    return [InputStage("")]
+  wanted = [
+    InputStage("prompt"),
+    InputStage("prompt", gain=True),
+    InputStage("first-bias"),
+  ]
+  input_stages = [InputStage("")]
   if not labelled:
-    wanted = [Front("prompt")]
+    wanted = [InputStage("prompt")]
     own = training_metadata.read_mark(model)
     if own is not None and own.statistics:
-      wanted.append(Front("inner-bias", method="statistics"))
+      wanted.append(InputStage("inner-bias", method="statistics"))
   for front in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
     with contextlib.suppress(TflmFgError):
-      mark(model, front.trainable)
-      fronts.append(front)
-  return fronts
+      mark_trainable(model, front.trainable)
+      input_stages.append(front)
+  return input_stages
 
 
-def try_ways(
+def try_candidates(
   model: bytes,
-  material: Material,
+  training_data: TrainingData,
   settings: Settings,
-  host: Host,
-  surgery: Surgery,
+  runtime_options: RuntimeOptions,
+  graph_options: GraphOptions,
   callbacks: Sequence[Callback] = (),
-) -> list[Way]:
+) -> list[Candidate]:
   """Tries every way that the file allows.
 
-  A front never sees the kept part. A back is cheap and exact, so with labels
-  it is tried once for every fold of the clips; the kept part is one of them.
+  A front never sees the kept part. A head is cheap and exact, so with labels
+  it is tried once for every fold of the samples; the kept part is one of them.
 
   Args:
     model: the plain file.
-    material: the clips.
+    training_data: the samples.
     settings: as the user gave them.
-    host: the engine.
-    surgery: what a wide head joins, as the user gave it.
+    runtime_options: the engine.
+    graph_options: what a wide head joins, as the user gave it.
     callbacks: told of every step.
 
   Returns:
     The ways, the simpler first; without those whose front did harm.
   """
-  ways = []
-  fronts = fronts_of(model, material.labelled, settings.method)
-  last = phases_of(mark(model, "head"), settings, material.task.is_exact)
+  candidates = []
+  input_stages = input_stages_of(model, training_data.labelled, settings.method)
+  last = phases_of(
+    mark_trainable(model, "head"), settings, training_data.task.is_exact
+  )
   settings.require_use(
-    [front.runs for front in fronts if front.trainable]
+    [front.runs for front in input_stages if front.trainable]
     + [phase.settings.method for phase in last]
   )
-  for front in fronts:
-    own = dataclasses.replace(surgery, gain=front.gain)
-    found, first = model, tuple[Outcome, ...]()
+  for front in input_stages:
+    own = dataclasses.replace(graph_options, gain=front.gain)
+    found, first = model, tuple[PhaseResult, ...]()
     if front.trainable:
       trial = Trial(
-        model, front.trainable, own, front.settings(settings), host, material
+        model,
+        front.trainable,
+        own,
+        front.settings(settings),
+        runtime_options,
+        training_data,
       )
       try:
-        first = (trial.run(material, callbacks),)
+        first = (trial.run(training_data, callbacks),)
       except TflmFgError:
-        continue  # its numbers move no output of these clips
+        continue  # its numbers move no output of these samples
       if not first[0].record.kept_step:
         continue  # worse than nothing, which has been tried
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
-    may_widen = material.labelled and material.task.is_exact
-    for back in _backs_of(found, may_widen, own):
-      grown, surveyed = own, 0
-      if back == "wide-head":
-        grown, surveyed = measured(found, material.x, own, host)
-      trial = Trial(found, back, grown, settings, host, material)
-      parts = parts_of(material) if trial.is_exact else [material]
+    may_widen = training_data.labelled and training_data.task.is_exact
+    for head in _heads_of(found, may_widen, own):
+      plan, measuring_passes = own, 0
+      if head == "wide-head":
+        plan, measuring_passes = measured(
+          found, training_data.x, own, runtime_options
+        )
+      trial = Trial(found, head, plan, settings, runtime_options, training_data)
+      parts = parts_of(training_data) if trial.is_exact else [training_data]
       tries = tuple(trial.run(part) for part in parts)
-      ways.append(way_of(front, back, grown, first, tries, material, surveyed))
-  return ways
+      candidates.append(
+        candidate_of(
+          front, head, plan, first, tries, training_data, measuring_passes
+        )
+      )
+  return candidates
 
 
-def _backs_of(model: bytes, may_widen: bool, surgery: Surgery) -> list[str]:
-  """The backs that a file allows, the simpler first."""
-  backs = ["head"]
+def _heads_of(
+  model: bytes, may_widen: bool, graph_options: GraphOptions
+) -> list[str]:
+  """The heads that a file allows, the simpler first."""
+  heads = ["head"]
   if may_widen:
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
-      wide = mark(model, "wide-head", surgery=surgery).mark
+      wide = mark_trainable(
+        model, "wide-head", graph_options=graph_options
+      ).mark
       if wide.numbers <= MOST_WEIGHTS:
-        backs.append("wide-head")
-  return backs
+        heads.append("wide-head")
+  return heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,37 +203,46 @@ class Trial:
 
   model: bytes
   trainable: str
-  surgery: Surgery
+  graph_options: GraphOptions
   settings: Settings
-  host: Host
-  material: Material
+  runtime_options: RuntimeOptions
+  training_data: TrainingData
 
   @functools.cached_property
-  def _marked(self) -> Marked:
-    return mark(self.model, self.trainable, surgery=self.surgery)
+  def _marked(self) -> MarkedModel:
+    return mark_trainable(
+      self.model, self.trainable, graph_options=self.graph_options
+    )
 
   @functools.cached_property
-  def _stage(self) -> Stage:
+  def _open_phase(self) -> OpenPhase:
     marked = self._marked
-    (phase,) = phases_of(marked, self.settings, self.material.task.is_exact)
+    (phase,) = phases_of(
+      marked, self.settings, self.training_data.task.is_exact
+    )
     start = masters_of(marked.data, marked.mark)
-    return set_stage(
-      phase, marked.data, marked.mark, start, self.material.x, self.host
+    return open_for(
+      phase,
+      marked.data,
+      marked.mark,
+      start,
+      self.training_data.x,
+      self.runtime_options,
     )
 
   @property
   def is_exact(self) -> bool:
     """Whether its gradient has a closed form, so that a run costs little."""
-    return self._stage.phase.settings.is_exact
+    return self._open_phase.phase.settings.is_exact
 
   def run(
-    self, material: Material, callbacks: Sequence[Callback] = ()
-  ) -> Outcome:
-    """Runs it on some clips, each time from the start."""
-    return perform(self._stage, material, callbacks)
+    self, training_data: TrainingData, callbacks: Sequence[Callback] = ()
+  ) -> PhaseResult:
+    """Runs it on some samples, each time from the start."""
+    return run_phase(self._open_phase, training_data, callbacks)
 
-  def file(self, outcome: Outcome) -> bytes:
+  def file(self, phase_result: PhaseResult) -> bytes:
     """The plain file with what the phase found."""
     marked = self._marked
-    written = write_masters(marked.data, marked.mark, outcome.masters)
+    written = write_masters(marked.data, marked.mark, phase_result.masters)
     return training_metadata.strip(written)

@@ -37,16 +37,16 @@ from tflm_fg.training.objective import (
 from tflm_fg.training.settings import Settings
 from tflm_fg.types import (
   Array,
-  Clips,
   Int64,
   Mark,
+  Samples,
   Tensors,
   TflmFgError,
   TrainableTensor,
 )
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
-"""Clips a pass where the head alone trains, and where more does."""
+"""Samples a pass where the head alone trains, and where more does."""
 
 
 def input_spec(model: bytes, name: str = "model") -> TensorSpec:
@@ -55,7 +55,7 @@ def input_spec(model: bytes, name: str = "model") -> TensorSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Host:
+class RuntimeOptions:
   """Which engine runs the passes, and how.
 
   Attributes:
@@ -109,7 +109,7 @@ def _layer(
 
 
 class Graph:
-  """Runs frozen operators once a clip and the trained ones once a pass.
+  """Runs frozen operators once a sample and the trained ones once a pass.
 
   Attributes:
     input: the model's input tensor.
@@ -124,34 +124,40 @@ class Graph:
   prefix: Session | None
 
   def __init__(
-    self, marked: bytes, mark: Mark, host: Host, taps: Collection[int] = ()
+    self,
+    marked: bytes,
+    mark: Mark,
+    runtime_options: RuntimeOptions,
+    taps: Collection[int] = (),
   ) -> None:
     """Cuts the model and opens both pieces.
 
     Args:
       marked: the marked file.
       mark: its mark.
-      host: the engine.
+      runtime_options: the engine.
       taps: activations that a pass shall give beside the logits.
 
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
     """
     self._marked, self._mark = marked, mark
-    self._host = host
+    self._runtime_options = runtime_options
     self._cut = cut(marked, mark, taps)
     self.input = tensor_spec(marked, self._cut.graph_input)
     self.logits = output_spec(marked, mark)
-    self.suffix = self._open(host.strategy)
+    self.suffix = self._open(runtime_options.strategy)
     self.helpers = []
     self.prefix = None
     if self._cut.prefix is not None:
       self.prefix = open_frozen(
-        host.runtime, self._cut.prefix, host.exact_prefix
+        runtime_options.runtime, self._cut.prefix, runtime_options.exact_prefix
       )
 
   def _open(self, strategy: str) -> Session:
-    return open_session(self._host.runtime, self._cut.suffix, strategy)
+    return open_session(
+      self._runtime_options.runtime, self._cut.suffix, strategy
+    )
 
   def settle(self, inputs: Tensors, passes: int) -> Choice:
     """Chooses strategy and workers for training, by timing where it is open.
@@ -167,10 +173,10 @@ class Graph:
       self.suffix,
       self._open,
       inputs,
-      may_rebuild=self._host.strategy == "auto"
-      and rebuilds_faster(self._host.runtime),
+      may_rebuild=self._runtime_options.strategy == "auto"
+      and rebuilds_faster(self._runtime_options.runtime),
       passes=passes,
-      workers=self._host.workers,
+      workers=self._runtime_options.workers,
     )
     if self.suffix.traits.in_place != (choice.strategy == "in-place"):
       self.suffix = self._open(choice.strategy)
@@ -191,7 +197,7 @@ class Graph:
     return dataclasses.replace(settings, batch_size=size)
 
   def features(self, x: Array) -> Tensors:
-    """The suffix's inputs for some clips.
+    """The suffix's inputs for some samples.
 
     Args:
       x: [N, ...] of the input's dtype.
@@ -202,24 +208,24 @@ class Graph:
     return tuple(values[i] for i in self._cut.suffix.inputs)
 
   def checked(self, part: Dataset, name: str) -> tuple[Array, Array]:
-    """Clips on the model's input grid and class indices that it knows.
+    """Samples on the model's input grid and class indices that it knows.
 
     Raises:
       TflmFgError: naming the array that does not fit.
     """
     return checked(part, self.input, self.logits, name)
 
-  def clips(self, part: Dataset, name: str) -> Clips:
+  def samples(self, part: Dataset, name: str) -> Samples:
     """Checks a data set and brings it to the suffix's inputs.
 
     Raises:
-      TflmFgError: if the clips or their classes do not fit the model.
+      TflmFgError: if the samples or their classes do not fit the model.
     """
     x, y = self.checked(part, name)
-    return Clips(self.features(x), y)
+    return Samples(self.features(x), y)
 
-  def head(self, clips: Clips, task: Task = CLASSIFY) -> Head:
-    """What the closed form must know of the head and of some clips.
+  def head(self, samples: Samples, task: Task = CLASSIFY) -> Head:
+    """What the closed form must know of the head and of some samples.
 
     Raises:
       TflmFgError: if more than the head trains.
@@ -228,7 +234,7 @@ class Graph:
       raise TflmFgError(REFUSAL)
     spec = tensor_spec(self._marked, self._mark.head_input)
     return head_of(
-      clips.inputs[0],
+      samples.inputs[0],
       spec.scale,
       spec.zero_point,
       self.loss(task),
@@ -286,7 +292,7 @@ class Graph:
 
   @property
   def samples_run(self) -> int:
-    """Clips in those runs."""
+    """Samples in those runs."""
     return sum(s.samples_run for s in self.sessions)
 
   @property

@@ -87,15 +87,17 @@ class LiteRTSession:
 
   def _takes_batches(self) -> bool:
     """Whether two clips at once give what each gives alone."""
-    clips = tuple(
-      random_bits.probe_input(shape, dtype, number, clips=2)
+    samples = tuple(
+      random_bits.probe_input(shape, dtype, number, samples=2)
       for number, (shape, dtype) in enumerate(self.input_specs)
     )
-    singles = [self._invoke(tuple(c[i : i + 1] for c in clips)) for i in (0, 1)]
+    singles = [
+      self._invoke(tuple(c[i : i + 1] for c in samples)) for i in (0, 1)
+    ]
     self._batch = 2
     try:
       self._resize()
-      both = self._invoke(clips)
+      both = self._invoke(samples)
     except RuntimeError:
       both = ()
     self._batch = 1
@@ -122,17 +124,17 @@ class LiteRTSession:
 
   def forward(self) -> Tensors:
     """Runs the batch that was fed last; arrays [N, ...] out."""
-    clips = len(self._fed[0])
+    samples = len(self._fed[0])
     self.forward_passes += 1
-    self.samples_run += clips
+    self.samples_run += samples
     if not self.traits.batches:
       self._refresh(1)
       rows = [
         self._invoke(tuple(x[i : i + 1] for x in self._fed))
-        for i in range(clips)
+        for i in range(samples)
       ]
       return tuple(np.concatenate(column) for column in zip(*rows))
-    self._refresh(clips)
+    self._refresh(samples)
     # LiteRT never plans other tensors over a graph's inputs.
     outputs = self._invoke(() if self._placed else self._fed)
     self._placed = True

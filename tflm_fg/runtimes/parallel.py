@@ -21,7 +21,7 @@ from tflm_fg.runtimes.session import Session
 from tflm_fg.types import Array, Tensors, TflmFgError, Weights
 
 
-class Crew:
+class SessionPool:
   """Sessions of one part of the graph, one thread each."""
 
   def __init__(self, sessions: Sequence[Session]) -> None:
@@ -170,12 +170,15 @@ def _of_a_pass(
   sessions: Sequence[Session], inputs: Tensors, passes: int
 ) -> float:
   """Seconds of the shortest of a few runs of so many passes, once warm."""
-  crew, candidates = Crew(sessions), [sessions[0].params()] * passes
-  crew.outputs(inputs, candidates)
+  session_pool, candidates = (
+    SessionPool(sessions),
+    [sessions[0].params()] * passes,
+  )
+  session_pool.outputs(inputs, candidates)
   shortest, spent = math.inf, 0.0
   for _ in range(_REPEATS):
     start = time.perf_counter()
-    crew.outputs(inputs, candidates)
+    session_pool.outputs(inputs, candidates)
     last = time.perf_counter() - start
     shortest, spent = min(shortest, last), spent + last
     if spent > _ENOUGH:

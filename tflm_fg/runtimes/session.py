@@ -18,7 +18,7 @@ class Traits:
       load makes a new one.
     parallel: runs without Python's lock, so that sessions in threads use a
       core each.
-    batches: a batch is one call of the engine; otherwise clip by clip.
+    batches: a batch is one call of the engine; otherwise sample by sample.
     lsb_to_reference: the most that an int8 output may differ from LiteRT's
       reference kernels, in output steps, as measured over models.
   """
@@ -31,7 +31,7 @@ class Traits:
 
 
 InputSpecs = tuple[tuple[tuple[int, ...], str], ...]
-"""One clip's shape and dtype name, for each input."""
+"""One sample's shape and dtype name, for each input."""
 
 
 class Session(Protocol):

@@ -3,7 +3,7 @@
 TFLM keeps a raw pointer to the model and its reference kernels read weights
 from there on every call, as a microcontroller app does. So weights are
 written straight into the private copy of the file that TFLM points to. It
-takes no batches: clips go one by one.
+takes no batches: samples go one by one.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class TFLMSession:
     self._fed = inputs
 
   def forward(self) -> Tensors:
-    """Runs the fed batch clip by clip; arrays [N, ...] out."""
-    clips = len(self._fed[0])
+    """Runs the fed batch sample by sample; arrays [N, ...] out."""
+    samples = len(self._fed[0])
     self.forward_passes += 1
-    self.samples_run += clips
-    rows = [self._invoke(i) for i in range(clips)]
+    self.samples_run += samples
+    rows = [self._invoke(i) for i in range(samples)]
     return tuple(np.concatenate(column) for column in zip(*rows))
 
   def run(self, inputs: Tensors) -> Tensors:

@@ -31,7 +31,7 @@ def check_visibility(
   Args:
     session: where the tensors will be written; left as it was.
     tensors: the trainable tensors, the session's order.
-    probes: inputs of at least one clip; zeros would hide a kernel.
+    probes: inputs of at least one sample; zeros would hide a kernel.
 
   Returns:
     One verdict a tensor.

@@ -52,7 +52,7 @@ def read(data: bytes, name: str = "model") -> schema.ModelT:
 
 
 @functools.lru_cache(maxsize=16)
-def look(data: bytes, name: str = "model") -> schema.ModelT:
+def read_shared(data: bytes, name: str = "model") -> schema.ModelT:
   """The same, shared by all who look at these bytes: not to be changed."""
   return read(data, name)
 
@@ -137,7 +137,7 @@ def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
 @functools.lru_cache(maxsize=32)
 def operator_names(data: bytes) -> tuple[str, ...]:
   """Subgraph 0's operators in order; one that ends in a ReLU ends in "+"."""
-  model = look(data)
+  model = read_shared(data)
   return tuple(
     op_name(model, op)
     + "+" * bool(getattr(op.builtinOptions, "fusedActivationFunction", 0))

@@ -33,7 +33,7 @@ from tflm_fg.tflite.surgery.wide_head import Pooled, is_wide, widen_head
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
 
-class Marked(NamedTuple):
+class MarkedModel(NamedTuple):
   """A marked file and what had to be changed before it could be marked."""
 
   data: bytes
@@ -42,7 +42,7 @@ class Marked(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Surgery:
+class GraphOptions:
   """How the graph may change for what shall train.
 
   Attributes:
@@ -68,13 +68,13 @@ class Surgery:
       ) from None
 
 
-def mark(
+def mark_trainable(
   data: bytes,
   trainable: str = "head",
   name: str = "model",
-  surgery: Surgery | None = None,
+  graph_options: GraphOptions | None = None,
   weights: str | None = None,
-) -> Marked:
+) -> MarkedModel:
   """Marks what may train; all else stays as it is.
 
   Args:
@@ -86,7 +86,7 @@ def mark(
       a regular expression on tensor names, or several of these joined by
       commas.
     name: what to call the file in errors.
-    surgery: how the graph grows for a prompt or a wide head.
+    graph_options: how the graph grows for a prompt or a wide head.
     weights: the surgery's, where it is not None.
 
   Returns:
@@ -107,10 +107,10 @@ def mark(
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
-  surgery = surgery or Surgery()
-  notes = _operate(model, parts, surgery, name)
+  graph_options = graph_options or GraphOptions()
+  notes = _operate(model, parts, graph_options, name)
   wanted = _choose(model, parts, name)
-  weights = weights or surgery.weights
+  weights = weights or graph_options.weights
   notes += mend(model, with_biases(wanted, weights), name)
   roles = by_kernel(model, wanted)
   notes += refine(model, roles, weights, name)
@@ -129,18 +129,18 @@ def mark(
     classes=old.classes if old else None,
     statistics=old.statistics if old else {},
   )
-  return Marked(
+  return MarkedModel(
     training_metadata.write_mark(data, chosen), chosen, tuple(notes)
   )
 
 
 def _operate(
-  model: schema.ModelT, parts: list[str], surgery: Surgery, name: str
+  model: schema.ModelT, parts: list[str], graph_options: GraphOptions, name: str
 ) -> list[str]:
   """Adds the operators that the choice asks for and that are not there."""
   notes = []
   if "prompt" in parts and not prompts_of(model):
-    numbers = insert_prompt(model, surgery.gain, name)
+    numbers = insert_prompt(model, graph_options.gain, name)
     notes.append(f"an input prompt of {numbers} numbers inserted")
   if "wide-head" in parts and not is_wide(model):
     head = last_head(model)
@@ -152,7 +152,9 @@ def _operate(
         f"{name}: the head has 16-bit weights already; widen the file from "
         "before, with --weights"
       )
-    numbers = widen_head(model, head, surgery.layers, surgery.pooled, name)
+    numbers = widen_head(
+      model, head, graph_options.layers, graph_options.pooled, name
+    )
     notes.append(f"the head reads {numbers} more inputs, of earlier layers")
   return notes
 
@@ -283,23 +285,23 @@ def present_mark(
   data: bytes,
   trainable: str | None,
   name: str,
-  surgery: Surgery | None = None,
-) -> Marked:
+  graph_options: GraphOptions | None = None,
+) -> MarkedModel:
   """The file's own mark, or a new one where a choice is given or none stands.
 
   Args:
     data: a .tflite.
     trainable: as for `mark`; None takes the file's mark, or "head".
     name: what to call the file in errors.
-    surgery: as for `mark`.
+    graph_options: as for `mark`.
   """
   found = training_metadata.read_mark(data, name) if trainable is None else None
   if found is not None:
-    return Marked(data, found, ())
-  return mark(data, trainable or "head", name, surgery)
+    return MarkedModel(data, found, ())
+  return mark_trainable(data, trainable or "head", name, graph_options)
 
 
 def unmarked(data: bytes, name: str = "model") -> Mark:
   """What evaluating must know of a file in which nothing shall train."""
-  logits = find_logits(model_file.look(data, name))
+  logits = find_logits(model_file.read_shared(data, name))
   return Mark(trainable=(), logits=logits, head_input=logits)

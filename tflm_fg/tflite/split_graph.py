@@ -1,7 +1,7 @@
 """Cut a marked graph into a frozen prefix and a trainable suffix.
 
 The prefix holds every operator that no trainable tensor reaches: it runs once
-a clip. The suffix holds the rest, up to the logits: it is what a step runs.
+a sample. The suffix holds the rest, up to the logits: it is what a step runs.
 Prefix then suffix gives the whole graph's logits bit for bit.
 """
 
@@ -62,9 +62,9 @@ def cut(data: bytes, mark: Mark, taps: Collection[int] = ()) -> Cut:
       unless they flow into it.
 
   Raises:
-    TflmFgError: if the graph has several inputs, or one of several clips.
+    TflmFgError: if the graph has several inputs, or one of several samples.
   """
-  model = model_file.look(data)
+  model = model_file.read_shared(data)
   graph = model.subgraphs[0]
   graph_input = _only_input(model)
   needed = _needed(graph, mark.logits)
@@ -87,7 +87,7 @@ STATEFUL = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
 
 def _only_input(model: schema.ModelT) -> int:
-  """The graph's input: one clip a run, and no memory of the run before."""
+  """The graph's input: one sample a run, and no memory of the run before."""
   graph = model.subgraphs[0]
   names = {model_file.op_name(model, op) for op in graph.operators or []}
   kept = [name for name in STATEFUL if name in names]
@@ -112,7 +112,7 @@ def _only_input(model: schema.ModelT) -> int:
 
 def whole(data: bytes, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
-  model = model_file.look(data)
+  model = model_file.read_shared(data)
   graph = model.subgraphs[0]
   inputs = [_only_input(model)]
   writable = [t.index for t in mark.trainable]
@@ -122,7 +122,7 @@ def whole(data: bytes, mark: Mark) -> Part:
 
 def up_to(data: bytes, outputs: Sequence[int]) -> Part:
   """The graph from its input to some activations."""
-  model = model_file.look(data)
+  model = model_file.read_shared(data)
   graph = model.subgraphs[0]
   needed = sorted({n for tensor in outputs for n in _needed(graph, tensor)})
   return _extract(model, needed, [_only_input(model)], outputs, [])
@@ -216,7 +216,7 @@ def _moved(op: schema.OperatorT, place: dict[int, int]) -> schema.OperatorT:
 
 
 def _free_batch(model: schema.ModelT) -> None:
-  """Lets a RESHAPE to a constant [1, ...] take any number of clips."""
+  """Lets a RESHAPE to a constant [1, ...] take any number of samples."""
   piece = model.subgraphs[0]
   for op in piece.operators:
     if model_file.op_name(model, op) != "RESHAPE" or len(op.inputs) < 2:

@@ -46,7 +46,7 @@ def tensor_count(data: bytes) -> int:
 
 
 def activation_bytes(data: bytes) -> int:
-  """The most bytes of activations alive at once in subgraph 0, clip by clip.
+  """The most bytes of activations alive at once in subgraph 0.
 
   A lower bound of an engine's arena, which adds its own book-keeping and the
   gaps of its planner.

@@ -15,9 +15,9 @@ from tflm_fg.tflite.model_file import (
   align,
   data_span,
   describe,
-  look,
   pack,
   read,
+  read_shared,
 )
 from tflm_fg.tflite.verify_structure import IDENTIFIER
 from tflm_fg.types import ROLES, Mark, TflmFgError, TrainableTensor
@@ -32,7 +32,7 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
   Raises:
     TflmFgError: if the file or its mark is not sound.
   """
-  model = look(data, name)
+  model = read_shared(data, name)
   text = _mark_text(model)
   if text is None:
     return None
@@ -201,7 +201,7 @@ def strip(data: bytes, name: str = "model") -> bytes:
   A file whose mark no longer stands in front (another tool wrote it again) is
   written anew without it. A file without a mark comes back as it is.
   """
-  if _mark_text(look(data, name)) is None:
+  if _mark_text(read_shared(data, name)) is None:
     return data
   rest = data[_mark_end(data) :]
   if rest[4:8] == IDENTIFIER:

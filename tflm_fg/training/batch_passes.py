@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tflm_fg.losses.base import Loss
-from tflm_fg.runtimes.parallel import Crew
+from tflm_fg.runtimes.parallel import SessionPool
 from tflm_fg.runtimes.session import Session
-from tflm_fg.types import Array, Clips, Int64, Weights
+from tflm_fg.types import Array, Int64, Samples, Weights
 
 _LOGITS_AT_ONCE = 1 << 16
 """Logits whose losses are summed in one go: they should stay in the cache."""
@@ -35,7 +35,7 @@ class BatchPasses:
     self,
     session: Session,
     loss: Loss,
-    batch: Clips,
+    batch: Samples,
     helpers: Sequence[Session] = (),
   ) -> None:
     """Prepares passes over a batch.
@@ -43,15 +43,15 @@ class BatchPasses:
     Args:
       session: runs the trained part.
       loss: logits and labels to integers.
-      batch: the clips.
+      batch: the samples.
       helpers: sessions of the same part, to run passes at the same time.
     """
-    self._crew = Crew([session, *helpers])
+    self._crew = SessionPool([session, *helpers])
     self._loss = loss
     self._ledgers: dict[tuple[int, ...], _Sums] = {}
     self.use(batch)
 
-  def use(self, batch: Clips) -> None:
+  def use(self, batch: Samples) -> None:
     """Takes another batch; its arrays must stay as they are."""
     self.inputs, self.labels = batch.inputs, batch.labels
 

@@ -126,8 +126,8 @@ class ModelCheckpoint(Callback):
   """Keeps the best masters of all validations, to roll back to.
 
   The best has the lowest validation loss among those that are right on at
-  least as many clips as the start: what is kept is never worse than the start
-  on either count. Without labels no clip is right; then the answers must not
+  least as many samples as the start: what is kept is never worse than the start
+  on either count. Without labels no sample is right; then the answers must not
   have collapsed: three quarters of the classes that the start answered with
   must still be among them. Where the loss alone judges, it alone counts.
 
@@ -141,7 +141,7 @@ class ModelCheckpoint(Callback):
 
     Args:
       labelled: whether there are targets.
-      by_loss: whether neither right clips nor answers mean anything.
+      by_loss: whether neither right samples nor answers mean anything.
     """
     self._labelled, self._by_loss = labelled, by_loss
     self.best: Params | None = None
@@ -160,7 +160,7 @@ class ModelCheckpoint(Callback):
     self._total = logs["val_total"]
 
   def _is_refused(self, logs: Logs) -> bool:
-    """Whether fewer clips are right than at the start, or answers collapsed."""
+    """Whether fewer samples are right than at the start, or all alike."""
     if self._by_loss:
       return False
     if self._labelled:
@@ -171,8 +171,8 @@ class ModelCheckpoint(Callback):
 class KeepUnlessWorse(ModelCheckpoint):
   """Keeps the last masters, or the first where the last are worse.
 
-  An exact gradient converges: its last step answers best even where its loss
-  on other clips has begun to rise. Worse is to be right on fewer clips than at
+  An exact gradient converges: its last step answers best even where its loss on
+  other samples has begun to rise. Worse is to be right on fewer samples than at
   the start, or, without labels, a higher loss or collapsed answers; a higher
   loss alone where it alone judges.
   """

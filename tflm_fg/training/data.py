@@ -16,7 +16,7 @@ from tflm_fg.types import Array, Int64, TflmFgError
 
 
 class Dataset(NamedTuple):
-  """Clips and their targets; x [N, ...], y [N], [N, C] or None."""
+  """Samples and their targets; x [N, ...], y [N], [N, C] or None."""
 
   x: Array
   y: Array | None
@@ -33,7 +33,7 @@ def array_of(values: Any, name: str) -> Array:
   except Exception:  # ragged lists, or odd __array__ methods
     raise TflmFgError(
       f"{name}: {type(values).__name__} that is no array; need numbers, "
-      "as many for each clip"
+      "as many for each sample"
     ) from None
 
 
@@ -67,7 +67,7 @@ def load_npz(path: str, labels: bool = True) -> Dataset:
 
 
 def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
-  """Checks clips and puts them on the model's input grid.
+  """Checks samples and puts them on the model's input grid.
 
   Args:
     x: [N, ...]; floats in the units the model was trained on, or integers
@@ -79,18 +79,20 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
     [N, ...] of the input's dtype.
 
   Raises:
-    TflmFgError: for a wrong shape or dtype, NaN, or no clips.
+    TflmFgError: for a wrong shape or dtype, NaN, or no samples.
   """
   if x.ndim == 0 or len(x) == 0:
-    raise TflmFgError(f"{name}: no clips in an array of shape {x.shape}")
+    raise TflmFgError(f"{name}: no samples in an array of shape {x.shape}")
   if x.shape[1:] != spec.shape[1:]:
     raise TflmFgError(
-      f"{name}: clips of shape {list(x.shape[1:])}, the model takes "
+      f"{name}: samples of shape {list(x.shape[1:])}, the model takes "
       f"{list(spec.shape[1:])}"
     )
   if x.dtype.kind == "f":
     if not np.all(np.isfinite(x)):
-      raise TflmFgError(f"{name}: holds NaN or infinity; clean the clips first")
+      raise TflmFgError(
+        f"{name}: holds NaN or infinity; clean the samples first"
+      )
     if spec.dtype == "float32":
       return x.astype(np.float32)
     if spec.scale > 0 and spec.dtype in _GRIDS:
@@ -126,7 +128,9 @@ def _warn_of_saturation(x: NDArray[Any], spec: TensorSpec, name: str) -> None:
 _SATURATION_SHARE = 0.1
 
 
-def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Int64:
+def class_labels(
+  y: Array, samples: int, classes: int, name: str = "y"
+) -> Int64:
   """Checks class indices.
 
   Returns:
@@ -135,9 +139,10 @@ def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Int64:
   Raises:
     TflmFgError: for a wrong length, dtype or range.
   """
-  if y.shape != (clips,):
+  if y.shape != (samples,):
     raise TflmFgError(
-      f"{name}: shape {list(y.shape)}, need one class for each of {clips} clips"
+      f"{name}: shape {list(y.shape)}, need one class for each of {samples} "
+      "samples"
     )
   if y.dtype.kind not in "iu":
     raise TflmFgError(
@@ -153,13 +158,13 @@ def class_labels(y: Array, clips: int, classes: int, name: str = "y") -> Int64:
 
 
 def real_targets(
-  y: Array, clips: int, outputs: int, name: str = "y", any_shape: bool = False
+  y: Array, samples: int, outputs: int, name: str = "y", any_shape: bool = False
 ) -> NDArray[np.float64]:
   """Checks real targets.
 
   Args:
     y: numbers [N, outputs], or [N] where there is one output.
-    clips: N.
+    samples: N.
     outputs: of the model.
     name: what to call the array in errors.
     any_shape: for a user's own loss, which knows what they are: [N, ...].
@@ -172,25 +177,27 @@ def real_targets(
   """
   if y.dtype.kind not in "biuf":
     raise TflmFgError(f"{name}: dtype {y.dtype}, need real targets, numbers")
-  fits = y.shape == (clips, outputs) or (y.shape == (clips,) and outputs == 1)
-  if not fits and not (any_shape and y.shape[:1] == (clips,)):
-    wanted = [clips, outputs] if outputs > 1 else [clips]
+  fits = y.shape == (samples, outputs) or (
+    y.shape == (samples,) and outputs == 1
+  )
+  if not fits and not (any_shape and y.shape[:1] == (samples,)):
+    wanted = [samples, outputs] if outputs > 1 else [samples]
     raise TflmFgError(
       f"{name}: shape {list(y.shape)}, need {wanted}: {outputs} real "
-      f"target{'s' * (outputs > 1)} for each of {clips} clips"
+      f"target{'s' * (outputs > 1)} for each of {samples} samples"
     )
   if not np.all(np.isfinite(y)):
     raise TflmFgError(f"{name}: holds NaN or infinity; clean the targets first")
   real = y.astype(np.float64)
-  return real.reshape(clips, outputs) if fits else real
+  return real.reshape(samples, outputs) if fits else real
 
 
 def hold_out(
   y: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-  """Splits clips into a part to train on and a part kept aside.
+  """Splits samples into a part to train on and a part kept aside.
 
-  Every class gives its share, rounded; a class with a single clip gives none.
+  Every class gives its share, rounded; a class with a single sample gives none.
 
   Args:
     y: int64 [N], classes.
@@ -215,7 +222,7 @@ def hold_out(
 
 
 def folds(y: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-  """Deals clips to folds, each class evenly.
+  """Deals samples to folds, each class evenly.
 
   Args:
     y: int64 [N], classes.
@@ -223,7 +230,7 @@ def folds(y: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     seed: the run's seed.
 
   Returns:
-    int64 [N], each clip's fold.
+    int64 [N], each sample's fold.
   """
   order = random_bits.permutation(seed, _SPLIT_EPOCH, len(y))
   by_class = order[np.argsort(y[order], kind="stable")]
@@ -236,35 +243,35 @@ _SPLIT_EPOCH = 0xFFFFFFFF
 
 
 class Batches:
-  """Which clips a step takes: addressed shuffles, one an epoch.
+  """Which samples a step takes: addressed shuffles, one an epoch.
 
-  Every clip comes once an epoch; a batch may straddle two epochs. A batch as
+  Every sample comes once an epoch; a batch may straddle two epochs. A batch as
   large as the set, or larger, is the whole set.
   """
 
-  def __init__(self, clips: int, batch_size: int, seed: int) -> None:
+  def __init__(self, samples: int, batch_size: int, seed: int) -> None:
     if batch_size < 1:
       raise TflmFgError(f"batch_size={batch_size}: need at least 1")
-    self.size = min(batch_size, clips)
-    self._clips = clips
+    self.size = min(batch_size, samples)
+    self._samples = samples
     # Several epochs are drawn at once, to hide NumPy's cost for a call.
-    self._chunk = max(1, min(64, (1 << 16) // clips))
+    self._chunk = max(1, min(64, (1 << 16) // samples))
     self._lot = functools.lru_cache(maxsize=2)(
       lambda first: random_bits.permutation(
-        seed, np.arange(first, first + self._chunk), clips
+        seed, np.arange(first, first + self._chunk), samples
       )
     )
 
   @property
   def whole(self) -> bool:
     """Whether every batch is the whole set, in its own order."""
-    return self.size == self._clips
+    return self.size == self._samples
 
   def at(self, step: int) -> NDArray[np.int64]:
-    """The clips of a step, int64 [size]."""
+    """The samples of a step, int64 [size]."""
     if self.whole:
-      return np.arange(self._clips)
-    epoch, start = divmod(step * self.size, self._clips)
+      return np.arange(self._samples)
+    epoch, start = divmod(step * self.size, self._samples)
     taken = self._shuffle(epoch)[start : start + self.size]
     missing = self.size - len(taken)
     if not missing:

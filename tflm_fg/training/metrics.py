@@ -1,4 +1,4 @@
-"""Turn a session's outputs over a set of clips into loss and accuracy.
+"""Turn a session's outputs over a set of samples into loss and accuracy.
 
 Real targets have no accuracy; there it is the mean absolute error.
 """
@@ -14,21 +14,21 @@ from tflm_fg.runtimes.session import Session
 from tflm_fg.types import Array, Tensors
 
 BATCH = 256
-"""Clips an evaluating call of the engine takes at most."""
+"""Samples an evaluating call of the engine takes at most."""
 
 
 class Score(NamedTuple):
-  """How a model does on some clips.
+  """How a model does on some samples.
 
   Attributes:
-    loss: mean over the clips: cross-entropy in nats, a squared error in the
+    loss: mean over the samples: cross-entropy in nats, a squared error in the
       square of the outputs' units, or whatever the loss is in.
-    accuracy: share of clips whose largest logit is the label's; None where
+    accuracy: share of samples whose largest logit is the label's; None where
       targets are real.
     total: the loss as the integer sum that training compares.
-    correct: count of right clips; 0 where targets are real.
+    correct: count of right samples; 0 where targets are real.
     answers: count of classes that were answered at all.
-    clips: count of all.
+    samples: count of all.
     mae: mean absolute error in the outputs' units; None for classes.
   """
 
@@ -37,22 +37,22 @@ class Score(NamedTuple):
   total: int
   correct: int
   answers: int
-  clips: int
+  samples: int
   mae: float | None = None
 
 
 def run_all(session: Session, inputs: Tensors, batch: int = BATCH) -> Tensors:
-  """Runs every clip, in batches; arrays [N, ...] in and out."""
-  clips = len(inputs[0])
+  """Runs every sample, in batches; arrays [N, ...] in and out."""
+  samples = len(inputs[0])
   outputs = [
     session.run(tuple(x[i : i + batch] for x in inputs))
-    for i in range(0, clips, batch)
+    for i in range(0, samples, batch)
   ]
   return tuple(np.concatenate(column) for column in zip(*outputs))
 
 
 def logits_of(session: Session, inputs: Tensors) -> Array:
-  """Integer logits [N, C] of every clip."""
+  """Integer logits [N, C] of every sample."""
   outputs, *_ = run_all(session, inputs)
   return outputs.reshape(len(outputs), -1)
 
@@ -63,13 +63,13 @@ def score(logits: Array, labels: Array, loss: Loss) -> Score:
   answered = logits.argmax(axis=1)
   is_class = labels.ndim == 1 and labels.dtype.kind == "i"
   correct = int((answered == labels).sum()) if is_class else 0
-  clips = len(labels)
+  samples = len(labels)
   return Score(
-    loss=loss.mean(total, clips),
-    accuracy=correct / clips if is_class else None,
+    loss=loss.mean(total, samples),
+    accuracy=correct / samples if is_class else None,
     total=total,
     correct=correct,
     answers=len(np.unique(answered)),
-    clips=clips,
+    samples=samples,
     mae=None if is_class else loss.mean_absolute(logits, labels),
   )

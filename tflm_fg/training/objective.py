@@ -1,4 +1,4 @@
-"""Say what is learned from clips: from which targets, lowering which loss.
+"""Say what is learned from samples: from which targets, lowering which loss.
 
 Targets are classes (int64 [N]), real numbers (float64), or none. Real ones come
 onto the fine grid of `distances` where a loss looks at them: a file and its
@@ -60,7 +60,7 @@ class Task:
 
   @property
   def judged_by_loss(self) -> bool:
-    """Whether the loss alone tells better from worse, not right clips."""
+    """Whether the loss alone tells better from worse, not right samples."""
     return self.targets == REALS or self.function is not None
 
   @property
@@ -76,7 +76,7 @@ class Task:
     return self.loss if self.labelled else NATURAL[1]
 
   def strata(self, targets: Array) -> Int64:
-    """What to split clips evenly by, int64 [N]: classes, where there are."""
+    """What to split samples evenly by, int64 [N]: classes, where there are."""
     if self.targets == CLASSES:
       return targets.astype(np.int64)
     return np.zeros(len(targets), np.int64)
@@ -126,7 +126,7 @@ def task_of(
 
 
 def width(output: TensorSpec) -> int:
-  """Count of a clip's outputs."""
+  """Count of a sample's outputs."""
   return int(np.prod(output.shape[1:], dtype=np.int64))
 
 
@@ -229,7 +229,7 @@ def checked(
   name: str,
   task: Task = CLASSIFY,
 ) -> tuple[Array, Array]:
-  """Clips on the model's input grid, and targets that suit the task.
+  """Samples on the model's input grid, and targets that suit the task.
 
   Returns:
     [N, ...], and int64 [N] for classes or float64 [N, ...]; see `seen_by`.
@@ -244,13 +244,13 @@ def checked(
 
 
 def _targets(
-  y: Array, clips: int, output: TensorSpec, name: str, task: Task
+  y: Array, samples: int, output: TensorSpec, name: str, task: Task
 ) -> Array:
   if task.targets != REALS:
-    return data.class_labels(y, clips, width(output), name)
+    return data.class_labels(y, samples, width(output), name)
   if task.function is not None:
-    return data.real_targets(y, clips, width(output), name, any_shape=True)
-  real = data.real_targets(y, clips, width(output), name)
+    return data.real_targets(y, samples, width(output), name, any_shape=True)
+  real = data.real_targets(y, samples, width(output), name)
   _require_near(real, _grid(output), name)
   return real
 

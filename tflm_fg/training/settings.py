@@ -39,7 +39,7 @@ from tflm_fg.optimizers.rounding import (
 from tflm_fg.optimizers.schedules import DECAYS, schedule
 from tflm_fg.training import defaults
 from tflm_fg.training.defaults import DEFAULTS, require_one, require_type
-from tflm_fg.training.trainer import Rule
+from tflm_fg.training.trainer import StepRule
 from tflm_fg.types import Int64, TflmFgError
 
 _CHOICES = (
@@ -89,9 +89,9 @@ class Settings:
     rounding: of updates: "nearest", "stochastic" or "error-feedback".
     precision: "16w8a", or "8w8a" for kernels without a master.
     steps: count of steps.
-    batch_size: clips a pass.
+    batch_size: samples a pass.
     seed: 0 <= seed < 2**64.
-    validation_fraction: share of the training clips kept aside, to choose
+    validation_fraction: share of the training samples kept aside, to choose
       by and to roll back to; 0 keeps the last step.
     validate_every: steps between looks at the validation part.
     patience: looks without a new lowest loss before stopping; 0 never stops.
@@ -199,18 +199,18 @@ class Settings:
     known |= {k: getattr(Settings, k) for k in defaults.ignored_by(method)}
     return dataclasses.replace(self, method=method, **known)
 
-  def rule(
+  def step_rule(
     self,
     layout: Layout,
     batch_size: int,
     head: Head | None = None,
     centre: Sequence[int] = (),
-  ) -> Rule:
+  ) -> StepRule:
     """Builds estimator and optimizer for a layout.
 
     Args:
       layout: the trainable tensors.
-      batch_size: clips that a pass really takes.
+      batch_size: samples that a pass really takes.
       head: what closed-form must know; None for replaying it.
       centre: the head's, or empty; see `optimizers.centred`.
     """
@@ -218,16 +218,16 @@ class Settings:
     if self.method == "closed-form":
       exact = ClosedFormHead(layout=layout, head=head)
       mean = np.array(centre, np.int64)
-      return Rule(exact, transforms.centred(optimizer, layout, mean))
+      return StepRule(exact, transforms.centred(optimizer, layout, mean))
     if self.method == "node":
-      return self.node_rule(layout, (), None)
+      return self.node_step_rule(layout, (), None)
     if self.method == "statistics":
-      return self.statistics_rule(layout, (), ())
-    return Rule(self.forward_gradient(layout, batch_size), optimizer)
+      return self.statistics_step_rule(layout, (), ())
+    return StepRule(self.forward_gradient(layout, batch_size), optimizer)
 
-  def node_rule(
+  def node_step_rule(
     self, layout: Layout, layers: Sequence[Layer], loss: Loss | None
-  ) -> Rule:
+  ) -> StepRule:
     """Node perturbation with its optimizer.
 
     Args:
@@ -243,16 +243,16 @@ class Settings:
       layers=layers,
       loss=loss,
     )
-    return Rule(estimator, self._optimizer(layout))
+    return StepRule(estimator, self._optimizer(layout))
 
-  def statistics_rule(
+  def statistics_step_rule(
     self, layout: Layout, sources: Sequence[int], targets: Sequence[Int64]
-  ) -> Rule:
+  ) -> StepRule:
     """Statistic matching with its optimizer; see `StatisticMatching`."""
     estimator = StatisticMatching(
       layout=layout, sources=sources, targets=targets
     )
-    return Rule(estimator, self._optimizer(layout))
+    return StepRule(estimator, self._optimizer(layout))
 
   def _optimizer(self, layout: Layout, biases: bool = True) -> Transform:
     rate = schedule(self.learning_rate_lsb, self.decay, self.steps)

@@ -15,13 +15,13 @@ from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.callbacks import Callback, Logs
 from tflm_fg.training.data import Batches
 from tflm_fg.training.metrics import Score, logits_of, score
-from tflm_fg.types import Clips, Params, Weights
+from tflm_fg.types import Params, Samples, Weights
 
 _UNKNOWN = np.zeros(0, np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class StepRule:
   """How slopes become the next state; training and replay share it.
 
   Attributes:
@@ -55,16 +55,16 @@ def fit(
   *,
   session: Session,
   helpers: Sequence[Session] = (),
-  rule: Rule,
+  step_rule: StepRule,
   loss: Loss,
-  clips: Clips,
+  samples: Samples,
   batches: Batches,
   state: TrainState,
   steps: int,
-  validation: Clips | None = None,
+  validation: Samples | None = None,
   validate_every: int = 50,
   callbacks: Sequence[Callback] = (),
-  adjust: Callable[[Rule, Score], Rule] | None = None,
+  adjust: Callable[[StepRule, Score], StepRule] | None = None,
   passes_before: int = 0,
 ) -> TrainState:
   """Trains in the engine; the session is left with the last state's weights.
@@ -73,13 +73,13 @@ def fit(
     session: runs the suffix.
     helpers: more sessions of the suffix, to run passes side by side; they
       change no number.
-    rule: estimator and optimizer.
+    step_rule: estimator and optimizer.
     loss: logits and labels to integers.
-    clips: what to train on.
-    batches: which clips a step takes.
+    samples: what to train on.
+    batches: which samples a step takes.
     state: where to start.
     steps: train until this many steps have been taken in all.
-    validation: clips kept aside, scored before the first step, then every
+    validation: samples kept aside, scored before the first step, then every
       `validate_every` steps and behind the last, whatever ended training; None
       or empty for none.
     validate_every: see above.
@@ -90,14 +90,14 @@ def fit(
   Returns:
     The last state, whatever the callbacks keep.
   """
-  layout = rule.estimator.layout
+  layout = step_rule.estimator.layout
 
-  def validate(state: TrainState, rule: Rule) -> Rule:
+  def validate(state: TrainState, step_rule: StepRule) -> StepRule:
     if validation is None or not len(validation):
-      return rule
+      return step_rule
     result = evaluate(session, layout.weights(state.params), validation, loss)
     tell("on_test_end", state, _validation_logs(result, ran()))
-    return adjust(rule, result) if adjust else rule
+    return adjust(step_rule, result) if adjust else step_rule
 
   def ran() -> int:
     sessions = (session, *helpers)
@@ -108,14 +108,14 @@ def fit(
       getattr(callback, event)(state, logs)
 
   tell("on_train_begin", state, {"steps": steps})
-  rule = validate(state, rule)
-  # A batch of all clips is fed once and never copied.
-  passes = BatchPasses(session, loss, clips, helpers)
+  step_rule = validate(state, step_rule)
+  # A batch of all samples is fed once and never copied.
+  passes = BatchPasses(session, loss, samples, helpers)
   while state.step < steps and not any(c.stop_training for c in callbacks):
     if not batches.whole:
-      passes.use(clips.take(batches.at(state.step)))
-    estimate = rule.estimator(passes, state)
-    state = rule.advance(state, estimate)
+      passes.use(samples.take(batches.at(state.step)))
+    estimate = step_rule.estimator(passes, state)
+    state = step_rule.advance(state, estimate)
     tell(
       "on_train_batch_end",
       state,
@@ -123,25 +123,27 @@ def fit(
     )
     ended = state.step == steps or any(c.stop_training for c in callbacks)
     if state.step % validate_every == 0 or ended:
-      rule = validate(state, rule)
+      step_rule = validate(state, step_rule)
   session.load(layout.weights(state.params))
   tell("on_train_end", state, {})
   return state
 
 
 def evaluate(
-  session: Session, weights: Weights, clips: Clips, loss: Loss
+  session: Session, weights: Weights, samples: Samples, loss: Loss
 ) -> Score:
-  """Scores weights on some clips in the engine."""
+  """Scores weights on some samples in the engine."""
   session.load(weights)
-  return score(logits_of(session, clips.inputs), clips.labels, loss)
+  return score(logits_of(session, samples.inputs), samples.labels, loss)
 
 
 def _batch_logs(
-  estimate: Estimate, clips: int, passes: int, loss: Loss
+  estimate: Estimate, samples: int, passes: int, loss: Loss
 ) -> Logs:
   return {
-    "loss": loss.mean(int(estimate.losses.sum()), estimate.losses.size * clips),
+    "loss": loss.mean(
+      int(estimate.losses.sum()), estimate.losses.size * samples
+    ),
     "slopes": estimate.slopes,
     "forward_passes": passes,
   }

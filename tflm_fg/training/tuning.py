@@ -24,7 +24,7 @@ from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.metrics import Score
 from tflm_fg.training.settings import Settings
-from tflm_fg.training.trainer import Rule
+from tflm_fg.training.trainer import StepRule
 from tflm_fg.types import Array, Params
 
 SIZES, LONG_SIZES = (2, 4, 8, 16), (1, 2, 4, 8, 16)
@@ -135,8 +135,8 @@ def tuned(
 def _exact_rate(layout: Layout) -> tuple[float, str]:
   """A rate for the closed form, in safe steps of gradient descent.
 
-  The same steps bring a head of many inputs less far towards the clips. One
-  that is brought too far answers unseen clips worse (docs/method.md).
+  The same steps bring a head of many inputs less far towards the samples. One
+  that is brought too far answers unseen samples worse (docs/method.md).
   """
   inputs = max((t.shape[-1] for t in layout.tensors if t.has_master), default=1)
   rate = min(
@@ -225,7 +225,7 @@ def _probe(
     [
       _halves(passes.logits_at(lot), passes, loss)
       for turn in range(turns)
-      for lot in estimator.lots(TrainState(PROBE_STEP - turn, params))
+      for lot in estimator.weight_sets(TrainState(PROBE_STEP - turn, params))
     ]
   ).reshape(-1, 2, 2)
   difference = sides[:, 0] - sides[:, 1]
@@ -245,7 +245,7 @@ def _halves(
 ) -> NDArray[np.float64]:
   """Mean losses, in nats, of two halves of a batch: float64 [P, 2]."""
   halves = (slice(0, None, 2), slice(1, None, 2))
-  if len(passes.labels) < 2:  # one clip cannot disagree with itself
+  if len(passes.labels) < 2:  # one sample cannot disagree with itself
     halves = (halves[0], halves[0])
   return np.array(
     [
@@ -272,19 +272,19 @@ class Growing:
     self._best: int | None = None
     self._waited = 0
 
-  def __call__(self, rule: Rule, score: Score) -> Rule:
+  def __call__(self, step_rule: StepRule, score: Score) -> StepRule:
     """The rule for the steps behind a look at the kept part."""
     if self._best is None or score.total < self._best:
       self._best, self._waited = score.total, 0
-      return rule
+      return step_rule
     self._waited += 1
-    estimator = rule.estimator
+    estimator = step_rule.estimator
     if self._waited != self._wait or not isinstance(estimator, ForwardGradient):
-      return rule
+      return step_rule
     own = estimator.num_directions
     more = max(own, min(2 * own, MOST_DIRECTIONS))
-    grown = dataclasses.replace(estimator, num_directions=more)
-    return dataclasses.replace(rule, estimator=grown)
+    plan = dataclasses.replace(estimator, num_directions=more)
+    return dataclasses.replace(step_rule, estimator=plan)
 
 
 FACTORS = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)

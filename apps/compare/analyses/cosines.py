@@ -24,7 +24,7 @@ from tflm_fg.fixed_point.arithmetic import saturate
 from tflm_fg.fixed_point.layout import Layout, along_channels
 from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.split_model import Graph
-from tflm_fg.tflite.select_trainable import Marked, mark
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
@@ -146,12 +146,14 @@ class Line:
 def run(cosines: Cosines, own: Own) -> dict[str, bytes]:
   """Measures all, and gives the CSV."""
   task = load(cosines.domain, 0, own)
-  marked = mark(task.model, "head")
+  marked = mark_trainable(task.model, "head")
   graph = Graph(marked.data, marked.mark, scoring.HOST)
   x, y = task.train
   true = true_gradient(graph, marked, x, np.asarray(y))
   loss = graph.loss()
-  passes = BatchPasses(graph.suffix, loss, graph.clips(Dataset(x, y), "train"))
+  passes = BatchPasses(
+    graph.suffix, loss, graph.samples(Dataset(x, y), "train")
+  )
   lines = [
     measured(marked, passes, own_settings, true, cosines.steps)
     for own_settings in kinds(cosines, len(y))
@@ -186,7 +188,7 @@ def kinds(cosines: Cosines, batch: int) -> list[Settings]:
 
 
 def measured(
-  marked: Marked,
+  marked: MarkedModel,
   passes: BatchPasses,
   settings: Settings,
   true: Floats,
@@ -194,8 +196,8 @@ def measured(
 ) -> Line:
   """One kind of estimate, several times from the same weights."""
   layout = Layout(marked.mark.trainable)
-  rule = settings.rule(layout, len(passes.labels))
-  start = rule.start(layout.gather(masters_of(marked.data, marked.mark)))
+  step_rule = settings.step_rule(layout, len(passes.labels))
+  start = step_rule.start(layout.gather(masters_of(marked.data, marked.mark)))
   found = []
   for step in range(steps):
     state = dataclasses.replace(start, step=step)
@@ -204,8 +206,8 @@ def measured(
         state,
         optimizer=start.optimizer._replace(velocity=_guide(layout, step)),
       )
-    estimate = rule.estimator(passes, state)
-    parts = rule.estimator.gradient(estimate, state)
+    estimate = step_rule.estimator(passes, state)
+    parts = step_rule.estimator.gradient(estimate, state)
     drawn = np.concatenate(parts).astype(np.float64)
     found.append(cosine(drawn, true))
   own, d, m = interval(found), len(true), settings.num_directions
@@ -239,7 +241,7 @@ def cosine(a: Floats, b: Floats) -> float:
 
 
 def true_gradient(
-  graph: Graph, marked: Marked, x: NDArray, y: NDArray
+  graph: Graph, marked: MarkedModel, x: NDArray, y: NDArray
 ) -> Floats:
   """Of the mean loss, per step of each number's grid; kernels first."""
   spec = tensor_spec(marked.data, marked.mark.head_input)

@@ -22,7 +22,7 @@ from apps.compare.methods import backprop, integer, learning_rates, scoring
 from tflm_fg import plots
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT, saturate
 from tflm_fg.fixed_point.layout import Layout, along_channels
-from tflm_fg.tflite.select_trainable import Marked
+from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.training.data import Dataset
 from tflm_fg.types import Array, Params, TrainableTensor
 
@@ -47,7 +47,7 @@ class Surface:
     trainable: what both train.
     seed: of both.
     passes: of forward gradients, and steps of backpropagation.
-    batch: clips a pass.
+    batch: samples a pass.
     side: points along each direction.
   """
 
@@ -147,19 +147,19 @@ def _spread(values: Floats, count: int) -> Floats:
 
 
 def _forward(
-  cell: Cell, task: Episode, marked: Marked, layout: Layout
+  cell: Cell, task: Episode, marked: MarkedModel, layout: Layout
 ) -> Floats:
   settings = learning_rates.chosen(
     cell, settings_of(cell), task, integer.tuner_of(marked)
   )
   score = scoring.scorer_of(marked, Dataset(*task.test))
-  look = scoring.Looks(score, LOOKS, keep_trail=True)
-  integer.trained(marked, task, settings, look)
-  return np.stack([numbers_of(layout, params) for params in look.trail])
+  watch = scoring.Looks(score, LOOKS, keep_trail=True)
+  integer.trained(marked, task, settings, watch)
+  return np.stack([numbers_of(layout, params) for params in watch.trail])
 
 
 def _backprop(
-  cell: Cell, task: Episode, marked: Marked, layout: Layout
+  cell: Cell, task: Episode, marked: MarkedModel, layout: Layout
 ) -> Floats:
   net = backprop.net_of(cell, task)
   rate = backprop.best_rate(net, cell)
@@ -210,7 +210,7 @@ def _drawn(
 ) -> bytes:
   figure, (ax,) = plots.new_figure(1, 6.0, 5.0)
   filled = ax.contourf(*axes, losses, levels=24, cmap="viridis")
-  figure.colorbar(filled, label="loss of the training clips, integer engine")
+  figure.colorbar(filled, label="loss of the training samples, integer engine")
   names = ("forward gradients", "backpropagation")
   for path, name, colour in zip(paths, names, ("white", "C1")):
     ax.plot(*path.T, color=colour, linewidth=1.2, label=name)

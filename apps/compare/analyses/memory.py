@@ -22,7 +22,7 @@ from tflm_fg.memory.footprint import (
   inference,
 )
 from tflm_fg.placement.phase_record import Phase
-from tflm_fg.tflite.select_trainable import Marked, mark
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.training.objective import logits_spec
 from tflm_fg.training.settings import Settings
 
@@ -61,31 +61,33 @@ def memory_rows(
   for name, make in networks.items():
     model = make()
     own = {"network": name, "tflm_arena": tflm_arena.arena(model)}
-    rows += [own | {"trains": t} | counted(mark(model, t)) for t in trains]
+    rows += [
+      own | {"trains": t} | counted(mark_trainable(model, t)) for t in trains
+    ]
   return rows
 
 
-def counted(marked: Marked) -> Row:
+def counted(marked: MarkedModel) -> Row:
   """All that is counted of one marked file, as `memory_rows` names it."""
   data, own = marked.data, marked.mark
   phase = Phase(tuple(t.index for t in own.trainable), FORWARD)
   classes = logits_spec(data, own).shape[-1]
   plain = inference(data)
-  ways = {
+  modes = {
     "inference": plain,
     "forward": forward_gradients(data, own, [phase], classes),
   }
   for precision in PRECISIONS:
-    ways[f"backprop_{precision}"] = backpropagation(data, own, precision)
+    modes[f"backprop_{precision}"] = backpropagation(data, own, precision)
   adam = backpropagation(data, own, "float32", "adam")
   row: Row = {
     "numbers": sum(t.size for t in own.trainable),
     "arena": plain.scratch + plain.bookkeeping,
   }
-  for way, footprint in ways.items():
+  for mode, footprint in modes.items():
     row |= {
-      f"{way}_scratch": footprint.scratch,
-      f"{way}_total": footprint.total,
+      f"{mode}_scratch": footprint.scratch,
+      f"{mode}_total": footprint.total,
     }
   row["backprop_float32_adam_total"] = adam.total
   for precision in PRECISIONS:
@@ -117,13 +119,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-  ways = ("inference", "forward", "backprop_float16", "backprop_float32")
+  modes = ("inference", "forward", "backprop_float16", "backprop_float32")
   ratios = (row[f"ratio_{p}"] for p in ("int8", "float16", "float32"))
   return [
     row["network"],
     row["trains"],
     f"{row['numbers']:,}",
-    *(f"{_kb(row[f'{w}_scratch'])} / {_kb(row[f'{w}_total'])}" for w in ways),
+    *(f"{_kb(row[f'{w}_scratch'])} / {_kb(row[f'{w}_total'])}" for w in modes),
     _kb(row["backprop_float32_adam_total"]),
     ", ".join(f"{ratio:.1f}" for ratio in ratios),
   ]
@@ -135,7 +137,7 @@ def _kb(size: float) -> str:
 
 def _legend(rows: Sequence[Row]) -> str:
   return (
-    "kB (1,000 bytes), scratch / total, one clip at a time; scratch is the "
+    "kB (1,000 bytes), scratch / total, one sample at a time; scratch is the "
     "activation memory of a pass, total adds weights, book-keeping and the "
     "trainer's numbers (our reading of the paper's captions). SGD without "
     "momentum but where Adam is named. The last column is backpropagation's "
@@ -174,8 +176,8 @@ def figure(rows: Sequence[Row]) -> bytes:
 def _bars(axes: Any, rows: Sequence[Row], what: str) -> None:
   places = np.arange(len(rows))
   width = 0.8 / len(_BARS)
-  for number, (way, label) in enumerate(_BARS.items()):
-    heights = [row[f"{way}_{what}"] / 1000 for row in rows]
+  for number, (mode, label) in enumerate(_BARS.items()):
+    heights = [row[f"{mode}_{what}"] / 1000 for row in rows]
     shift = (number - (len(_BARS) - 1) / 2) * width
     axes.bar(places + shift, heights, width, color=f"C{number}", label=label)
   names = [f"{row['network']}, {row['trains']}" for row in rows]

@@ -1,7 +1,7 @@
 """Build the shapes of known networks, quantized, with random weights.
 
 For counting memory, which depends on shapes alone. Weights are random and the
-ranges of activations come from random clips, so their answers mean nothing.
+ranges of activations come from random samples, so their answers mean nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from apps.kws.model.shipped import shipped_model
 from converters import quantize
 
-CALIBRATION_CLIPS = 2
-"""Ranges of random clips through random weights: any do."""
+CALIBRATION_SAMPLES = 2
+"""Ranges of random samples through random weights: any do."""
 
 MOBILE_WIDTH = 0.35
 MOBILE_BLOCKS = (
@@ -127,9 +127,9 @@ def _quantized(model: Any) -> bytes:
   random = np.random.default_rng(0)
   for layer in model.layers:
     layer.set_weights([_drawn(w, random) for w in layer.get_weights()])
-  shape = (CALIBRATION_CLIPS, *model.input_shape[1:])
-  clips = random.normal(0, 1, shape).astype(np.float32)
-  return quantize.to_integer(model, clips)
+  shape = (CALIBRATION_SAMPLES, *model.input_shape[1:])
+  samples = random.normal(0, 1, shape).astype(np.float32)
+  return quantize.to_integer(model, samples)
 
 
 def _drawn(

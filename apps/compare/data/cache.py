@@ -1,4 +1,4 @@
-"""A key and a recipe go in; clips come out, made once and then read again."""
+"""A key and a recipe go in; samples come out, made once and then read again."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def cached(folder: str | None, key: str, make: Callable[[], Part]) -> Part:
 
   Args:
     folder: made where it is missing; None keeps nothing.
-    key: a file's name, which tells everything that the clips depend on.
-    make: makes the clips and their classes.
+    key: a file's name, which tells everything that the samples depend on.
+    make: makes the samples and their classes.
 
   Raises:
     TflmFgError: if the folder cannot be written.

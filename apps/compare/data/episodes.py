@@ -1,7 +1,7 @@
 """A name and a seed go in; a model and the clips it shall adapt to come out.
 
-  child-5shot            the shipped spotter, a new speaker, 5 clips a class
-  words10-20shot         the same on a fresh head, 10 new words, 20 clips each
+  child-5shot            the shipped spotter, a new speaker, 5 samples a class
+  words10-20shot         the same on a fresh head, 10 new words, 20 samples each
   digits-blur-5-20shot   the digits network, blurred images, 20 of each digit
 
 A seed draws what is adapted to; what is scored on is the same for all seeds.
@@ -47,14 +47,14 @@ NAMES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Episode:
-  """Something to learn from few clips.
+  """Something to learn from few samples.
 
   Attributes:
     name: one of NAMES, or another of their kind.
-    seed: what drew the training clips, and a fresh head.
+    seed: what drew the training samples, and a fresh head.
     model: the int8 .tflite to adapt, unmarked.
-    train: clips [N, ...] in the model's float units; classes, int64 [N].
-    test: other clips, the same for every seed but of the words that it drew.
+    train: samples [N, ...] in the model's float units; classes, int64 [N].
+    test: other samples, the same for every seed but of the words that it drew.
   """
 
   name: str
@@ -70,7 +70,7 @@ def episode(name: str, seed: int, cache: str | None = None) -> Episode:
   Args:
     name: one of NAMES, or the same with other numbers.
     seed: 0 or more; the same one gives the same bytes.
-    cache: a folder that keeps spoken clips from one call to the next; without
+    cache: a folder that keeps spoken samples from one call to the next; without
       it they are spoken again, which takes seconds.
 
   Raises:
@@ -92,18 +92,18 @@ def drawn(
   ways: int | None = None,
   groups: Array | None = None,
 ) -> Episode:
-  """Draws an episode of a user's model and clips, as `readers.read` gives them.
+  """Draws an episode of a user's model and samples, as `readers` gives them.
 
   Args:
     name: what to call it.
     model: the int8 .tflite; its outputs are the pool's classes, unless `ways`.
-    pool: clips in the model's float units, and their classes.
-    shots: clips of a class to adapt to.
-    tests: clips of a class to score on; None for all that are left.
-    seed: which clips, which classes, which fresh head.
+    pool: samples in the model's float units, and their classes.
+    shots: samples of a class to adapt to.
+    tests: samples of a class to score on; None for all that are left.
+    seed: which samples, which classes, which fresh head.
     ways: so many classes of the pool, on a fresh head; None for all classes
       on the model's own.
-    groups: of each clip of the pool, as for `sample`.
+    groups: of each sample of the pool, as for `sample`.
 
   Raises:
     TflmFgError: if the pool is too small, or the head cannot be made anew.
@@ -111,7 +111,7 @@ def drawn(
   train, test, classes = sample(*pool, ways, shots, tests, seed, groups)
   if ways is not None:
     model = new_rows(model, ways, seed, name)
-  else:  # an output that the pool has no clips of keeps its number
+  else:  # an output that the pool has no samples of keeps its number
     train, test = ((x, classes[y]) for x, y in (train, test))
   return Episode(name=name, seed=seed, model=model, train=train, test=test)
 

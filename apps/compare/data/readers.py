@@ -1,4 +1,4 @@
-"""A data set's name goes in; labelled clips of what a user has come out.
+"""A data set's name goes in; labelled samples of what a user has come out.
 
 speech-commands:/path[:all]          WORD/*.wav, a part as `folders.SPLITS`
 esc50:/path[:1,2]                    meta/esc50.csv and audio, some folds
@@ -28,14 +28,14 @@ from tflm_fg.types import TflmFgError
 
 
 class Pool(NamedTuple):
-  """Labelled clips.
+  """Labelled samples.
 
   Attributes:
     x: float32 [N, ...]: features of sounds, or images from 0 to `peak`.
     y: int64 [N], classes.
     names: of the classes, from 0.
-    groups: int64 [N], the recording that each clip was cut from; None where
-      each clip stands for itself.
+    groups: int64 [N], the recording that each sample was cut from; None where
+      each sample stands for itself.
   """
 
   x: NDArray[np.float32]

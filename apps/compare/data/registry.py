@@ -1,4 +1,4 @@
-"""A domain's name and a seed go in; a model and clips to adapt it to come out.
+"""Make a model and samples to adapt it to, from a domain's name and a seed.
 
 Built-in names are those of `episodes`. A user's own, for the model that --model
 names, are an .npz with x and y, and a data set as `readers` knows them.
@@ -28,15 +28,15 @@ class Own:
     model: path of the .tflite that they are for; "" for the shipped spotter.
     train_clips: of an .npz, to train on.
     test_clips: to score on; of a data set about so many, evenly of all classes.
-    shots: clips of a class to train on, of a data set.
+    shots: samples of a class to train on, of a data set.
     ways: classes of a data set, on a fresh head; 0 for all, on the model's own.
     peak: the brightest pixel of a data set's images, in the model's units.
-    cache: a folder that keeps spoken clips; "" for none.
+    cache: a folder that keeps spoken samples; "" for none.
   """
 
   model: str = ""
-  train_clips: int = 300
-  test_clips: int = 200
+  train_samples: int = 300
+  test_samples: int = 200
   shots: int = 20
   ways: int = 0
   peak: float = 1.0
@@ -45,7 +45,7 @@ class Own:
 
 @functools.lru_cache(maxsize=4)
 def load(name: str, seed: int, own: Own) -> Episode:
-  """The domain's model and clips.
+  """The domain's model and samples.
 
   Raises:
     TflmFgError: if there is no such domain.
@@ -54,7 +54,7 @@ def load(name: str, seed: int, own: Own) -> Episode:
     return _of_data_set(name, seed, own)
   if not name.endswith(".npz"):
     return episodes.episode(name, seed, own.cache or None)
-  sizes = benchmark_data.Sizes(own.train_clips, own.test_clips, 0)
+  sizes = benchmark_data.Sizes(own.train_samples, own.test_samples, 0)
   train, test = benchmark_data.split_of(name, seed, sizes)
   return Episode(
     name=name, seed=seed, model=_model(own), train=train, test=test
@@ -66,7 +66,7 @@ def _model(own: Own) -> bytes:
 
 
 def fingerprint(name: str, own: Own) -> str:
-  """What a domain's clips and model are; "" where its name says it all.
+  """What a domain's samples and model are; "" where its name says it all.
 
   Of a data set the folder's name stands for its files: there may be thousands.
   """
@@ -74,11 +74,11 @@ def fingerprint(name: str, own: Own) -> str:
   if not is_npz and not readers.is_data_set(name):
     return ""
   if is_npz:
-    said: dict[str, object] = {"train_clips": own.train_clips}
+    said: dict[str, object] = {"train_clips": own.train_samples}
     said["npz"] = sha256(files.read_bytes(name))
   else:
     said = {"shots": own.shots, "ways": own.ways, "peak": own.peak}
-  said |= {"test_clips": own.test_clips, "model": sha256(_model(own))}
+  said |= {"test_clips": own.test_samples, "model": sha256(_model(own))}
   return json.dumps(said, sort_keys=True)
 
 
@@ -90,7 +90,7 @@ def _of_data_set(name: str, seed: int, own: Own) -> Episode:
     _model(own),
     (pool.x, pool.y),
     own.shots,
-    max(1, own.test_clips // classes),
+    max(1, own.test_samples // classes),
     seed,
     own.ways or None,
     pool.groups,

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from tflm_fg.types import Array, TflmFgError
 
 Part = tuple[Array, Array]
-"""Clips [N, ...] and their classes, int64 [N]."""
+"""Samples [N, ...] and their classes, int64 [N]."""
 
 
 class Sample(NamedTuple):
   """An episode; its classes are 0 to ways - 1.
 
   Attributes:
-    train: shots clips of every class, the classes in turn.
-    test: other clips of the same classes.
+    train: shots samples of every class, the classes in turn.
+    test: other samples of the same classes.
     classes: int64 [ways], what the pool calls them, ascending.
   """
 
@@ -42,11 +42,11 @@ def sample(
     x: [N, ...], the pool.
     y: integers [N], its classes.
     ways: classes of the episode; None for all.
-    shots: training clips of a class; fewer are the beginning of more.
-    tests: test clips of a class; None for all that are left.
+    shots: training samples of a class; fewer are the beginning of more.
+    tests: test samples of a class; None for all that are left.
     seed: which episode.
-    groups: integers [N]; clips of one group, as cuts of one recording, are
-      never on both sides. None where each clip stands for itself.
+    groups: integers [N]; samples of one group, as cuts of one recording, are
+      never on both sides. None where each sample stands for itself.
 
   Raises:
     TflmFgError: if the pool is too small for that.
@@ -55,8 +55,8 @@ def sample(
     raise TflmFgError(f"shots={shots}, tests={tests}: need 1 and 0 or more")
   if len(x) != len(y) or y.dtype.kind not in "iu":
     raise TflmFgError(
-      f"pool: {len(x)} clips and classes {y.dtype} {list(y.shape)}; need one "
-      "integer class for each clip"
+      f"pool: {len(x)} samples and classes {y.dtype} {list(y.shape)}; need one "
+      "integer class for each sample"
     )
   classes = choose(np.unique(y), ways, seed)
   rng = np.random.default_rng([seed, 1])
@@ -99,13 +99,13 @@ def choose(classes: Array, ways: int | None, seed: int) -> NDArray[np.int64]:
 
 
 def subset(x: Array, y: Array, classes: NDArray[np.int64]) -> Part:
-  """The clips of some classes, which are numbered from 0 in their order."""
+  """The samples of some classes, which are numbered from 0 in their order."""
   rows = np.isin(y, classes)
   return x[rows], np.searchsorted(classes, y[rows]).astype(np.int64)
 
 
 def _in_groups(members: Array, groups: Array | None) -> Array:
-  """Drawn clips, those of a group together: few shots then spoil few others."""
+  """Drawn samples, a group together: few shots then spoil few others."""
   if groups is None:
     return members
   _, first, inverse = np.unique(
@@ -120,11 +120,11 @@ def _require(
   need = shots + (tests or 0)
   if held < need:
     raise TflmFgError(
-      f"class {label}: {held} clips; {shots} shots and {tests or 0} tests need "
-      f"{need}"
+      f"class {label}: {held} samples; {shots} shots and {tests or 0} tests "
+      f"need {need}"
     )
   if others < (tests or 0):
     raise TflmFgError(
-      f"class {label}: {others} clips are of other recordings than the "
-      f"training clips; {tests} tests need more, or take fewer shots"
+      f"class {label}: {others} samples are of other recordings than the "
+      f"training samples; {tests} tests need more, or take fewer shots"
     )

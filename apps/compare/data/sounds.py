@@ -1,4 +1,4 @@
-"""A folder of ESC-50 goes in; features and classes of its clips come out.
+"""A folder of ESC-50 goes in; features and classes of its samples come out.
 
 ESC-50 (Piczak, "ESC: Dataset for Environmental Sound Classification", 2015):
 audio/*.wav of five seconds, and meta/esc50.csv with a line for each.
@@ -35,7 +35,7 @@ FRONTEND = Frontend(
 
 
 class Line(NamedTuple):
-  """A line of the table; clips of one source are cuts of one recording."""
+  """A line of the table; samples of one source are cuts of one recording."""
 
   path: str
   fold: int
@@ -51,26 +51,26 @@ def read(
 ) -> tuple[
   NDArray[np.float32], NDArray[np.int64], tuple[str, ...], NDArray[np.int64]
 ]:
-  """Reads the clips of some folds.
+  """Reads the samples of some folds.
 
   Args:
     folder: holds meta/esc50.csv and audio.
-    folds: some of FOLDS; clips of one recording are never in two.
-    frontend: what makes features of a clip; a clip is padded or cut to its
+    folds: some of FOLDS; samples of one recording are never in two.
+    frontend: what makes features of a sample; a sample is padded or cut to its
       length around its loudest part.
 
   Returns:
     Features [N, *frontend.shape]; classes as the table counts them; the
-    classes' names, a number where a class has no clip; and a number for each
-    clip's recording.
+    classes' names, a number where a class has no sample; and a number for each
+    sample's recording.
 
   Raises:
-    TflmFgError: if the table or a clip cannot be read.
+    TflmFgError: if the table or a sample cannot be read.
   """
   lines = [line for line in table(folder) if line.fold in folds]
   if not lines:
     raise TflmFgError(
-      f"{folder}: no clips in fold {', '.join(map(str, sorted(folds)))}"
+      f"{folder}: no samples in fold {', '.join(map(str, sorted(folds)))}"
     )
   x = np.stack(
     [
@@ -118,7 +118,7 @@ def table(folder: str) -> list[Line]:
 
 
 def _source(row: dict[str, str], place: str) -> str:
-  """The recording that a clip was cut from.
+  """The recording that a sample was cut from.
 
   The table's src_file, or as files are named: FOLD-SOURCE-TAKE-TARGET.wav.
   """

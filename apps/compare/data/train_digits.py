@@ -64,9 +64,11 @@ def train(epochs: int, seed: int) -> tuple[bytes, dict[str, Any]]:
     tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
   )
   model.fit(*held.train, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
-  clips = held.train[0].astype(np.float32)
-  quantized = quantize.to_integer(model, clips)
-  tflite = tflm_fg.strip(tflm_fg.mark(quantized, "head").data)  # aligned
+  samples = held.train[0].astype(np.float32)
+  quantized = quantize.to_integer(model, samples)
+  tflite = tflm_fg.strip(
+    tflm_fg.mark_trainable(quantized, "head").data
+  )  # aligned
   return tflite, {
     "script": "python -m apps.compare.train_digits",
     "flags": {"epochs": epochs, "seed": seed},

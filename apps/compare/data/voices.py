@@ -1,4 +1,4 @@
-"""A voice and a seed go in; spoken clips to adapt to and to score on come out.
+"""Speak samples to adapt to and to score on, from a voice and a seed.
 
 Speech is synthetic, by the demo's own synthesizer. What is scored on is the
 same for all seeds, and no utterance of it is ever adapted to.
@@ -19,9 +19,9 @@ from apps.compare.data.sampling import Part
 from apps.kws.synthetic import features, voices
 
 VERSION = 1
-"""Of the clips: another one where the same name and seed say other things."""
+"""Of the samples: another one where the same name and seed say other things."""
 
-TEST_CLIPS_PER_WORD = benchmark_data.TEST_CLIPS_PER_WORD
+TEST_SAMPLES_PER_WORD = benchmark_data.TEST_SAMPLES_PER_WORD
 
 VOICES: Mapping[str, voices.Domain] = types.MappingProxyType(
   {
@@ -49,13 +49,13 @@ WORDS = benchmark_data.NEW_WORDS
 def split_of(
   name: str, shots: int, seed: int, folder: str | None = None
 ) -> tuple[Part, Part]:
-  """Clips of the twelve classes by a new speaker.
+  """Samples of the twelve classes by a new speaker.
 
   Args:
     name: a key of VOICES.
-    shots: clips of a class to adapt to; fewer are the beginning of more.
+    shots: samples of a class to adapt to; fewer are the beginning of more.
     seed: which ones; what is scored on does not depend on it.
-    folder: where clips are kept, or None.
+    folder: where samples are kept, or None.
 
   Raises:
     TflmFgError: if the voice is unknown or cannot speak.
@@ -68,8 +68,8 @@ def split_of(
     ),
     cached(
       folder,
-      _key(name, "test", TEST_CLIPS_PER_WORD, 0),
-      lambda: _spoken(name, "test", TEST_CLIPS_PER_WORD, 0),
+      _key(name, "test", TEST_SAMPLES_PER_WORD, 0),
+      lambda: _spoken(name, "test", TEST_SAMPLES_PER_WORD, 0),
     ),
   )
 
@@ -77,7 +77,7 @@ def split_of(
 def words_of(
   ways: int, shots: int, seed: int, folder: str | None = None
 ) -> tuple[Part, Part]:
-  """Clips of some new words, drawn by the seed; classes 0 to ways - 1."""
+  """Samples of some new words, drawn by the seed; classes 0 to ways - 1."""
   classes = sampling.choose(np.arange(len(WORDS)), ways, seed)
   train = cached(
     folder,
@@ -86,8 +86,8 @@ def words_of(
   )
   test = cached(
     folder,
-    _key("words", "test", TEST_CLIPS_PER_WORD, 0),
-    lambda: benchmark_data.new_words("test", TEST_CLIPS_PER_WORD, 0),
+    _key("words", "test", TEST_SAMPLES_PER_WORD, 0),
+    lambda: benchmark_data.new_words("test", TEST_SAMPLES_PER_WORD, 0),
   )
   return sampling.subset(*train, classes), sampling.subset(*test, classes)
 
@@ -98,7 +98,7 @@ def _spoken(name: str, split: str, count: int, seed: int) -> Part:
 
 
 def _key(name: str, split: str, count: int, seed: int) -> str:
-  """What a file of clips is called: all that its bytes depend on."""
+  """What a file of samples is called: all that its bytes depend on."""
   made = [
     f"{package.split('-')[0]}{importlib.metadata.version(package)}"
     for package in ("espeakng-loader", "pymicro-features")

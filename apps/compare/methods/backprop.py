@@ -30,7 +30,7 @@ from apps.compare.results.rows import Measured
 from converters.to_keras import to_keras
 from tflm_fg.placement.split_model import Graph, input_spec
 from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.select_trainable import Marked, mark
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.surgery.input_prompt import channels_of
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Batches, hold_out
@@ -81,7 +81,7 @@ class Net:
     """Trains from the start.
 
     Args:
-      rows: training clips of each step.
+      rows: training samples of each step.
       rate: first learning rate.
       looks: steps after which to copy the variables; the last one always is.
 
@@ -103,7 +103,7 @@ class Net:
     return found, seconds
 
   def scored(self, values: Sequence[Floats]) -> tuple[float, float]:
-    """Accuracy and loss in nats on the test clips."""
+    """Accuracy and loss in nats on the test samples."""
     return self.descent.scored(values, self.test_x, self.test_y)
 
 
@@ -116,7 +116,7 @@ def adam_rates(rate: float, steps: int) -> Floats:
 
 
 class Descent:
-  """Steps of Adam on some variables; traced once for all rates and clips."""
+  """Steps of Adam on some variables; traced once for all rates and samples."""
 
   def __init__(
     self, forward: Any, variables: Sequence[Any], shape: Sequence[int]
@@ -139,12 +139,12 @@ class Descent:
   def _steps(self, x: Any, y: Any, rows: Any, rates: Any) -> None:
     tf = self._tf
     for i in tf.range(tf.shape(rates)[0]):
-      clips, classes = tf.gather(x, rows[i]), tf.gather(y, rows[i])
+      samples, classes = tf.gather(x, rows[i]), tf.gather(y, rows[i])
       with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(self._variables)
         loss = tf.reduce_mean(
           tf.nn.sparse_softmax_cross_entropy_with_logits(
-            classes, self._forward(clips)
+            classes, self._forward(samples)
           )
         )
       gradients = tape.gradient(loss, self._variables)
@@ -186,7 +186,7 @@ class Descent:
 
 
 def run(cell: Cell, task: Episode) -> Measured:
-  """Chooses a rate on a part of the training clips, then trains on all."""
+  """Chooses a rate on a part of the training samples, then trains on all."""
   net = net_of(cell, task)
   rate = best_rate(net, cell)
   steps, found, seconds = trained(net, cell, rate, LOOKS)
@@ -206,11 +206,11 @@ def run(cell: Cell, task: Episode) -> Measured:
 def trained(
   net: Net, cell: Cell, rate: float, looks: int
 ) -> tuple[list[int], list[list[Floats]], float]:
-  """Trains a cell's network on all clips.
+  """Trains a cell's network on all samples.
 
   Args:
     net: the network.
-    cell: how many steps, of which clips.
+    cell: how many steps, of which samples.
     rate: first learning rate.
     looks: copies to make of the variables, the first and the last among them.
 
@@ -225,9 +225,9 @@ def trained(
 
 
 def best_rate(net: Net, cell: Cell) -> float:
-  """The rate that does best on clips kept aside of the training ones."""
+  """The rate that does best on samples kept aside of the training ones."""
   fit, kept = hold_out(net.y, learning_rates.KEPT_FRACTION, cell.seed)
-  if not len(kept):  # a clip a class: nothing to compare by
+  if not len(kept):  # a sample a class: nothing to compare by
     return RATES[cell.trainable][1]
   aside = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
   batches = Batches(len(fit), cell.batch, cell.seed)
@@ -241,7 +241,7 @@ def best_rate(net: Net, cell: Cell) -> float:
 
 
 def net_of(cell: Cell, task: Episode) -> Net:
-  """The float network that a cell trains, with its clips."""
+  """The float network that a cell trains, with its samples."""
   one_thread()
   if cell.trainable in ("head", "wide-head"):
     return _head(cell, task)
@@ -289,7 +289,7 @@ def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
     offset = tf.Variable(tf.zeros(channels_of(shape)))
     forward = lambda x: net(x + offset, training=False)  # noqa: E731
     return Descent(forward, [offset], shape[1:]), [offset.numpy()]
-  marked = mark(model, trainable)
+  marked = mark_trainable(model, trainable)
   net = to_keras(training_metadata.strip(marked.data))
   variables = [v for _, v in variables_of(net, marked)]
   start = [v.numpy() for v in variables]
@@ -297,9 +297,11 @@ def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
   return Descent(forward, variables, shape[1:]), start
 
 
-def variables_of(net: Any, marked: Marked) -> list[tuple[TrainableTensor, Any]]:
+def variables_of(
+  net: Any, marked: MarkedModel
+) -> list[tuple[TrainableTensor, Any]]:
   """The marked tensors with the network's variables that stand for them."""
-  operators = model_file.look(marked.data).subgraphs[0].operators
+  operators = model_file.read_shared(marked.data).subgraphs[0].operators
   found = []
   for tensor in marked.mark.trainable:
     kernel = int(operators[tensor.operator].inputs[1])

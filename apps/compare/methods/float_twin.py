@@ -30,11 +30,11 @@ from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import METHODS
 from tflm_fg.optimizers import schedules
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.select_trainable import Marked, present_mark
+from tflm_fg.tflite.select_trainable import MarkedModel, present_mark
 from tflm_fg.tflite.split_graph import Cut, cut
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
@@ -43,16 +43,16 @@ from tflm_fg.training.defaults import Defaults
 from tflm_fg.training.metrics import run_all
 from tflm_fg.training.settings import Settings
 from tflm_fg.training.tuning import tuned
-from tflm_fg.types import Array, Clips, TflmFgError
+from tflm_fg.types import Array, Samples, TflmFgError
 
 Part = tuple[Array, Array]
-"""Clips [N, ...], floats in the model's units or on its grid; classes [N]."""
+"""Samples [N, ...], floats in the model's units or on its grid; classes [N]."""
 
 Floats = NDArray[np.float64]
 
 
 class Look(NamedTuple):
-  """How the test clips fared after so many passes of a batch."""
+  """How the test samples fared after so many passes of a batch."""
 
   passes: int
   loss: float
@@ -88,8 +88,8 @@ def float_gradients(
     model: an int8 or int16x8 .tflite, marked or not.
     settings: method (sign-m-spsa or spsa), steps, decay, momentum, seed. What
       is None is measured on the integer model, as `tflm_fg.adapt` does.
-    train: clips to learn from.
-    test: clips that are only scored.
+    train: samples to learn from.
+    test: samples that are only scored.
     trainable: as for `tflm_fg.mark`; None takes the file's mark, or "head".
     strategy: "in-place", or "rebuild" for XNNPACK's kernels, which are twice
       as fast where convolutions train.
@@ -102,13 +102,13 @@ def float_gradients(
   marked = present_mark(model, trainable, "model")
   settings = _filled(marked, settings, train)
   twin = Twin.of(marked, strategy)
-  clips, held_back = twin.clips(train), twin.clips(test)
-  batches = Batches(len(clips), settings.batch_size, settings.seed)
+  samples, held_back = twin.samples(train), twin.samples(test)
+  batches = Batches(len(samples), settings.batch_size, settings.seed)
   descent = Descent.of(twin, settings)
   weights, velocity = twin.start, np.zeros_like(twin.start)
   looks = [twin.look(weights, held_back, 0)]
   for step in range(settings.steps):
-    batch = clips.take(batches.at(step))
+    batch = samples.take(batches.at(step))
     gradient = descent.gradient(weights, batch, step)
     velocity = settings.momentum * velocity - descent.rate(step) * gradient
     weights = weights + velocity * twin.steps
@@ -133,7 +133,7 @@ _ELSEWHERE = {
   "validation_fraction": (0.0, Defaults._field_defaults["validation_fraction"]),
 }
 """What stops, chooses or looks away, with what means that nothing does: the
-reference keeps no clips aside, and its end is what it gives."""
+reference keeps no samples aside, and its end is what it gives."""
 
 
 def _require_plain(settings: Settings) -> None:
@@ -155,16 +155,18 @@ def _require_plain(settings: Settings) -> None:
       )
 
 
-def _filled(marked: Marked, settings: Settings, train: Part) -> Settings:
+def _filled(marked: MarkedModel, settings: Settings, train: Part) -> Settings:
   """Settings without a None, measured on the integer model's first batch."""
-  graph = Graph(marked.data, marked.mark, Host(workers=1))
+  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
   settings = graph.filled(settings)
   layout = Layout(marked.mark.trainable)
   size = min(settings.batch_size, len(train[0]))
   first = Batches(len(train[0]), size, settings.seed).at(0)
   x, y = (np.asarray(part)[first] for part in train)
   loss = graph.loss()
-  passes = BatchPasses(graph.suffix, loss, graph.clips(Dataset(x, y), "train"))
+  passes = BatchPasses(
+    graph.suffix, loss, graph.samples(Dataset(x, y), "train")
+  )
   params = layout.gather(masters_of(marked.data, marked.mark))
   return tuned(settings, layout, params, passes, loss)[0]
 
@@ -183,7 +185,7 @@ class Twin:
     steps: float64 [K + B], the real size of one step of each number's grid.
   """
 
-  marked: Marked
+  marked: MarkedModel
   data: bytes
   pieces: Cut
   suffix: Session
@@ -192,7 +194,7 @@ class Twin:
   steps: Floats
 
   @classmethod
-  def of(cls, marked: Marked, strategy: str = "in-place") -> Twin:
+  def of(cls, marked: MarkedModel, strategy: str = "in-place") -> Twin:
     """Makes the twin of a marked file, cuts and opens it."""
     twin, layout = to_float(marked.data), Layout(marked.mark.trainable)
     pieces = cut(twin, marked.mark)
@@ -207,7 +209,7 @@ class Twin:
       start=flat(layout, suffix.params()),
       steps=flat(
         layout,
-        [along_channels(t, t.step_sizes) for t, _, _ in layout.homes],
+        [along_channels(t, t.step_sizes) for t, _, _ in layout.slots],
       ),
     )
 
@@ -218,7 +220,7 @@ class Twin:
       np.zeros(tensor.shape, np.float32)
       if form == "low"
       else parts[form == "bias"][where].reshape(tensor.shape)
-      for tensor, where, form in self.layout.homes
+      for tensor, where, form in self.layout.slots
     ]
 
   def file(self, numbers: Floats) -> bytes:
@@ -226,8 +228,8 @@ class Twin:
     indices = [t.index for t in self.marked.mark.trainable]
     return Patchable(self.data, indices).write(self.weights(numbers))
 
-  def clips(self, part: Part) -> Clips:
-    """Some clips in front of what trains: the frozen layers run once."""
+  def samples(self, part: Part) -> Samples:
+    """Some samples in front of what trains: the frozen layers run once."""
     spec = tensor_spec(self.marked.data, self.pieces.graph_input)
     x, y = np.asarray(part[0]), np.asarray(part[1])
     if x.dtype.kind != "f":
@@ -238,19 +240,19 @@ class Twin:
       prefix = open_session("litert", self.pieces.prefix)
       values.update(zip(self.pieces.prefix.outputs, run_all(prefix, (x,))))
     inputs = tuple(values[i] for i in self.pieces.suffix.inputs)
-    return Clips(inputs, y.astype(np.int64))
+    return Samples(inputs, y.astype(np.int64))
 
-  def logits(self, numbers: Floats, clips: Clips) -> Floats:
+  def logits(self, numbers: Floats, samples: Samples) -> Floats:
     """Logits [N, C] at some numbers."""
     self.suffix.load(self.weights(numbers))
-    (logits,) = run_all(self.suffix, clips.inputs)
+    (logits,) = run_all(self.suffix, samples.inputs)
     return logits.reshape(len(logits), -1).astype(np.float64)
 
-  def look(self, numbers: Floats, clips: Clips, passes: int) -> Look:
+  def look(self, numbers: Floats, samples: Samples, passes: int) -> Look:
     """Scores some numbers."""
-    logits = self.logits(numbers, clips)
-    right = logits.argmax(axis=1) == clips.labels
-    loss = cross_entropy(logits, clips.labels) / len(clips)
+    logits = self.logits(numbers, samples)
+    right = logits.argmax(axis=1) == samples.labels
+    loss = cross_entropy(logits, samples.labels) / len(samples)
     return Look(passes, loss, float(right.mean()))
 
 
@@ -262,7 +264,7 @@ def flat(layout: Layout, arrays: Sequence[Array]) -> Floats:
     arrays: real numbers, in the order of the mark.
   """
   parts = np.zeros(layout.num_kernels), np.zeros(layout.num_biases)
-  for (_, where, form), array in zip(layout.homes, arrays, strict=True):
+  for (_, where, form), array in zip(layout.slots, arrays, strict=True):
     parts[form == "bias"][where] += array.reshape(-1).astype(float)
   return np.concatenate(parts)
 
@@ -300,15 +302,15 @@ class Descent:
     """The learning rate of a step, in steps of each grid."""
     return self.schedule(step) / (1 << 16)
 
-  def gradient(self, numbers: Floats, batch: Clips, step: int) -> Floats:
+  def gradient(self, numbers: Floats, batch: Samples, step: int) -> Floats:
     """Mean of slope times direction, a step of each number's own grid."""
     drawn = self.directions.flat_at(step, self.settings.num_directions)
     z = drawn / self.directions.unit
     slopes = [self.slope(numbers, batch, direction) for direction in z]
     return np.asarray(slopes) @ z / len(z)
 
-  def slope(self, numbers: Floats, batch: Clips, direction: Floats) -> float:
-    """The sign of the difference, or nats a step of the mean clip."""
+  def slope(self, numbers: Floats, batch: Samples, direction: Floats) -> float:
+    """The sign of the difference, or nats a step of the mean sample."""
     epsilon = self.settings.epsilon_lsb
     away = epsilon * direction * self.twin.steps
     plus, minus = (

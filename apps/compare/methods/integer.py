@@ -1,4 +1,4 @@
-"""A cell and clips go in; it is run in the integer engine, and scored there."""
+"""Run a cell on its samples in the integer engine, and score it there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.split_model import input_spec
-from tflm_fg.tflite.select_trainable import Marked, Surgery, mark
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  MarkedModel,
+  mark_trainable,
+)
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.data import Dataset, model_input
 from tflm_fg.training.settings import Settings
@@ -51,14 +55,14 @@ def auto(cell: Cell, task: Episode) -> Measured:
   after = tflm_fg.evaluate_model(
     tflm_fg.strip(result.model), *task.test, runtime=RUNTIME
   )
-  ways = [w["trainable"] for w in report["ways"] if w["chosen"]]
+  candidates = [w["trainable"] for w in report["ways"] if w["chosen"]]
   return dataclasses.replace(
     before,
     accuracy_after=after["accuracy"],
     loss_after=after["loss"],
     forward_passes=report["forward_passes"],
     seconds=report["seconds"],
-    chosen=", ".join(ways),
+    chosen=", ".join(candidates),
     curve=(*before.curve, (report["forward_passes"], after["accuracy"])),
   )
 
@@ -73,23 +77,23 @@ def forward(cell: Cell, task: Episode) -> Measured:
     settings = dataclasses.replace(rival, precision=settings.precision)
   elif cell.method != "closed-form":
     settings = learning_rates.chosen(cell, settings, task, tuner_of(marked))
-  look = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
-  ran = trained(marked, task, settings, look)
-  return of_looks(look, ran.seconds, told(ran.settings))
+  watch = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
+  ran = trained(marked, task, settings, watch)
+  return of_looks(watch, ran.seconds, told(ran.settings))
 
 
-def tuner_of(marked: Marked) -> learning_rates.Tuner:
+def tuner_of(marked: MarkedModel) -> learning_rates.Tuner:
   """Trains the marked file for a while, to compare rates."""
 
   def filled(settings: Settings, part: Episode) -> Settings:
     return trained(marked, part, settings, NoStep()).settings
 
   def trial(settings: Settings, part: Episode) -> learning_rates.Found:
-    look = scoring.Looks(
+    watch = scoring.Looks(
       scoring.scorer_of(marked, Dataset(*part.test)), looks=2
     )
-    trained(marked, part, settings, look)
-    last = look.scores[-1]
+    trained(marked, part, settings, watch)
+    last = watch.scores[-1]
     return learning_rates.Found(1 - last.accuracy, last.loss)
 
   return learning_rates.Tuner(filled, trial)
@@ -102,18 +106,18 @@ class NoStep(Callback):
   seconds = 0.0
 
 
-def of_looks(look: scoring.Looks, seconds: float, chosen: str) -> Measured:
+def of_looks(watch: scoring.Looks, seconds: float, chosen: str) -> Measured:
   """What a run gave that was looked at from its start to its end."""
-  first, last = look.scores[0], look.scores[-1]
+  first, last = watch.scores[0], watch.scores[-1]
   return Measured(
     accuracy_before=first.accuracy,
     accuracy_after=last.accuracy,
     loss_before=first.loss,
     loss_after=last.loss,
-    forward_passes=look.passes,
+    forward_passes=watch.passes,
     seconds=seconds,
     chosen=chosen,
-    curve=look.curve,
+    curve=watch.curve,
   )
 
 
@@ -125,10 +129,10 @@ class Ran(NamedTuple):
 
 
 def trained(
-  marked: Marked,
+  marked: MarkedModel,
   task: Episode,
   settings: Settings,
-  look: scoring.Looks | NoStep,
+  watch: scoring.Looks | NoStep,
 ) -> Ran:
   """Trains a marked file under one method."""
   report = tflm_fg.adapt(
@@ -137,10 +141,10 @@ def trained(
     settings=settings,
     strategy=scoring.HOST.strategy,
     workers=1,
-    callbacks=[look],
+    callbacks=[watch],
   ).report
   filled = Settings(**report["phases"][0]["settings"])
-  return Ran(report["seconds"] - look.seconds, filled)
+  return Ran(report["seconds"] - watch.seconds, filled)
 
 
 def told(settings: Settings) -> str:
@@ -150,10 +154,10 @@ def told(settings: Settings) -> str:
   )
 
 
-def marked_of(cell: Cell, task: Episode) -> Marked:
+def marked_of(cell: Cell, task: Episode) -> MarkedModel:
   """The file, marked for what a cell trains."""
-  surgery = Surgery()
+  graph_options = GraphOptions()
   if cell.trainable == "wide-head":
     x = model_input(task.train[0], input_spec(task.model))
-    surgery, _ = measured(task.model, x, surgery, scoring.HOST)
-  return mark(task.model, cell.trainable, surgery=surgery)
+    graph_options, _ = measured(task.model, x, graph_options, scoring.HOST)
+  return mark_trainable(task.model, cell.trainable, graph_options=graph_options)

@@ -1,7 +1,7 @@
-"""A cell and clips go in; the learning rate to run it with comes out.
+"""A cell and samples go in; the learning rate to run it with comes out.
 
 Forward gradients choose as backpropagation does: three stated rates are tried
-in short runs on a part of the training clips and compared on the rest. The
+in short runs on a part of the training samples and compared on the rest. The
 middle one is what sets itself. Those passes are counted in neither's budget;
 tables say how many they are.
 """
@@ -26,7 +26,7 @@ FACTORS = (1.0, 2.5, 0.4)
 for backpropagation."""
 
 KEPT_FRACTION = 0.25
-"""Share of the training clips that rates are compared on."""
+"""Share of the training samples that rates are compared on."""
 
 TRIAL_SHARE = 4
 """A trial is this much shorter than the run, its decay included, and takes
@@ -37,7 +37,7 @@ BACKPROP_STEPS = 200
 
 
 class Found(NamedTuple):
-  """What a trial gave on the clips kept aside, in the order of their weight.
+  """What a trial gave on the samples kept aside, in the order of their weight.
 
   Loss alone would choose a network that has collapsed to even odds, where the
   start is sure of what is wrong.
@@ -53,7 +53,7 @@ class Tuner(NamedTuple):
   Attributes:
     filled: settings and an episode go in; the settings come out with what sets
       itself filled in, for the whole run, of which no step is taken.
-    trial: trains on an episode; gives how its test clips fared.
+    trial: trains on an episode; gives how its test samples fared.
   """
 
   filled: Callable[[Settings, Episode], Settings]
@@ -61,7 +61,7 @@ class Tuner(NamedTuple):
 
 
 def aside(task: Episode, seed: int) -> Episode | None:
-  """The training clips with a part of them to score on; None with too few."""
+  """The training samples with a part of them to score on; None with too few."""
   x, y = task.train
   fit, kept = hold_out(y, KEPT_FRACTION, seed)
   if not len(kept):
@@ -74,14 +74,14 @@ def aside(task: Episode, seed: int) -> Episode | None:
 def chosen(
   cell: Cell, settings: Settings, task: Episode, tuner: Tuner
 ) -> Settings:
-  """Settings with the rate that does best on clips kept aside.
+  """Settings with the rate that does best on samples kept aside.
 
   What sets itself does so once; the trials are given their rates.
 
   Args:
     cell: what is run.
     settings: its settings; a rate that they fix is kept.
-    task: the episode; its test clips are not looked at.
+    task: the episode; its test samples are not looked at.
     tuner: fills in and trains.
   """
   part = aside(task, cell.seed)

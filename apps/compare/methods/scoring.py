@@ -1,4 +1,4 @@
-"""Masters of a training step go in; accuracy on the test clips comes out."""
+"""Masters of a training step go in; accuracy on the test samples comes out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.placement.split_model import Graph, Host
-from tflm_fg.tflite.select_trainable import Marked
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.training.callbacks import Callback, Logs, State
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import Score
@@ -16,14 +16,14 @@ from tflm_fg.training.trainer import evaluate
 from tflm_fg.types import Mark, Params
 
 LOOKS = 12
-"""Looks at the test clips in a run, the first and the last included."""
+"""Looks at the test samples in a run, the first and the last included."""
 
-HOST = Host(strategy="rebuild", workers=1)
+HOST = RuntimeOptions(strategy="rebuild", workers=1)
 """What scores, and what trains: XNNPACK's kernels, chosen by no timing."""
 
 
 class Scorer:
-  """A marked file open on some clips, apart from the sessions that train.
+  """A marked file open on some samples, apart from the sessions that train.
 
   Attributes:
     layout: of all marked tensors.
@@ -32,22 +32,22 @@ class Scorer:
   def __init__(self, marked: bytes, mark: Mark, part: Dataset) -> None:
     graph = Graph(marked, mark, HOST)
     self._graph, self._loss = graph, graph.loss()
-    self._clips = graph.clips(part, "clips")
+    self._samples = graph.samples(part, "clips")
     self.layout = Layout(mark.trainable)
 
   def __call__(self, params: Params) -> Score:
     """Scores masters."""
     weights = self.layout.weights(params)
-    return evaluate(self._graph.suffix, weights, self._clips, self._loss)
+    return evaluate(self._graph.suffix, weights, self._samples, self._loss)
 
 
-def scorer_of(marked: Marked, part: Dataset) -> Scorer:
+def scorer_of(marked: MarkedModel, part: Dataset) -> Scorer:
   """A scorer of a file fresh from `mark`."""
   return Scorer(marked.data, marked.mark, part)
 
 
 class Looks(Callback):
-  """Scores test clips now and then; neither passes nor seconds count.
+  """Scores test samples now and then; neither passes nor seconds count.
 
   Attributes:
     scores: the looks, the first before any step.

@@ -68,8 +68,8 @@ def over_domains(
 ) -> Interval:
   """The interval over the domains' means.
 
-  What trains and which seed drew the clips are no draws of their own: the runs
-  of one domain share its clips, so that they count as one.
+  What trains and which seed drew the samples are no draws of their own: the
+  runs of one domain share its samples, so that they count as one.
   """
   by: dict[str, list[float]] = {}
   for one in found:
@@ -102,5 +102,5 @@ def shared(
 
 
 def place(cell: Cell) -> object:
-  """What runs must share to be compared: clips, and how long."""
+  """What runs must share to be compared: samples, and how long."""
   return cell.domain, cell.seed, cell.passes, cell.batch

@@ -15,7 +15,7 @@ from tflm_fg.report import versions
 from tflm_fg.types import TflmFgError
 
 Curve = tuple[tuple[int, float], ...]
-"""Points of (forward passes, accuracy on the test clips)."""
+"""Points of (forward passes, accuracy on the test samples)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,14 +23,14 @@ class Measured:
   """What a run gave.
 
   Attributes:
-    accuracy_before: share of the test clips.
+    accuracy_before: share of the test samples.
     accuracy_after: the same in the end.
-    loss_before: cross-entropy of the test clips, nats.
+    loss_before: cross-entropy of the test samples, nats.
     loss_after: the same in the end.
-    forward_passes: that training took, looks at the test clips not counted;
+    forward_passes: that training took, looks at the test samples not counted;
       steps of backpropagation, without those that chose its rate.
     seconds: of training, looks not counted.
-    chosen: what was chosen on training clips.
+    chosen: what was chosen on training samples.
     curve: accuracy over passes.
   """
 
@@ -57,7 +57,7 @@ _MEASURED = tuple(f.name for f in dataclasses.fields(Measured))
 COLUMNS = (*_CELL, "settings", "data", *_MEASURED, "versions")
 
 Data = Callable[[str], str]
-"""Domain -> what its clips and model are, "" where the name says it."""
+"""Domain -> what its samples and model are, "" where the name says it."""
 
 
 def versions_text() -> str:

@@ -102,11 +102,11 @@ def main() -> None:
   if _DRY_RUN.value:
     adaptation.print_estimate(adaptation.estimate(job))
     return
-  outcome = adaptation.adapt(job, [ProgbarLogger()])
-  files.write_atomically(_OUT.value, outcome.spotter.model)
-  adaptation.print_outcome(outcome)
+  phase_result = adaptation.adapt(job, [ProgbarLogger()])
+  files.write_atomically(_OUT.value, phase_result.spotter.model)
+  adaptation.print_outcome(phase_result)
   if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, outcome)
+    report_page.write(_REPORT_DIR.value, phase_result)
 
 
 def job_of(model: spotter.Spotter) -> adaptation.Job:

@@ -116,15 +116,19 @@ def print_table(reports: dict[str, dict[str, Any]]) -> None:
   print()
   for name, r in reports.items():
     print(
-      f"{name}: {r['trainable_parameters']} numbers ({way_of(r)}) by "
+      f"{name}: {r['trainable_parameters']} numbers ({candidate_of(r)}) by "
       f"{r['method']}, {r['trainer_bytes']} bytes beyond what inference needs, "
       f"{r['added_bytes']} bytes more of model"
     )
 
 
-def way_of(report: dict[str, Any]) -> str:
+def candidate_of(report: dict[str, Any]) -> str:
   """Where the trained numbers are: the way that was taken, or the flag's."""
-  taken = [way["trainable"] for way in report["ways"] if way["chosen"]]
+  taken = [
+    candidate["trainable"]
+    for candidate in report["ways"]
+    if candidate["chosen"]
+  ]
   return taken[0] if taken else _chosen()
 
 

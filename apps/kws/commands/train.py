@@ -99,7 +99,9 @@ def train(
   model = ds_cnn()
   fit(model, x, y, epochs)
   quantized = quantize.to_integer(model, x[:REPRESENTATIVE_CLIPS])
-  tflite = tflm_fg.strip(tflm_fg.mark(quantized, "head").data)  # aligned
+  tflite = tflm_fg.strip(
+    tflm_fg.mark_trainable(quantized, "head").data
+  )  # aligned
   provenance = {
     "script": "tflm-fg-kws train",
     "flags": {

@@ -17,7 +17,7 @@ from apps.kws.model.saved_clips import Kept
 from apps.kws.model.scores import Score, score
 from apps.kws.model.spotter import Spotter
 from tflm_fg.placement import search
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.training.callbacks import Callback, StopOnInterrupt
 from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError
@@ -84,7 +84,7 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class PhaseResult:
   """What adapting gave.
 
   Attributes:
@@ -124,7 +124,7 @@ def settings_of(given: dict[str, Any]) -> Settings:
   return Settings(**{k: v for k, v in given.items() if v is not None})
 
 
-def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
+def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> PhaseResult:
   """Adapts and scores before and after; Ctrl-C keeps what is best so far.
 
   Raises:
@@ -149,7 +149,7 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> Outcome:
       f"no old clips of {len(np.unique(job.imagined.y))} classes: "
       f"{len(job.imagined.y)} were imagined from the old head"
     )
-  return Outcome(job, after, scores, adapted, report)
+  return PhaseResult(job, after, scores, adapted, report)
 
 
 def _run(
@@ -183,7 +183,7 @@ def _trainable(job: Job) -> str:
   if job.settings.method == "auto":
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
-      mark(job.spotter.model, UNASKED, job.spotter.name)
+      mark_trainable(job.spotter.model, UNASKED, job.spotter.name)
       return UNASKED
   return "head"
 
@@ -270,7 +270,7 @@ def _steps(job: Job) -> int:
   if trainable == "auto":
     return search.QUICK["steps"]
   phases = search.phases_of(
-    mark(job.spotter.model, trainable, job.spotter.name), job.settings
+    mark_trainable(job.spotter.model, trainable, job.spotter.name), job.settings
   )
   return max(phase.settings.steps for phase in phases)
 
@@ -285,17 +285,17 @@ def print_estimate(told: dict[str, Any]) -> None:
   )
 
 
-def print_outcome(outcome: Outcome) -> None:
+def print_outcome(phase_result: PhaseResult) -> None:
   """The main numbers, for people."""
-  report, classes = outcome.report, outcome.job.spotter.classes
+  report, classes = phase_result.report, phase_result.job.spotter.classes
   for note in report["notes"]:
     print(f"note: {note}")
-  for name, (before, after) in outcome.scores.items():
+  for name, (before, after) in phase_result.scores.items():
     print(
       f"{TITLES[name]} ({before.clips} clips): accuracy "
       f"{100 * before.accuracy:.1f} % -> {100 * after.accuracy:.1f} %"
     )
-  before, after = next(iter(outcome.scores.values()))
+  before, after = next(iter(phase_result.scores.values()))
   firsts = {row["word"]: row for row in before.words(classes)}
   for row in after.words(classes):
     change = row["recall"] - firsts[row["word"]]["recall"]

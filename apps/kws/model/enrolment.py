@@ -54,10 +54,10 @@ def make_room(spotter: Spotter, words: Sequence[str]) -> Enrolled:
   model = spotter.model
   if added:
     model = add_rows(model, len(added), spotter.name)
-  grown = dataclasses.replace(spotter, model=model, classes=(*classes, *added))
+  plan = dataclasses.replace(spotter, model=model, classes=(*classes, *added))
   # Marked again from scratch: an old mark may name other tensors.
-  grown = dataclasses.replace(grown, model=grown.to_bytes())
-  return Enrolled(grown, tuple(taken), tuple(added))
+  plan = dataclasses.replace(plan, model=plan.to_bytes())
+  return Enrolled(plan, tuple(taken), tuple(added))
 
 
 def settings(steps: int, anchor: float, seed: int) -> Settings:

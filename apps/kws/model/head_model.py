@@ -13,7 +13,7 @@ import hashlib
 from apps.kws.model.spotter import Spotter
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.select_trainable import Marked, mark
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import Cut, cut
 from tflm_fg.tflite.tensors import Patchable, weights_of
 from tflm_fg.training import metrics
@@ -30,7 +30,7 @@ class Head:
     prefix: the frozen layers in an engine; None where there are none.
   """
 
-  marked: Marked
+  marked: MarkedModel
   pieces: Cut
   prefix: Session | None
 
@@ -54,11 +54,13 @@ class Head:
 
   def graft(self, adapted: bytes) -> bytes:
     """The whole model, marked, with the last layer's weights of `adapted`."""
-    trained = mark(adapted, "head").mark.trainable
+    trained = mark_trainable(adapted, "head").mark.trainable
     whole = Patchable(
       self.marked.data, [t.index for t in self.marked.mark.trainable]
     )
-    return whole.write(weights_of(mark(adapted, "head").data, trained))
+    return whole.write(
+      weights_of(mark_trainable(adapted, "head").data, trained)
+    )
 
 
 def cut_off(spotter: Spotter, runtime: str = "litert") -> Head:
@@ -67,7 +69,7 @@ def cut_off(spotter: Spotter, runtime: str = "litert") -> Head:
   Raises:
     TflmFgError: if the last layer cannot be trained alone.
   """
-  marked = mark(spotter.model, "head", spotter.name)
+  marked = mark_trainable(spotter.model, "head", spotter.name)
   pieces = cut(marked.data, marked.mark)
   if len(pieces.suffix.inputs) != 1:
     raise TflmFgError(

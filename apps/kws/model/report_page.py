@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from apps import cli
-from apps.kws.model.adaptation import TITLES, Outcome
+from apps.kws.model.adaptation import TITLES, PhaseResult
 from apps.kws.model.scores import Score
 from tflm_fg import files, plots
 
@@ -37,35 +37,35 @@ def require(folder: str) -> None:
   files.make_folder(folder)
 
 
-def write(folder: str, outcome: Outcome) -> None:
+def write(folder: str, phase_result: PhaseResult) -> None:
   """Writes index.html, the PNGs that it shows, and report.json."""
-  pictures = draw(outcome)
+  pictures = draw(phase_result)
   for name, png in pictures.items():
     files.write_atomically(os.path.join(folder, name), png)
   files.write_atomically(
-    os.path.join(folder, "report.json"), cli.to_json(outcome.report)
+    os.path.join(folder, "report.json"), cli.to_json(phase_result.report)
   )
   path = os.path.join(folder, PAGE)
-  files.write_atomically(path, page(outcome, pictures).encode())
+  files.write_atomically(path, page(phase_result, pictures).encode())
   print(f"report: {path}")
 
 
-def draw(outcome: Outcome) -> dict[str, bytes]:
+def draw(phase_result: PhaseResult) -> dict[str, bytes]:
   """The PNGs: file name -> bytes."""
   pictures = {
-    "confusion.png": _confusions(outcome),
-    "words.png": _words(outcome),
+    "confusion.png": _confusions(phase_result),
+    "words.png": _words(phase_result),
   }
-  history = outcome.adapted.history
+  history = phase_result.adapted.history
   if history.batches or history.tests:
-    curves = plots.training_curves(history, outcome.adapted.report)
+    curves = plots.training_curves(history, phase_result.adapted.report)
     pictures = {"curves.png": curves, **pictures}
   return pictures
 
 
-def _confusions(outcome: Outcome) -> bytes:
-  before, after = next(iter(outcome.scores.values()))
-  classes = outcome.job.spotter.classes
+def _confusions(phase_result: PhaseResult) -> bytes:
+  before, after = next(iter(phase_result.scores.values()))
+  classes = phase_result.job.spotter.classes
   used = _used(before, after)
   size = max(4.0, 0.36 * len(used) + 1.4)
   figure, axes = plots.new_figure(2, size, size + 1.0)
@@ -92,8 +92,8 @@ def _confusions(outcome: Outcome) -> bytes:
   return plots.to_png(figure)
 
 
-def _words(outcome: Outcome) -> bytes:
-  rows = word_rows(outcome)
+def _words(phase_result: PhaseResult) -> bytes:
+  rows = word_rows(phase_result)
   figure, (axis,) = plots.new_figure(1, 8.0, max(2.5, 0.3 * len(rows) + 1))
   for place, (_, _, before, after) in enumerate(rows):
     colour = "C2" if after >= before else "C3"
@@ -112,10 +112,10 @@ def _used(*scores: Score) -> list[int]:
   return [i for i, row in enumerate(total) if row.sum() or total[:, i].sum()]
 
 
-def word_rows(outcome: Outcome) -> list[tuple[str, int, float, float]]:
+def word_rows(phase_result: PhaseResult) -> list[tuple[str, int, float, float]]:
   """A row a word: name, clips, share heard right before and after."""
-  before, after = next(iter(outcome.scores.values()))
-  classes = outcome.job.spotter.classes
+  before, after = next(iter(phase_result.scores.values()))
+  classes = phase_result.job.spotter.classes
   firsts = {row["word"]: row["recall"] for row in before.words(classes)}
   return [
     (row["word"], row["clips"], firsts[row["word"]], row["recall"])
@@ -123,14 +123,14 @@ def word_rows(outcome: Outcome) -> list[tuple[str, int, float, float]]:
   ]
 
 
-def page(outcome: Outcome, pictures: dict[str, bytes]) -> str:
+def page(phase_result: PhaseResult, pictures: dict[str, bytes]) -> str:
   """One HTML page that needs no other file.
 
   Args:
-    outcome: what adapting gave.
+    phase_result: what adapting gave.
     pictures: PNGs by name.
   """
-  report = outcome.report
+  report = phase_result.report
   shown = "\n".join(
     f'<p><img alt="{name}" src="data:image/png;base64,'
     f'{base64.b64encode(png).decode()}"></p>'
@@ -139,38 +139,37 @@ def page(outcome: Outcome, pictures: dict[str, bytes]) -> str:
   notes = "".join(f"<li>{html.escape(n)}</li>" for n in report["notes"])
   versions = [[k, v] for k, v in report["versions"].items()]
   return f"""<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"> <meta charset="utf-8"> <meta name="viewport"
+content="width=device-width, initial-scale=1">
 <title>{html.escape(os.path.basename(report["model"]))}, adapted</title>
-<style>{_STYLE}</style>
-<h1>{html.escape(os.path.basename(report["model"]))}, adapted</h1>
-<p>{time.strftime("%Y-%m-%d %H:%M")}</p>
-<h2>What it gave</h2>
-{_table(["scored on", "clips", "before", "after", "points"], _gains(outcome))}
-{f"<ul>{notes}</ul>" if notes else ""}
-<h2>Over forward passes, and word by word</h2>
-{shown}
-{_table(["word", "clips", "before", "after", "points"], _word_table(outcome))}
-<h2>What was trained, and what it cost</h2>
-{_table(["", ""], _costs(report))}
-<h2>Seeds and versions</h2>
-{_table(["", ""], [["seed", report["seed"]], *versions])}
-</html>
+<style>{_STYLE}</style> <h1>{html.escape(os.path.basename(report["model"]))},
+adapted</h1> <p>{time.strftime("%Y-%m-%d %H:%M")}</p> <h2>What it gave</h2>
+{
+    _table(
+      ["scored on", "clips", "before", "after", "points"], _gains(phase_result)
+    )
+  } {f"<ul>{notes}</ul>" if notes else ""} <h2>Over forward
+passes, and word by word</h2> {shown} {
+    _table(
+      ["word", "clips", "before", "after", "points"], _word_table(phase_result)
+    )
+  } <h2>What was trained, and what
+it cost</h2> {_table(["", ""], _costs(report))} <h2>Seeds and versions</h2>
+{_table(["", ""], [["seed", report["seed"]], *versions])} </html>
 """
 
 
-def _gains(outcome: Outcome) -> list[list[Any]]:
+def _gains(phase_result: PhaseResult) -> list[list[Any]]:
   return [
     [TITLES[name], before.clips, *_change(before.accuracy, after.accuracy)]
-    for name, (before, after) in outcome.scores.items()
+    for name, (before, after) in phase_result.scores.items()
   ]
 
 
-def _word_table(outcome: Outcome) -> list[list[Any]]:
+def _word_table(phase_result: PhaseResult) -> list[list[Any]]:
   return [
     [word, clips, *_change(before, after)]
-    for word, clips, before, after in word_rows(outcome)
+    for word, clips, before, after in word_rows(phase_result)
   ]
 
 

@@ -90,8 +90,8 @@ class Listener:
   def probabilities(self, x: Array) -> Floats:
     """Class probabilities [N, C] of features [N, ...]."""
     wide = self.logits_of(x).astype(np.float64) * self.logits.scale
-    grown = np.exp(wide - wide.max(axis=1, keepdims=True))
-    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+    plan = np.exp(wide - wide.max(axis=1, keepdims=True))
+    return np.asarray(plan / plan.sum(axis=1, keepdims=True))
 
 
 def is_free(name: str) -> bool:

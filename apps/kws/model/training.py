@@ -88,7 +88,7 @@ def train(
   rng = np.random.default_rng(seed)
   few = rng.permutation(len(learning))[:REPRESENTATIVE_CLIPS]
   quantized = quantize.to_integer(built, learning.x[np.sort(few)])
-  marked = tflm_fg.mark(quantized, "head").data
+  marked = tflm_fg.mark_trainable(quantized, "head").data
   spotter = Spotter(name, marked, frontend, classes)
   spotter = dataclasses.replace(spotter, model=spotter.to_bytes())
   replay = saved_clips.of(spotter, learning.x, learning.y, "head")

@@ -1,4 +1,4 @@
-"""A cell on a tiny model with clips of its own."""
+"""A cell on a tiny model with samples of its own."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from tests import models
 
 @pytest.fixture
 def own(tmp_path):
-  x, y = models.separable(clips=120)
+  x, y = models.separable(samples=120)
   np.savez(tmp_path / "clips.npz", x=x, y=y)
   (tmp_path / "model.tflite").write_bytes(models.dense_model())
   return Own(
-    model=str(tmp_path / "model.tflite"), train_clips=80, test_clips=40
+    model=str(tmp_path / "model.tflite"), train_samples=80, test_samples=40
   )
 
 

@@ -52,8 +52,8 @@ def test_descent_learns_what_can_be_separated():
 
 
 @pytest.fixture
-def job(clips):
-  train, test = benchmark_data.split_of(clips, 0, SIZES)
+def job(samples):
+  train, test = benchmark_data.split_of(samples, 0, SIZES)
   return benchmark_accuracy.Job(
     model=models.dense_model(),
     data="clips",
@@ -67,8 +67,8 @@ def job(clips):
 
 
 @pytest.fixture
-def clips(tmp_path):
-  x, y = models.separable(clips=300)
+def samples(tmp_path):
+  x, y = models.separable(samples=300)
   np.savez(tmp_path / "clips.npz", x=x, y=y)
   return str(tmp_path / "clips.npz")
 
@@ -84,7 +84,7 @@ def test_keras_learns_from_where_the_file_stands(job, trainable, monkeypatch):
   before = benchmark_accuracy._before(job).accuracy
   assert abs(slow.accuracies[0] - before) < 0.1
   assert fast.accuracies[-1] > before + 0.1
-  assert fast.source == fast.accuracies[-1]  # the same clips
+  assert fast.source == fast.accuracies[-1]  # the same samples
   assert len(fast.seconds) == 3 and fast.seconds == sorted(fast.seconds)
 
 
@@ -94,11 +94,11 @@ def test_a_curve_is_reached_at_its_first_good_epoch():
   assert math.isnan(curve.reached(0.9))
 
 
-def test_seed_0_keeps_the_order_of_a_file_and_others_shuffle_it(clips):
-  x = load_npz(clips).x
-  (train, _), (test, _) = benchmark_data.split_of(clips, 0, SIZES)
+def test_seed_0_keeps_the_order_of_a_file_and_others_shuffle_it(samples):
+  x = load_npz(samples).x
+  (train, _), (test, _) = benchmark_data.split_of(samples, 0, SIZES)
   assert np.array_equal(np.concatenate([train, test]), x)
-  (train, _), (test, _) = benchmark_data.split_of(clips, 1, SIZES)
+  (train, _), (test, _) = benchmark_data.split_of(samples, 1, SIZES)
   shuffled = np.concatenate([train, test])
   assert not np.array_equal(shuffled, x)
   assert np.array_equal(np.sort(shuffled, axis=0), np.sort(x, axis=0))
@@ -133,11 +133,11 @@ def test_reaching_stops_at_the_goal_and_says_where_it_never_came(job):
 def test_a_wide_head_takes_more_of_tflms_arena():
   pytest.importorskip("tflite_micro")
   model = models.conv_model()
-  grown = tflm_fg.strip(tflm_fg.mark(model, "wide-head").data)
-  before, after = (tflm_arena.arena(m) for m in (model, grown))
+  plan = tflm_fg.strip(tflm_fg.mark_trainable(model, "wide-head").data)
+  before, after = (tflm_arena.arena(m) for m in (model, plan))
   assert 0 < before < after
-  x = models.int8_clips((6, 5, 2), 8)
-  equal, lsb = benchmark_accuracy.agreement(grown, x)
+  x = models.int8_samples((6, 5, 2), 8)
+  equal, lsb = benchmark_accuracy.agreement(plan, x)
   assert equal >= 0.8 and lsb <= 1
 
 
@@ -166,7 +166,7 @@ def rows_of(path):
   return rows
 
 
-def test_the_program_makes_rows_tables_and_a_plot(tmp_path, clips):
+def test_the_program_makes_rows_tables_and_a_plot(tmp_path, samples):
   (tmp_path / "model.tflite").write_bytes(models.dense_model())
   done = programs.run(
     tmp_path,

@@ -40,18 +40,18 @@ def test_forward_gradients_learn_and_take_the_passes_they_may(cell, own):
 def test_what_is_scored_is_the_file_that_adapt_writes(cell, own):
   task = load(cell.domain, cell.seed, own)
   marked = integer.marked_of(cell, task)
-  look = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
+  watch = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
   settings = tflm_fg.Settings(
     method="sign-m-spsa", steps=40, batch_size=16, validation_fraction=0.0
   )
   result = tflm_fg.adapt(
-    marked.data, *task.train, settings=settings, callbacks=[look]
+    marked.data, *task.train, settings=settings, callbacks=[watch]
   )
   whole = tflm_fg.evaluate_model(
     result.model, *task.test, runtime=integer.RUNTIME
   )
-  assert look.scores[-1].accuracy == whole["accuracy"]
-  assert look.passes == 80
+  assert watch.scores[-1].accuracy == whole["accuracy"]
+  assert watch.passes == 80
 
 
 def test_looks_are_no_training(cell, own, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_users_data_set_is_drawn_into_episodes(tmp_path, cell):
   (tmp_path / "digits.tflite").write_bytes(digits.shipped_model())
   name = f"omniglot:{tmp_path}/drawings:8"
   given = Own(
-    model=str(tmp_path / "digits.tflite"), shots=3, ways=2, test_clips=4
+    model=str(tmp_path / "digits.tflite"), shots=3, ways=2, test_samples=4
   )
   task = load(name, 1, given)
   assert len(task.train[1]) == 6 and len(task.test[1]) == 4
@@ -171,7 +171,7 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
   whole = output_folder.Folder(str(tmp_path / "whole"), cells, [], own)
   for job in whole.unfinished():
     whole.take(job, jobs.do(job, own))
-  whole.finish("a command", 0.0)
+  whole.run_candidate("a command", 0.0)
   first = output_folder.Folder(str(tmp_path / "parts"), cells, [], own)
   job = jobs.dear_first(first.unfinished())[-1]
   first.take(job, jobs.do(job, own))
@@ -194,7 +194,7 @@ def test_a_name_says_all_of_what_is_built_in_and_a_file_its_bytes(
   assert fingerprint("child-5shot", own) == ""
   known = fingerprint(cell.domain, own)
   assert fingerprint(cell.domain, own) == known
-  fewer = dataclasses.replace(own, test_clips=20)
+  fewer = dataclasses.replace(own, test_samples=20)
   elsewhere = dataclasses.replace(own, cache=str(tmp_path), shots=7)
   assert fingerprint(cell.domain, fewer) != known
   assert fingerprint(cell.domain, elsewhere) == known

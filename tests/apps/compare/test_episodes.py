@@ -20,8 +20,8 @@ NUMBERS = "digits-blur-3-5shot"
 
 @pytest.fixture
 def few(monkeypatch):
-  """One test clip a word instead of forty."""
-  monkeypatch.setattr(voices, "TEST_CLIPS_PER_WORD", 1)
+  """One test sample a word instead of forty."""
+  monkeypatch.setattr(voices, "TEST_SAMPLES_PER_WORD", 1)
 
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -34,7 +34,7 @@ def _rows(part) -> set[bytes]:
 @pytest.mark.parametrize(
   "name, classes", [("child-1shot", 12), ("words3-1shot", 3), (NUMBERS, 10)]
 )
-def test_training_and_test_clips_are_disjoint_and_counted(few, name, classes):
+def test_training_and_test_samples_are_disjoint_and_counted(few, name, classes):
   made = episodes.episode(name, 1)
   shots = int(name.split("-")[-1].removesuffix("shot"))
   x, y = made.train
@@ -47,7 +47,7 @@ def test_training_and_test_clips_are_disjoint_and_counted(few, name, classes):
 
 
 @pytest.mark.parametrize("name", ["robot-1shot", NUMBERS])
-def test_a_seed_is_an_episode_and_another_seed_has_other_clips(few, name):
+def test_a_seed_is_an_episode_and_another_seed_has_other_samples(few, name):
   one, same, other = (episodes.episode(name, seed) for seed in (1, 1, 2))
   assert one.model == same.model
   for part, again in ((one.train, same.train), (one.test, same.test)):
@@ -88,7 +88,7 @@ def test_more_words_or_images_than_there_are_are_refused():
   refused(lambda: episodes.episode(NUMBERS, -1), "seed=-1")
 
 
-def test_kept_clips_are_read_again_and_damaged_ones_made_again(tmp_path):
+def test_kept_samples_are_read_again_and_damaged_ones_made_again(tmp_path):
   calls = []
 
   def make():
@@ -155,14 +155,14 @@ def _pool(classes=(0, 1, 3), each=6):
   return x, y
 
 
-def test_a_users_clips_keep_the_numbers_of_the_models_outputs():
+def test_a_users_samples_keep_the_numbers_of_the_models_outputs():
   made = episodes.drawn("mine", digits.shipped_model(), _pool(), 2, 3, 0)
   assert np.bincount(made.train[1]).tolist() == [2, 2, 0, 2]
   assert np.bincount(made.test[1]).tolist() == [3, 3, 0, 3]
   assert made.model == digits.shipped_model()
 
 
-def test_ways_of_a_users_clips_get_a_fresh_head():
+def test_ways_of_a_users_samples_get_a_fresh_head():
   model = digits.shipped_model()
   made = episodes.drawn("mine", model, _pool(), 2, None, 0, ways=2)
   assert np.bincount(made.train[1]).tolist() == [2, 2]

@@ -12,7 +12,7 @@ from converters import quantize, to_keras
 from tests import models
 from tflm_fg.memory import arena, backpropagation
 from tflm_fg.memory.dataflow import read_dataflow
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.types import TflmFgError
 
 SMALL = {"DS-CNN": shipped_model, "tiny": models.conv_model}
@@ -121,7 +121,7 @@ def test_tensorflow_keeps_the_same_activations_for_its_gradients(name, resnet):
   """And the output of the last ReLU, of which a bit a number would do."""
   tf = quantize.tensorflow()
   model = shipped_model() if name == "DS-CNN" else resnet
-  found = mark(model, "all")
+  found = mark_trainable(model, "all")
   flow = read_dataflow(found.data)
   training = backpropagation.Training(
     trained=frozenset(t.index for t in found.mark.trainable),

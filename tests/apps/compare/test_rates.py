@@ -10,7 +10,7 @@ from apps.compare.data.registry import load
 from apps.compare.methods import integer, learning_rates, run
 
 
-def test_the_rate_is_chosen_without_a_look_at_test_clips(cell, own):
+def test_the_rate_is_chosen_without_a_look_at_test_samples(cell, own):
   task = load(cell.domain, 0, own)
   x, y = task.train
   seen = []

@@ -257,7 +257,7 @@ def test_esc50_gives_features_of_its_folds(tmp_path):
 
 
 @pytest.mark.parametrize("has_column", [True, False])
-def test_esc50_knows_which_clips_are_of_one_recording(tmp_path, has_column):
+def test_esc50_knows_which_samples_are_of_one_recording(tmp_path, has_column):
   """By the table, or by how its files are named."""
   spec = _esc50(tmp_path)
   lines = [HEADER if has_column else "filename,fold,target,category"]
@@ -285,7 +285,7 @@ def test_esc50_takes_the_front_end_of_a_model(tmp_path):
     ([HEADER, "0.wav,1,50,dog"], "line 2: fold 1, target 50; need"),
     ([HEADER, "0.wav,one,0,dog"], "line 2: fold one"),
     ([HEADER, "0.wav"], "line 2: fold None"),
-    ([HEADER], "no clips in fold 1, 2, 3, 4, 5"),
+    ([HEADER], "no samples in fold 1, 2, 3, 4, 5"),
     ([HEADER, "9.wav,1,0,dog"], "9.wav: no such file"),
   ],
 )
@@ -293,11 +293,11 @@ def test_a_bad_table_of_esc50_is_refused(tmp_path, lines, told):
   refused(lambda: readers.read(_esc50(tmp_path, lines)), told)
 
 
-def test_a_clip_that_is_no_sound_is_named(tmp_path):
+def test_a_sample_that_is_no_sound_is_named(tmp_path):
   spec = _esc50(tmp_path)
   (tmp_path / "audio" / "1.wav").write_bytes(b"RIFF and then nothing")
   refused(lambda: readers.read(spec), "1.wav: not a sound file")
-  refused(lambda: readers.read(f"{spec}:4"), "no clips in fold 4")
+  refused(lambda: readers.read(f"{spec}:4"), "no samples in fold 4")
   refused(
     lambda: readers.read(f"esc50:{tmp_path}/x"), "esc50.csv: no such file"
   )

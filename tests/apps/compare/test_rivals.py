@@ -14,7 +14,7 @@ from apps.compare.methods import integer, run, scoring
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.split_model import Graph
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import tensor_spec
 
 
@@ -144,7 +144,7 @@ def test_the_projection_is_better_than_the_mean_where_directions_share_much(
 
 def test_the_true_gradient_is_that_of_small_differences(cell, own):
   task = load(cell.domain, 0, own)
-  marked = mark(task.model, "head")
+  marked = mark_trainable(task.model, "head")
   graph = Graph(marked.data, marked.mark, scoring.HOST)
   x, y = task.train
   true = cosines.true_gradient(graph, marked, x, np.asarray(y))

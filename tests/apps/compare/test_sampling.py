@@ -21,7 +21,9 @@ def _pool(classes=6, each=9):
   tests=st.integers(0, 4),
   seed=st.integers(0, 2**32),
 )
-def test_an_episode_has_its_counts_and_shares_no_clip(ways, shots, tests, seed):
+def test_an_episode_has_its_counts_and_shares_no_sample(
+  ways, shots, tests, seed
+):
   x, y = _pool()
   (train_x, train_y), (test_x, test_y), classes = sampling.sample(
     x, y, ways, shots, tests, seed
@@ -71,7 +73,7 @@ def test_no_recording_is_on_both_sides(shots, tests, size, seed):
   assert not set.intersection(*sides)
 
 
-def test_recordings_of_one_clip_change_nothing_and_too_few_are_refused():
+def test_recordings_of_one_sample_change_nothing_and_too_few_are_refused():
   x, y = _pool()
   alone = sampling.sample(x, y, 3, 2, 2, 1, np.arange(len(y)))
   plain = sampling.sample(x, y, 3, 2, 2, 1)
@@ -80,15 +82,15 @@ def test_recordings_of_one_clip_change_nothing_and_too_few_are_refused():
   one = np.arange(len(y)) // 54  # one recording of everything
   refused(
     lambda: sampling.sample(x, y, 3, 2, 2, 1, one),
-    "0 clips are of other recordings",
+    "0 samples are of other recordings",
     "2 tests",
   )
 
 
 def test_few_shots_take_whole_recordings():
-  """Single clips of many would leave no recording to test on."""
+  """Single samples of many would leave no recording to test on."""
   x, y = _pool()
-  groups = np.arange(len(y)) // 18  # three recordings, three clips a class
+  groups = np.arange(len(y)) // 18  # three recordings, three samples a class
   for seed in range(10):
     train, test, _ = sampling.sample(x, y[:], 2, 3, 3, seed, groups + 10 * y)
     assert len(train[1]) == len(test[1]) == 6
@@ -99,7 +101,7 @@ def test_few_shots_take_whole_recordings():
   [
     (7, 1, 1, "ways=7: the pool has 6 classes"),
     (1, 1, 1, "ways=1"),
-    (2, 8, 2, "9 clips; 8 shots and 2 tests need 10"),
+    (2, 8, 2, "9 samples; 8 shots and 2 tests need 10"),
     (2, 0, 2, "shots=0"),
     (2, 1, -1, "tests=-1"),
   ],
@@ -108,7 +110,9 @@ def test_what_the_pool_cannot_give_is_refused(ways, shots, tests, told):
   refused(lambda: sampling.sample(*_pool(), ways, shots, tests, 0), told)
 
 
-def test_labels_that_do_not_fit_the_clips_are_refused():
+def test_labels_that_do_not_fit_the_samples_are_refused():
   x, y = _pool()
-  refused(lambda: sampling.sample(x[1:], y, 2, 1, 1, 0), "53 clips and classes")
+  refused(
+    lambda: sampling.sample(x[1:], y, 2, 1, 1, 0), "53 samples and classes"
+  )
   refused(lambda: sampling.sample(x, y / 2, 2, 1, 1, 0), "float64")

@@ -168,8 +168,8 @@ def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
   )
   assert "outputs added" in printed
   assert "the replay set (" in printed
-  grown = load(str(tmp_path / "new.tflite"))
-  assert grown.classes[-2:] == ("lamp", "kitchen")
+  plan = load(str(tmp_path / "new.tflite"))
+  assert plan.classes[-2:] == ("lamp", "kitchen")
   kept = np.load(tmp_path / "new.replay.npz")
   assert set(kept["y"]) >= {12, 13}
   sound, told = recordings.make(
@@ -214,13 +214,13 @@ def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
 # What Ctrl-C does: the process gets SIGINT from inside its sixth step.
 INTERRUPT = """
 import os, runpy, signal, sys
-from tflm_fg.training.trainer import Rule
-advance = Rule.advance
+from tflm_fg.training.trainer import StepRule
+advance = StepRule.advance
 def interrupted(self, state, estimate):
   if state.step == 5:
     os.kill(os.getpid(), signal.SIGINT)
   return advance(self, state, estimate)
-Rule.advance = interrupted
+StepRule.advance = interrupted
 sys.argv[0] = "tflm-fg-kws"
 runpy.run_module("apps.kws.__main__", run_name="__main__")
 """

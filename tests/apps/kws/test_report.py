@@ -20,7 +20,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @functools.cache
-def _outcome() -> adaptation.Outcome:
+def _outcome() -> adaptation.PhaseResult:
   spotter = load(None)
   found = examples.read(
     str(corpora.speech()), spotter.frontend, spotter.classes, progress=False
@@ -33,14 +33,14 @@ def _outcome() -> adaptation.Outcome:
     settings=adaptation.settings_of({"steps": 20}),
     trainable="head",
   )
-  outcome = adaptation.adapt(job)
-  outcome.report["notes"].append("<script>alert(1)</script> & more")
-  return outcome
+  phase_result = adaptation.adapt(job)
+  phase_result.report["notes"].append("<script>alert(1)</script> & more")
+  return phase_result
 
 
 def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
-  outcome = _outcome()
-  report_page.write(str(tmp_path), outcome)
+  phase_result = _outcome()
+  report_page.write(str(tmp_path), phase_result)
   assert {p.name for p in tmp_path.iterdir()} == {
     "index.html",
     "report.json",
@@ -52,7 +52,7 @@ def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
   assert not re.search(r'(src|href)="(?!data:)', page)
   assert "<script>" not in page
   told = json.loads((tmp_path / "report.json").read_bytes())
-  before, after = outcome.scores["test"]
+  before, after = phase_result.scores["test"]
   assert told["scores"]["test"]["after"]["accuracy"] == after.accuracy
   assert f"{100 * after.accuracy:.1f} %" in page
   assert sum(map(sum, told["scores"]["test"]["before"]["confusion"])) == (

@@ -34,7 +34,9 @@ def test_front_end_and_classes_travel_in_the_mark(tmp_path):
   assert (found.frontend, found.classes) == (named("micro"), voices.CLASSES)
   plain = tflm_fg.strip(found.model)
   assert plain == shipped.shipped_model()
-  marked = tflm_fg.mark(found.model, "all").mark  # marking anew keeps them
+  marked = tflm_fg.mark_trainable(
+    found.model, "all"
+  ).mark  # marking anew keeps them
   assert marked.classes == voices.CLASSES
   assert marked.frontend == named("micro").to_json()
 
@@ -76,7 +78,7 @@ def test_a_strange_json_beside_a_model_is_no_help_and_no_harm(tmp_path, beside):
 
 
 def test_a_mark_keeps_what_it_was_told_and_old_marks_still_read():
-  marked = tflm_fg.mark(models.dense_model()).data
+  marked = tflm_fg.mark_trainable(models.dense_model()).data
   old = training_metadata.read_mark(marked)
   assert (old.frontend, old.classes) == (None, None)
   told = training_metadata.describe_input(marked, {"a": [1.5, "ü"]}, ("x", "y"))
@@ -90,7 +92,7 @@ def test_a_mark_keeps_what_it_was_told_and_old_marks_still_read():
 @pytest.mark.parametrize("wrong", [3, "x", [1]])
 def test_a_mark_with_a_strange_front_end_or_classes_is_refused(key, wrong):
   told = training_metadata.describe_input(
-    tflm_fg.mark(models.dense_model()).data, {"q": 1}, ("qq",)
+    tflm_fg.mark_trainable(models.dense_model()).data, {"q": 1}, ("qq",)
   )
   old = {"frontend": b'{"q":1}', "classes": b'["qq"]'}[key]
   new = json.dumps(wrong).encode().ljust(len(old))

@@ -16,7 +16,7 @@ from tflm_fg.training.metrics import logits_of
 
 def _logits(model: bytes, runtime: str = "litert") -> np.ndarray:
   session = open_session(runtime, whole(model, unmarked(model)))
-  return logits_of(session, (models.int8_clips((8,), 20),))
+  return logits_of(session, (models.int8_samples((8,), 20),))
 
 
 ENGINES = [r for r in ("litert", "tflm") if is_installed(r)]
@@ -35,11 +35,11 @@ def test_old_logits_stay_and_new_ones_start_at_the_bottom(count, runtime):
 
 
 def test_the_new_rows_can_be_trained():
-  grown = class_outputs.add_rows(models.dense_model(), 1)
-  x, y = models.separable(clips=64)
-  y = np.where(y == 0, grown_class(grown), y)
+  plan = class_outputs.add_rows(models.dense_model(), 1)
+  x, y = models.separable(samples=64)
+  y = np.where(y == 0, grown_class(plan), y)
   settings = tflm_fg.Settings(method="closed-form", steps=200)
-  report = tflm_fg.adapt(grown, x, y, settings=settings).report
+  report = tflm_fg.adapt(plan, x, y, settings=settings).report
   assert report["loss_after"] < report["loss_before"]
 
 
@@ -48,18 +48,18 @@ def grown_class(model: bytes) -> int:
 
 
 def test_a_mark_is_taken_off_and_the_file_verifies():
-  marked = tflm_fg.mark(models.dense_model()).data
-  grown = class_outputs.add_rows(marked, 2)
-  assert training_metadata.read_mark(grown) is None
-  assert model_file.is_aligned(grown)
-  assert grown == class_outputs.add_rows(models.dense_model(), 2)
+  marked = tflm_fg.mark_trainable(models.dense_model()).data
+  plan = class_outputs.add_rows(marked, 2)
+  assert training_metadata.read_mark(plan) is None
+  assert model_file.is_aligned(plan)
+  assert plan == class_outputs.add_rows(models.dense_model(), 2)
 
 
 def test_a_model_without_a_dense_head_is_refused():
   net = models.Network(0, False, True)
   x = net.activation("x", (1, 6, 5, 2), 4.0)
   flow = net.softmax(net.mean(net.convolution(x, 4, "conv")))
-  model = net.finish([x.index], [flow.index])
+  model = net.run_candidate([x.index], [flow.index])
   refused(
     lambda: class_outputs.add_rows(model, 1, "m.tflite"),
     "m.tflite: no FULLY_CONNECTED to add outputs to",
@@ -71,7 +71,7 @@ def test_what_fixes_the_count_of_outputs_is_refused():
   x = net.activation("x", (1, 8), 4.0)
   first = net.dense(x, 4, "first", reach=8.0)
   last = net.dense(first, 4, "last", reach=8.0)
-  model = model_file.read(net.finish([x.index], [last.index]))
+  model = model_file.read(net.run_candidate([x.index], [last.index]))
   model.subgraphs[0].outputs = np.array([first.index], np.int32)
   refused(
     lambda: class_outputs.add_rows(model_file.pack(model), 1, "m.tflite"),
@@ -106,7 +106,7 @@ def test_a_fresh_head_is_drawn_by_its_seed():
 
 
 def test_a_fresh_head_can_be_trained_from_chance():
-  x, y = models.separable(clips=64)
+  x, y = models.separable(samples=64)
   made = class_outputs.new_rows(models.dense_model(), int(y.max()) + 1)
   settings = tflm_fg.Settings(method="closed-form", steps=200)
   report = tflm_fg.adapt(made, x, y, settings=settings).report

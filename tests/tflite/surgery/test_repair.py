@@ -9,7 +9,7 @@ from tests import models
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.select_trainable import mark
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import TflmFgError
@@ -47,19 +47,19 @@ def tensor(graph, name):
   return next(t for t in graph.tensors if t.name == name)
 
 
-X = models.int8_clips((8,), 20)
+X = models.int8_samples((8,), 20)
 
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_dropped_bias_is_put_back_as_zeros(wide):
   data = models.dense_model(bias=False, wide=wide)
-  marked = mark(data, "head")
+  marked = mark_trainable(data, "head")
   assert marked.notes == ("head/kernel: a bias of zeros put back",)
   bias = marked.mark.trainable[1]
   assert (bias.name, bias.role) == ("head/kernel/bias", "bias")
   assert bias.dtype == ("int64" if wide else "int32")
   assert not weights_of(marked.data, [bias])[0].any()
-  x = models.int8_clips((8,), 20, dtype="int16" if wide else "int8")
+  x = models.int8_samples((8,), 20, dtype="int16" if wide else "int8")
   assert np.array_equal(outputs(data, x), outputs(marked.data, x))
 
 
@@ -70,7 +70,7 @@ def test_a_shared_buffer_is_unshared_and_the_output_stays():
       kernel.buffer = kernels[0].buffer
 
   data = edited(models.dense_model(inputs=8, hidden=8, classes=8), share)
-  marked = mark(data, "head")
+  marked = mark_trainable(data, "head")
   assert marked.notes == ("head/kernel: given a buffer of its own",)
   model = model_file.read(marked.data)
   graph = model.subgraphs[0]
@@ -90,7 +90,7 @@ def test_a_tensor_that_two_operators_read_is_copied_for_each():
     ).quantization.scale
 
   data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie)
-  marked = mark(data, "all")
+  marked = mark_trainable(data, "all")
   assert len({t.index for t in marked.mark.trainable}) == 4
   assert all("copied" in note for note in marked.notes)
   buffers = [
@@ -119,7 +119,7 @@ def kill(model, graph):
 @pytest.mark.parametrize("trainable", ["head", "head/kernel", "head/bias"])
 def test_a_dead_channel_gets_a_scale_and_its_bias_stays_in_place(trainable):
   data = edited(models.dense_model(), kill)
-  marked = mark(data, trainable)
+  marked = mark_trainable(data, trainable)
   assert marked.notes == ("head/kernel: 1 channels of zeros got a scale",)
   scales = model_file.read(marked.data).subgraphs[0]
   scales = tensor(scales, b"head/kernel").quantization.scale
@@ -152,7 +152,7 @@ def test_mending_a_shared_constant_leaves_its_other_users_alone(trainable):
     tensor(graph, b"hidden/out").quantization.scale[0] = in_scale
 
   data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie_and_kill)
-  marked = mark(data, trainable)
+  marked = mark_trainable(data, trainable)
   assert any("got a scale" in note for note in marked.notes)
   assert np.array_equal(outputs(data, X), outputs(marked.data, X))
 
@@ -166,7 +166,7 @@ def test_a_kernel_of_zeros_with_a_useless_scale_is_refused_by_name(scale):
     model.buffers[kernel.buffer].data = np.zeros(size, np.uint8)
 
   with pytest.raises(TflmFgError, match="head/kernel has a useless scale"):
-    mark(edited(models.dense_model(), zero), "head")
+    mark_trainable(edited(models.dense_model(), zero), "head")
 
 
 def test_weights_of_minus_128_are_moved_and_said():
@@ -176,7 +176,7 @@ def test_weights_of_minus_128_are_moved_and_said():
     values[:3] = 128  # -128 as int8
     buffer.data = values
 
-  marked = mark(edited(models.dense_model(), lower), "head")
+  marked = mark_trainable(edited(models.dense_model(), lower), "head")
   assert marked.notes == ("head/kernel: 3 weights of -128 moved to -127",)
   assert weights_of(marked.data, marked.mark.trainable)[0].min() == -127
 
@@ -190,11 +190,11 @@ def test_constants_off_their_boundary_are_moved_and_the_output_stays():
   builder.Finish(model.Pack(builder), b"TFL3")
   data = bytes(builder.Output())
   assert not model_file.is_aligned(data)
-  marked = mark(data, "head")
+  marked = mark_trainable(data, "head")
   assert marked.notes == ("constants moved to 16-byte boundaries",)
   assert model_file.is_aligned(marked.data)
   assert np.array_equal(outputs(data, X), outputs(marked.data, X))
-  again = mark(training_metadata.strip(marked.data), "head")
+  again = mark_trainable(training_metadata.strip(marked.data), "head")
   assert again.notes == ()
 
 
@@ -208,4 +208,4 @@ def test_asymmetric_and_sparse_weights_are_refused_by_name():
 
   for change, message in ((shift, "asymmetric"), (sparse, "sparse")):
     with pytest.raises(TflmFgError, match=f"head/kernel.*{message}"):
-      mark(edited(models.dense_model(), change), "head")
+      mark_trainable(edited(models.dense_model(), change), "head")

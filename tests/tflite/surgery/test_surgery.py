@@ -11,10 +11,14 @@ import tflm_fg
 from tests import models
 from tests.refusals import refused
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import Surgery, mark, unmarked
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  mark_trainable,
+  unmarked,
+)
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.input_prompt import (
   GAIN_ONE,
@@ -32,10 +36,10 @@ BUILDERS = {
 }
 INSTALLED = installed()
 GROWTHS = {
-  "prompt": ("prompt", Surgery()),
-  "prompt with gain": ("prompt", Surgery(gain=True)),
-  "wide head": ("wide-head", Surgery()),
-  "both": ("prompt,wide-head", Surgery(gain=True)),
+  "prompt": ("prompt", GraphOptions()),
+  "prompt with gain": ("prompt", GraphOptions(gain=True)),
+  "wide head": ("wide-head", GraphOptions()),
+  "both": ("prompt,wide-head", GraphOptions(gain=True)),
 }
 
 
@@ -44,7 +48,7 @@ def model_of(kind, per_channel=True, wide=False):
   return BUILDERS[kind][0](per_channel=per_channel, wide=wide)
 
 
-def clips_of(kind, count=40, dtype="int8"):
+def samples_of(kind, count=40, dtype="int8"):
   """The whole range of the input, both ends too."""
   shape = BUILDERS[kind][1]
   info = np.iinfo(dtype)
@@ -59,13 +63,15 @@ def answers(data, x, runtime="litert-reference", strategy="auto"):
   return open_session(runtime, part, strategy).run((x,))[0]
 
 
-def grown(kind, growth, per_channel=True, measure=False):
+def plan(kind, growth, per_channel=True, measure=False):
   """Marked, with the pooled values measured or not."""
-  trainable, surgery = GROWTHS[growth]
+  trainable, graph_options = GROWTHS[growth]
   data = model_of(kind, per_channel)
   if measure:
-    surgery, _ = measured(data, clips_of(kind), surgery, Host())
-  return mark(data, trainable, surgery=surgery)
+    graph_options, _ = measured(
+      data, samples_of(kind), graph_options, RuntimeOptions()
+    )
+  return mark_trainable(data, trainable, graph_options=graph_options)
 
 
 def runtime_and_strategy():
@@ -78,12 +84,12 @@ def runtime_and_strategy():
 def test_a_file_that_grew_answers_as_before_bit_for_bit(
   runtime, strategy, kind, per_channel
 ):
-  x = clips_of(kind)
+  x = samples_of(kind)
   want = answers(model_of(kind, per_channel), x, runtime, strategy)
   assert len(np.unique(want)) > 5
   for growth in GROWTHS:
     for measure in (False, True):
-      data = grown(kind, growth, per_channel, measure).data
+      data = plan(kind, growth, per_channel, measure).data
       got = answers(tflm_fg.strip(data), x, runtime, strategy)
       assert got.tobytes() == want.tobytes(), (growth, measure)
 
@@ -93,54 +99,60 @@ def test_the_head_reads_new_inputs_that_are_not_constant(kind):
   """Measured or not, so that there is something to learn from."""
   gained = {"dense": 16, "conv": 4, "pointwise": 4}[kind]
   for measure in (False, True):
-    marked = grown(kind, "wide head", measure=measure)
+    marked = plan(kind, "wide head", measure=measure)
     assert sum(widths_of(marked.data)) == gained
-    (inputs,) = Graph(marked.data, marked.mark, Host()).features(clips_of(kind))
+    (inputs,) = Graph(marked.data, marked.mark, RuntimeOptions()).features(
+      samples_of(kind)
+    )
     fresh = inputs.reshape(len(inputs), -1)[:, -gained:]
     assert (fresh.std(axis=0) > 0).mean() > 0.5
 
 
 def test_measured_inputs_are_centred_and_of_one_spread():
   kind = "dense"
-  x = clips_of(kind, 200)
+  x = samples_of(kind, 200)
   data = model_of(kind)
-  surgery, _ = measured(data, x, Surgery(), Host())
-  marked = mark(data, "wide-head", surgery=surgery)
-  (inputs,) = Graph(marked.data, marked.mark, Host()).features(x)
+  graph_options, _ = measured(data, x, GraphOptions(), RuntimeOptions())
+  marked = mark_trainable(data, "wide-head", graph_options=graph_options)
+  (inputs,) = Graph(marked.data, marked.mark, RuntimeOptions()).features(x)
   fresh = inputs[:, -16:].astype(float)
   alive = fresh.std(axis=0) > 1
   assert alive.sum() > 8
   assert np.abs(fresh[:, alive].mean(axis=0)).max() < 20
   spread = fresh[:, alive].std(axis=0)
   assert spread.max() < 3 * spread.min()
-  bare = mark(data, "wide-head").data
+  bare = mark_trainable(data, "wide-head").data
   assert widths_of(bare) == widths_of(marked.data) == [16]
 
 
 def test_only_the_layers_that_are_told_are_joined():
   data = model_of("pointwise")
-  one = mark(data, "wide-head", surgery=Surgery(layers="^conv"))
+  one = mark_trainable(
+    data, "wide-head", graph_options=GraphOptions(layers="^conv")
+  )
   assert widths_of(one.data) == [4]
   with pytest.raises(TflmFgError, match="no layer before the head"):
-    mark(data, "wide-head", surgery=Surgery(layers="zzz"))
+    mark_trainable(data, "wide-head", graph_options=GraphOptions(layers="zzz"))
 
 
 def test_wrong_layers_are_refused_in_one_line():
-  refused(lambda: Surgery(layers="("), "wide_layers", "regular expression")
+  refused(lambda: GraphOptions(layers="("), "wide_layers", "regular expression")
 
 
 @pytest.mark.parametrize("trainable", ["prompt", "wide-head"])
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_int16_activations_take_no_growth(kind, trainable):
   data = model_of(kind, wide=True)
-  message = refused(lambda: mark(data, trainable, "m.tflite"), "m.tflite")
+  message = refused(
+    lambda: mark_trainable(data, trainable, "m.tflite"), "m.tflite"
+  )
   assert "int8" in message
   assert "--trainable" in message
 
 
 def test_a_head_without_an_earlier_layer_is_refused_with_the_cure():
   refused(
-    lambda: mark(models.dense_model(), "wide-head", "m.tflite"),
+    lambda: mark_trainable(models.dense_model(), "wide-head", "m.tflite"),
     "m.tflite",
     "no layer before the head",
     "--trainable=head",
@@ -163,7 +175,9 @@ def test_a_prompt_has_a_number_a_channel(shape, channels):
 
 @pytest.mark.parametrize("gain", [False, True])
 def test_a_prompts_roles_and_sizes_are_marked(gain):
-  marked = mark(model_of("conv"), "prompt,head", surgery=Surgery(gain=gain))
+  marked = mark_trainable(
+    model_of("conv"), "prompt,head", graph_options=GraphOptions(gain=gain)
+  )
   roles = [t.role for t in marked.mark.trainable]
   assert roles == ["gain"] * gain + ["offset", "kernel", "bias"]
   assert all(t.size == 2 for t in marked.mark.trainable[:-2])
@@ -173,9 +187,9 @@ def test_a_prompts_roles_and_sizes_are_marked(gain):
 
 def test_offset_and_gain_count_in_their_steps():
   data = model_of("dense")
-  marked = mark(data, "prompt", surgery=Surgery(gain=True))
+  marked = mark_trainable(data, "prompt", graph_options=GraphOptions(gain=True))
   indices = [t.index for t in marked.mark.trainable]
-  x = models.int8_clips((8,), 30) // 4
+  x = models.int8_samples((8,), 30) // 4
   moves = np.arange(-4, 4, dtype=np.int8).reshape(1, 8)
   gain = np.full((1, 8), GAIN_ONE, np.int8)
 
@@ -196,14 +210,16 @@ def test_offset_and_gain_count_in_their_steps():
 @pytest.mark.parametrize("gain", [False, True])
 @pytest.mark.parametrize("again", ["prompt", "prompt,head", "head"])
 def test_marking_a_second_time_keeps_the_prompt(again, gain):
-  first = mark(model_of("conv"), "prompt", surgery=Surgery(gain=gain))
+  first = mark_trainable(
+    model_of("conv"), "prompt", graph_options=GraphOptions(gain=gain)
+  )
   indices = [t.index for t in first.mark.trainable]
   found = [np.full((1, 1, 1, 2), 50 + i, np.int8) for i in range(len(indices))]
   adapted = Patchable(first.data, indices).write(found)
-  x = clips_of("conv")
+  x = samples_of("conv")
   want = answers(adapted, x)
   assert not np.array_equal(want, answers(first.data, x))
-  second = mark(adapted, again, surgery=Surgery(gain=gain))
+  second = mark_trainable(adapted, again, graph_options=GraphOptions(gain=gain))
   assert not any("inserted" in note for note in second.notes)
   assert np.array_equal(answers(second.data, x), want)
   marked = {t.name for t in second.mark.trainable}
@@ -212,9 +228,9 @@ def test_marking_a_second_time_keeps_the_prompt(again, gain):
 
 
 def test_marking_a_second_time_keeps_the_wide_head():
-  first = mark(model_of("conv"), "wide-head")
+  first = mark_trainable(model_of("conv"), "wide-head")
   for again in ("wide-head", "head"):
-    second = mark(first.data, again)
+    second = mark_trainable(first.data, again)
     assert tflm_fg.strip(second.data) == tflm_fg.strip(first.data)
     assert second.mark == first.mark
     assert not second.notes
@@ -222,30 +238,30 @@ def test_marking_a_second_time_keeps_the_wide_head():
 
 @pytest.mark.parametrize("growth", GROWTHS)
 def test_strip_gives_a_plain_file_that_holds_what_grew(growth):
-  marked = grown("conv", growth, measure=True)
+  marked = plan("conv", growth, measure=True)
   plain = tflm_fg.strip(marked.data)
   assert training_metadata.read_mark(plain) is None
   assert tflm_fg.strip(plain) == plain
   assert b"tflm_fg" in plain  # the names of the new tensors
-  x = clips_of("conv")
+  x = samples_of("conv")
   assert np.array_equal(answers(plain, x), answers(model_of("conv"), x))
 
 
 @pytest.mark.skipif("tflm" not in INSTALLED, reason="needs tflm")
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_adapted_files_on_tflm_are_within_its_steps_of_the_reference(kind):
-  x = clips_of(kind, 48)
+  x = samples_of(kind, 48)
   classes = answers(model_of(kind), x[:1]).size
   y = np.arange(48) % classes
   settings = tflm_fg.Settings(validation_fraction=0.0, steps=30)
   for growth in ("prompt", "both"):
-    trainable, surgery = GROWTHS[growth]
+    trainable, graph_options = GROWTHS[growth]
     result = tflm_fg.adapt(
       model_of(kind),
       x,
       y,
       trainable=f"{trainable},head",
-      surgery=surgery,
+      graph_options=graph_options,
       settings=settings,
     )
     plain = tflm_fg.strip(result.model)
@@ -260,7 +276,9 @@ def test_adapted_files_on_tflm_are_within_its_steps_of_the_reference(kind):
 
 def test_measuring_needs_no_labels_and_is_the_same_every_time():
   (one, passes), (two, _) = (
-    measured(model_of("conv"), clips_of("conv"), Surgery(), Host())
+    measured(
+      model_of("conv"), samples_of("conv"), GraphOptions(), RuntimeOptions()
+    )
     for _ in range(2)
   )
   assert passes == 2  # at the whole reach, and at the one that was found
@@ -272,6 +290,6 @@ def test_measuring_needs_no_labels_and_is_the_same_every_time():
 
 
 def test_what_was_measured_of_other_layers_does_not_fit():
-  wrong = Surgery(pooled=(Pooled(),) * 3)
+  wrong = GraphOptions(pooled=(Pooled(),) * 3)
   with pytest.raises(ValueError, match="zip"):
-    mark(model_of("conv"), "wide-head", surgery=wrong)
+    mark_trainable(model_of("conv"), "wide-head", graph_options=wrong)

@@ -21,15 +21,19 @@ from tflm_fg import journal
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
-from tflm_fg.gradients.perturbation import Sides
+from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.memory.footprint import trainer_bytes
-from tflm_fg.placement.measure import with_home_means
+from tflm_fg.placement.measure import with_source_means
 from tflm_fg.placement.phase_record import masters_of, write_masters
-from tflm_fg.placement.split_model import Graph, Host
+from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.select_trainable import Surgery, mark, unmarked
+from tflm_fg.tflite.select_trainable import (
+  GraphOptions,
+  mark_trainable,
+  unmarked,
+)
 from tflm_fg.tflite.split_graph import cut, exact_tensors, whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec, weights_of
 from tflm_fg.training.batch_passes import BatchPasses
@@ -62,7 +66,7 @@ def layer_model(kind, relu=False, per_channel=True):
   else:
     x = net.activation("x", (1, 4, 3, 32), 4.0)
     out = net.convolution(x, 16, "layer", size=1, relu=relu)
-  return net.finish([x.index], [out.index])
+  return net.run_candidate([x.index], [out.index])
 
 
 def output_of(data):
@@ -75,10 +79,10 @@ def answers(data, x, runtime="litert"):
   return open_session(runtime, output_of(data)).run((x,))[0]
 
 
-def clips_of(data, count=60):
+def samples_of(data, count=60):
   part = whole(data, unmarked(data))
   shape = tensor_spec(data, part.inputs[0]).shape[1:]
-  return models.int8_clips(shape, count)
+  return models.int8_samples(shape, count)
 
 
 def apart(plain, finer, x, runtime="litert"):
@@ -117,8 +121,8 @@ def test_a_file_with_finer_weights_answers_within_a_step(
 ):
   for per_channel in (True, False):
     data = build(per_channel=per_channel)
-    finer = mark(data, "all", weights=weights).data
-    assert apart(data, finer, clips_of(data), runtime) <= 1
+    finer = mark_trainable(data, "all", weights=weights).data
+    assert apart(data, finer, samples_of(data), runtime) <= 1
 
 
 @pytest.mark.parametrize("weights", FINER)
@@ -127,11 +131,13 @@ def test_a_file_with_finer_weights_answers_within_a_step(
 def test_all_16_bits_of_a_weight_reach_the_output(kind, relu, weights):
   """Random masters, against the same product in float32, on every engine."""
   for per_channel in (True, False):
-    marked = mark(layer_model(kind, relu, per_channel), "all", weights=weights)
+    marked = mark_trainable(
+      layer_model(kind, relu, per_channel), "all", weights=weights
+    )
     data = written(marked, *random_masters(marked))
     part = output_of(data)
     spec = tensor_spec(data, part.outputs[0])
-    x = clips_of(data) // 2
+    x = samples_of(data) // 2
     inputs = tensor_spec(data, part.inputs[0])
     real = (x.astype(np.float32) - inputs.zero_point) * np.float32(inputs.scale)
     exact = answers(to_float(data), real) / spec.scale + spec.zero_point
@@ -146,7 +152,10 @@ def test_all_16_bits_of_a_weight_reach_the_output(kind, relu, weights):
 def test_extreme_weights_and_inputs_overflow_nowhere(weights):
   """The largest sums: all engines saturate alike, and as int8 layers do."""
   data = layer_model("dense", per_channel=False)
-  plain, marked = mark(data, "all"), mark(data, "all", weights=weights)
+  plain, marked = (
+    mark_trainable(data, "all"),
+    mark_trainable(data, "all", weights=weights),
+  )
   layout, params = random_masters(marked)
   signs = np.where(np.arange(layout.num_kernels) % 3 > 0, 1, -1)
   x = np.array([[127] * 32, [-128] * 32, [127, -128] * 16], np.int8)
@@ -167,7 +176,7 @@ def masters_bias(marked):
 
 @functools.cache
 def layer_of(weights):
-  return mark(layer_model("dense"), "all", weights=weights)
+  return mark_trainable(layer_model("dense"), "all", weights=weights)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -195,7 +204,7 @@ def layer_high(kernels):
 
 @pytest.mark.parametrize("weights", FINER)
 def test_both_sides_are_what_their_sums_and_differences_narrow_to(weights):
-  marked = mark(models.conv_model(), "all", weights=weights)
+  marked = mark_trainable(models.conv_model(), "all", weights=weights)
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   random = np.random.default_rng(0)
@@ -203,7 +212,7 @@ def test_both_sides_are_what_their_sums_and_differences_narrow_to(weights):
     random.integers(-(2**17), 2**17, (2, layout.num_kernels)),
     random.integers(-(2**31), 2**31, (2, layout.num_biases)),
   )
-  for number, moved in enumerate(Sides(layout, 2).move(params, delta)):
+  for number, moved in enumerate(WeightBuffers(layout, 2).move(params, delta)):
     sign = -1 if number % 2 else 1
     want = layout.weights(
       Vectors(
@@ -218,16 +227,16 @@ def test_both_sides_are_what_their_sums_and_differences_narrow_to(weights):
 
 def agreement(data, weights, epsilon, steps=40):
   """Correlation of loss differences with the float twin's."""
-  marked = mark(data, "kernel", weights=weights)
-  graph = Graph(marked.data, marked.mark, Host(workers=1))
-  clips = graph.clips(Dataset(X, Y), "train")
-  passes = BatchPasses(graph.suffix, graph.loss(), clips)
+  marked = mark_trainable(data, "kernel", weights=weights)
+  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  samples = graph.samples(Dataset(X, Y), "train")
+  passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
   settings = Settings(method="spsa", epsilon_lsb=epsilon, learning_rate_lsb=1.0)
-  estimator = settings.rule(layout, len(clips)).estimator
+  estimator = settings.step_rule(layout, len(samples)).estimator
   twin = Twin.of(marked)
-  held = twin.clips((X, Y))
+  held = twin.samples((X, Y))
   pairs = []
   for step in range(steps):
     plus, minus = estimator(passes, TrainState(step, params)).losses
@@ -261,10 +270,15 @@ QUICK = Settings(
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_they_train_replay_and_strip_like_any_other(trainable, weights):
   data = models.dense_model()
-  surgery = Surgery(weights=weights)
+  graph_options = GraphOptions(weights=weights)
   settings = dataclasses.replace(QUICK, steps=200)
   result = tflm_fg.adapt(
-    data, X, Y, trainable=trainable, surgery=surgery, settings=settings
+    data,
+    X,
+    Y,
+    trainable=trainable,
+    graph_options=graph_options,
+    settings=settings,
   )
   assert result.report["loss_after"] < 0.8 * result.report["loss_before"]
   text = result.journal.to_bytes()
@@ -277,7 +291,7 @@ def test_they_train_replay_and_strip_like_any_other(trainable, weights):
     other = tflm_fg.evaluate_model(plain, X, Y, runtime=runtime)
     assert abs(other["accuracy"] - scored["accuracy"]) < 0.03
   # Only the trained bytes differ.
-  indices = [t.index for t in mark(plain, trainable).mark.trainable]
+  indices = [t.index for t in mark_trainable(plain, trainable).mark.trainable]
   before = Patchable(tflm_fg.strip(result.marked), indices)
   assert before.write(Patchable(plain, indices).read()) == plain
 
@@ -287,9 +301,11 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
   """It ends where the int8 head does; finer logits may end lower."""
   data, losses = models.deep_model(per_channel=False), {}
   for weights in ("int8", *FINER):
-    surgery = Surgery(weights=weights)
-    result = tflm_fg.adapt(data, X, Y, trainable=trainable, surgery=surgery)
-    marked = mark(data, trainable, surgery=surgery)
+    graph_options = GraphOptions(weights=weights)
+    result = tflm_fg.adapt(
+      data, X, Y, trainable=trainable, graph_options=graph_options
+    )
+    marked = mark_trainable(data, trainable, graph_options=graph_options)
     indices = tuple(t.index for t in marked.mark.trainable)
     assert exact_tensors(marked.data, marked.mark) == indices
     assert result.report["method"] == "closed-form"
@@ -303,7 +319,7 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
 
 def test_node_perturbation_refuses_finer_weights_by_name():
   for weights in FINER:
-    marked = mark(models.deep_model(), "head", weights=weights).data
+    marked = mark_trainable(models.deep_model(), "head", weights=weights).data
     settings = Settings(method="node", steps=3)
     refused(lambda: tflm_fg.adapt(marked, X, Y, settings=settings), "'node'")  # noqa: B023
 
@@ -312,7 +328,7 @@ def test_node_perturbation_refuses_finer_weights_by_name():
 def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
   """After training, all hold masters that came from the same slopes."""
   settings = dataclasses.replace(QUICK, steps=6)
-  data = mark(models.deep_model(), "head", weights=weights).data
+  data = mark_trainable(models.deep_model(), "head", weights=weights).data
   x, y = X[:24], Y[:24]
   models_made = {
     (runtime, strategy): tflm_fg.adapt(
@@ -330,22 +346,27 @@ def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
 @pytest.mark.parametrize("weights", FINER)
 def test_marking_again_finds_the_same_layers(weights):
   data = models.conv_model()
-  marked = mark(data, "all", weights=weights)
-  again = mark(tflm_fg.strip(marked.data), "all")
+  marked = mark_trainable(data, "all", weights=weights)
+  again = mark_trainable(tflm_fg.strip(marked.data), "all")
   assert again.data == marked.data
   assert not again.notes
   assert training_metadata.read_mark(marked.data) == marked.mark
-  only = mark(tflm_fg.strip(marked.data), "head/kernel").mark.trainable
+  only = mark_trainable(
+    tflm_fg.strip(marked.data), "head/kernel"
+  ).mark.trainable
   roles = {"int16": ["kernel"], "int8x2": ["kernel", "low"]}[weights]
   assert [t.role for t in only] == roles
-  bias = mark(tflm_fg.strip(marked.data), "head/bias").mark.trainable
+  bias = mark_trainable(tflm_fg.strip(marked.data), "head/bias").mark.trainable
   assert [t.role for t in bias] == ["bias"]
 
 
 @pytest.mark.parametrize("weights", FINER)
 def test_frozen_layers_run_once_and_a_master_counts_once(weights):
   data = models.deep_model()
-  marked, plain = mark(data, "head", weights=weights), mark(data, "head")
+  marked, plain = (
+    mark_trainable(data, "head", weights=weights),
+    mark_trainable(data, "head"),
+  )
   pieces = cut(marked.data, marked.mark)
   assert pieces.prefix is not None
   suffix = model_file.operator_names(pieces.suffix.data)
@@ -364,17 +385,17 @@ def test_frozen_layers_run_once_and_a_master_counts_once(weights):
 @pytest.mark.parametrize("weights", FINER)
 def test_a_dropped_bias_is_put_back_and_trains_only_where_asked(weights):
   data = models.dense_model(bias=False)
-  marked = mark(data, "head/kernel", weights=weights)
+  marked = mark_trainable(data, "head/kernel", weights=weights)
   assert marked.notes == (
     "head/kernel: a bias of zeros put back",
     f"head/kernel: {weights} weights",
   )
   assert "bias" not in [t.role for t in marked.mark.trainable]
-  assert apart(data, marked.data, clips_of(data)) <= 1
+  assert apart(data, marked.data, samples_of(data)) <= 1
 
 
 def test_int16_sums_become_logits_of_16_bits():
-  marked = mark(models.deep_model(), "head", weights="int16")
+  marked = mark_trainable(models.deep_model(), "head", weights="int16")
   logits = tensor_spec(marked.data, marked.mark.logits)
   plain = models.deep_model()
   coarse = tensor_spec(plain, unmarked(plain).logits)
@@ -384,11 +405,13 @@ def test_int16_sums_become_logits_of_16_bits():
 
 def test_statistics_count_in_the_layers_int8_steps():
   """The means are those of the int8 file, within the rounding of a step."""
-  data, x = models.deep_model(), models.int8_clips((8,), 200)
+  data, x = models.deep_model(), models.int8_samples((8,), 200)
   rows = []
   for weights in ("int8", "int16"):
-    finer = tflm_fg.strip(mark(data, "all", weights=weights).data)
-    marked = with_home_means(mark(finer, "inner-bias"), x, Host())
+    finer = tflm_fg.strip(mark_trainable(data, "all", weights=weights).data)
+    marked = with_source_means(
+      mark_trainable(finer, "inner-bias"), x, RuntimeOptions()
+    )
     operators = [t.operator for t in marked.mark.trainable]
     outputs = outputs_of(marked.data, operators).values()
     rows.append([marked.mark.statistics[index] for index in outputs])
@@ -399,21 +422,31 @@ def test_statistics_count_in_the_layers_int8_steps():
 def test_what_cannot_have_finer_weights_is_refused_in_one_line():
   conv, dense = models.conv_model(), models.dense_model()
   refused(
-    lambda: mark(conv, "^conv", "m.tflite", weights="int16"),
+    lambda: mark_trainable(conv, "^conv", "m.tflite", weights="int16"),
     "m.tflite",
     "--weights=int16",
     "FULLY_CONNECTED",
   )
-  refused(lambda: mark(conv, "bias", weights="int8x2"), "none is among")
+  refused(
+    lambda: mark_trainable(conv, "bias", weights="int8x2"), "none is among"
+  )
   wide = models.dense_model(wide=True)
-  refused(lambda: mark(wide, "head", weights="int16"), "int8 activations")
-  refused(lambda: mark(conv, "head", weights="int12"), "int8, int16, int8x2")
-  finer = mark(models.deep_model(), "head", weights="int16").data
-  refused(lambda: mark(finer, "wide-head"), "16-bit weights already")
+  refused(
+    lambda: mark_trainable(wide, "head", weights="int16"), "int8 activations"
+  )
+  refused(
+    lambda: mark_trainable(conv, "head", weights="int12"), "int8, int16, int8x2"
+  )
+  finer = mark_trainable(models.deep_model(), "head", weights="int16").data
+  refused(lambda: mark_trainable(finer, "wide-head"), "16-bit weights already")
   for trainable in (None, "auto"):
     refused(
       lambda trainable=trainable: tflm_fg.adapt(
-        dense, X, Y, trainable=trainable, surgery=Surgery(weights="int16")
+        dense,
+        X,
+        Y,
+        trainable=trainable,
+        graph_options=GraphOptions(weights="int16"),
       ),
       "--weights=int16",
       "--trainable",
@@ -421,7 +454,7 @@ def test_what_cannot_have_finer_weights_is_refused_in_one_line():
 
 
 def test_a_low_byte_alone_is_refused():
-  marked = mark(models.deep_model(), "head/kernel", weights="int8x2")
+  marked = mark_trainable(models.deep_model(), "head/kernel", weights="int8x2")
   _, low = marked.mark.trainable
   with pytest.raises(TflmFgError, match="without its kernel"):
     Layout((low,))
@@ -437,9 +470,9 @@ def test_a_low_byte_alone_is_refused():
 def test_a_wide_head_can_have_finer_weights():
   for weights in FINER:
     data = models.deep_model()
-    marked = mark(data, "wide-head", weights=weights)
-    assert apart(data, marked.data, clips_of(data)) <= 1
-    assert marked.mark.numbers == mark(data, "wide-head").mark.numbers
+    marked = mark_trainable(data, "wide-head", weights=weights)
+    assert apart(data, marked.data, samples_of(data)) <= 1
+    assert marked.mark.numbers == mark_trainable(data, "wide-head").mark.numbers
 
 
 def test_the_programs_convert_and_show_them(tmp_path):

@@ -13,7 +13,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import has_scale, tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
-from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator, redirect
+from tflm_fg.tflite.surgery.edit import (
+  add_tensor,
+  insert_operator,
+  redirect,
+)
 from tflm_fg.types import TflmFgError
 
 OFFSET, GAIN = "tflm_fg/prompt/offset", "tflm_fg/prompt/gain"

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT, saturate
 from tflm_fg.tflite.layers import Site, tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES
-from tflm_fg.tflite.surgery.edit import add_buffer, add_tensor, insert_operator
+from tflm_fg.tflite.surgery.edit import (
+  add_buffer,
+  add_tensor,
+  insert_operator,
+)
 
 PREFIX = "tflm_fg/int16/"
 """Names of the activations that are added begin so."""

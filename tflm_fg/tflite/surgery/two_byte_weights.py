@@ -8,7 +8,7 @@ of their own. int8 rounds each part: the answer is exact to about one step.
 
 The grid of the high sums is a little wider than the output's. Were it the
 same, a low sum under half a step would always be rounded away; so it counts
-for some clips, and on the mean over a batch it shows.
+for some samples, and on the mean over a batch it shows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT, WEIGHT_MAX
 from tflm_fg.tflite.layers import LOW, Site, tensor_name
 from tflm_fg.tflite.model_file import op_name
-from tflm_fg.tflite.surgery.edit import add_buffer, add_tensor, insert_operator
+from tflm_fg.tflite.surgery.edit import (
+  add_buffer,
+  add_tensor,
+  insert_operator,
+)
 
 _FINEST = 8
 """The low sums' grid is at most 1/8 of the output's step: 16 steps fit."""

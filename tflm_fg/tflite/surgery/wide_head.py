@@ -27,7 +27,7 @@ from tflm_fg.tflite.layers import (
   sites_of,
   tensor_name,
 )
-from tflm_fg.tflite.model_file import TYPE_NAMES, look, op_name
+from tflm_fg.tflite.model_file import TYPE_NAMES, op_name, read_shared
 from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
 from tflm_fg.tflite.surgery.repair import unshare
 from tflm_fg.types import Array, TflmFgError
@@ -45,7 +45,7 @@ _CENTRE_STEP = 2
 
 
 class Pooled(NamedTuple):
-  """What a layer's pooled activations are like on some clips.
+  """What a layer's pooled activations are like on some samples.
 
   Attributes:
     reach: the largest, as a share of what the layer's output can hold.
@@ -124,16 +124,16 @@ def widen_head(
       f"{name}: no layer before the head{told} that a wide head could join; "
       "use --trainable=head"
     )
-  stage = _Stage(model, head)
+  open_phase = _PooledBranches(model, head)
   known = pooled or [Pooled()] * len(chosen)
   flows = [
-    stage.pool(site, number, layer.reach)
+    open_phase.pool(site, number, layer.reach)
     for number, (site, layer) in enumerate(zip(chosen, known, strict=True))
   ]
-  gained = stage.width(flows)
+  gained = open_phase.width(flows)
   if known[0].centre.size:
-    flows = [stage.even_out(flows, pooled)]
-  joined = stage.join([head.activation, *flows], "joined")
+    flows = [open_phase.even_out(flows, pooled)]
+  joined = open_phase.join([head.activation, *flows], "joined")
   op.inputs = np.array(op.inputs, np.int32)
   op.inputs[TRAINABLE_OPS[op_name(model, op)][0]] = joined
   _widen_kernel(model, op)
@@ -142,7 +142,7 @@ def widen_head(
 
 def widths_of(data: bytes) -> list[int]:
   """Channels that each joined layer of a widened, verified file brings."""
-  tensors = look(data).subgraphs[0].tensors
+  tensors = read_shared(data).subgraphs[0].tensors
   widths = {}
   for tensor in tensors:
     number = tensor_name(tensor).removeprefix(PREFIX)
@@ -163,7 +163,7 @@ def _output_name(model: schema.ModelT, site: Site) -> str:
   return tensor_name(graph.tensors[graph.operators[site.operator].outputs[0]])
 
 
-class _Stage:
+class _PooledBranches:
   """Inserts operators: pooling behind its layer, all else before the head.
 
   A layer's activations can go once they are pooled, so the arena hardly grows.
