@@ -354,7 +354,7 @@ def test_a_wide_head_is_taken_unless_clearly_worse(wide, taken):
     candidate("", "head", [1.5, 1.5]),
     candidate("", "wide-head", wide),
   ]
-  assert best_candidate(candidates).back == taken
+  assert best_candidate(candidates).head == taken
 
 
 @pytest.mark.parametrize(
