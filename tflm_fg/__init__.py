@@ -1,23 +1,30 @@
 """Adapt quantized .tflite models on the device, with forward passes alone."""
 
-from tflm_fg.adaptation import Adapted, adapt
-from tflm_fg.evaluation import evaluate_model
-from tflm_fg.journal import replay
-from tflm_fg.tflite.select_trainable import mark_trainable, present_mark
+from tflm_fg import methods
+from tflm_fg.adaptation import AdaptResult, adapt
+from tflm_fg.evaluation import evaluate
+from tflm_fg.inspection import inspect
+from tflm_fg.journal import Journal, replay
+from tflm_fg.report import Report
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.training_metadata import strip
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError
 
 __version__ = "0.1.0"
 
 __all__ = [
-  "Adapted",
-  "Settings",
+  "AdaptResult",
+  "GraphOptions",
+  "Journal",
+  "MarkedModel",
+  "Report",
   "TflmFgError",
   "adapt",
-  "evaluate_model",
+  "evaluate",
+  "inspect",
   "mark_trainable",
-  "present_mark",
+  "methods",
   "replay",
   "strip",
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
+from tflm_fg import files
 from tflm_fg.losses.custom import LossFunction
-from tflm_fg.report import versions
-from tflm_fg.runtimes.registry import open_session
+from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset, array_of
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import (
+  Objective,
   Task,
   checked,
   loss_of,
@@ -21,30 +23,29 @@ from tflm_fg.training.objective import (
   spec_for,
   task_of,
 )
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import Array
 
 
-def evaluate_model(
-  model: bytes,
+def evaluate(
+  model: bytes | str | os.PathLike[str],
   x: Array,
   y: Array,
   *,
   runtime: str = "litert",
   loss: str | LossFunction = "cross-entropy",
   huber_delta: float = 1.0,
-  name: str = "model",
+  name: str | None = None,
 ) -> dict[str, Any]:
   """Scores a .tflite on samples with classes or real targets.
 
   Args:
-    model: an int8 or int16x8 .tflite, marked or not.
+    model: the path or the bytes of an int8 or int16x8 .tflite, marked or not.
     x: samples [N, ...], as for `adapt`.
     y: classes, integers [N], or real targets [N, C].
     runtime: one of `runtimes.NAMES`.
-    loss: one of `defaults.LOSSES`, or a function as for `adapt`.
+    loss: "cross-entropy", "mse", "huber", or a function as for `adapt`.
     huber_delta: in the outputs' units.
-    name: what to call the model in errors.
+    name: what to call the model in errors; by default its path.
 
   Returns:
     Accuracy or mean absolute error, loss and cost; JSON-ready.
@@ -52,14 +53,12 @@ def evaluate_model(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
+  model, name = files.read_model(model, name)
   mark = unmarked(model, name)
   part = whole(model, mark)
-  named = loss if isinstance(loss, str) else "cross-entropy"
-  settings = Settings(loss=named, huber_delta=huber_delta)
-  function = None if isinstance(loss, str) else loss
   output = tensor_spec(model, mark.logits)
   x, y = array_of(x, "data x"), array_of(y, "data y")
-  task = task_of(settings, y, output, function)
+  task = task_of(Objective.of(loss, huber_delta), y, output)
   output = spec_for(task, model, mark, name)
   inputs = tensor_spec(model, part.inputs[0])
   x, targets = checked(Dataset(x, y), inputs, output, "data", task)

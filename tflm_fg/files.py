@@ -28,6 +28,30 @@ def read_bytes(path: str) -> bytes:
     raise TflmFgError(f"{path}: cannot be read: {_why(fault)}") from None
 
 
+def read_model(
+  model: bytes | str | os.PathLike[str], name: str | None = None
+) -> tuple[bytes, str]:
+  """The bytes of a model, and what to call it in errors.
+
+  Args:
+    model: a file's path, or its bytes.
+    name: what to call it; by default the path, or "model".
+
+  Raises:
+    TflmFgError: if there is no such file, or it cannot be read.
+  """
+  if isinstance(model, bytes | bytearray | memoryview):
+    return bytes(model), name or "model"
+  try:
+    path = os.fspath(model)
+  except TypeError:
+    raise TflmFgError(
+      f"model: need the path or the bytes of a .tflite, got "
+      f"{type(model).__name__}"
+    ) from None
+  return read_bytes(path), name or path
+
+
 def write_atomically(path: str, content: bytes) -> None:
   """Writes to a temporary file in the same folder, then renames it.
 

@@ -11,24 +11,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.placement.phase_record import (
+  Masters,
   Phase,
   Record,
-  replay_phases,
+  masters_of,
   write_masters,
 )
 from tflm_fg.placement.run_plan import RunPlan
 from tflm_fg.tflite import select_trainable
-from tflm_fg.tflite.select_trainable import GraphOptions
-from tflm_fg.tflite.surgery.wide_head import Pooled
+from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.training_metadata import read_mark
-from tflm_fg.training import defaults
-from tflm_fg.training.settings import Settings
+from tflm_fg.training.auto import Auto
+from tflm_fg.training.build import step_rule
+from tflm_fg.training.settings_record import from_record, to_record
 from tflm_fg.types import Mark, TflmFgError
 
 VERSION = 2
@@ -72,7 +74,7 @@ class Journal:
           "batch_size": record.batch_size,
           "kept_step": record.kept_step,
           "centre": record.centre,
-          "settings": dataclasses.asdict(record.phase.settings),
+          "settings": to_record(record.phase.method, record.phase.objective),
         }
         for record in self.records
       ],
@@ -164,25 +166,24 @@ def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
     raise ValueError("a slope is not an integer of 32 bits")
   if None in entry["settings"].values():
     raise ValueError("a setting without a value")
-  # Older releases wrote down what the method of a phase ignored.
-  ignored = defaults.ignored_by(entry["settings"]["method"])
-  settings = Settings(
-    **{k: v for k, v in entry["settings"].items() if k not in ignored}
-  )
+  method, objective = from_record(entry["settings"])
+  if method.name == Auto.name:
+    raise ValueError("a phase without a method")
   kept, batch_size = entry["kept_step"], entry["batch_size"]
   if type(kept) is not int or not 0 <= kept <= len(slopes):
     raise ValueError(f"it kept step {kept} of {len(slopes)}")
-  if len(slopes) > settings.steps:
-    raise ValueError(f"{len(slopes)} steps, its settings say {settings.steps}")
+  if len(slopes) > method.steps:
+    raise ValueError(f"{len(slopes)} steps, its settings say {method.steps}")
   if type(batch_size) is not int or batch_size < 1:
     raise ValueError(f"batch_size {batch_size}")
   tensors = tuple(entry["tensors"])
-  if any(type(t) is not int for t in tensors) or settings.method == "auto":
-    raise ValueError("a phase without a method or a tensor")
+  if any(type(t) is not int for t in tensors):
+    raise ValueError("a phase without a tensor")
   centre = tuple(entry["centre"])
   if any(type(c) is not int or abs(c) > 1 << 16 for c in centre):
     raise ValueError("a centre that is none")
-  return Record(Phase(tensors, settings), batch_size, centre, slopes, kept)
+  phase = Phase(tensors, method, objective)
+  return Record(phase, batch_size, centre, slopes, kept)
 
 
 def _is_slope(value: object) -> bool:
@@ -214,7 +215,7 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
     )
   for record in journal.records:
     _require_slopes(record, mark, name)
-  masters = replay_phases(journal.records, marked, mark)
+  masters = _replay_phases(journal.records, marked, mark)
   adapted = write_masters(marked, mark, masters)
   if sha256(adapted) != journal.adapted_sha256:
     raise TflmFgError(
@@ -222,6 +223,24 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
       "changed, or another release wrote it"
     )
   return adapted
+
+
+def _replay_phases(
+  records: Sequence[Record], marked: bytes, mark: Mark
+) -> Masters:
+  """Takes the recorded steps again, without an engine."""
+  masters = masters_of(marked, mark)
+  for record in records:
+    tensors = record.phase.tensors
+    layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
+    rule = step_rule(
+      record.phase.method, layout, record.batch_size, centre=record.centre
+    )
+    state = rule.start(layout.gather(masters))
+    for slopes in record.slopes[: record.kept_step]:
+      state = rule.replayed(state, slopes)
+    masters = {**masters, **layout.scatter(state.params)}
+  return masters
 
 
 def _marked_again(plan: RunPlan, model: bytes, name: str) -> bytes:
@@ -240,12 +259,14 @@ def _require_slopes(record: Record, mark: Mark, name: str) -> None:
   if not record.phase.tensors or not set(record.phase.tensors) <= set(known):
     raise TflmFgError(f"{name}: the journal trains a tensor that is not marked")
   layout = Layout(tuple(known[i] for i in known if i in record.phase.tensors))
-  slopes_a_step = record.phase.settings.slopes_a_step
+  slopes_a_step = record.phase.method.slopes_a_step
   if any(
     len(row) not in slopes_a_step(layout, step)
     for step, row in enumerate(record.slopes)
   ):
     raise TflmFgError(f"{name}: a step of the journal without its slopes")
-  settings, wide = record.phase.settings, len(record.centre) * layout.num_biases
-  if record.centre and not (settings.is_exact and wide == layout.num_kernels):
+  wide = len(record.centre) * layout.num_biases
+  if record.centre and not (
+    record.phase.method.is_exact and wide == layout.num_kernels
+  ):
     raise TflmFgError(f"{name}: a centre in the journal that is not the head's")

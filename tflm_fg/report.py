@@ -3,19 +3,142 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tflm_fg.gradients.method import Method
 from tflm_fg.memory import footprint
 from tflm_fg.placement.candidates import Candidate, best_candidate
 from tflm_fg.placement.phase import TrainingData
+from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult
+from tflm_fg.runtimes.registry import versions
 from tflm_fg.tflite.training_metadata import strip
 from tflm_fg.training.objective import Task, width
-from tflm_fg.training.settings import Settings
+from tflm_fg.training.settings_record import to_record
+
+_OLD_KEYS = {
+  "ways": "candidates",
+  "train_clips": "train_samples",
+  "validation_clips": "validation_samples",
+  "scored_clips": "scored_samples",
+}
+"""Names of before, which stay in the JSON beside the new ones for a version."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report(Mapping[str, Any]):
+  """What an adaptation did, cost and chose.
+
+  It is also a mapping with the keys of its JSON form: `dict(report)`.
+
+  Attributes:
+    scored_on: "test", "validation" or "train": the samples of the scores.
+    scored_samples: how many.
+    accuracy_before: share of right answers of the file as it came; None
+      without classes.
+    accuracy_after: the same of the adapted file.
+    mae_before: mean absolute error, for real targets; else None.
+    mae_after: the same of the adapted file.
+    loss_before: mean loss, in nats for cross-entropy.
+    loss_after: the same of the adapted file.
+    method: the methods that ran, joined by "+".
+    labels: "given" or "none".
+    targets: "classes", "reals" or "none".
+    loss: the loss's name.
+    trainable: names of the tensors that trained.
+    trainable_parameters: how many numbers they hold.
+    steps: steps of all phases.
+    kept_step: how many of them were kept.
+    forward_passes: runs of one batch, all that was tried included.
+    samples_run: samples in those runs.
+    seconds: that it took.
+    invoke_seconds: of them, inside the engine.
+    train_samples: samples trained on.
+    validation_samples: samples kept aside.
+    feature_cache_bytes: of what flows into the trained part.
+    prefix_runtime: what ran the frozen layers; None where all train.
+    strategy: "in-place" or "rebuild".
+    strategy_seconds: seconds a pass, where it was timed.
+    workers: passes side by side.
+    trainer_bytes: what a step needs beyond inference on a microcontroller.
+    trainer_bytes_parts: the same by part.
+    model_bytes: of the plain adapted file.
+    added_bytes: how much larger it is than the user's.
+    seed: see `Method`.
+    settings: of the method, as the user gave them.
+    phases: a table a phase.
+    candidates: a table a candidate that was tried.
+    notes: what a user should know.
+    versions: of the packages.
+    runtime: the engine of what trained.
+  """
+
+  scored_on: str
+  scored_samples: int
+  accuracy_before: float | None
+  accuracy_after: float | None
+  mae_before: float | None
+  mae_after: float | None
+  loss_before: float
+  loss_after: float
+  steps: int
+  kept_step: int
+  forward_passes: int
+  samples_run: int
+  seconds: float
+  invoke_seconds: float
+  train_samples: int
+  validation_samples: int
+  feature_cache_bytes: int
+  prefix_runtime: str | None
+  strategy: str
+  strategy_seconds: dict[str, float]
+  workers: int
+  trainable: list[str]
+  trainable_parameters: int
+  trainer_bytes: int
+  trainer_bytes_parts: dict[str, int]
+  model_bytes: int
+  added_bytes: int
+  method: str
+  labels: str
+  targets: str
+  loss: str
+  seed: int
+  settings: dict[str, Any]
+  phases: list[dict[str, Any]]
+  candidates: list[dict[str, Any]]
+  notes: list[str]
+  versions: dict[str, str]
+  runtime: str
+
+  def __getitem__(self, key: str) -> Any:
+    try:
+      return getattr(self, _OLD_KEYS.get(key, key))
+    except AttributeError:
+      raise KeyError(key) from None
+
+  def __iter__(self) -> Iterator[str]:
+    yield from (field.name for field in dataclasses.fields(self))
+    yield from _OLD_KEYS
+
+  def __len__(self) -> int:
+    return len(dataclasses.fields(self)) + len(_OLD_KEYS)
+
+  def summary(self) -> str:
+    """The main numbers in one short line."""
+    name, before, after = "loss", self.loss_before, self.loss_after
+    for other in ("mae", "accuracy"):
+      if self[f"{other}_after"] is not None:
+        name = other
+        before, after = self[f"{other}_before"], self[f"{other}_after"]
+    return (
+      f"{name} {before:.3g} -> {after:.3g} on {self.scored_samples} "
+      f"{self.scored_on} samples, {self.forward_passes} passes, {self.method}"
+    )
 
 
 def facts(
@@ -23,7 +146,7 @@ def facts(
   candidates: Sequence[Candidate],
   training_data: TrainingData,
   model: bytes,
-  settings: Settings,
+  request: Request,
   seconds: float,
 ) -> dict[str, Any]:
   """All that a report tells beside scores.
@@ -33,26 +156,27 @@ def facts(
     candidates: what was tried before.
     training_data: the samples.
     model: the user's file.
-    settings: as the user gave them.
+    request: what the user asked for.
     seconds: that it took.
   """
   return {
     **_cost(run_result, candidates, training_data, seconds),
-    **_model_facts(run_result, model, settings, training_data.task),
-    "ways": _tried(candidates),
+    **_model_facts(run_result, model, request, training_data.task),
+    "candidates": _tried(candidates),
     "notes": [
       *run_result.marked.notes,
-      *_remarks(run_result, training_data, settings),
+      *_remarks(run_result, training_data, request.method),
     ],
     "versions": versions(),
+    "runtime": request.runtime_options.runtime,
   }
 
 
 def _remarks(
-  run_result: RunResult, training_data: TrainingData, settings: Settings
+  run_result: RunResult, training_data: TrainingData, method: Method
 ) -> list[str]:
   """What a user should know of the result."""
-  if settings.validation_fraction != 0 and not len(training_data.kept):
+  if method.validation_fraction != 0 and not len(training_data.kept):
     return ["too few samples to keep any aside; the last step was taken"]
   if len(training_data.kept) and not any(
     r.kept_step for r in run_result.records
@@ -112,8 +236,8 @@ def _cost(
     "samples_run": sum(g.samples_run for g in graphs),
     "seconds": seconds,
     "invoke_seconds": sum(g.invoke_seconds for g in graphs),
-    "train_clips": len(training_data.fit),
-    "validation_clips": len(training_data.kept),
+    "train_samples": len(training_data.fit),
+    "validation_samples": len(training_data.kept),
     "feature_cache_bytes": last.cached_bytes,
     "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
     "strategy": last.choice.strategy,
@@ -123,7 +247,7 @@ def _cost(
 
 
 def _model_facts(
-  run_result: RunResult, model: bytes, settings: Settings, task: Task
+  run_result: RunResult, model: bytes, request: Request, task: Task
 ) -> dict[str, Any]:
   """What trained, in what file, with which settings."""
   tensors = {t.index: t for t in run_result.marked.mark.trainable}
@@ -139,19 +263,19 @@ def _model_facts(
     "trainer_bytes_parts": dataclasses.asdict(parts),
     "model_bytes": len(strip(run_result.marked.data)),
     "added_bytes": len(strip(run_result.marked.data)) - len(strip(model)),
-    "method": "+".join(r.phase.settings.method for r in run_result.records)
+    "method": "+".join(r.phase.method.name for r in run_result.records)
     or "nothing",
     "labels": "given" if task.labelled else "none",
     "targets": task.targets,
     "loss": task.title,
-    "seed": settings.seed,
-    "settings": dataclasses.asdict(settings),
+    "seed": request.method.seed,
+    "settings": to_record(request.method, request.objective),
     "phases": [
       {
         "trainable": [tensors[i].name for i in record.phase.tensors],
         "steps": len(record.slopes),
         "kept_step": record.kept_step,
-        "settings": dataclasses.asdict(record.phase.settings),
+        "settings": to_record(record.phase.method, record.phase.objective),
         "chosen": phase_result.reasons,
         "strategy": phase_result.choice.strategy,
         "strategy_seconds": phase_result.choice.seconds,
@@ -162,25 +286,3 @@ def _model_facts(
       )
     ],
   }
-
-
-_PACKAGES = (
-  "tflm-fg",
-  "numpy",
-  "ai-edge-litert",
-  "tflite-runtime",
-  "tensorflow-cpu",
-  "tensorflow",
-  "tflite-micro",
-)
-
-
-def versions() -> dict[str, str]:
-  """Versions of this project and of the engines that are installed."""
-  found = {}
-  for package in _PACKAGES:
-    try:
-      found[package] = importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-      continue
-  return found

@@ -18,6 +18,7 @@ import functools
 import io
 import pathlib
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -28,14 +29,14 @@ sys.path.insert(0, str(ROOT))  # compares this tree, whatever is installed
 # imports, in `directions` and in `built`.
 import tflm_fg  # noqa: E402
 from tests import models  # noqa: E402
+from tests.options import method_of, options  # noqa: E402
 from tflm_fg.fixed_point.layout import Layout  # noqa: E402
 from tflm_fg.journal import Journal, parse  # noqa: E402
 from tflm_fg.placement.measure import with_source_means  # noqa: E402
 from tflm_fg.placement.phase_record import masters_of  # noqa: E402
-from tflm_fg.placement.split_model import RuntimeOptions  # noqa: E402
-from tflm_fg.tflite.select_trainable import GraphOptions  # noqa: E402
-
-Settings = tflm_fg.Settings
+from tflm_fg.placement.request import RuntimeOptions  # noqa: E402
+from tflm_fg.tflite.graph_options import GraphOptions  # noqa: E402
+from tflm_fg.training.build import step_rule  # noqa: E402
 
 FOLDER = ROOT / "tests" / "golden"
 
@@ -70,7 +71,7 @@ class Case:
 
   model: str = "dense"
   trainable: str | None = None
-  settings: Settings
+  settings: dict[str, Any]
   graph_options: GraphOptions = dataclasses.field(default_factory=GraphOptions)
   labelled: bool = True
   rolls_back: bool = False
@@ -94,7 +95,7 @@ def _signs(trainable: str, model: str = "dense", **changes) -> Case:
     "seed": 7,
     "validation_fraction": 0.0,  # keeps the last step, however good
   }
-  settings = Settings(**{**own, **changes})
+  settings = {**own, **changes}
   return Case(model=model, trainable=trainable, settings=settings)
 
 
@@ -103,7 +104,7 @@ def _exact(trainable: str, model: str, gain: bool = False, **changes) -> Case:
   return Case(
     model=model,
     trainable=trainable,
-    settings=Settings(**{"seed": 3, **changes}),
+    settings={"seed": 3, **changes},
     graph_options=GraphOptions(gain=gain),
   )
 
@@ -128,27 +129,30 @@ CASES = {
   "prompt-gain": _exact("prompt", "untrained", gain=True, steps=12),
   "prompt-and-wide-head": _exact("prompt,wide-head", "conv", steps=12),
   "as-marked": Case(
-    model="conv", settings=Settings(method="closed-form", steps=12, seed=5)
+    model="conv", settings={"method": "closed-form", "steps": 12, "seed": 5}
   ),
-  "default": Case(model="conv", trainable="auto", settings=Settings(seed=5)),
+  "default": Case(model="conv", trainable="auto", settings={"seed": 5}),
   "default-no-labels": Case(
     model="conv",
     trainable="auto",
-    settings=Settings(seed=1, steps=24),
+    settings={"seed": 1, "steps": 24},
     labelled=False,
   ),
   "no-labels": Case(
     model="conv",
     trainable="prompt",
-    settings=Settings(seed=5, steps=20),
+    settings={"seed": 5, "steps": 20},
     labelled=False,
   ),
   "statistics": Case(
     model="conv",
     trainable="inner-bias",
-    settings=Settings(
-      method="statistics", steps=12, seed=5, validation_fraction=0.0
-    ),
+    settings={
+      "method": "statistics",
+      "steps": 12,
+      "seed": 5,
+      "validation_fraction": 0.0,
+    },
     labelled=False,
   ),
   "inner-biases": _signs("inner-bias", "conv", momentum=0.9),
@@ -233,13 +237,14 @@ def directions(name: str) -> bytes:
   case = _signs("all", num_directions=NUM_DIRECTIONS, **DIRECTIONS[name])
   marked = tflm_fg.mark_trainable(model_of("conv"), "all")
   layout = Layout(marked.mark.trainable)
-  step_rule = case.settings.step_rule(layout, case.settings.batch_size)
-  state = step_rule.start(layout.gather(masters_of(marked.data, marked.mark)))
+  method = method_of(**case.settings)
+  rule = step_rule(method, layout, method.batch_size)
+  state = rule.start(layout.gather(masters_of(marked.data, marked.mark)))
   steps = []
   for _ in range(STEPS):
-    steps.append(step_rule.estimator.directions.of(state, NUM_DIRECTIONS))
+    steps.append(rule.estimator.directions.of(state, NUM_DIRECTIONS))
     # Slopes of the size of 1.0, of different signs: a velocity to be guided by.
-    state = step_rule.replayed(state, [65536, -65536])
+    state = rule.replayed(state, [65536, -65536])
   return np.stack(steps).astype(np.int8).tobytes()
 
 
@@ -264,10 +269,10 @@ def adapted(name: str) -> tuple[Journal, bytes]:
     strategy="in-place",
     exact_prefix=True,
     workers=1,
-    settings=case.settings,
+    **options(**case.settings),
     name=name,
   )
-  return result.journal, result.model
+  return result.journal, result.marked_model
 
 
 def steps_of(journal: Journal) -> tuple[int, int]:
@@ -419,7 +424,7 @@ def built() -> dict[str, bytes]:
     runtime="litert-reference",
     exact_prefix=True,
   ).model
-  conv = tflm_fg.mark_trainable(tflm_fg.strip(learned), "head")
+  conv = tflm_fg.mark_trainable(learned, "head")
   conv = with_source_means(conv, clips["conv"], runtime_options)
   moved = clips["conv"] // 2 + np.array([60, -30])
   clips["conv"] = np.clip(moved, -128, 127).astype(np.int8)

@@ -9,13 +9,13 @@ direction is drawn again when it is needed and never stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.types import TrainableTensor
 
 Array8 = NDArray[np.uint8]
 UInt32 = NDArray[np.uint32]
@@ -151,14 +151,16 @@ class Addresses:
     size: count of trainable numbers, K + B.
   """
 
-  def __init__(self, layout: Layout, per_block: int) -> None:
+  def __init__(
+    self, tensors: Sequence[TrainableTensor], per_block: int
+  ) -> None:
     """Lays them out.
 
     Args:
-      layout: the trainable tensors.
+      tensors: the trainable ones.
       per_block: numbers that come from a block of 64 bits.
     """
-    tensors = sorted(layout.tensors, key=lambda t: not t.has_master)
+    tensors = sorted(tensors, key=lambda t: not t.has_master)
     blocks = [math.ceil(t.size / per_block) for t in tensors]
     self._tensor = np.repeat(
       np.array([t.index for t in tensors], np.uint32), blocks
@@ -179,15 +181,15 @@ class Addresses:
 class Noise:
   """Sixteen even random bits a trainable number, by address alone."""
 
-  def __init__(self, layout: Layout, seed: int) -> None:
-    self._addresses, self._seed = Addresses(layout, 4), seed
+  def __init__(self, tensors: Sequence[TrainableTensor], seed: int) -> None:
+    self._addresses, self._seed = Addresses(tensors, 4), seed
 
   def at(self, step: int, stream: int) -> NDArray[np.int64]:
     """Draws int64 [K + B] in 0 to 65535.
 
     Args:
-      step: of training, or `rng.MASK_STEP`.
-      stream: what it is for, one of rng's; stands where a direction would.
+      step: of training, or `MASK_STEP`.
+      stream: what it is for, a constant of this file; stands for a direction.
     """
     key = key_of(self._seed, step, stream)
     words = self._addresses.draw(key, lambda raw: raw.view("<u2"))

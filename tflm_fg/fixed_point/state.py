@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tflm_fg.types import Array, Int64, Params, Tensors, Vectors, Weights
+from tflm_fg.types import Array, Int8, Int64, Params, Tensors, Vectors, Weights
 
 
 class Passes(Protocol):
@@ -21,7 +21,7 @@ class Passes(Protocol):
 
   Attributes:
     inputs: what flows into the trained part of the graph, [N, ...] each.
-    labels: int64 [N] for classes; other targets as `tasks` has them.
+    labels: int64 [N] for classes; other targets as `objective` has them.
   """
 
   inputs: Tensors
@@ -93,6 +93,21 @@ class Estimate(NamedTuple):
 
   slopes: Int64
   losses: Int64
+
+
+class DirectionSource(Protocol):
+  """Where an estimator's directions come from.
+
+  Attributes:
+    unit: the value that counts as 1 in a direction (1 or 32).
+  """
+
+  @property
+  def unit(self) -> int:
+    """See above."""
+
+  def of(self, state: TrainState, num_directions: int) -> Int8:
+    """The directions of a state, kernels then biases: int8 [m, K + B]."""
 
 
 class Estimator(Protocol):

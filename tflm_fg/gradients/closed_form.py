@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,9 @@ from tflm_fg.fixed_point.arithmetic import (
 )
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
+from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.losses.base import Loss
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor, Vectors
 
 _FACTOR_BITS = 16
@@ -41,7 +45,7 @@ _FLOOR = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Head:
+class HeadInput:
   """What the closed form must know of the last layer and of its input.
 
   Attributes:
@@ -70,7 +74,7 @@ def head_of(
   zero_point: int,
   loss: Loss,
   has_bias: bool,
-) -> Head:
+) -> HeadInput:
   """Measures the layer's input on some samples.
 
   Args:
@@ -90,7 +94,7 @@ def head_of(
   length = float((square / 4.0**bits).sum())
   if loss.is_quadratic:
     length = min(length, _steepest((x - centre) / 2.0**bits))
-  return Head(
+  return HeadInput(
     input_scale=scale,
     input_zero_point=zero_point,
     centre=centre,
@@ -137,7 +141,7 @@ class ClosedFormHead:
   """
 
   layout: Layout
-  head: Head | None
+  head: HeadInput | None
 
   def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs one pass.
@@ -178,7 +182,7 @@ class ClosedFormHead:
 _NOTHING = np.zeros(0, np.int64)
 
 
-def carried_centre(head: Head | None, layout: Layout) -> tuple[int, ...]:
+def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
   """The centre, so that a kernel's move times it is 256 times the bias's.
 
   That is as the head has it where a bias unit is input scale times kernel
@@ -205,7 +209,7 @@ def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
 
 
 def _kernel_slopes(
-  head: Head, kernel: TrainableTensor, sums: Int64, samples: int
+  head: HeadInput, kernel: TrainableTensor, sums: Int64, samples: int
 ) -> Int64:
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
@@ -217,7 +221,7 @@ def _kernel_slopes(
 
 
 def _bias_slopes(
-  head: Head, bias: TrainableTensor, sums: Int64, samples: int
+  head: HeadInput, bias: TrainableTensor, sums: Int64, samples: int
 ) -> Int64:
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
@@ -243,3 +247,57 @@ REFUSAL = (
   "method 'closed-form' trains the last FULLY_CONNECTED or 1x1 CONV_2D alone; "
   "use --trainable=head or another --method"
 )
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClosedForm(Method):
+  """The exact gradient of the last layer, from one pass a step."""
+
+  name: ClassVar[str] = "closed-form"
+  is_exact: ClassVar[bool] = True
+  runs_single_passes: ClassVar[bool] = True
+  defaults: ClassVar[Mapping[str, Any]] = {
+    "momentum": 0.8,
+    "steps": 42,
+    "batch_size": 4096,
+    "validate_every": 42,
+  }
+
+  def defaults_for(self, quadratic: bool) -> dict[str, Any]:
+    """The defaults under a loss; a square bears longer and more steps."""
+    own = super().defaults_for(quadratic)
+    if quadratic:
+      own |= {"momentum": 0.9, "steps": 80, "validate_every": 80}
+      if self.optimizer == "sgd":
+        own["learning_rate_lsb"] = 2.0
+    return own
+
+  def slopes_a_step(self, layout: Layout, step: int) -> range:
+    """One slope a number."""
+    del step
+    numbers = layout.num_kernels + layout.num_biases
+    return range(numbers, numbers + 1)
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> ClosedFormHead:
+    """The exact gradient on the samples of a part.
+
+    Raises:
+      TflmFgError: if more than the head trains.
+    """
+    del batch_size
+    if part is None:
+      return ClosedFormHead(layout=layout, head=None)
+    if not part.is_head:
+      raise TflmFgError(REFUSAL)
+    spec = tensor_spec(part.marked, part.mark.head_input)
+    head = head_of(
+      part.samples.inputs[0],
+      spec.scale,
+      spec.zero_point,
+      part.loss,
+      has_bias=any(t.role == "bias" for t in part.mark.trainable),
+    )
+    return ClosedFormHead(layout=layout, head=head)

@@ -8,21 +8,29 @@ g = V (V^T V)^-1 d, the one vector in the span of V whose slopes are d.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import round_shift, saturate
+from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
-from tflm_fg.gradients.spsa import ForwardGradient, split, weighted_sum
-from tflm_fg.types import Int8, Int64, Vectors
+from tflm_fg.gradients.method import TrainedPart, register
+from tflm_fg.gradients.spsa import (
+  DirectionalMethod,
+  ForwardGradient,
+  split,
+  weighted_sum,
+)
+from tflm_fg.types import Int8, Int64, TflmFgError, Vectors
 
 _COEFFICIENT_BITS = 44
 """Of the largest: with 7 of a direction, summed over 64, they stay under 63."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MultiTangent(ForwardGradient):
+class ProjectedSlopes(ForwardGradient):
   """SPSA's slopes, combined by orthogonal projection.
 
   The projection is scaled by the directions' mean squared length over their
@@ -112,3 +120,36 @@ def solve(
     rest = sum(rows[k][j] * x[j] for j in kept if j > k)
     x[k] = (before * rows[k][m] - rest) // rows[k][k]
   return x, before, kept
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiTangent(DirectionalMethod):
+  """SPSA's slopes, combined by orthogonal projection instead of a mean."""
+
+  name: ClassVar[str] = "multi-tangent"
+  most_directions: ClassVar[int] = ProjectedSlopes.most_directions
+  defaults: ClassVar[Mapping[str, Any]] = {
+    **DirectionalMethod.defaults,
+    "num_directions": 4,
+  }
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    most = self.most_directions
+    if self.num_directions is not None and self.num_directions > most:
+      raise TflmFgError(
+        f"num_directions={self.num_directions}: multi-tangent needs 1 to "
+        f"{most}, as it solves so many equations exactly"
+      )
+
+  @property
+  def steps_by_rate(self) -> bool:
+    """As for SPSA."""
+    return self.optimizer != "sgd"
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> ProjectedSlopes:
+    """Pairs of passes, projected."""
+    return ProjectedSlopes(**self.parts(layout, batch_size, self.epsilon_lsb))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +20,10 @@ from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.directions import Directions
+from tflm_fg.gradients.method import CHOSEN, Method, TrainedPart, register
 from tflm_fg.losses.base import Loss
+from tflm_fg.tflite.layers import activations_of
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor, Vectors
 
 _FACTOR_BITS = 16
@@ -48,7 +52,7 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NodePerturbation:
+class NodeSlopes:
   """Slopes of the layers' inputs, one set a direction.
 
   They are scaled as the closed form's: a learning rate of 1 would be gradient
@@ -196,3 +200,96 @@ REFUSAL = (
   "method 'node' trains FULLY_CONNECTED layers with their biases alone; "
   "choose them with --trainable, or another --method"
 )
+
+
+def layers_of(part: TrainedPart) -> tuple[Layer, ...]:
+  """The FULLY_CONNECTED layers that train.
+
+  Raises:
+    TflmFgError: if anything else trains, or a kernel without its bias.
+  """
+  tensors: dict[int, dict[str, TrainableTensor]] = {}
+  for tensor in part.mark.trainable:
+    tensors.setdefault(tensor.operator, {})[tensor.role] = tensor
+  return tuple(_layer(part, *of_layer) for of_layer in tensors.items())
+
+
+def _layer(
+  part: TrainedPart, operator: int, tensors: dict[str, TrainableTensor]
+) -> Layer:
+  activation = activations_of(part.marked, [operator])[operator]
+  spec = tensor_spec(part.marked, activation)
+  bias = tensors.get("bias")
+  if (
+    bias is None
+    or bias.op_name != "FULLY_CONNECTED"
+    or int(np.prod(spec.shape[:-1])) != 1
+  ):
+    raise TflmFgError(REFUSAL)
+  return Layer(
+    bias=bias,
+    kernel=tensors.get("kernel"),
+    source=list(part.shown).index(activation),
+    input_scale=spec.scale,
+    input_zero_point=spec.zero_point,
+  )
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NodePerturbation(Method):
+  """Pre-activations are perturbed, not weights: fewer directions.
+
+  Attributes:
+    num_directions: m, pairs of passes a step.
+    epsilon_lsb: the perturbation, in output steps of each layer.
+  """
+
+  num_directions: int = CHOSEN
+  epsilon_lsb: float = CHOSEN
+
+  name: ClassVar[str] = "node"
+  defaults: ClassVar[Mapping[str, Any]] = {
+    "learning_rate_lsb": 0.5,
+    "momentum": 0.9,
+    "steps": 1500,
+    "batch_size": 256,
+    "validate_every": 50,
+    "num_directions": 1,
+    "epsilon_lsb": 2.0,
+  }
+
+  def passes_at_once(self) -> int:
+    """Passes of a step that do not wait for each other."""
+    return 2 * self.num_directions
+
+  def slopes_a_step(self, layout: Layout, step: int) -> range:
+    """One slope an input of each layer and one its bias, for a direction."""
+    del step
+    biases = {t.operator for t in layout.tensors if t.role == "bias"}
+    if biases != {t.operator for t in layout.tensors}:
+      return range(0)
+    width = slopes_of(layout)
+    return range(width, 1024 * width + 1, width)
+
+  def taps(self, marked: bytes, operators: Sequence[int]) -> list[int]:
+    """Each layer's input."""
+    return list(activations_of(marked, operators).values())
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> NodeSlopes:
+    """Slopes of the layers of a part.
+
+    Raises:
+      TflmFgError: if anything but FULLY_CONNECTED layers with biases trains.
+    """
+    del batch_size
+    return NodeSlopes(
+      layout=layout,
+      directions=Directions(layout, self.seed, "rademacher"),
+      num_directions=self.num_directions,
+      epsilon_lsb=self.epsilon_lsb,
+      layers=() if part is None else layers_of(part),
+      loss=None if part is None else part.loss,
+    )

@@ -10,27 +10,32 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
-from tflm_fg.gradients.directions import Source
+from tflm_fg.fixed_point.state import (
+  DirectionSource,
+  Estimate,
+  Passes,
+  TrainState,
+)
+from tflm_fg.gradients.directions import KINDS, Directions
+from tflm_fg.gradients.method import CHOSEN, Method, TrainedPart, register
 from tflm_fg.gradients.perturbation import (
   EPSILON_BITS,
   Dither,
   PerturbedWeights,
 )
+from tflm_fg.gradients.shaped_directions import SPARSE_BY, Masks, Shaped
+from tflm_fg.optimizers.rounding import query_dither, warn_if_rounded_away
 from tflm_fg.types import Int8, Int64, TflmFgError, Vectors, Weights
 
 ONE = 1 << 16
 """1.0 in Q16: a slope's fixed point."""
-
-METHODS = ("sign-m-spsa", "spsa")
 
 _LN2 = round(np.log(2) * ONE)
 
@@ -50,7 +55,7 @@ class ForwardGradient:
   """
 
   layout: Layout
-  directions: Source
+  directions: DirectionSource
   epsilon_lsb: float
   num_directions: int
   batch_size: int
@@ -136,19 +141,11 @@ class CentralDifference(ForwardGradient):
   """Slopes from pairs of passes at params + eps z and params - eps z.
 
   Attributes:
-    method: "sign-m-spsa" keeps the sign of each difference and divides
-      nothing; "spsa" keeps the difference per int8 step, in the loss's unit
-      (nats, for cross-entropy).
+    signs_only: keep the sign of each difference and divide nothing; else the
+      difference per int8 step, in the loss's unit (nats, for cross-entropy).
   """
 
-  method: str
-
-  def __post_init__(self) -> None:
-    super().__post_init__()
-    if self.method not in METHODS:
-      raise TflmFgError(
-        f"method {self.method!r} is unknown; choose one of {', '.join(METHODS)}"
-      )
+  signs_only: bool
 
   def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs 2 m passes.
@@ -157,10 +154,10 @@ class CentralDifference(ForwardGradient):
       passes: of the step's batch.
       state: where the slopes are taken.
     """
-    if self.method == "spsa":
+    if not self.signs_only:
       return self._two_sided(passes, state)
     losses = run(passes, self.weight_sets(state))
-    return Estimate(np.sign(differences(losses)) * ONE, losses)
+    return Estimate(signs(losses) * ONE, losses)
 
 
 def run(passes: Passes, weight_sets: Iterable[list[Weights]]) -> Int64:
@@ -173,6 +170,11 @@ def differences(losses: Int64) -> Int64:
   """What each pair of losses, at plus and at minus, differs by."""
   sides = losses.reshape(-1, 2)
   return sides[:, 0] - sides[:, 1]
+
+
+def signs(losses: Int64) -> Int64:
+  """The sign of what each pair of losses differs by."""
+  return np.sign(differences(losses))
 
 
 def weighted_sum(drawn: Int8, weights: Int64) -> Int64:
@@ -190,106 +192,161 @@ def split(layout: Layout, flat: Int64) -> Vectors:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OneSided(ForwardGradient):
-  """Slopes (L(w + eps z_i) - L(w)) / spread, without a unit.
-
-  The spread is the standard deviation of all N + 1 losses, the centre's among
-  them: then no slope is larger than sqrt(2 N + 2), and one direction gives
-  plus or minus 2.
-  """
-
-  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
-    """Runs N + 1 passes, the centre first.
-
-    Args:
-      passes: of the step's batch.
-      state: where the slopes are taken.
-    """
-    drawn = self.directions.of(state, self.num_directions)
-    centre = np.zeros((1, drawn.shape[1]), np.int8)
-    weight_sets = self._around.weight_sets(
-      state.params, np.concatenate([centre, drawn]), state.step
-    )
-    losses = run(passes, weight_sets)
-    return Estimate(over_spread(losses - losses[0])[1:], losses)
-
-  @functools.cached_property
-  def _around(self) -> PerturbedWeights:
-    return self._queries(self.num_directions + 1, signs=(1,))
-
-
-def over_spread(differences: Int64) -> Int64:
-  """Divides by the standard deviation, in Q16; zeros where all are equal."""
-  values = [int(d) for d in differences]
-  count, total = len(values), sum(values)
-  spread = count * sum(v * v for v in values) - total * total
-  if not spread:
-    return np.zeros_like(differences)
-  root = math.isqrt(spread << 32)  # count standard deviations, in Q16
-  half = root // 2
-  return np.array(
-    [(abs(v) * count * ONE * ONE + half) // root * _sign(v) for v in values],
-    np.int64,
-  )
-
-
-def _sign(value: int) -> int:
-  return (value > 0) - (value < 0)
-
-
-_RATIO_BITS = 16
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SharpnessAware(ForwardGradient):
-  """Signs of differences around a point uphill; sign-m-SPSA in both places.
-
-  The first m directions of a step say what is uphill, the next m are fresh,
-  so that the second estimate is its own. Only its slopes are kept: replay
-  needs no more.
+class DirectionalMethod(Method):
+  """What all methods take that perturb weights along directions.
 
   Attributes:
-    rho_lsb: length of the move uphill: its root mean square over the numbers
-      that may move, in int8 steps.
+    directions: "rademacher" or "normal".
+    guidance: b, 0 to below 1, how much of a direction is the running step's;
+      needs momentum.
+    kernel_wise: scale a direction by each output kernel's norm.
+    sparsity: the share of each kernel tensor that is left alone, 0 to below 1.
+    sparse_by: "magnitude", the smallest as they are now, or "seed", the same
+      in the whole run.
+    blocks: parts of the layers that take turns, one a step; as many as layers
+      at most.
+    num_directions: m, directions a step: two passes each, or for one-sided
+      one and for sharpness-aware four.
+    epsilon_lsb: the perturbation, in int8 steps.
   """
 
-  rho_lsb: float = 1.0
+  directions: str = "rademacher"
+  guidance: float = 0.0
+  kernel_wise: bool = False
+  sparsity: float = 0.0
+  sparse_by: str = "magnitude"
+  blocks: int = 1
+  num_directions: int = CHOSEN
+  epsilon_lsb: float = CHOSEN
 
-  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
-    """Runs 2 m passes here, then 2 m uphill.
+  needs_straight_loss: ClassVar[bool] = False
+  """Whether it takes what the loss bends by for slope."""
+  most_directions: ClassVar[int] = ForwardGradient.most_directions
+  choices: ClassVar[Mapping[str, Collection[str]]] = {
+    **Method.choices,
+    "directions": KINDS,
+    "sparse_by": SPARSE_BY,
+  }
+  defaults: ClassVar[Mapping[str, Any]] = {
+    "steps": 3800,
+    "validate_every": 50,
+    "num_directions": 1,
+  }
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    if self.sparse_by == "seed" and not self.sparsity:
+      raise TflmFgError("sparse_by='seed': needs sparsity above 0, as 0.5")
+    if self.guidance and not self.momentum:
+      raise TflmFgError(
+        f"guidance={self.guidance}: follows the velocity, so it needs momentum "
+        "above 0, as 0.9"
+      )
+
+  def passes_at_once(self) -> int:
+    """Passes of a step that do not wait for each other."""
+    return 2 * self.num_directions
+
+  def slopes_a_step(self, layout: Layout, step: int) -> range:
+    """One slope a direction; as many directions as a run may grow to."""
+    del layout, step
+    return range(1, self.most_directions + 1)
+
+  def require_layout(self, layout: Layout) -> None:
+    """Warns of perturbations that int8 weights would round away."""
+    if self.rounding != "stochastic":
+      warn_if_rounded_away("epsilon_lsb", self.epsilon_lsb, layout)
+
+  def source(self, layout: Layout) -> DirectionSource:
+    """Plain draws where nothing shapes them, as those are the fastest."""
+    drawn = Directions(layout, self.seed, self.directions)
+    names = ("seed", "sparsity", "sparse_by", "blocks")
+    masks = None
+    if self.sparsity or self.blocks > 1:
+      masks = Masks(layout=layout, **{n: getattr(self, n) for n in names})
+    if masks is None and not self.kernel_wise and not self.guidance:
+      return drawn
+    return Shaped(
+      layout=layout,
+      drawn=drawn,
+      kernel_wise=self.kernel_wise,
+      guidance=self.guidance,
+      masks=masks,
+    )
+
+  def probe(
+    self, layout: Layout, batch_size: int, epsilon_lsb: float, count: int
+  ) -> CentralDifference:
+    """Pairs of passes along this method's directions, to measure by.
 
     Args:
-      passes: of the step's batch.
-      state: where the step is taken from.
+      layout: the tensors of the phase.
+      batch_size: samples that a pass takes.
+      epsilon_lsb: the perturbation, in int8 steps.
+      count: directions.
     """
-    m = self.num_directions
-    drawn = self.directions.of(state, 2 * m)
-    here = run(
-      passes, self._pairs.weight_sets(state.params, drawn[:m], state.step)
-    )
-    uphill = self._uphill(drawn[:m], _signs(here))
-    neighbour = Vectors(*(p + u for p, u in zip(state.params, uphill)))
-    there = run(
-      passes, self._pairs.weight_sets(neighbour, drawn[m:], state.step)
-    )
-    return Estimate(_signs(there) * ONE, np.concatenate([here, there]))
+    parts = self.parts(layout, batch_size, epsilon_lsb)
+    parts |= {"epsilon_lsb": epsilon_lsb, "num_directions": count}
+    return CentralDifference(**parts, signs_only=True)
 
-  def _uphill(self, drawn: Int8, signs: Int64) -> Vectors:
-    """Gives rho g / |g| sqrt(d), in units; zeros on flat ground."""
-    g = weighted_sum(drawn, signs)
-    square = int((g * g).sum())
-    count = int(np.count_nonzero(drawn.any(axis=0)))
-    rho = round(self.rho_lsb * (1 << EPSILON_BITS))
-    ratio = math.isqrt((count << 2 * _RATIO_BITS) // max(square, 1))
-    steps = round_shift(g * ratio * rho, _RATIO_BITS)
-    units = np.concatenate(self.layout.step_units)
-    return split(self.layout, round_shift(steps * units, EPSILON_BITS))
+  def parts(
+    self, layout: Layout, batch_size: int, finest: float
+  ) -> dict[str, Any]:
+    """What every estimator of this kind is made of.
 
-  def _drawn(self, estimate: Estimate, state: TrainState) -> Int8:
-    """The second directions: those of the slopes."""
-    m = len(estimate.slopes)
-    return self.directions.of(state, 2 * m)[m:]
+    Args:
+      layout: the tensors of the phase.
+      batch_size: samples that a pass takes.
+      finest: the smallest move of a pass, in int8 steps.
+    """
+    parts: dict[str, Any] = {
+      "layout": layout,
+      "directions": self.source(layout),
+      "epsilon_lsb": self.epsilon_lsb,
+      "num_directions": self.num_directions,
+      "batch_size": batch_size,
+    }
+    if self.rounding == "stochastic" and finest < 1:
+      parts["dither"] = query_dither(layout, self.seed)
+    return parts
 
 
-def _signs(losses: Int64) -> Int64:
-  return np.sign(differences(losses))
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SignSPSA(DirectionalMethod):
+  """Signs of loss differences along m directions, two passes each.
+
+  Sign-m-SPSA of "Stepping Forward on the Last Mile"; no division anywhere.
+
+  Example:
+    >>> tflm_fg.adapt(model, x, y, method=SignSPSA(num_directions=3))
+  """
+
+  name: ClassVar[str] = "sign-m-spsa"
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> CentralDifference:
+    """Pairs of passes, and their signs."""
+    parts = self.parts(layout, batch_size, self.epsilon_lsb)
+    return CentralDifference(**parts, signs_only=True)
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SPSA(DirectionalMethod):
+  """Slopes along m directions, two passes each (Spall 1992)."""
+
+  name: ClassVar[str] = "spsa"
+
+  @property
+  def steps_by_rate(self) -> bool:
+    """A steep slope takes a long step, unless the optimizer drops its size."""
+    return self.optimizer != "sgd"
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> CentralDifference:
+    """Pairs of passes, and their differences."""
+    parts = self.parts(layout, batch_size, self.epsilon_lsb)
+    return CentralDifference(**parts, signs_only=False)

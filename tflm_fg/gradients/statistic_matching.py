@@ -1,4 +1,4 @@
-"""Shift biases until each channel's mean activation is what it was at home.
+"""Shift biases until channels have the mean activations of source samples.
 
 Statistic matching, without labels: the mark holds the mean of every channel of
 every layer on source samples; where a new microphone or voice has moved a mean,
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import round_divide
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
+from tflm_fg.gradients.method import Method, TrainedPart, register
+from tflm_fg.tflite.layers import outputs_of
 from tflm_fg.types import Array, Int64, TflmFgError, Vectors
 
 MEAN_BITS = 4
@@ -34,8 +37,8 @@ def channel_means(activation: Array) -> Int64:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StatisticMatching:
-  """A slope a channel: how far its mean is from home, in output steps.
+class MeanDifferences:
+  """A slope a channel: how far its mean is from the source's, in output steps.
 
   Attributes:
     layout: the biases, one a layer, in the order of running.
@@ -96,3 +99,52 @@ REFUSAL = (
   "trains biases before the head alone: convert with --statistics=X.npz and "
   "--trainable=inner-bias"
 )
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StatisticMatching(Method):
+  """Biases move until each channel's mean is the source's; no labels."""
+
+  name: ClassVar[str] = "statistics"
+  takes_loss: ClassVar[bool] = False
+  runs_single_passes: ClassVar[bool] = True
+  label_free_stage: ClassVar[str] = "inner-bias"
+  defaults: ClassVar[Mapping[str, Any]] = {
+    "learning_rate_lsb": 1.0,
+    "steps": 32,
+    "batch_size": 256,
+    "validate_every": 32,
+  }
+
+  def slopes_a_step(self, layout: Layout, step: int) -> range:
+    """One slope a channel of the layer whose turn it is."""
+    channels = layout.tensors[step % len(layout.tensors)].size
+    return range(channels, channels + (layout.num_kernels == 0))
+
+  def taps(self, marked: bytes, operators: Sequence[int]) -> list[int]:
+    """Each layer's output."""
+    return list(outputs_of(marked, operators).values())
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> MeanDifferences:
+    """Differences of the means of a part from those in its mark.
+
+    Raises:
+      TflmFgError: if more than biases train, or the mark holds no means.
+    """
+    del batch_size
+    if part is None:
+      return MeanDifferences(layout=layout, sources=(), targets=())
+    tensors = part.mark.trainable
+    made = outputs_of(part.marked, [t.operator for t in tensors])
+    outputs = [made[t.operator] for t in tensors]
+    if any(t.role != "bias" for t in tensors):
+      raise TflmFgError(REFUSAL)
+    shown = list(part.shown)
+    return MeanDifferences(
+      layout=layout,
+      sources=[shown.index(index) for index in outputs],
+      targets=known_targets(outputs, part.mark.statistics),
+    )

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from tflm_fg.memory.arena import arena_of, peak
 from tflm_fg.memory.backpropagation import Training, training_buffers
 from tflm_fg.memory.dataflow import read_dataflow
+from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
@@ -23,7 +24,7 @@ PRECISIONS = {"float32": 4, "float16": 2, "int8": 1}
 well any 16-bit integer. "int8" is the engine's own width, at which only the
 order of the passes makes a difference."""
 
-OPTIMIZERS = {"sgd": 0, "momentum": 1, "adam": 2}
+MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2}
 """Numbers that an optimizer keeps for each trained one."""
 
 _LEAST_NUMBER = 2
@@ -156,13 +157,13 @@ def backpropagation(
     data: the marked .tflite.
     mark: its mark.
     precision: a key of `PRECISIONS`.
-    optimizer: a key of `OPTIMIZERS`.
+    optimizer: a key of `MOMENTS`.
 
   Raises:
     TflmFgError: if precision or optimizer is unknown.
   """
   _require_one("precision", precision, PRECISIONS)
-  _require_one("optimizer", optimizer, OPTIMIZERS)
+  _require_one("optimizer", optimizer, MOMENTS)
   flow = read_dataflow(data)
   plain = inference(data)
   training = Training(
@@ -178,7 +179,7 @@ def backpropagation(
     weights=plain.weights - sum(t.num_bytes for t in mark.trainable),
     masters=width * numbers,
     gradient=width * numbers,
-    optimizer=OPTIMIZERS[optimizer] * width * numbers,
+    optimizer=MOMENTS[optimizer] * width * numbers,
   )
 
 
@@ -225,25 +226,25 @@ def _of_phase(
 ) -> tuple[int, int, int, int, int]:
   """Bytes of velocity, gradient sums, best masters, residue and start."""
   own = [t for t in tensors if t.index in phase.tensors]
-  settings = phase.settings
+  method = phase.method
   velocity = sum(t.numbers * (2 if t.has_master else 4) for t in own)
   coarse = _is_coarse(phase)
   residue = sum(t.numbers * (1 + (coarse and t.has_master)) for t in own)
   kept = own
-  if not settings.anchor:
-    boxed = settings.optimizer == "frank-wolfe"
+  if not method.anchor:
+    boxed = OPTIMIZERS[method.optimizer].boxes_biases
     kept = [t for t in own if boxed and not t.has_master]
   return (
-    velocity if settings.momentum else 0,
-    4 * sum(t.numbers for t in own) if settings.is_exact else 0,
-    _masters(own, coarse) if settings.validation_fraction else 0,
-    residue if settings.rounding == "error-feedback" else 0,
+    velocity if method.momentum else 0,
+    4 * sum(t.numbers for t in own) if method.is_exact else 0,
+    _masters(own, coarse) if method.validation_fraction else 0,
+    residue if method.rounding == "error-feedback" else 0,
     _masters(kept, coarse),
   )
 
 
 def _is_coarse(phase: Phase) -> bool:
-  return phase.settings.precision == "8w8a"
+  return phase.method.precision == "8w8a"
 
 
 def _masters(tensors: Sequence[TrainableTensor], coarse: bool) -> int:

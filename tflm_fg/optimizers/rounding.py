@@ -1,8 +1,8 @@
-"""Turn wishes in fractions of a unit into updates in whole units.
+"""Round updates in fractions of a unit to whole units.
 
 Where steps fall under one unit, rounding to the nearest loses them. Rounding
 stochastically moves by a unit as often as the fraction says; error feedback
-keeps back what rounding took and adds it to the next wish.
+keeps back what rounding took and adds it to the next update.
 """
 
 from __future__ import annotations
@@ -21,20 +21,17 @@ from tflm_fg.fixed_point.random_bits import Noise
 from tflm_fg.fixed_point.state import EMPTY, OptimizerState
 from tflm_fg.types import Int32, Int64, Params, TflmFgError, Vectors
 
-ROUNDINGS = ("nearest", "stochastic", "error-feedback")
-PRECISIONS = ("16w8a", "8w8a")
-
-WISH_BITS = 4
+FINE_BITS = 4
 """Of a unit, in a velocity and in a residue."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rounding:
-  """How wishes become updates.
+  """How unrounded updates become whole.
 
   Attributes:
     layout: the trainable tensors.
-    kind: one of `ROUNDINGS`.
+    kind: one of `kinds.ROUNDINGS`.
     precision: "16w8a" keeps a kernel's low byte; "8w8a" moves kernels (and
       offsets and gains) by whole int8 steps alone, so that there is no master
       beyond the engine's own int8. Biases are whole numbers either way.
@@ -73,7 +70,7 @@ class Rounding:
     parts = (unrounded[:kernels], self._coarse), (unrounded[kernels:], 0)
     if self.kind == "nearest":
       return Vectors(*(round_shift(w, bits + c) << c for w, c in parts)), state
-    if self.kind == "stochastic":  # all wishes of a step share their dither
+    if self.kind == "stochastic":  # all updates of a step share it
       noise = self._noise.at(step, random_bits.UPDATE_DITHER)
       dithers = noise[:kernels], noise[kernels:]
       return Vectors(
@@ -90,7 +87,7 @@ class Rounding:
 
   @functools.cached_property
   def _noise(self) -> Noise:
-    return Noise(self.layout, self.seed)
+    return Noise(self.layout.tensors, self.seed)
 
 
 def query_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
@@ -102,7 +99,7 @@ def query_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
   Returns:
     Step -> int32 [K] in 0 to 255.
   """
-  noise = Noise(layout, seed)
+  noise = Noise(layout.tensors, seed)
 
   def dither(step: int) -> Int32:
     drawn = noise.at(step, random_bits.QUERY_DITHER)[: layout.num_kernels]
@@ -147,11 +144,11 @@ def _dithered(unrounded: Int64, bits: int, noise: Int64) -> Int64:
 def _fed_back(
   unrounded: Int64, bits: int, coarse: int, residue: Int64
 ) -> tuple[Int64, Int64]:
-  """Rounds wish and residue together, and keeps what is left over.
+  """Rounds update and residue together, and keeps what is left over.
 
   Halves go up, so that what is kept back never moves a number by itself.
   """
-  finer, places = bits - WISH_BITS, bits + coarse
+  finer, places = bits - FINE_BITS, bits + coarse
   total = unrounded + (residue.astype(np.int64) << finer)
   whole = (total + (1 << (places - 1))) >> places
   left = (total - (whole << places)) >> finer

@@ -1,4 +1,4 @@
-"""Turn a gradient into integer updates: SGD, its sign, or Frank-Wolfe.
+"""Turn a gradient into integer updates: SGD, or its sign.
 
 A learning rate is in int8 steps (`learning_rate_lsb`): a slope of 1.0, or any
 under "sign", moves a kernel weight by that many int8 steps and a bias by that
@@ -13,28 +13,24 @@ import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import (
   MASTER_BITS,
-  MASTER_UNIT,
-  WEIGHT_MAX,
   apply_updates,
-  round_divide,
   round_shift,
   saturate,
 )
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import EMPTY, OptimizerState, Transform
-from tflm_fg.optimizers.rounding import WISH_BITS, Rounding
+from tflm_fg.optimizers.kinds import register
+from tflm_fg.optimizers.rounding import FINE_BITS, Rounding
 from tflm_fg.optimizers.schedules import RATE_BITS, Schedule
 from tflm_fg.types import Int64, Params, TflmFgError, Vectors
 
 _MOMENTUM_BITS = 8
 
-BOX = WEIGHT_MAX
-"""Half the width of Frank-Wolfe's box, in int8 or output steps."""
-
 _Unrounded = Callable[[Int64, OptimizerState, Params, int], Int64]
 """(heading, state, params, step) -> what to move by, in 1/16 of a unit."""
 
 
+@register("sgd")
 def sgd(
   layout: Layout,
   rate: Schedule,
@@ -76,6 +72,7 @@ def sgd(
   return _transform(heading, unrounded, _kept(momentum), layout, rounding)
 
 
+@register("sign")
 def sign(
   layout: Layout,
   rate: Schedule,
@@ -106,60 +103,10 @@ def sign(
     del state, params
     return _scaled(heading << RATE_BITS, units, rate(step))
 
-  return _headed(layout, unrounded, momentum, rounding, boxed=False)
+  return by_sign(layout, unrounded, momentum, rounding, boxed=False)
 
 
-def frank_wolfe(
-  layout: Layout,
-  rate: Schedule,
-  momentum: float = 0.0,
-  rounding: Rounding | None = None,
-) -> Transform:
-  """Moves a share of the way to a corner of the box: w + eta (s - w).
-
-  The corner s lies where the (momentum) gradient says that the loss falls:
-  127 int8 steps from zero for kernels, which is all they can hold, and 127
-  output steps from where training began for biases, whose int32 has no end of
-  use. So no step leaves the box and nothing saturates. eta is the rate over
-  127: a number in the middle of its box moves by the rate, as under `sign`.
-
-  Args:
-    layout: gives each tensor's step in units.
-    rate: the learning rate's schedule, at most 127 int8 steps.
-    momentum: as for `sign`.
-    rounding: as for `sgd`.
-
-  Raises:
-    TflmFgError: if the momentum or the rate is out of range.
-  """
-  if abs(rate(0)) > BOX << RATE_BITS:
-    raise TflmFgError(
-      f"learning_rate_lsb={rate(0) / (1 << RATE_BITS):g}: frank-wolfe needs at "
-      f"most {BOX}, the whole way to the corner"
-    )
-  kernels = layout.num_kernels
-  half = BOX * np.concatenate(layout.step_units)
-  half[:kernels] = BOX * MASTER_UNIT
-
-  def unrounded(
-    heading: Int64, state: OptimizerState, params: Params, step: int
-  ) -> Int64:
-    corner = heading * half * (1 if rate(step) > 0 else -1)
-    corner[kernels:] += state.start.biases
-    distance = (corner - np.concatenate(params, dtype=np.int64)) * abs(
-      rate(step)
-    )
-    distance[heading == 0] = 0
-    return round_divide(distance, BOX << (RATE_BITS - WISH_BITS))
-
-  return _headed(layout, unrounded, momentum, rounding, boxed=True)
-
-
-KINDS = {"sgd": sgd, "sign": sign, "frank-wolfe": frank_wolfe}
-"""Name -> (layout, rate, momentum, rounding) -> optimizer."""
-
-
-def _headed(
+def by_sign(
   layout: Layout,
   unrounded: _Unrounded,
   momentum: float,
@@ -191,7 +138,7 @@ def _transform(
   rounding: Rounding | None,
   boxed: bool = False,
 ) -> Transform:
-  """A gradient's heading, with momentum, then the wish along it, rounded."""
+  """A gradient's heading, with momentum, then a step along it, rounded."""
   rounding = rounding or Rounding(layout=layout)
 
   def update(
@@ -201,7 +148,7 @@ def _transform(
     if keep:
       state, moves = _accelerated(state, moves, keep)
     unrounded_sum = unrounded(moves, state, params, step)
-    return rounding(unrounded_sum, WISH_BITS, state, step)
+    return rounding(unrounded_sum, FINE_BITS, state, step)
 
   return Transform(_init(keep, rounding, boxed), update)
 
@@ -332,7 +279,7 @@ def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
   gradient *= rate
   gradient >>= RATE_BITS
   gradient *= units
-  return round_shift(gradient, RATE_BITS - WISH_BITS)
+  return round_shift(gradient, RATE_BITS - FINE_BITS)
 
 
 def _decayed(velocity: Int64, keep: int) -> Int64:

@@ -1,4 +1,4 @@
-"""Compare ways of adapting by samples that they have not seen."""
+"""Compare candidates by samples that they have not seen."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.gradients.method import Method
+from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.losses.base import Loss
 from tflm_fg.losses.custom import BlackBox
 from tflm_fg.placement.phase import PhaseResult, TrainingData
-from tflm_fg.tflite.select_trainable import GraphOptions
+from tflm_fg.placement.request import Request
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.training.data import folds
-from tflm_fg.training.defaults import AUTO_FORWARD
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import Array
 
 FOLDS = 3
@@ -34,40 +35,41 @@ class InputStage(NamedTuple):
   """What is found first, by forward gradients.
 
   Attributes:
-    trainable: as for `mark`; empty for nothing.
+    trainable: as for `mark_trainable`; empty for nothing.
     gain: of a prompt, whether it has one.
-    method: what finds it.
+    kind: the method that finds it.
   """
 
   trainable: str
   gain: bool = False
-  method: str = "auto"
+  kind: type[Method] = SignSPSA
 
-  def settings(self, settings: Settings) -> Settings:
-    """A user's settings for this front."""
-    return settings.under(self.method)
-
-  @property
-  def runs(self) -> str:
-    """The method that trains it."""
-    return AUTO_FORWARD if self.method == "auto" else self.method
+  def request(self, request: Request) -> Request:
+    """A user's request, for this stage."""
+    method = request.method
+    if self.kind is not SignSPSA:
+      method = method.as_phase(self.kind)
+    graph_options = dataclasses.replace(request.graph_options, gain=self.gain)
+    return dataclasses.replace(
+      request, method=method, graph_options=graph_options
+    )
 
   @property
   def title(self) -> str:
     """Its name, for people."""
-    if self.method != "auto":
-      return f"{self.trainable} by {self.method}"
+    if self.kind is not SignSPSA:
+      return f"{self.trainable} by {self.kind.name}"
     return self.trainable + ("+gain" if self.gain else "")
 
 
 class Candidate(NamedTuple):
-  """A way of adapting, tried on parts of the samples.
+  """Where to train, and what trying it on parts of the samples gave.
 
   Attributes:
-    front: what was found first.
+    input_stage: what was found first.
     head: what was found then: "head", "wide-head" or empty for nothing.
     graph_options: how the file grew.
-    phase_results: of the front and of the head, with the kept part kept aside.
+    phase_results: of both, with the kept part kept aside.
     others: of the head with each of the other folds kept aside.
     losses: float64 [N] with labels, of all samples, each kept aside once from
       the head, see `cooled_losses` (of classes in nats, else the loss as it
@@ -77,7 +79,7 @@ class Candidate(NamedTuple):
     measuring_passes: passes that measured what a wide head joins.
   """
 
-  front: InputStage
+  input_stage: InputStage
   head: str
   graph_options: GraphOptions
   phase_results: tuple[PhaseResult, ...]
@@ -107,12 +109,12 @@ class Candidate(NamedTuple):
   @property
   def trainable(self) -> str:
     """As for `mark`."""
-    return ",".join(p for p in (self.front.trainable, self.head) if p)
+    return ",".join(p for p in (self.input_stage.trainable, self.head) if p)
 
   @property
   def title(self) -> str:
     """Its name, for people."""
-    parts = [p for p in (self.front.title, self.head) if p]
+    parts = [p for p in (self.input_stage.title, self.head) if p]
     return ", ".join(parts) or "nothing"
 
 
@@ -136,7 +138,7 @@ def parts_of(training_data: TrainingData) -> list[TrainingData]:
 
 
 def candidate_of(
-  front: InputStage,
+  input_stage: InputStage,
   head: str,
   graph_options: GraphOptions,
   first: tuple[PhaseResult, ...],
@@ -147,10 +149,10 @@ def candidate_of(
   """Scores what was tried.
 
   Args:
-    front: what was found first.
+    input_stage: what was found first.
     head: what was found then.
     graph_options: how the file grew.
-    first: the front's outcome, if there is a front.
+    first: the input stage's result, if there is one.
     tries: the back's, the kept part's first.
     training_data: the samples.
     measuring_passes: passes that measured what a wide head joins.
@@ -164,7 +166,7 @@ def candidate_of(
     if kept.after.accuracy is not None:
       accuracy = kept.after.accuracy
   return Candidate(
-    front,
+    input_stage,
     head,
     graph_options,
     (*first, kept),
@@ -226,34 +228,33 @@ _COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
-  """The way to go: for each front its better head, then the best of those.
+  """The best candidate: for each input stage its better head, then the best.
 
   A wide head has more to learn from the samples that were kept aside than a
   head has, so it is taken unless the head is surely better: by more than
-  `SURELY` standard errors of the difference. A front has seen all samples but
-  the kept part, so it is taken only where it is surely better than none there.
+  `SURELY` standard errors of the difference. An input stage has seen all
+  samples but the kept part, so it is taken only where it is surely better than
+  none there.
 
-  Ways that would be left out in part are taken where there are no others.
+  Candidates that would be left out in part are taken where there are no others.
 
   Args:
-    candidates: as `try_ways` gives them.
+    candidates: as `try_candidates` gives them.
   """
   candidates = [
     candidate for candidate in candidates if candidate.is_whole
   ] or candidates
   finalists = []
-  for front in dict.fromkeys(candidate.front for candidate in candidates):
-    best, *wider = (
-      candidate for candidate in candidates if candidate.front == front
-    )
+  for stage in dict.fromkeys(c.input_stage for c in candidates):
+    best, *wider = (c for c in candidates if c.input_stage == stage)
     for candidate in wider:
       if not _surely_lower(best.losses, candidate.losses):
         best = candidate
     finalists.append(best)
   bare, *others = finalists
-  if bare.front.trainable:  # no head helps without a front
+  if bare.input_stage.trainable:  # no head helps alone
     return min(finalists, key=lambda candidate: candidate.loss)
-  better = [w for w in others if _surely_lower(w.unseen, bare.unseen)]
+  better = [c for c in others if _surely_lower(c.unseen, bare.unseen)]
   return min(better, key=lambda candidate: candidate.loss, default=bare)
 
 

@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.gradients.statistic_matching import channel_means
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.request import RuntimeOptions
+from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.select_trainable import (
-  GraphOptions,
-  MarkedModel,
-  mark_trainable,
-)
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import up_to
-from tflm_fg.tflite.surgery.wide_head import Pooled, widths_of
+from tflm_fg.tflite.surgery.wide_head import widths_of
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.metrics import BATCH
 from tflm_fg.types import Array

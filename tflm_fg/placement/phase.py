@@ -14,14 +14,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.gradients.closed_form import Head, carried_centre
-from tflm_fg.losses.base import Loss
+from tflm_fg.gradients.method import Method
+from tflm_fg.optimizers.rounding import require_masters
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.request import RuntimeOptions
+from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
-from tflm_fg.tflite.layers import activations_of, outputs_of
 from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.build import step_rule
 from tflm_fg.training.callbacks import (
   Callback,
   EarlyStopping,
@@ -33,8 +34,7 @@ from tflm_fg.training.callbacks import (
 from tflm_fg.training.data import Batches
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import Task
-from tflm_fg.training.settings import Settings
-from tflm_fg.training.trainer import StepRule, evaluate, fit
+from tflm_fg.training.trainer import evaluate, fit
 from tflm_fg.training.tuning import Growing, has_to_spare, tried, tuned
 from tflm_fg.types import Array, Mark, Params, Samples, Tensors
 
@@ -109,7 +109,7 @@ class OpenPhase:
   """A phase whose file is open, with the samples in front of what trains.
 
   Attributes:
-    phase: its settings have a batch size.
+    phase: its method has a batch size.
     masters: of all marked tensors, as the phase finds them.
     layout: of the phase's tensors.
     graph: the open file.
@@ -144,36 +144,29 @@ def open_for(
     runtime_options: the engine.
 
   Raises:
-    TflmFgError: if a write to one of the tensors is not seen, or the settings
-      do not suit how they are held.
+    TflmFgError: if a write to one of the tensors is not seen, or the method
+      does not suit how they are held.
   """
   chosen = tuple(t for t in mark.trainable if t.index in phase.tensors)
   layout = Layout(chosen)
-  phase.settings.require_layout(layout)
+  require_masters(phase.method.precision, layout)
+  phase.method.require_layout(layout)
   part = dataclasses.replace(mark, trainable=chosen)
-  taps = _taps(phase, marked, part)
+  taps = phase.method.taps(marked, [t.operator for t in chosen])
   graph = Graph(
     write_masters(marked, mark, masters), part, runtime_options, taps
   )
   inputs = graph.features(x)
-  settings = graph.filled(phase.settings)
-  batch = tuple(a[: settings.batch_size] for a in inputs)
-  choice = graph.settle(batch, settings.passes_at_once())
+  method = phase.method
+  if method.batch_size is None:
+    method = dataclasses.replace(method, batch_size=graph.batch_size)
+  batch = tuple(a[: method.batch_size] for a in inputs)
+  choice = graph.settle(batch, method.passes_at_once())
   spread = np.linspace(0, len(x) - 1, min(GUARD_SAMPLES, len(x))).astype(int)
   probes = tuple(a[spread] for a in inputs)
   write_check.require_visible(graph.suffix, chosen, probes)
-  filled = phase._replace(settings=settings)
+  filled = phase._replace(method=method)
   return OpenPhase(filled, masters, layout, graph, choice, inputs)
-
-
-def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:
-  """The activations that a method looks at beside the logits."""
-  operators = [t.operator for t in part.trainable]
-  if phase.settings.method == "node":
-    return list(activations_of(marked, operators).values())
-  if phase.settings.method == "statistics":
-    return list(outputs_of(marked, operators).values())
-  return []
 
 
 def run_phase(
@@ -193,20 +186,15 @@ def run_phase(
   Raises:
     TflmFgError: if the method does not fit the tensors.
   """
-  graph, layout, settings = (
-    open_phase.graph,
-    open_phase.layout,
-    open_phase.phase.settings,
-  )
+  graph, layout = open_phase.graph, open_phase.layout
+  method = open_phase.phase.method
   everything = _samples(open_phase, training_data)
-  samples, kept = (
-    everything.take(training_data.fit),
-    everything.take(training_data.kept),
-  )
-  batches = Batches(len(samples), settings.batch_size, settings.seed)
+  samples = everything.take(training_data.fit)
+  kept = everything.take(training_data.kept)
+  batches = Batches(len(samples), method.batch_size, method.seed)
   params = layout.gather(open_phase.masters)
   loss = graph.loss(training_data.task)
-  head = graph.head(samples, training_data.task) if settings.is_exact else None
+  part = graph.part(samples, training_data.task)
   passes = BatchPasses(graph.suffix, loss, samples, graph.helpers)
   passes.use(samples.take(batches.at(0)))
   run = functools.partial(
@@ -219,31 +207,28 @@ def run_phase(
   )
   scored = kept if len(kept) else samples
 
-  def short(own: Settings) -> Score:
-    step_rule = own.step_rule(layout, batches.size)
-    end = run(
-      step_rule=step_rule, state=step_rule.start(params), steps=own.steps
-    ).params
+  def short(own: Method) -> Score:
+    rule = step_rule(own, layout, batches.size)
+    end = run(step_rule=rule, state=rule.start(params), steps=own.steps).params
     return evaluate(graph.suffix, layout.weights(end), scored, loss)
 
-  settings, reasons = tuned(settings, layout, params, passes, loss)
-  if has_to_spare(open_phase.phase.settings):
-    settings, reasons["learning_rate_lsb"] = tried(settings, short)
-  centre = carried_centre(head, layout)
-  step_rule = _rule(settings, open_phase, head, centre, batches.size, loss)
+  method, reasons = tuned(method, layout, params, passes, loss)
+  if has_to_spare(open_phase.phase.method):
+    method, reasons["learning_rate_lsb"] = tried(method, short)
+  rule = step_rule(method, layout, batches.size, part)
   recorder, history = SlopeRecorder(), History()
-  best = _keeper(settings, training_data)
+  best = _keeper(method, training_data)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
-  if settings.patience:
-    watchers.append(EarlyStopping(settings.patience))
+  if method.patience:
+    watchers.append(EarlyStopping(method.patience))
   state = run(
-    step_rule=step_rule,
-    state=step_rule.start(params),
-    steps=settings.steps,
+    step_rule=rule,
+    state=rule.start(params),
+    steps=method.steps,
     validation=kept,
-    validate_every=settings.validate_every,
+    validate_every=method.validate_every,
     callbacks=watchers,
-    adjust=None if settings.is_exact else Growing(settings.patience),
+    adjust=None if method.is_exact else Growing(method.patience),
     passes_before=passes_before,
   )
   trained, kept_step = state.params, state.step
@@ -254,9 +239,9 @@ def run_phase(
   return PhaseResult(
     masters={**open_phase.masters, **layout.scatter(trained)},
     record=Record(
-      Phase(open_phase.phase.tensors, settings),
+      open_phase.phase._replace(method=method),
       batches.size,
-      centre,
+      rule.centre,
       recorder.slopes,
       kept_step,
     ),
@@ -272,26 +257,9 @@ def run_phase(
   )
 
 
-def _rule(
-  settings: Settings,
-  open_phase: OpenPhase,
-  head: Head | None,
-  centre: tuple[int, ...],
-  size: int,
-  loss: Loss,
-) -> StepRule:
-  """What turns the passes of a batch of some size into steps."""
-  layout, graph = open_phase.layout, open_phase.graph
-  if settings.method == "node":
-    return settings.node_step_rule(layout, graph.layers(), loss)
-  if settings.method == "statistics":
-    return settings.statistics_step_rule(layout, *graph.means())
-  return settings.step_rule(layout, size, head, centre)
-
-
-def _keeper(settings: Settings, training_data: TrainingData) -> ModelCheckpoint:
+def _keeper(method: Method, training_data: TrainingData) -> ModelCheckpoint:
   """What chooses the step to keep; its end, where no other is looked at."""
-  ends_only = settings.validate_every >= settings.steps
+  ends_only = method.validate_every >= method.steps
   keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
   return keeper(training_data.labelled, training_data.task.judged_by_loss)
 

@@ -1,4 +1,4 @@
-"""Turn a phase's record into its steps again, from masters to masters.
+"""What a phase is and what is recorded of it; masters read and written.
 
 Masters are the whole state of training: what an engine holds is rounded from
 them, and a seed with the slopes of every step makes them again.
@@ -7,13 +7,12 @@ them, and a seed with the slopes of every step makes them again.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.gradients.method import Method
 from tflm_fg.tflite.tensors import Patchable
-from tflm_fg.training.settings import Settings
-from tflm_fg.training.trainer import StepRule
+from tflm_fg.training.objective import Objective
 from tflm_fg.types import Array, Mark
 
 Masters = dict[int, Array]
@@ -25,11 +24,13 @@ class Phase(NamedTuple):
 
   Attributes:
     tensors: indices of marked tensors.
-    settings: under one method; what is None is tuned when the phase begins.
+    method: what is open of its settings is chosen when the phase begins.
+    objective: what the user wants to be lowered.
   """
 
   tensors: tuple[int, ...]
-  settings: Settings
+  method: Method
+  objective: Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +64,3 @@ def write_masters(marked: bytes, mark: Mark, masters: Masters) -> bytes:
   layout = Layout(mark.trainable)
   weights = layout.weights(layout.gather(masters))
   return Patchable(marked, [t.index for t in mark.trainable]).write(weights)
-
-
-def replay_phases(
-  records: Sequence[Record], marked: bytes, mark: Mark
-) -> Masters:
-  """Takes the recorded steps again, without an engine."""
-  masters = masters_of(marked, mark)
-  for record in records:
-    tensors = record.phase.tensors
-    layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
-    step_rule: StepRule = record.phase.settings.step_rule(
-      layout, record.batch_size, centre=record.centre
-    )
-    state = step_rule.start(layout.gather(masters))
-    for slopes in record.slopes[: record.kept_step]:
-      state = step_rule.replayed(state, slopes)
-    masters = {**masters, **layout.scatter(state.params)}
-  return masters

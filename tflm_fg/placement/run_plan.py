@@ -1,33 +1,138 @@
-"""Run the phases of an adaptation to their end, on all samples in the end."""
+"""Run the phases of an adaptation, one behind the other.
+
+A phase is a set of tensors and one method. `phases_of` says which phases a
+choice of tensors has; `run_phases` runs them from the marked file to the
+masters that the adapted file is made of.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tflm_fg.placement.candidates import Candidate
-from tflm_fg.placement.measure import measured
+from tflm_fg.gradients.closed_form import ClosedForm
+from tflm_fg.gradients.method import Method
+from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.placement.phase import (
+  OpenPhase,
   PhaseResult,
   TrainingData,
   open_for,
   run_phase,
 )
-from tflm_fg.placement.phase_record import Masters, Record, masters_of
-from tflm_fg.placement.search import Trial, phases_of
-from tflm_fg.placement.split_model import RuntimeOptions
-from tflm_fg.tflite.select_trainable import (
-  GraphOptions,
-  MarkedModel,
-  mark_trainable,
+from tflm_fg.placement.phase_record import (
+  Masters,
+  Phase,
+  Record,
+  masters_of,
+  write_masters,
 )
-from tflm_fg.tflite.split_graph import last_tensors
+from tflm_fg.placement.request import Request
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.split_graph import exact_tensors
+from tflm_fg.tflite.training_metadata import strip
+from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback
-from tflm_fg.training.settings import Settings
+from tflm_fg.training.objective import Objective
 
-WORTHWHILE = 0.1
-"""Nats that information maximisation must gain on the samples kept aside."""
+FEW_NUMBERS = 256
+"""Up to so many numbers a few hundred steps of forward gradients do."""
+
+QUICK = {"steps": 200, "validate_every": 200}
+"""A phase of forward gradients on few numbers."""
+
+LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
+"""The same on many."""
+
+
+def phases_of(
+  marked: MarkedModel, method: Method, objective: Objective
+) -> list[Phase]:
+  """The phases for a choice that the user made.
+
+  Under "auto" whatever is not the head comes first, by forward gradients, and
+  then the head, exactly where it can be.
+
+  Args:
+    marked: the marked file.
+    method: as the user gave it.
+    objective: what is lowered.
+  """
+  tensors = marked.mark.trainable
+  quadratic = objective.is_quadratic
+
+  def phase(indices: Sequence[int], own: Method) -> Phase:
+    return Phase(tuple(indices), own.filled(quadratic), objective)
+
+  if not isinstance(method, Auto):
+    return [phase([t.index for t in tensors], method)]
+  last = exact_tensors(marked.data, marked.mark)
+  head = last if objective.has_gradient else ()
+  rest = [t for t in tensors if t.index not in head]
+  phases = []
+  if rest:
+    few = sum(t.numbers for t in rest) <= FEW_NUMBERS
+    few &= all(t.index not in last for t in rest)  # a head has far to go
+    own = method.as_phase(SignSPSA, **(QUICK if few else LONG))
+    phases.append(phase([t.index for t in rest], own))
+  if head:
+    phases.append(phase(head, method.as_phase(ClosedForm)))
+  return phases
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """One phase on a file that is marked for it alone.
+
+  Attributes:
+    model: the plain file.
+    trainable: as for `mark_trainable`.
+    request: its method trains the phase.
+    training_data: the samples.
+  """
+
+  model: bytes
+  trainable: str
+  request: Request
+  training_data: TrainingData
+
+  @functools.cached_property
+  def _marked(self) -> MarkedModel:
+    return mark_trainable(
+      self.model, self.trainable, graph_options=self.request.graph_options
+    )
+
+  @functools.cached_property
+  def _open_phase(self) -> OpenPhase:
+    marked = self._marked
+    (phase,) = phases_of(marked, self.request.method, self.request.objective)
+    return open_for(
+      phase,
+      marked.data,
+      marked.mark,
+      masters_of(marked.data, marked.mark),
+      self.training_data.x,
+      self.request.runtime_options,
+    )
+
+  @property
+  def is_exact(self) -> bool:
+    """Whether its gradient has a closed form, so that a run costs little."""
+    return self._open_phase.phase.method.is_exact
+
+  def run(
+    self, training_data: TrainingData, callbacks: Sequence[Callback] = ()
+  ) -> PhaseResult:
+    """Runs it on some samples, each time from the start."""
+    return run_phase(self._open_phase, training_data, callbacks)
+
+  def file(self, phase_result: PhaseResult) -> bytes:
+    """The plain file with what the phase found."""
+    marked = self._marked
+    return strip(write_masters(marked.data, marked.mark, phase_result.masters))
 
 
 class RunPlan(NamedTuple):
@@ -72,9 +177,7 @@ def run_phases(
   marked: MarkedModel,
   plan: RunPlan | None,
   training_data: TrainingData,
-  settings: Settings,
-  runtime_options: RuntimeOptions,
-  callbacks: Sequence[Callback] = (),
+  request: Request,
   measuring_passes: int = 0,
 ) -> RunResult:
   """Runs the phases of a choice that the user made.
@@ -83,15 +186,13 @@ def run_phases(
     marked: the marked file.
     plan: how it came from the plain file; None where it was given.
     training_data: the samples.
-    settings: as the user gave them.
-    runtime_options: the engine.
-    callbacks: told of every step.
+    request: what the user asked for.
     measuring_passes: passes that measured what a wide head joins.
   """
   masters = masters_of(marked.data, marked.mark)
   run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
-  phases = phases_of(marked, settings, training_data.task.is_exact)
-  settings.require_use([phase.settings.method for phase in phases])
+  phases = phases_of(marked, request.method, request.objective)
+  request.require_use([type(phase.method) for phase in phases])
   for phase in phases:
     open_phase = open_for(
       phase,
@@ -99,22 +200,22 @@ def run_phases(
       marked.mark,
       run_result.masters,
       training_data.x,
-      runtime_options,
+      request.runtime_options,
     )
     phase_result = run_phase(
       open_phase,
       training_data,
-      callbacks,
+      request.callbacks,
       passes_before=sum(
         o.graph.forward_passes for o in run_result.phase_results
       ),
     )
     last = phase_result
-    stopped = any(callback.stop_training for callback in callbacks)
+    stopped = any(callback.stop_training for callback in request.callbacks)
     if _is_exact(phase_result) and len(training_data.kept) and not stopped:
       # An exact phase needs samples kept aside but to see that it helps, and
       # every sample counts where there are few.
-      last = run_phase(open_phase, training_data.whole(), callbacks)
+      last = run_phase(open_phase, training_data.whole(), request.callbacks)
     run_result = dataclasses.replace(
       run_result,
       masters=last.masters,
@@ -127,80 +228,4 @@ def run_phases(
 def _is_exact(phase_result: PhaseResult) -> bool:
   """Whether an exact phase ran, and was kept."""
   record = phase_result.record
-  return record.phase.settings.is_exact and record.kept_step > 0
-
-
-def run_candidate(
-  model: bytes,
-  candidate: Candidate,
-  training_data: TrainingData,
-  settings: Settings,
-  runtime_options: RuntimeOptions,
-  callbacks: Sequence[Callback] = (),
-) -> RunResult:
-  """Goes a way that was tried once more, now with all samples.
-
-  A phase that was worse than its start on the kept part is left out. Without
-  labels nothing is done where there is nothing to gain: a model that is sure
-  of its samples already would but drift.
-
-  Args:
-    model: the plain file.
-    candidate: what was tried.
-    training_data: the samples that it was tried on.
-    settings: as the user gave them.
-    runtime_options: the engine.
-    callbacks: told of every step of forward gradients.
-  """
-  # A long search without a gradient needs samples to choose its best step by.
-  everything = (
-    training_data.whole() if training_data.task.is_exact else training_data
-  )
-  worth = (
-    training_data.labelled or candidate.start_loss - candidate.loss > WORTHWHILE
-  )
-  helped = [worth and o.record.kept_step > 0 for o in candidate.phase_results]
-  front = (
-    candidate.front.trainable if helped[0] and candidate.front.trainable else ""
-  )
-  head = candidate.head if helped[-1] else ""
-  found, graph_options, phase_results, measuring_passes = (
-    model,
-    candidate.graph_options,
-    [],
-    0,
-  )
-  if front:
-    own = candidate.front.settings(settings)
-    trial = Trial(
-      model, front, graph_options, own, runtime_options, training_data
-    )
-    phase_results.append(trial.run(everything, callbacks))
-    found = trial.file(phase_results[0])
-  if head == "wide-head":
-    graph_options, measuring_passes = measured(
-      found, training_data.x, graph_options, runtime_options
-    )
-  parts = [part for part in (front, head) if part]
-  plan = RunPlan(",".join(parts) or "head", graph_options)
-  marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
-  masters = masters_of(marked.data, marked.mark)
-  if front:  # its tensors have the same indices in the file that grew further
-    for index in phase_results[0].record.phase.tensors:
-      masters[index] = phase_results[0].masters[index]
-  if head:
-    tensors = tuple(t.index for t in last_tensors(marked.mark))
-    phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
-    open_phase = open_for(
-      phase, marked.data, marked.mark, masters, training_data.x, runtime_options
-    )
-    phase_results.append(run_phase(open_phase, everything))
-    masters = phase_results[-1].masters
-  return RunResult(
-    marked,
-    plan,
-    masters,
-    candidate.phase_results,
-    tuple(phase_results),
-    measuring_passes,
-  )
+  return record.phase.method.is_exact and record.kept_step > 0

@@ -1,18 +1,18 @@
 """Choose where to put the trainable numbers, by trying and measuring.
 
-A way of adapting is a front (nothing, an input prompt, a prompt with a gain,
-the first layer's biases), found by forward gradients, and then a head (nothing,
-the head, a wide head), found exactly. Each is tried on a part of the samples
-and scored on the others, which are kept aside.
+A candidate is an input stage (nothing, an input prompt, a prompt with a gain,
+the first layer's biases), found by forward gradients, and then a head (none,
+the file's own, a wide one), found exactly. Each is tried on a part of the
+samples and scored on the others, which are kept aside; `run_candidate` trains
+the best one again, on all samples.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-from collections.abc import Sequence
 
+from tflm_fg.gradients.method import Method, registered
 from tflm_fg.placement.candidates import (
   Candidate,
   InputStage,
@@ -21,142 +21,89 @@ from tflm_fg.placement.candidates import (
 )
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import (
-  OpenPhase,
   PhaseResult,
   TrainingData,
   open_for,
   run_phase,
 )
-from tflm_fg.placement.phase_record import Phase, masters_of, write_masters
-from tflm_fg.placement.split_model import RuntimeOptions
-from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import (
-  GraphOptions,
-  MarkedModel,
-  mark_trainable,
-)
-from tflm_fg.tflite.split_graph import exact_tensors
-from tflm_fg.training.callbacks import Callback
-from tflm_fg.training.defaults import AUTO_FORWARD
-from tflm_fg.training.settings import Settings
+from tflm_fg.placement.phase_record import masters_of
+from tflm_fg.placement.request import Request
+from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.split_graph import last_tensors
+from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.types import TflmFgError
-
-FEW_NUMBERS = 256
-"""Up to so many numbers a few hundred steps of forward gradients do."""
 
 MOST_WEIGHTS = 1 << 18
 """A wide head of more weights is tried only where a user asks for it."""
 
-QUICK = {"steps": 200, "validate_every": 200}
-"""A phase of forward gradients on few numbers."""
-
-LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
-"""The same on many."""
-
-
-def phases_of(
-  marked: MarkedModel, settings: Settings, exact: bool = True
-) -> list[Phase]:
-  """The phases for a choice that the user made.
-
-  Under "auto" whatever is not the head comes first, by forward gradients, and
-  then the head, exactly where it can be.
-
-  Args:
-    marked: the marked file.
-    settings: as the user gave them.
-    exact: whether the loss has a gradient.
-  """
-  tensors = marked.mark.trainable
-  everything = tuple(t.index for t in tensors)
-  if settings.method != "auto":
-    return [Phase(everything, settings.under(settings.method))]
-  last = exact_tensors(marked.data, marked.mark)
-  head = last if exact else ()
-  rest = [t for t in tensors if t.index not in head]
-  phases = []
-  if rest:
-    few = sum(t.numbers for t in rest) <= FEW_NUMBERS
-    few &= all(t.index not in last for t in rest)  # a head has far to go
-    own = settings.under(AUTO_FORWARD, **(QUICK if few else LONG))
-    phases.append(Phase(tuple(t.index for t in rest), own))
-  if head:
-    phases.append(Phase(head, settings.under("closed-form")))
-  return phases
+WORTHWHILE = 0.1
+"""Nats that information maximisation must gain on the samples kept aside."""
 
 
 def input_stages_of(
-  model: bytes, labelled: bool, method: str
+  model: bytes, labelled: bool, method: Method
 ) -> list[InputStage]:
-  """The fronts that a file and a method allow, the cheapest first."""
-  if method != "auto":  # one method for all: what it trains is the back
-    return [InputStage("")]
+  """The input stages that a file and a method allow, the cheapest first."""
+  stages = [InputStage("")]
+  if method.name != "auto":  # one method for all: what it trains is the head
+    return stages
   wanted = [
     InputStage("prompt"),
     InputStage("prompt", gain=True),
     InputStage("first-bias"),
   ]
-  input_stages = [InputStage("")]
   if not labelled:
     wanted = [InputStage("prompt")]
-    own = training_metadata.read_mark(model)
+    own = read_mark(model)
     if own is not None and own.statistics:
-      wanted.append(InputStage("inner-bias", method="statistics"))
-  for front in wanted:
+      wanted += [
+        InputStage(kind.label_free_stage, kind=kind)
+        for kind in registered().values()
+        if kind.label_free_stage
+      ]
+  for stage in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
     with contextlib.suppress(TflmFgError):
-      mark_trainable(model, front.trainable)
-      input_stages.append(front)
-  return input_stages
+      mark_trainable(model, stage.trainable)
+      stages.append(stage)
+  return stages
 
 
 def try_candidates(
-  model: bytes,
-  training_data: TrainingData,
-  settings: Settings,
-  runtime_options: RuntimeOptions,
-  graph_options: GraphOptions,
-  callbacks: Sequence[Callback] = (),
+  model: bytes, training_data: TrainingData, request: Request
 ) -> list[Candidate]:
-  """Tries every way that the file allows.
+  """Tries every candidate that the file allows.
 
-  A front never sees the kept part. A head is cheap and exact, so with labels
-  it is tried once for every fold of the samples; the kept part is one of them.
+  An input stage never sees the kept part. A head is cheap and exact, so with
+  labels it is tried once for every fold of the samples; the kept part is one
+  of them.
 
   Args:
     model: the plain file.
     training_data: the samples.
-    settings: as the user gave them.
-    runtime_options: the engine.
-    graph_options: what a wide head joins, as the user gave it.
-    callbacks: told of every step.
+    request: what the user asked for.
 
   Returns:
-    The ways, the simpler first; without those whose front did harm.
+    The candidates, the simpler first; without those whose input stage did harm.
   """
   candidates = []
-  input_stages = input_stages_of(model, training_data.labelled, settings.method)
+  stages = input_stages_of(model, training_data.labelled, request.method)
   last = phases_of(
-    mark_trainable(model, "head"), settings, training_data.task.is_exact
+    mark_trainable(model, "head"), request.method, request.objective
   )
-  settings.require_use(
-    [front.runs for front in input_stages if front.trainable]
-    + [phase.settings.method for phase in last]
+  request.require_use(
+    [stage.kind for stage in stages if stage.trainable]
+    + [type(phase.method) for phase in last]
   )
-  for front in input_stages:
-    own = dataclasses.replace(graph_options, gain=front.gain)
+  for stage in stages:
+    own = stage.request(request)
     found, first = model, tuple[PhaseResult, ...]()
-    if front.trainable:
-      trial = Trial(
-        model,
-        front.trainable,
-        own,
-        front.settings(settings),
-        runtime_options,
-        training_data,
-      )
+    if stage.trainable:
+      trial = Trial(model, stage.trainable, own, training_data)
       try:
-        first = (trial.run(training_data, callbacks),)
+        first = (trial.run(training_data, request.callbacks),)
       except TflmFgError:
         continue  # its numbers move no output of these samples
       if not first[0].record.kept_step:
@@ -164,18 +111,24 @@ def try_candidates(
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
     may_widen = training_data.labelled and training_data.task.is_exact
-    for head in _heads_of(found, may_widen, own):
-      plan, measuring_passes = own, 0
+    for head in _heads_of(found, may_widen, own.graph_options):
+      graph_options, measuring_passes = own.graph_options, 0
       if head == "wide-head":
-        plan, measuring_passes = measured(
-          found, training_data.x, own, runtime_options
+        graph_options, measuring_passes = measured(
+          found, training_data.x, graph_options, request.runtime_options
         )
-      trial = Trial(found, head, plan, settings, runtime_options, training_data)
+      asked = dataclasses.replace(request, graph_options=graph_options)
+      trial = Trial(found, head, asked, training_data)
       parts = parts_of(training_data) if trial.is_exact else [training_data]
-      tries = tuple(trial.run(part) for part in parts)
       candidates.append(
         candidate_of(
-          front, head, plan, first, tries, training_data, measuring_passes
+          stage,
+          head,
+          graph_options,
+          first,
+          tuple(trial.run(part) for part in parts),
+          training_data,
+          measuring_passes,
         )
       )
   return candidates
@@ -189,60 +142,78 @@ def _heads_of(
   if may_widen:
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
-      wide = mark_trainable(
-        model, "wide-head", graph_options=graph_options
-      ).mark
-      if wide.numbers <= MOST_WEIGHTS:
+      wide = mark_trainable(model, "wide-head", graph_options=graph_options)
+      if wide.mark.numbers <= MOST_WEIGHTS:
         heads.append("wide-head")
   return heads
 
 
-@dataclasses.dataclass(frozen=True)
-class Trial:
-  """One phase on a file that is marked for it alone."""
+def run_candidate(
+  model: bytes,
+  candidate: Candidate,
+  training_data: TrainingData,
+  request: Request,
+) -> RunResult:
+  """Trains a candidate once more, now on all samples.
 
-  model: bytes
-  trainable: str
-  graph_options: GraphOptions
-  settings: Settings
-  runtime_options: RuntimeOptions
-  training_data: TrainingData
+  A phase that was worse than its start on the kept part is left out. Without
+  labels nothing is done where there is nothing to gain: a model that is sure
+  of its samples already would but drift.
 
-  @functools.cached_property
-  def _marked(self) -> MarkedModel:
-    return mark_trainable(
-      self.model, self.trainable, graph_options=self.graph_options
+  Args:
+    model: the plain file.
+    candidate: what was tried.
+    training_data: the samples that it was tried on.
+    request: what the user asked for.
+  """
+  # A long search without a gradient needs samples to choose its best step by.
+  everything = (
+    training_data.whole() if training_data.task.is_exact else training_data
+  )
+  worth = (
+    training_data.labelled or candidate.start_loss - candidate.loss > WORTHWHILE
+  )
+  helped = [worth and o.record.kept_step > 0 for o in candidate.phase_results]
+  stage = candidate.input_stage.trainable if helped[0] else ""
+  head = candidate.head if helped[-1] else ""
+  graph_options, measuring_passes = candidate.graph_options, 0
+  found, phase_results = model, list[PhaseResult]()
+  if stage:
+    own = dataclasses.replace(
+      candidate.input_stage.request(request), graph_options=graph_options
     )
-
-  @functools.cached_property
-  def _open_phase(self) -> OpenPhase:
-    marked = self._marked
-    (phase,) = phases_of(
-      marked, self.settings, self.training_data.task.is_exact
+    trial = Trial(model, stage, own, training_data)
+    phase_results.append(trial.run(everything, request.callbacks))
+    found = trial.file(phase_results[0])
+  if head == "wide-head":
+    graph_options, measuring_passes = measured(
+      found, training_data.x, graph_options, request.runtime_options
     )
-    start = masters_of(marked.data, marked.mark)
-    return open_for(
+  parts = [part for part in (stage, head) if part]
+  plan = RunPlan(",".join(parts) or "head", graph_options)
+  marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
+  masters = masters_of(marked.data, marked.mark)
+  if stage:  # its tensors have the same indices in the file that grew further
+    for index in phase_results[0].record.phase.tensors:
+      masters[index] = phase_results[0].masters[index]
+  if head:
+    tensors = tuple(t.index for t in last_tensors(marked.mark))
+    phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
+    open_phase = open_for(
       phase,
       marked.data,
       marked.mark,
-      start,
-      self.training_data.x,
-      self.runtime_options,
+      masters,
+      training_data.x,
+      request.runtime_options,
     )
-
-  @property
-  def is_exact(self) -> bool:
-    """Whether its gradient has a closed form, so that a run costs little."""
-    return self._open_phase.phase.settings.is_exact
-
-  def run(
-    self, training_data: TrainingData, callbacks: Sequence[Callback] = ()
-  ) -> PhaseResult:
-    """Runs it on some samples, each time from the start."""
-    return run_phase(self._open_phase, training_data, callbacks)
-
-  def file(self, phase_result: PhaseResult) -> bytes:
-    """The plain file with what the phase found."""
-    marked = self._marked
-    written = write_masters(marked.data, marked.mark, phase_result.masters)
-    return training_metadata.strip(written)
+    phase_results.append(run_phase(open_phase, everything))
+    masters = phase_results[-1].masters
+  return RunResult(
+    marked,
+    plan,
+    masters,
+    candidate.phase_results,
+    tuple(phase_results),
+    measuring_passes,
+  )

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 
-import numpy as np
-
-from tflm_fg.gradients.closed_form import REFUSAL, Head, head_of
-from tflm_fg.gradients.node_perturbation import REFUSAL as NODE_REFUSAL
-from tflm_fg.gradients.node_perturbation import Layer
-from tflm_fg.gradients.statistic_matching import (
-  REFUSAL as MEANS_REFUSAL,
-)
-from tflm_fg.gradients.statistic_matching import (
-  known_targets,
-)
+from tflm_fg.gradients.method import TrainedPart
 from tflm_fg.losses.base import Loss
+from tflm_fg.placement.request import RuntimeOptions
 from tflm_fg.runtimes.parallel import Choice, choose
 from tflm_fg.runtimes.registry import open_frozen, open_session, rebuilds_faster
 from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.layers import activations_of, outputs_of
-from tflm_fg.tflite.select_trainable import unmarked
-from tflm_fg.tflite.split_graph import cut, is_head, whole
-from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.tflite.split_graph import cut, is_head
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
 from tflm_fg.training.objective import (
@@ -34,78 +22,15 @@ from tflm_fg.training.objective import (
   output_spec,
   seen_by,
 )
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import (
   Array,
-  Int64,
   Mark,
   Samples,
   Tensors,
-  TflmFgError,
-  TrainableTensor,
 )
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Samples a pass where the head alone trains, and where more does."""
-
-
-def input_spec(model: bytes, name: str = "model") -> TensorSpec:
-  """A sound file's input tensor."""
-  return tensor_spec(model, whole(model, unmarked(model, name)).inputs[0])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RuntimeOptions:
-  """Which engine runs the passes, and how.
-
-  Attributes:
-    runtime: one of `runtimes.NAMES`, for what trains.
-    strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" times both and takes what is clearly faster.
-    exact_prefix: run frozen layers on `runtime` too. By default they run on
-      XNNPACK, three to four times faster than optimized kernels; features
-      differ by up to 3 steps, 0.1 to 0.3 on the mean, which changed up to
-      2.6 % of a head's answers and its accuracy by less than a point
-      (docs/method.md). Where XNNPACK refuses them, they run on `runtime`.
-    workers: passes side by side, at most; None for as many as pay.
-  """
-
-  runtime: str = "litert"
-  strategy: str = "auto"
-  exact_prefix: bool = False
-  workers: int | None = None
-
-
-def by_operator(mark: Mark) -> dict[int, dict[str, TrainableTensor]]:
-  """The marked tensors by operator and role."""
-  found: dict[int, dict[str, TrainableTensor]] = {}
-  for tensor in mark.trainable:
-    found.setdefault(tensor.operator, {})[tensor.role] = tensor
-  return found
-
-
-def _layer(
-  marked: bytes,
-  operator: int,
-  tensors: dict[str, TrainableTensor],
-  order: list[int],
-) -> Layer:
-  activation = activations_of(marked, [operator])[operator]
-  spec = tensor_spec(marked, activation)
-  bias = tensors.get("bias")
-  if (
-    bias is None
-    or bias.op_name != "FULLY_CONNECTED"
-    or int(np.prod(spec.shape[:-1])) != 1
-  ):
-    raise TflmFgError(NODE_REFUSAL)
-  return Layer(
-    bias=bias,
-    kernel=tensors.get("kernel"),
-    source=order.index(activation),
-    input_scale=spec.scale,
-    input_zero_point=spec.zero_point,
-  )
 
 
 class Graph:
@@ -185,16 +110,14 @@ class Graph:
     ]
     return choice
 
-  def filled(self, settings: Settings) -> Settings:
-    """Settings with a batch size: a large one where a pass is cheap."""
-    if settings.batch_size is not None:
-      return settings
-    size = (
-      CHEAP_BATCH
-      if is_head(self._cut, self._marked, self._mark)
-      else DEAR_BATCH
-    )
-    return dataclasses.replace(settings, batch_size=size)
+  @property
+  def batch_size(self) -> int:
+    """Samples a pass by default: many where passes are cheap."""
+    return CHEAP_BATCH if self._is_head else DEAR_BATCH
+
+  @property
+  def _is_head(self) -> bool:
+    return is_head(self._cut, self._marked, self._mark)
 
   def features(self, x: Array) -> Tensors:
     """The suffix's inputs for some samples.
@@ -224,51 +147,20 @@ class Graph:
     x, y = self.checked(part, name)
     return Samples(self.features(x), y)
 
-  def head(self, samples: Samples, task: Task = CLASSIFY) -> Head:
-    """What the closed form must know of the head and of some samples.
-
-    Raises:
-      TflmFgError: if more than the head trains.
-    """
-    if not is_head(self._cut, self._marked, self._mark):
-      raise TflmFgError(REFUSAL)
-    spec = tensor_spec(self._marked, self._mark.head_input)
-    return head_of(
-      samples.inputs[0],
-      spec.scale,
-      spec.zero_point,
-      self.loss(task),
-      has_bias=any(t.role == "bias" for t in self._mark.trainable),
+  def part(self, samples: Samples, task: Task) -> TrainedPart:
+    """What a method may look at before it trains on some samples."""
+    return TrainedPart(
+      marked=self._marked,
+      mark=self._mark,
+      shown=self._shown,
+      samples=samples,
+      loss=self.loss(task),
+      is_head=self._is_head,
     )
-
-  def layers(self) -> tuple[Layer, ...]:
-    """The FULLY_CONNECTED layers that train, for node perturbation.
-
-    Raises:
-      TflmFgError: if anything else trains, or a kernel without its bias.
-    """
-    return tuple(
-      _layer(self._marked, operator, tensors, self._shown)
-      for operator, tensors in by_operator(self._mark).items()
-    )
-
-  def means(self) -> tuple[list[int], list[Int64]]:
-    """For statistic matching: each bias's activation, and its means at home.
-
-    Raises:
-      TflmFgError: if more than biases train, or the mark holds no means.
-    """
-    tensors = self._mark.trainable
-    made = outputs_of(self._marked, [t.operator for t in tensors])
-    outputs = [made[t.operator] for t in tensors]
-    if any(t.role != "bias" for t in tensors):
-      raise TflmFgError(MEANS_REFUSAL)
-    targets = known_targets(outputs, self._mark.statistics)
-    return [self._shown.index(index) for index in outputs], targets
 
   @property
   def _shown(self) -> list[int]:
-    """Tensor indices of what `base.Passes.activations` gives."""
+    """Tensor indices of what `Passes.activations` gives."""
     return [*self._cut.suffix.inputs, *self._cut.suffix.outputs[1:]]
 
   def loss(self, task: Task = CLASSIFY) -> Loss:

@@ -217,3 +217,25 @@ def native_output() -> Iterator[Callable[[], str]]:
       for number, copy in zip((1, 2), kept):
         os.dup2(copy, number)
         os.close(copy)
+
+
+_PACKAGES = (
+  "tflm-fg",
+  "numpy",
+  "ai-edge-litert",
+  "tflite-runtime",
+  "tensorflow-cpu",
+  "tensorflow",
+  "tflite-micro",
+)
+
+
+def versions() -> dict[str, str]:
+  """Versions of this project and of the engines that are installed."""
+  found = {}
+  for package in _PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return found

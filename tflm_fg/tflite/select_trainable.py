@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import (
   Site,
   find_logits,
@@ -18,6 +18,7 @@ from tflm_fg.tflite.layers import (
   untrainable,
 )
 from tflm_fg.tflite.model_file import op_name
+from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.input_prompt import (
   insert_prompt,
   prompts_of,
@@ -29,7 +30,8 @@ from tflm_fg.tflite.surgery.weight_precision import (
   refine,
   with_biases,
 )
-from tflm_fg.tflite.surgery.wide_head import Pooled, is_wide, widen_head
+from tflm_fg.tflite.surgery.wide_head import is_wide, widen_head
+from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
 
@@ -39,33 +41,6 @@ class MarkedModel(NamedTuple):
   data: bytes
   mark: Mark
   notes: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GraphOptions:
-  """How the graph may change for what shall train.
-
-  Attributes:
-    gain: the prompt has a gain in front of its offset.
-    layers: a regular expression on output tensors' names, the layers that a
-      wide head joins; all where it is empty.
-    pooled: what was measured of those layers; empty for nothing.
-    weights: what the kernels that shall train are in the engine, as far as
-      they are dense or pointwise: "int8", "int16", or "int8x2".
-  """
-
-  gain: bool = False
-  layers: str = ""
-  pooled: tuple[Pooled, ...] = ()
-  weights: str = "int8"
-
-  def __post_init__(self) -> None:
-    try:
-      re.compile(self.layers)
-    except re.error as fault:
-      raise TflmFgError(
-        f"--wide_layers={self.layers!r} is not a regular expression: {fault}"
-      ) from None
 
 
 def mark_trainable(
@@ -305,3 +280,8 @@ def unmarked(data: bytes, name: str = "model") -> Mark:
   """What evaluating must know of a file in which nothing shall train."""
   logits = find_logits(model_file.read_shared(data, name))
   return Mark(trainable=(), logits=logits, head_input=logits)
+
+
+def input_spec(model: bytes, name: str = "model") -> TensorSpec:
+  """A sound file's input tensor."""
+  return tensor_spec(model, whole(model, unmarked(model, name)).inputs[0])

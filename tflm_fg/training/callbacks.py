@@ -7,7 +7,7 @@ import io
 import shutil
 import signal
 import threading
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tqdm import tqdm
 
@@ -67,14 +67,32 @@ def measure(logs: Logs) -> tuple[str, float]:
 class History(Callback):
   """Keeps the curves: losses of steps, and of the validation part.
 
+  As Keras's, it gives a list a name: `history["val_loss"]`.
+
   Attributes:
     batches: rows of (forward_passes, loss).
     tests: rows of (forward_passes, val_loss, `measure`).
   """
 
+  _COLUMNS: ClassVar = {
+    "forward_passes": ("batches", 0),
+    "loss": ("batches", 1),
+    "val_forward_passes": ("tests", 0),
+    "val_loss": ("tests", 1),
+    "val_measure": ("tests", 2),
+  }
+
   def __init__(self) -> None:
     self.batches: list[tuple[int, float]] = []
     self.tests: list[tuple[int, float, float]] = []
+
+  def keys(self) -> tuple[str, ...]:
+    """The names of the curves; `val_measure` is `measure`'s."""
+    return tuple(self._COLUMNS)
+
+  def __getitem__(self, name: str) -> list[float]:
+    rows, column = self._COLUMNS[name]
+    return [row[column] for row in getattr(self, rows)]
 
   def on_train_batch_end(self, state: State, logs: Logs) -> None:
     self.batches.append((logs["forward_passes"], logs["loss"]))

@@ -1,9 +1,9 @@
 """Say what is learned from samples: from which targets, lowering which loss.
 
 Targets are classes (int64 [N]), real numbers (float64), or none. Real ones come
-onto the fine grid of `distances` where a loss looks at them: a file and its
-marked copy with finer weights have outputs of different grids. Whoever trains,
-splits or scores asks the task and need not know which it is.
+onto the fine grid of `losses.squared_error` where a loss looks at them: a file
+and its marked copy with finer weights have outputs of different grids. Whoever
+trains, splits or scores asks the task and need not know which it is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.gradients.method import require_one
 from tflm_fg.losses.base import Loss
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.losses.custom import BlackBox, LossFunction, name_of
@@ -23,7 +24,6 @@ from tflm_fg.tflite import model_file
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
 from tflm_fg.training import data
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import Array, Int64, Mark, TflmFgError
 
 CLASSES, REALS, NOTHING = "classes", "reals", "none"
@@ -32,13 +32,80 @@ NATURAL = ("cross-entropy", "information-maximisation")
 """Losses that are counted in nats."""
 
 
+LOSSES = ("cross-entropy", "mse", "huber")
+
+LABELS = ("auto", "given", "none")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective:
+  """What a user wants to be lowered.
+
+  Attributes:
+    loss: one of `LOSSES`; the last two also for real y.
+    huber_delta: the error up to which huber is a square, in the outputs' units.
+    labels: "given"; "none" to look at no label; "auto" for what the data has.
+    function: a loss of the user's own, in place of `loss`; see `BlackBox`.
+  """
+
+  loss: str = "cross-entropy"
+  huber_delta: float = 1.0
+  labels: str = "auto"
+  function: LossFunction | None = None
+
+  def __post_init__(self) -> None:
+    require_one("loss", self.loss, LOSSES)
+    require_one("labels", self.labels, LABELS)
+    delta = self.huber_delta
+    if isinstance(delta, bool) or not isinstance(delta, int | float):
+      raise TflmFgError(f"huber_delta={delta!r}: need a number")
+    if not 1e-12 <= delta <= 1e12:
+      raise TflmFgError(f"huber_delta={delta}: need 1e-12 to 1e+12")
+    if delta != Objective.huber_delta and self.loss != "huber":
+      raise TflmFgError(
+        f"huber_delta={delta}: loss is {self.loss!r}, not huber"
+      )
+    if self.function is not None and not callable(self.function):
+      raise TflmFgError(
+        f"loss={self.function!r}: need one of {', '.join(LOSSES)}, or a "
+        "function of outputs and y"
+      )
+
+  @classmethod
+  def of(
+    cls,
+    loss: str | LossFunction,
+    huber_delta: float = 1.0,
+    labels: str = "auto",
+  ) -> Objective:
+    """The objective of a built-in loss's name or a user's function."""
+    if isinstance(loss, str):
+      return cls(loss=loss, huber_delta=huber_delta, labels=labels)
+    return cls(function=loss, huber_delta=huber_delta, labels=labels)
+
+  @property
+  def has_gradient(self) -> bool:
+    """Whether a head's gradient has a closed form under the loss."""
+    return self.function is None
+
+  @property
+  def is_quadratic(self) -> bool:
+    """Whether the loss bends alike everywhere."""
+    return self.function is None and self.loss in ("mse", "huber")
+
+  @property
+  def title(self) -> str:
+    """The loss's name, for people."""
+    return self.loss if self.function is None else name_of(self.function)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
   """What training is after.
 
   Attributes:
     targets: "classes", "reals", or "none" to learn without labels.
-    loss: one of `defaults.LOSSES`.
+    loss: one of `LOSSES`.
     huber_delta: in the outputs' real units.
     function: a user's own loss, in place of `loss`; None for none.
   """
@@ -86,42 +153,35 @@ CLASSIFY = Task()
 """Classes under cross-entropy."""
 
 
-def task_of(
-  settings: Settings,
-  y: Array | None,
-  output: TensorSpec,
-  function: LossFunction | None = None,
-) -> Task:
-  """The task that settings and data make up.
+def task_of(objective: Objective, y: Array | None, output: TensorSpec) -> Task:
+  """The task that an objective and data make up.
 
   Whole numbers [N] are classes where the model has several outputs; under any
   loss but cross-entropy everything else is real.
 
   Args:
-    settings: with loss and labels.
+    objective: what the user wants.
     y: as the user gave it; None for none.
     output: of the model.
-    function: a user's own loss.
 
   Raises:
     TflmFgError: if they contradict each other.
   """
-  own = function is not None or settings.loss != "cross-entropy"
-  if y is None or settings.labels == "none":
+  own = objective.function is not None or objective.loss != "cross-entropy"
+  if y is None or objective.labels == "none":
     if own:
-      title = settings.loss if function is None else name_of(function)
       raise TflmFgError(
-        f"loss {title!r} needs y and labels; without them the loss is "
-        "information maximisation: drop it, or give y"
+        f"loss {objective.title!r} needs y and labels; without them the loss "
+        "is information maximisation: drop it, or give y"
       )
     return Task(targets=NOTHING)
   wide = width(output) > 1
   classes = not own or (y.ndim == 1 and y.dtype.kind in "iu" and wide)
   return Task(
     targets=CLASSES if classes else REALS,
-    loss=settings.loss,
-    huber_delta=settings.huber_delta,
-    function=function,
+    loss=objective.loss,
+    huber_delta=objective.huber_delta,
+    function=objective.function,
   )
 
 

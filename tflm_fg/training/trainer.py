@@ -27,10 +27,12 @@ class StepRule:
   Attributes:
     estimator: draws directions, alone knows what a slope means.
     optimizer: gradient to updates.
+    centre: the head's mean input, for the closed form; empty without.
   """
 
   estimator: Estimator
   optimizer: Transform
+  centre: tuple[int, ...] = ()
 
   def start(self, params: Params) -> TrainState:
     """The state before the first step."""

@@ -1,4 +1,4 @@
-"""Choose what a phase's settings leave open, from a few passes of its own.
+"""Choose what a phase's method leaves open, from a few passes of its own.
 
 A handful of directions at several sizes tell, on two halves of a batch, how
 well the halves agree (a loss of coarse logits needs a large perturbation), how
@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.gradients.spsa import ForwardGradient
+from tflm_fg.gradients.method import Method
+from tflm_fg.gradients.spsa import DirectionalMethod, ForwardGradient
 from tflm_fg.losses.base import Loss, mean_nats
-from tflm_fg.optimizers.transforms import BOX
+from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.metrics import Score
-from tflm_fg.training.settings import Settings
 from tflm_fg.training.trainer import StepRule
 from tflm_fg.types import Array, Params
 
@@ -69,40 +68,41 @@ class Probe(NamedTuple):
 
 
 def tuned(
-  settings: Settings,
+  method: Method,
   layout: Layout,
   params: Params,
   passes: BatchPasses,
   loss: Loss,
-) -> tuple[Settings, dict[str, str]]:
+) -> tuple[Method, dict[str, str]]:
   """Fills in epsilon and learning rate where they are None.
 
   Args:
-    settings: of the phase.
+    method: of the phase.
     layout: of the phase's tensors.
     params: where the phase begins.
     passes: of its first batch.
     loss: what it lowers.
 
   Returns:
-    The settings without a None, and why each is what it is.
+    The method without a None, and why each is what it is.
   """
-  epsilon, rate = settings.epsilon_lsb, settings.learning_rate_lsb
-  if epsilon is not None and rate is not None:
-    return settings, {}
-  if settings.is_exact:
+  if method.is_exact and method.learning_rate_lsb is None:
     rate, why = _exact_rate(layout)
-    filled = dataclasses.replace(settings, learning_rate_lsb=rate)
+    filled = dataclasses.replace(method, learning_rate_lsb=rate)
     return filled, {"learning_rate_lsb": why}
-  is_long = settings.steps > SHORT_RUN
+  if not isinstance(method, DirectionalMethod):
+    return method, {}
+  epsilon, rate = method.epsilon_lsb, method.learning_rate_lsb
+  if epsilon is not None and rate is not None:
+    return method, {}
+  is_long = method.steps > SHORT_RUN
   sizes = LONG_SIZES if is_long else SIZES
   sizes = sizes if epsilon is None else (epsilon,)
   start = _halves([passes.logits(layout.weights(params))], passes, loss)
   probes = [
-    _probe(size, start, settings, layout, params, passes, loss)
-    for size in sizes
+    _probe(size, start, method, layout, params, passes, loss) for size in sizes
   ]
-  if settings.method == "one-sided":
+  if method.needs_straight_loss:
     chosen, why = _unbent(probes)
   elif is_long:
     chosen, why = _finest(probes)
@@ -113,23 +113,22 @@ def tuned(
     epsilon = chosen.epsilon_lsb
     reasons["epsilon_lsb"] = f"{epsilon:g}: {why}"
   if rate is None:
-    rate, why = _rate(chosen, settings.steps)
-    if settings.momentum and settings.optimizer == "sgd":
-      rate = float(f"{rate * (1 - settings.momentum):.3g}")
+    rate, why = _rate(chosen, method.steps)
+    if method.momentum and method.optimizer == "sgd":
+      rate = float(f"{rate * (1 - method.momentum):.3g}")
       why += ", less as momentum adds steps up"
-    most = BOX / settings.steps
-    if settings.optimizer == "frank-wolfe" and rate > most:
+    most = (OPTIMIZERS[method.optimizer].most_rate or math.inf) / method.steps
+    if rate > most:
       # Each step forgets a share of where a weight was.
       rate = float(f"{most:.3g}")
-      why = f"half of the way to a corner in {settings.steps} steps"
-    if not settings.steps_by_rate:  # a step is the rate times the slope
+      why = f"half of the way to a corner in {method.steps} steps"
+    if not method.steps_by_rate:  # a step is the rate times the slope
       rate = min(rate / max(chosen.slope, 1e-6), MOST_RATE)
       rate = float(f"{rate:.3g}")
     reasons["learning_rate_lsb"] = f"{rate:g}: {why}"
-  filled = dataclasses.replace(
-    settings, epsilon_lsb=float(epsilon), learning_rate_lsb=rate
-  )
-  return filled, reasons
+  return dataclasses.replace(
+    method, epsilon_lsb=float(epsilon), learning_rate_lsb=rate
+  ), reasons
 
 
 def _exact_rate(layout: Layout) -> tuple[float, str]:
@@ -206,21 +205,17 @@ def _rate(probe: Probe, steps: int) -> tuple[float, str]:
 def _probe(
   epsilon: float,
   start: NDArray[np.float64],
-  settings: Settings,
+  method: DirectionalMethod,
   layout: Layout,
   params: Params,
   passes: BatchPasses,
   loss: Loss,
 ) -> Probe:
   # Blocks take turns, so each has its share of the probes.
-  turns = min(settings.blocks, PROBES)
-  trial = dataclasses.replace(
-    settings.under("sign-m-spsa"),
-    epsilon_lsb=float(epsilon),
-    num_directions=PROBES // turns,
-    learning_rate_lsb=1.0,
+  turns = min(method.blocks, PROBES)
+  estimator = method.probe(
+    layout, len(passes.labels), float(epsilon), PROBES // turns
   )
-  estimator = trial.forward_gradient(layout, len(passes.labels))
   sides = np.concatenate(
     [
       _halves(passes.logits_at(lot), passes, loss)
@@ -294,38 +289,36 @@ SHARE, MOST_STEPS = 16, 250
 """A trial has so much fewer steps than the phase, and never more than these."""
 
 
-def has_to_spare(given: Settings) -> bool:
+def has_to_spare(given: Method) -> bool:
   """Whether a phase tries rates: a long one, by forward gradients, unset."""
   return (
-    given.learning_rate_lsb is None
-    and given.method in FORWARD
+    isinstance(given, DirectionalMethod)
+    and given.learning_rate_lsb is None
     and given.steps > SHORT_RUN
   )
 
 
-def tried(
-  settings: Settings, run: Callable[[Settings], Score]
-) -> tuple[Settings, str]:
-  """Settings with the rate whose short run ended with the lowest loss.
+def tried(method: Method, run: Callable[[Method], Score]) -> tuple[Method, str]:
+  """The method with the rate whose short run ended with the lowest loss.
 
   Args:
-    settings: with the first rate.
+    method: with the first rate.
     run: trains from the phase's start and scores the end.
 
   Returns:
-    The settings, and why the rate is what it is.
+    The method, and why the rate is what it is.
   """
-  steps = max(1, min(settings.steps // SHARE, MOST_STEPS))
+  steps = max(1, min(method.steps // SHARE, MOST_STEPS))
   longer = 1.0
-  if settings.steps_by_rate:
+  if method.steps_by_rate:
     # Signs do not shrink where slopes do, so the noise of more steps must.
-    longer = math.sqrt(settings.steps // steps)
+    longer = math.sqrt(method.steps // steps)
   losses = {}
   for factor in FACTORS:
-    rate = min(longer * factor * settings.learning_rate_lsb, MOST_RATE)
-    own = dataclasses.replace(settings, learning_rate_lsb=rate, steps=steps)
+    rate = min(longer * factor * method.learning_rate_lsb, MOST_RATE)
+    own = dataclasses.replace(method, learning_rate_lsb=rate, steps=steps)
     losses[factor] = run(own).total
   best = min(losses, key=lambda factor: losses[factor])
-  rate = min(float(f"{best * settings.learning_rate_lsb:.3g}"), MOST_RATE)
+  rate = min(float(f"{best * method.learning_rate_lsb:.3g}"), MOST_RATE)
   why = f"{rate:g}: the best of {len(FACTORS)} in runs of {steps} steps"
-  return dataclasses.replace(settings, learning_rate_lsb=rate), why
+  return dataclasses.replace(method, learning_rate_lsb=rate), why

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
+from tflm_fg.tflite.graph_options import Pooled
 from tflm_fg.tflite.layers import (
   TRAINABLE_OPS,
   Site,
@@ -42,20 +42,6 @@ SPREAD_STEPS = 40
 
 _GAIN_ONE = 16
 _CENTRE_STEP = 2
-
-
-class Pooled(NamedTuple):
-  """What a layer's pooled activations are like on some samples.
-
-  Attributes:
-    reach: the largest, as a share of what the layer's output can hold.
-    centre: int64 [C], means in steps from zero at that reach; empty if unknown.
-    spread: float64 [C], standard deviations in the same steps.
-  """
-
-  reach: float = 0.25
-  centre: NDArray[np.int64] = np.zeros(0, np.int64)
-  spread: NDArray[np.float64] = np.zeros(0)
 
 
 def is_wide(model: schema.ModelT) -> bool:

@@ -1,0 +1,119 @@
+"""Say what a file is and what can train in it: operators, tensors, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from typing import Any
+
+from tflm_fg import files
+from tflm_fg.memory.footprint import (
+  backpropagation,
+  forward_gradients,
+  inference,
+  trainer_bytes,
+)
+from tflm_fg.placement.run_plan import phases_of
+from tflm_fg.runtimes import write_check
+from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite import model_file
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import MarkedModel, present_mark
+from tflm_fg.tflite.split_graph import cut
+from tflm_fg.tflite.tensors import activation_bytes
+from tflm_fg.training.auto import Auto
+from tflm_fg.training.objective import Objective, output_spec, width
+from tflm_fg.types import TrainableTensor
+
+
+def inspect(
+  model: bytes | str | os.PathLike[str],
+  *,
+  trainable: str | None = None,
+  graph_options: GraphOptions | None = None,
+  runtime: str = "litert",
+  strategy: str = "auto",
+  name: str | None = None,
+) -> dict[str, Any]:
+  """Describes a .tflite and what can train in it.
+
+  Args:
+    model: the path or the bytes of a .tflite, marked or not.
+    trainable: as for `mark_trainable`; None for the file's mark, or the head.
+    graph_options: how the file may change for what shall train.
+    runtime: the engine whose writes are checked.
+    strategy: how weights are set in it.
+    name: what to call the model in errors; by default its path.
+
+  Returns:
+    Operators, trainable tensors, whether the runtime sees a write to each, and
+    bytes of memory; JSON-ready.
+
+  Raises:
+    TflmFgError: in one line, if the file is not sound or nothing can train.
+  """
+  data, name = files.read_model(model, name)
+  report = describe_file(data, name)
+  marked = present_mark(data, trainable, name, graph_options)
+  return report | describe_training(marked, runtime, strategy)
+
+
+def describe_file(data: bytes, name: str = "model") -> dict[str, Any]:
+  """Operators and inference memory of a file."""
+  model = model_file.read_shared(data, name)
+  operators = model.subgraphs[0].operators or []
+  return {
+    "model_bytes": len(data),
+    "operators": dict(Counter(model_file.op_name(model, o) for o in operators)),
+    "activation_bytes": activation_bytes(data),
+    "aligned_to_16": model_file.is_aligned(data),
+  }
+
+
+def describe_training(
+  marked: MarkedModel, runtime: str, strategy: str
+) -> dict[str, Any]:
+  """Trainable tensors, the trainer's memory and the write check's verdicts."""
+  tensors = marked.mark.trainable
+  pieces = cut(marked.data, marked.mark)
+  session = open_session(runtime, pieces.suffix, strategy)
+  verdicts = write_check.check_visibility(session, tensors)
+  outputs = width(output_spec(marked.data, marked.mark))
+  phases = phases_of(marked, Auto(), Objective())
+  trainer = trainer_bytes(tensors, phases, outputs)
+  kinds = {
+    "inference": inference(marked.data),
+    "forward gradients": forward_gradients(
+      marked.data, marked.mark, phases, outputs
+    ),
+    "backpropagation at 16 bits": backpropagation(marked.data, marked.mark),
+  }
+  return {
+    "runtime": runtime,
+    "strategy": "in-place" if session.traits.in_place else "rebuild",
+    "suffix_bytes": len(pieces.suffix.data),
+    "suffix_activation_bytes": activation_bytes(pieces.suffix.data),
+    "trainer_bytes": trainer.total,
+    "memory": {
+      kind: {**dataclasses.asdict(footprint), "total": footprint.total}
+      for kind, footprint in kinds.items()
+    },
+    "tensors": [
+      {**_row(v.tensor), "write_seen": v.seen, "cause": v.cause}
+      for v in verdicts
+    ],
+  }
+
+
+def _row(tensor: TrainableTensor) -> dict[str, Any]:
+  return {
+    "index": tensor.index,
+    "name": tensor.name,
+    "operator": f"{tensor.operator} {tensor.op_name}",
+    "role": tensor.role,
+    "shape": list(tensor.shape),
+    "dtype": tensor.dtype,
+    "scales": list(tensor.scales),
+    "bytes": tensor.num_bytes,
+  }

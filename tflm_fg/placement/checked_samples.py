@@ -1,0 +1,105 @@
+"""Check a user's samples against the model, and keep a share of them aside."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tflm_fg.gradients.method import Method
+from tflm_fg.placement.phase import TrainingData
+from tflm_fg.tflite.select_trainable import (
+  input_spec,
+  unmarked,
+)
+from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.training.data import Dataset, array_of, hold_out, model_input
+from tflm_fg.training.objective import (
+  CLASSIFY,
+  Objective,
+  Task,
+  checked,
+  spec_for,
+  task_of,
+)
+from tflm_fg.types import Array, TflmFgError
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckedSamples:
+  """The user's samples, checked against the model.
+
+  Attributes:
+    x: on the input's grid.
+    y: targets, real ones as they came; None where there are none.
+    task: what is learned.
+    scored: what reports score by; classes may be known and not looked at.
+    input: the model's input.
+    output: what the loss looks at.
+  """
+
+  x: Array
+  y: Array | None
+  task: Task
+  scored: Task
+  input: TensorSpec
+  output: TensorSpec
+
+  @classmethod
+  def of(
+    cls,
+    model: bytes,
+    x: Array,
+    y: Array | None,
+    objective: Objective,
+    name: str,
+  ) -> CheckedSamples:
+    """Checks them.
+
+    Args:
+      model: a .tflite, marked or not.
+      x: samples as the user gave them.
+      y: targets as the user gave them; None for none.
+      objective: what the user wants.
+      name: what to call the model in errors.
+
+    Raises:
+      TflmFgError: naming the array that does not fit.
+    """
+    x = array_of(x, "train x")
+    y = None if y is None else array_of(y, "train y")
+    plain = unmarked(model, name)
+    inputs = input_spec(model, name)
+    task = task_of(objective, y, tensor_spec(model, plain.logits))
+    output = spec_for(task, model, plain, name)
+    if y is None:
+      if objective.labels == "given":
+        raise TflmFgError(
+          "train: holds no array 'y'; add it or use --labels=none"
+        )
+      on_grid = model_input(x, inputs, "train x")
+      return cls(on_grid, None, task, task, inputs, output)
+    scored = task if task.labelled else CLASSIFY
+    on_grid, targets = checked(Dataset(x, y), inputs, output, "train", scored)
+    return cls(on_grid, targets, task, scored, inputs, output)
+
+  @property
+  def for_others(self) -> Task:
+    """What samples with targets are scored by, whatever was learned from."""
+    return self.task if self.task.labelled else CLASSIFY
+
+  def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Other samples and their targets, checked likewise."""
+    x, y = (array_of(a, f"test {n}") for a, n in zip(test, "xy"))
+    part = Dataset(x, y)
+    return checked(part, self.input, self.output, "test", self.for_others)
+
+  def training_data(self, method: Method, fraction: float) -> TrainingData:
+    """The samples, with a share kept aside."""
+    if method.validation_fraction is not None:
+      fraction = method.validation_fraction
+    labels: Array = np.full(len(self.x), -1, np.int64)
+    if self.task.labelled and self.y is not None:
+      labels = self.y
+    fit, kept = hold_out(self.task.strata(labels), fraction, method.seed)
+    return TrainingData(self.x, labels, fit, kept, self.task)

@@ -1,0 +1,53 @@
+"""How a model's graph may change for what shall train."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.types import TflmFgError
+
+
+class Pooled(NamedTuple):
+  """What a layer's pooled activations are like on some samples.
+
+  Attributes:
+    reach: the largest, as a share of what the layer's output can hold.
+    centre: int64 [C], means in steps from zero at that reach; empty if unknown.
+    spread: float64 [C], standard deviations in the same steps.
+  """
+
+  reach: float = 0.25
+  centre: NDArray[np.int64] = np.zeros(0, np.int64)
+  spread: NDArray[np.float64] = np.zeros(0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GraphOptions:
+  """How the graph may change for what shall train.
+
+  Attributes:
+    gain: the prompt has a gain in front of its offset.
+    layers: a regular expression on output tensors' names, the layers that a
+      wide head joins; all where it is empty.
+    pooled: what was measured of those layers; empty for nothing.
+    weights: what the kernels that shall train are in the engine, as far as
+      they are dense or pointwise: "int8", "int16", or "int8x2".
+  """
+
+  gain: bool = False
+  layers: str = ""
+  pooled: tuple[Pooled, ...] = ()
+  weights: str = "int8"
+
+  def __post_init__(self) -> None:
+    try:
+      re.compile(self.layers)
+    except re.error as fault:
+      raise TflmFgError(
+        f"--wide_layers={self.layers!r} is not a regular expression: {fault}"
+      ) from None

@@ -1,0 +1,29 @@
+"""The default method: exact where it can be, forward gradients elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+from tflm_fg.gradients.method import Method, fields_of, register
+from tflm_fg.gradients.spsa import DirectionalMethod
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Auto(DirectionalMethod):
+  """The closed form for the head, sign-m-SPSA for all that lies before it.
+
+  What is given here goes to every phase whose method takes it.
+
+  Example:
+    >>> tflm_fg.adapt(model, x, y, method=Auto(seed=3, steps=100))
+  """
+
+  name: ClassVar[str] = "auto"
+
+  def as_phase(self, kind: type[Method], **own: Any) -> Method:
+    """The method of a phase, with what was given here and it takes."""
+    names = set(fields_of(kind)) & set(fields_of(type(self)))
+    values = {**own, **{n: v for n, v in self.given.items() if n in names}}
+    return kind(**values)
