@@ -20,7 +20,7 @@ def test_train_gives_a_marked_model_with_spare_outputs_and_a_replay_set(
   tmp_path,
 ):
   root = corpora.speech(("yes", "no"), 24, "source", "train")
-  done = programs.run(
+  done = programs.run_keras(
     tmp_path, KWS, "train", f"--data={root}", "--frontend=mfcc", "--epochs=1",
     "--spare_outputs=1", "--replay_kb=2", "--out=own.tflite",
   )  # fmt: skip
@@ -41,7 +41,7 @@ def test_train_gives_a_marked_model_with_spare_outputs_and_a_replay_set(
 def test_a_replay_set_that_does_not_fit_leaves_nothing(tmp_path):
   root = corpora.speech(("yes", "no"), 24, "source", "train")
   flags = ("--epochs=1", "--replay_kb=1", "--out=own.tflite")
-  done = programs.run(tmp_path, KWS, "train", f"--data={root}", *flags)
+  done = programs.run_keras(tmp_path, KWS, "train", f"--data={root}", *flags)
   assert done.returncode == 1
   assert "--replay_kb=1: 1000 bytes hold 0" in done.stderr
   assert list(tmp_path.iterdir()) == []
@@ -53,7 +53,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(tmp_path):
     (("--out=own.bin",), "need a .tflite or a .keras"),
     (("--out=own.tflite", "--words=yes,lamp"), "'lamp'"),
   ):
-    done = programs.run(tmp_path, KWS, "train", f"--data={root}", *flags)
+    done = programs.run_keras(tmp_path, KWS, "train", f"--data={root}", *flags)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert words.strip("'") in line
