@@ -67,7 +67,7 @@ def run_anew(
   *arguments: str,
   env: dict[str, str] | None = None,
 ) -> Done:
-  """The same in a new Python, with an environment of its own if one is given."""
+  """The same in a new Python, perhaps in an environment of its own."""
   return subprocess.run(
     [sys.executable, "-m", program, *arguments],
     cwd=folder,

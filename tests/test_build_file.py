@@ -171,6 +171,8 @@ def needs_tensorflow(path: str) -> bool:
     if isinstance(arg, ast.Constant)
   }
   names = arguments.union(*map(imported_names, closure(path)))
+  if "pytest.mark.tensorflow" in (ROOT / path).read_text(encoding="utf-8"):
+    return True
   return any(name.split(".")[0] in TENSORFLOW for name in names)
 
 

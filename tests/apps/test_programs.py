@@ -418,24 +418,25 @@ def _convert(model: str, *more: str) -> list[str]:
   return [f"--model={model}", "--out=out.tflite", *more]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["no.keras", "no_folder"])
 def test_missing_keras_model_is_refused(name, folder):
-  pytest.importorskip("tensorflow")
   line = folder.refused("convert", *_convert(name))
   assert f"{name}: no such file" in line
 
 
+@pytest.mark.tensorflow
 def test_what_is_no_keras_model_is_refused(folder):
   """In a new Python: TensorFlow itself prints when it is imported."""
-  pytest.importorskip("tensorflow")
   folder.start = programs.run_anew
   folder.write("text.keras", b"hello\n" * 9)
   assert "text.keras" in folder.refused("convert", *_convert("text.keras"))
 
 
+@pytest.mark.tensorflow
 def test_keras_model_converts_with_calibration_and_not_without(keras_folder):
-  keras = pytest.importorskip("keras")
-  pytest.importorskip("tensorflow")
+  import keras
+
   folder = keras_folder
   layers = [keras.Input((8,)), keras.layers.Dense(4)]
   keras.Sequential(layers).save(folder.path / "m.keras")

@@ -10,8 +10,9 @@ from apps.kws.model import spotter
 from tests import programs
 from tests.apps.kws import corpora
 
-pytest.importorskip("tensorflow")
 pytest.importorskip("espeakng_loader", reason="needs the extra kws")
+
+pytestmark = pytest.mark.tensorflow
 
 KWS = "apps.kws.__main__"
 
