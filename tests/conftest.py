@@ -40,21 +40,31 @@ def pytest_cmdline_main(config):
 def pytest_collection_modifyitems(items):
   """Gives one worker all that needs TensorFlow, and a file to one worker."""
   for item in items:
-    needs_tensorflow = item.get_closest_marker("tensorflow") is not None
-    group = "tensorflow" if needs_tensorflow else item.location[0]
+    if "tf" in _parameters(item):  # the runtime of that name
+      item.add_marker(pytest.mark.tensorflow)
+    group = "tensorflow" if _needs_tensorflow(item) else item.location[0]
     item.add_marker(pytest.mark.xdist_group(group))
   items.sort(key=_place)
 
 
 def pytest_runtest_setup(item):
   """Skips what needs TensorFlow where it is not installed."""
-  marked = item.get_closest_marker("tensorflow") is not None
-  if marked and importlib.util.find_spec("tensorflow") is None:
+  if _needs_tensorflow(item) and not importlib.util.find_spec("tensorflow"):
     pytest.skip("needs the extra tf")
 
 
+def _needs_tensorflow(item):
+  return item.get_closest_marker("tensorflow") is not None
+
+
+def _parameters(item):
+  call = getattr(item, "callspec", None)
+  values = call.params.values() if call else ()
+  return [value for value in values if isinstance(value, str)]
+
+
 def _place(item):
-  if item.get_closest_marker("tensorflow") is not None:
+  if _needs_tensorflow(item):
     return 0
   for place, start in enumerate(SLOW_FIRST, 1):
     if item.location[0].startswith(start):

@@ -41,7 +41,7 @@ def test_train_gives_a_marked_model_with_spare_outputs_and_a_replay_set(
 
 def test_a_replay_set_that_does_not_fit_leaves_nothing(tmp_path):
   root = corpora.speech(("yes", "no"), 24, "source", "train")
-  flags = ("--epochs=1", "--replay_kb=1", "--out=own.tflite")
+  flags = ("--frontend=mfcc", "--epochs=1", "--replay_kb=1", "--out=own.tflite")
   done = programs.run_keras(tmp_path, KWS, "train", f"--data={root}", *flags)
   assert done.returncode == 1
   assert "--replay_kb=1: 1000 bytes hold 0" in done.stderr
