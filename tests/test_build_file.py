@@ -62,6 +62,7 @@ def tree_of(path: str) -> ast.Module:
   return ast.parse((ROOT / path).read_text(encoding="utf-8"), path)
 
 
+@functools.cache
 def file_of(module: str) -> str | None:
   """The first-party file that a dotted name stands for, if any."""
   parts = module.split(".")
@@ -73,6 +74,7 @@ def file_of(module: str) -> str | None:
   return None
 
 
+@functools.cache
 def imported_names(path: str) -> set[str]:
   """Dotted names in import statements, at any depth of the file."""
   names = set()
@@ -90,6 +92,7 @@ def imported_names(path: str) -> set[str]:
   return names
 
 
+@functools.cache
 def strings(path: str) -> set[str]:
   """Every string constant of the file, those inside f-strings too."""
   return {
@@ -99,6 +102,7 @@ def strings(path: str) -> set[str]:
   }
 
 
+@functools.cache
 def modules_named_in_strings(path: str) -> set[str]:
   """What import_module or `python -m` is given: "apps.adapt", f"apps.{x}"."""
   texts = strings(path)
@@ -108,6 +112,7 @@ def modules_named_in_strings(path: str) -> set[str]:
   return names | {package + word for package in packages for word in words}
 
 
+@functools.cache
 def deps_of(path: str) -> set[str]:
   """The first-party files that a file imports."""
   names = imported_names(path) | modules_named_in_strings(path)
@@ -124,6 +129,17 @@ def data_of(path: str) -> set[str]:
   data = {"sources"} if "*.py" in named else set()
   if is_test(path):
     named.add("pyproject.toml")  # pytest's settings
+  return data | {path for path in other_files() if name_of(path) in named}
+
+
+def name_of(path: str) -> str:
+  """The last part of a path."""
+  return path.rsplit("/", 1)[-1]
+
+
+@functools.cache
+def other_files() -> list[str]:
+  """What is not Python and may be read by a file, relative to the root."""
   places = (
     "BUILD",
     "*.md",
@@ -132,11 +148,12 @@ def data_of(path: str) -> set[str]:
     "tests/**/*.*",
     "apps/**/*.*",
   )
-  for pattern in places:
-    for file in ROOT.glob(pattern):
-      if file.name in named and file.suffix not in (".py", ".pyc"):
-        data.add(file.relative_to(ROOT).as_posix())
-  return data
+  return [
+    file.relative_to(ROOT).as_posix()
+    for pattern in places
+    for file in ROOT.glob(pattern)
+    if file.suffix not in (".py", ".pyc")
+  ]
 
 
 def is_test(path: str) -> bool:
@@ -154,6 +171,8 @@ def needs_tensorflow(path: str) -> bool:
     if isinstance(arg, ast.Constant)
   }
   names = arguments.union(*map(imported_names, closure(path)))
+  if "pytest.mark.tensorflow" in (ROOT / path).read_text(encoding="utf-8"):
+    return True
   return any(name.split(".")[0] in TENSORFLOW for name in names)
 
 

@@ -1,8 +1,8 @@
 """Programs keep their contract: status, one line on stderr, whole files.
 
 Status 0 done, 1 refused or failed, 2 a flag is wrong, 130 interrupted. Each
-test starts processes of its own, because a traceback, a line that an engine
-prints and a leftover file are seen only from outside.
+run is a process of its own, because a traceback, a line that an engine prints
+and a leftover file are seen only from outside.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import csv
 import json
 import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import tflm_fg
-from tests import models
-from tests.programs import environment
+from tests import models, programs
 
 DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
@@ -28,6 +25,8 @@ PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
 
 class Folder:
   """A folder with a model and samples, and programs that run in it."""
+
+  start = staticmethod(programs.run)
 
   def __init__(self, path: pathlib.Path) -> None:
     self.path = path
@@ -48,16 +47,11 @@ class Folder:
 
   def run(
     self, program: str, *arguments: str, env: dict[str, str] | None = None
-  ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-      [sys.executable, "-m", f"apps.{program}", *arguments],
-      cwd=self.path,
-      env=env or environment(),
-      capture_output=True,
-      text=True,
-      timeout=120,
-      check=False,
-    )
+  ) -> programs.Done:
+    name = f"apps.{program}"
+    if env:
+      return programs.run_anew(self.path, name, *arguments, env=env)
+    return self.start(self.path, name, *arguments)
 
   def done(self, program: str, *arguments: str) -> str:
     """Runs what must succeed; gives its standard output."""
@@ -190,7 +184,7 @@ def test_convert_inspect_evaluate_agree_on_a_marked_file(folder):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_names_every_flag_and_starts_no_engine(program, tmp_path):
-  result = Folder(tmp_path).run(program.removeprefix("apps."), "--help")
+  result = programs.run_anew(tmp_path, program, "--help")
   assert result.returncode == DONE
   assert "--model" in result.stdout
   assert not result.stderr
@@ -283,7 +277,7 @@ def test_runtime_that_is_not_installed_is_refused_with_the_cure(folder):
   )
   line = folder.refused(
     "adapt", *folder.adapt_flags("--runtime=tflm"),
-    env=environment(hook) | {"PYTHONDONTWRITEBYTECODE": "1"},
+    env=programs.environment(hook) | {"PYTHONDONTWRITEBYTECODE": "1"},
   )  # fmt: skip
   assert "'tflm' is not installed; pip install" in line
 
@@ -384,7 +378,7 @@ def test_damaged_journal_makes_no_file(
 
 # Sends the process SIGINT from inside its sixth step, as Ctrl-C would.
 INTERRUPT_AT_WORK = """
-import os, runpy, signal, sys
+import os, signal
 from tflm_fg.gradients.spsa import CentralDifference
 call = CentralDifference.__call__
 def interrupted(self, passes, state):
@@ -392,8 +386,6 @@ def interrupted(self, passes, state):
     os.kill(os.getpid(), signal.SIGINT)
   return call(self, passes, state)
 CentralDifference.__call__ = interrupted
-sys.argv[0] = "apps/adapt.py"
-runpy.run_module("apps.adapt", run_name="__main__")
 """
 
 
@@ -403,14 +395,8 @@ def test_interrupt_writes_nothing_and_has_status_130(folder):
   flags = folder.adapt_flags(
     "--steps=100000000", "--journal=j", "--log=l", "--report=r"
   )
-  result = subprocess.run(
-    [sys.executable, "-c", INTERRUPT_AT_WORK, *flags],
-    cwd=folder.path,
-    env=environment(),
-    capture_output=True,
-    text=True,
-    timeout=60,
-    check=False,
+  result = programs.run(
+    folder.path, "apps.adapt", *flags, before=INTERRUPT_AT_WORK
   )
   assert result.returncode == INTERRUPTED
   (line,) = result.stderr.strip().splitlines()
@@ -421,26 +407,37 @@ def test_interrupt_writes_nothing_and_has_status_130(folder):
 # Keras models.
 
 
+@pytest.fixture
+def keras_folder(folder: Folder) -> Folder:
+  """The same, with TensorFlow imported before a program starts."""
+  folder.start = programs.run_keras
+  return folder
+
+
 def _convert(model: str, *more: str) -> list[str]:
   return [f"--model={model}", "--out=out.tflite", *more]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["no.keras", "no_folder"])
 def test_missing_keras_model_is_refused(name, folder):
-  pytest.importorskip("tensorflow")
   line = folder.refused("convert", *_convert(name))
   assert f"{name}: no such file" in line
 
 
+@pytest.mark.tensorflow
 def test_what_is_no_keras_model_is_refused(folder):
-  pytest.importorskip("tensorflow")
+  """In a new Python: TensorFlow itself prints when it is imported."""
+  folder.start = programs.run_anew
   folder.write("text.keras", b"hello\n" * 9)
   assert "text.keras" in folder.refused("convert", *_convert("text.keras"))
 
 
-def test_keras_model_converts_with_calibration_and_not_without(folder):
-  keras = pytest.importorskip("keras")
-  pytest.importorskip("tensorflow")
+@pytest.mark.tensorflow
+def test_keras_model_converts_with_calibration_and_not_without(keras_folder):
+  import keras
+
+  folder = keras_folder
   layers = [keras.Input((8,)), keras.layers.Dense(4)]
   keras.Sequential(layers).save(folder.path / "m.keras")
   line = folder.refused("convert", *_convert("m.keras"))

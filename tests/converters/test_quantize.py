@@ -1,6 +1,5 @@
 """Keras 3, tf_keras and quantization-aware models become integer files."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -18,8 +17,6 @@ from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import checked
 from tflm_fg.types import TflmFgError
 
-tensorflow = pytest.importorskip("tensorflow", reason="needs the extra tf")
-
 SAMPLES = np.random.default_rng(0).normal(0, 1, (80, 8, 6, 2)).astype("f4")
 
 
@@ -35,6 +32,8 @@ def layers_of(library):
 
 @pytest.fixture(scope="module")
 def keras3():
+  import keras
+
   keras.utils.set_random_seed(0)
   return keras.Sequential([keras.Input(SAMPLES.shape[1:]), *layers_of(keras)])
 
@@ -112,6 +111,8 @@ def test_a_quantization_aware_model_needs_no_calibration(keras2, tmp_path):
 
 def test_equal_constants_and_zero_biases_of_the_converter_are_mended():
   """The converter shares equal kernels and drops biases of zeros."""
+  import keras
+
   keras.utils.set_random_seed(0)
   net = keras.Sequential(
     [
@@ -135,6 +136,8 @@ def test_equal_constants_and_zero_biases_of_the_converter_are_mended():
 
 
 def test_a_head_of_zeros_is_refused_with_its_cure():
+  import keras
+
   net = keras.Sequential(
     [
       keras.Input((6,)),
@@ -165,6 +168,8 @@ def test_calibration_samples_that_do_not_fit_are_refused(
 
 
 def test_models_that_cannot_be_converted_are_refused(tmp_path):
+  import keras
+
   two = [keras.Input((3,)), keras.Input((3,))]
   both = keras.Model(two, keras.layers.Add()(two))
   with pytest.raises(TflmFgError, match="2 inputs"):

@@ -15,8 +15,7 @@ from tflm_fg.training.data import Dataset
 from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.objective import loss_of
 
-keras = pytest.importorskip("keras", reason="needs the extra tf")
-tensorflow = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 CLASSES, INPUTS, HIDDEN = 4, 8, 32
 X, Y = models.separable(samples=240, inputs=INPUTS, classes=CLASSES)
@@ -26,6 +25,8 @@ DRAWS = 300
 @pytest.fixture(scope="module")
 def network():
   """A small Keras classifier, trained on some of the classes only."""
+  import keras
+
   keras.utils.set_random_seed(1)
   net = keras.Sequential(
     [
@@ -47,6 +48,8 @@ def converted(request, network):
 
 def keras_gradient(network, name):
   """Gradient of the mean loss by a layer's kernel, [out, in] as in TFLite."""
+  import tensorflow
+
   layer = network.get_layer(name)
   with tensorflow.GradientTape() as tape:
     logits = network(X, training=False)
@@ -123,6 +126,8 @@ def test_a_reversed_sign_climbs_in_the_interpreter(converted):
 def test_adapting_ends_within_three_points_of_keras_backpropagation(
   network, converted
 ):
+  import keras
+
   test = models.separable(600, INPUTS, CLASSES, seed=5)
   clone = keras.models.clone_model(network)
   clone.set_weights(network.get_weights())

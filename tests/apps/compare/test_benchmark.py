@@ -73,9 +73,9 @@ def samples(tmp_path):
   return str(tmp_path / "clips.npz")
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_keras_learns_from_where_the_file_stands(job, trainable, monkeypatch):
-  pytest.importorskip("tensorflow")
   monkeypatch.setattr(benchmark_backprop, "EPOCHS", 3)
   monkeypatch.setattr(benchmark_backprop, "RATES", {trainable: (1e-4, 1e-2)})
   slow, fast = benchmark_backprop.fit_keras(

@@ -25,7 +25,6 @@ def rows():
 
 @pytest.fixture(scope="module")
 def resnet():
-  pytest.importorskip("tensorflow")
   return networks.resnet_8()
 
 
@@ -92,12 +91,13 @@ def test_without_tensorflow_a_network_is_refused_with_the_cure(monkeypatch):
 # The networks themselves.
 
 
+@pytest.mark.tensorflow
 def test_the_mobile_network_has_the_published_count_of_parameters():
   """That of keras.applications.MobileNetV2(alpha=0.35, classes=2)."""
-  pytest.importorskip("tensorflow")
   assert networks.mobilenet_v2_keras().count_params() == 412_770
 
 
+@pytest.mark.tensorflow
 def test_the_residual_network_is_within_5_percent_of_tflms_arena(resnet):
   pytest.importorskip("tflite_micro")
   flow = read_dataflow(resnet)
@@ -109,6 +109,7 @@ def test_the_residual_network_is_within_5_percent_of_tflms_arena(resnet):
   assert abs(counted.total / reported["total"] - 1) <= 0.05
 
 
+@pytest.mark.tensorflow
 def test_no_two_of_its_constants_are_one(resnet):
   """Equal numbers are merged by the converter, and would count once."""
   flow = read_dataflow(resnet)
@@ -117,6 +118,7 @@ def test_no_two_of_its_constants_are_one(resnet):
 
 
 @pytest.mark.parametrize("name", ["DS-CNN", "ResNet-8-like"])
+@pytest.mark.tensorflow
 def test_tensorflow_keeps_the_same_activations_for_its_gradients(name, resnet):
   """And the output of the last ReLU, of which a bit a number would do."""
   tf = quantize.tensorflow()

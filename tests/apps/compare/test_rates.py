@@ -119,8 +119,8 @@ def test_what_sets_itself_takes_no_step(cell, own):
   assert filled == tflm_fg.Settings(**whole)
 
 
+@pytest.mark.tensorflow
 def test_backpropagation_may_try_as_many_rates():
-  pytest.importorskip("tensorflow")
   from apps.compare.methods import backprop
 
   for tried in backprop.RATES.values():

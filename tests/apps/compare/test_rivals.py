@@ -18,8 +18,8 @@ from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import tensor_spec
 
 
+@pytest.mark.tensorflow
 def test_keras_trains_the_same_tensors_from_the_same_start(cell, own):
-  pytest.importorskip("tensorflow")
   from apps.compare.methods import backprop
 
   rival = dataclasses.replace(cell, method="backprop", precision="fp32")
@@ -34,9 +34,10 @@ def test_keras_trains_the_same_tensors_from_the_same_start(cell, own):
   assert first == pytest.approx((1 - 0.999) ** 0.5 / (1 - 0.9), rel=1e-4)
 
 
+@pytest.mark.tensorflow
 def test_our_adam_is_kerass(cell, own):
-  tf = pytest.importorskip("tensorflow")
   import keras
+  import tensorflow as tf
 
   from apps.compare.methods import backprop
 
@@ -65,8 +66,8 @@ def test_our_adam_is_kerass(cell, own):
   np.testing.assert_allclose(mine[0], theirs.numpy(), rtol=1e-5)
 
 
+@pytest.mark.tensorflow
 def test_a_surface_holds_both_trajectories(cell, own):
-  pytest.importorskip("tensorflow")
   job = loss_surface.Surface(
     domain=cell.domain, trainable="all", seed=0, passes=40, batch=16, side=4
   )

@@ -11,8 +11,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -213,7 +211,7 @@ def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
 
 # What Ctrl-C does: the process gets SIGINT from inside its sixth step.
 INTERRUPT = """
-import os, runpy, signal, sys
+import os, signal
 from tflm_fg.training.trainer import StepRule
 advance = StepRule.advance
 def interrupted(self, state, estimate):
@@ -221,8 +219,6 @@ def interrupted(self, state, estimate):
     os.kill(os.getpid(), signal.SIGINT)
   return advance(self, state, estimate)
 StepRule.advance = interrupted
-sys.argv[0] = "tflm-fg-kws"
-runpy.run_module("apps.kws.__main__", run_name="__main__")
 """
 
 
@@ -234,15 +230,7 @@ def test_control_c_keeps_what_is_best_so_far(tmp_path):
     "--steps=100000000",
     "--out=a.tflite",
   )
-  done = subprocess.run(
-    [sys.executable, "-c", INTERRUPT, "adapt", *flags],
-    cwd=tmp_path,
-    env=programs.environment(),
-    capture_output=True,
-    text=True,
-    timeout=100,
-    check=False,
-  )
+  done = programs.run(tmp_path, KWS, "adapt", *flags, before=INTERRUPT)
   assert done.returncode == 0, done.stderr
   assert "interrupted after step 6" in done.stdout
   assert load(str(tmp_path / "a.tflite")).words == SPOTTER.words
@@ -306,7 +294,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", list(REFUSED))
 def test_what_does_not_fit_is_refused_in_one_line(kind, shelf):
-  """In processes of their own, as many as a machine has cores."""
   (command, *flags), words = REFUSED[kind]
   before = sorted(p.name for p in shelf.iterdir())
   done = programs.run(shelf, KWS, command, *flags, "--out=out.tflite")

@@ -10,8 +10,9 @@ from apps.kws.model import spotter
 from tests import programs
 from tests.apps.kws import corpora
 
-pytest.importorskip("tensorflow")
 pytest.importorskip("espeakng_loader", reason="needs the extra kws")
+
+pytestmark = pytest.mark.tensorflow
 
 KWS = "apps.kws.__main__"
 
@@ -20,7 +21,7 @@ def test_train_gives_a_marked_model_with_spare_outputs_and_a_replay_set(
   tmp_path,
 ):
   root = corpora.speech(("yes", "no"), 24, "source", "train")
-  done = programs.run(
+  done = programs.run_keras(
     tmp_path, KWS, "train", f"--data={root}", "--frontend=mfcc", "--epochs=1",
     "--spare_outputs=1", "--replay_kb=2", "--out=own.tflite",
   )  # fmt: skip
@@ -40,8 +41,8 @@ def test_train_gives_a_marked_model_with_spare_outputs_and_a_replay_set(
 
 def test_a_replay_set_that_does_not_fit_leaves_nothing(tmp_path):
   root = corpora.speech(("yes", "no"), 24, "source", "train")
-  flags = ("--epochs=1", "--replay_kb=1", "--out=own.tflite")
-  done = programs.run(tmp_path, KWS, "train", f"--data={root}", *flags)
+  flags = ("--frontend=mfcc", "--epochs=1", "--replay_kb=1", "--out=own.tflite")
+  done = programs.run_keras(tmp_path, KWS, "train", f"--data={root}", *flags)
   assert done.returncode == 1
   assert "--replay_kb=1: 1000 bytes hold 0" in done.stderr
   assert list(tmp_path.iterdir()) == []
@@ -53,7 +54,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(tmp_path):
     (("--out=own.bin",), "need a .tflite or a .keras"),
     (("--out=own.tflite", "--words=yes,lamp"), "'lamp'"),
   ):
-    done = programs.run(tmp_path, KWS, "train", f"--data={root}", *flags)
+    done = programs.run_keras(tmp_path, KWS, "train", f"--data={root}", *flags)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert words.strip("'") in line
