@@ -25,6 +25,7 @@ from tflm_fg.placement.run_plan import (
 from tflm_fg.placement.search import try_candidates
 from tflm_fg.placement.split_model import RuntimeOptions, input_spec
 from tflm_fg.report import facts
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.select_trainable import (
   GraphOptions,
   MarkedModel,
@@ -70,7 +71,7 @@ class Adapted:
 
 
 def adapt(
-  model: bytes,
+  model: Source,
   x: Array,
   y: Array | None = None,
   *,
@@ -131,55 +132,54 @@ def adapt(
     exact_prefix=exact_prefix,
     workers=workers,
   )
-  samples = _Samples.of(model, x, y, settings, loss, name)
+  file = ModelFile.of(model, name)
+  samples = _Samples.of(file, x, y, settings, loss)
   # Checked now, run after training.
   held_back = samples.others(test) if test else None
   began = time.perf_counter()
   run_result, candidates, training_data = _run(
-    model,
+    file,
     trainable,
     graph_options,
     samples,
     settings,
     runtime_options,
     callbacks,
-    name,
   )
   seconds = time.perf_counter() - began
   adapted = write_masters(
-    run_result.marked.data, run_result.marked.mark, run_result.masters
+    run_result.marked.file, run_result.marked.mark, run_result.masters
   )
   scores = _scores(
     run_result, samples, training_data, held_back, adapted, runtime
   )
   report = {
     **scores,
-    **facts(run_result, candidates, training_data, model, settings, seconds),
+    **facts(run_result, candidates, training_data, file, settings, seconds),
     "runtime": runtime,
   }
   return Adapted(
-    adapted,
+    adapted.data,
     run_result.marked.data,
     report,
     Journal(
       sha256(run_result.marked.data),
       run_result.plan,
       run_result.records,
-      sha256(adapted),
+      sha256(adapted.data),
     ),
     _history(run_result),
   )
 
 
 def _run(
-  model: bytes,
+  model: ModelFile,
   trainable: str | None,
   graph_options: GraphOptions,
   samples: _Samples,
   settings: Settings,
   runtime_options: RuntimeOptions,
   callbacks: Sequence[Callback],
-  name: str,
 ) -> tuple[RunResult, list[Candidate], TrainingData]:
   """Goes the way that was chosen, or tries all and goes the best."""
   if graph_options.weights != "int8" and trainable in (None, "auto"):
@@ -187,7 +187,7 @@ def _run(
       f"--weights={graph_options.weights} needs --trainable: which layers "
       "get them"
     )
-  own = read_mark(model, name) if trainable is None else None
+  own = read_mark(model) if trainable is None else None
   if own is not None:
     training_data = samples.training_data(settings, KEPT_FRACTION)
     given = MarkedModel(model, own, ())
@@ -220,7 +220,9 @@ def _run(
   plan, measuring_passes = _plan(
     model, trainable, graph_options, training_data, runtime_options
   )
-  marked = mark_trainable(model, plan.trainable, name, plan.graph_options)
+  marked = mark_trainable(
+    model, plan.trainable, graph_options=plan.graph_options
+  )
   run_result = run_phases(
     marked,
     plan,
@@ -234,7 +236,7 @@ def _run(
 
 
 def _plan(
-  model: bytes,
+  model: ModelFile,
   trainable: str,
   graph_options: GraphOptions,
   training_data: TrainingData,
@@ -291,20 +293,19 @@ class _Samples:
   @classmethod
   def of(
     cls,
-    model: bytes,
+    model: ModelFile,
     x: Array,
     y: Array | None,
     settings: Settings,
     function: LossFunction | None,
-    name: str,
   ) -> _Samples:
     _require_function(function, settings)
     x = array_of(x, "train x")
     y = None if y is None else array_of(y, "train y")
-    plain = unmarked(model, name)
-    inputs = input_spec(model, name)
+    plain = unmarked(model)
+    inputs = input_spec(model)
     task = task_of(settings, y, tensor_spec(model, plain.logits), function)
-    output = spec_for(task, model, plain, name)
+    output = spec_for(task, model, plain, model.name)
     if y is None:
       if settings.labels == "given":
         raise TflmFgError(
@@ -343,7 +344,7 @@ def _scores(
   samples: _Samples,
   training_data: TrainingData,
   held_back: tuple[Array, Array] | None,
-  adapted: bytes,
+  adapted: ModelFile,
   runtime: str,
 ) -> dict[str, Any]:
   """Before and after, on test samples or else on those kept aside."""
@@ -351,7 +352,7 @@ def _scores(
     # Whole files, as they will be used: no cut and no other engine's prefix.
     before, after = (
       score_file(file, runtime, held_back, samples.for_others)
-      for file in (run_result.marked.data, adapted)
+      for file in (run_result.marked.file, adapted)
     )
     return _both("test", before, after, True)
   part = "validation" if len(training_data.kept) else "train"

@@ -8,6 +8,7 @@ from typing import Any
 from tflm_fg.losses.custom import LossFunction
 from tflm_fg.report import versions
 from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
@@ -26,7 +27,7 @@ from tflm_fg.types import Array
 
 
 def evaluate_model(
-  model: bytes,
+  model: Source,
   x: Array,
   y: Array,
   *,
@@ -52,16 +53,17 @@ def evaluate_model(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
-  mark = unmarked(model, name)
-  part = whole(model, mark)
+  file = ModelFile.of(model, name)
+  mark = unmarked(file)
+  part = whole(file, mark)
   named = loss if isinstance(loss, str) else "cross-entropy"
   settings = Settings(loss=named, huber_delta=huber_delta)
   function = None if isinstance(loss, str) else loss
-  output = tensor_spec(model, mark.logits)
+  output = tensor_spec(file, mark.logits)
   x, y = array_of(x, "data x"), array_of(y, "data y")
   task = task_of(settings, y, output, function)
-  output = spec_for(task, model, mark, name)
-  inputs = tensor_spec(model, part.inputs[0])
+  output = spec_for(task, file, mark, name)
+  inputs = tensor_spec(file, part.inputs[0])
   x, targets = checked(Dataset(x, y), inputs, output, "data", task)
   session = open_session(runtime, part)
   began = time.perf_counter()
@@ -77,14 +79,14 @@ def evaluate_model(
     "invoke_seconds": session.invoke_seconds,
     "forward_passes": session.forward_passes,
     "samples_run": session.samples_run,
-    "model_bytes": len(model),
+    "model_bytes": len(file.data),
     "runtime": runtime,
     "versions": versions(),
   }
 
 
 def score_file(
-  model: bytes, runtime: str, samples: tuple[Array, Array], task: Task
+  model: ModelFile, runtime: str, samples: tuple[Array, Array], task: Task
 ) -> Score:
   """Scores a whole file on samples on its input's grid, in a new session.
 

@@ -24,6 +24,7 @@ from tflm_fg.placement.phase_record import (
 )
 from tflm_fg.placement.run_plan import RunPlan
 from tflm_fg.tflite import select_trainable
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.surgery.wide_head import Pooled
 from tflm_fg.tflite.training_metadata import read_mark
@@ -189,7 +190,7 @@ def _is_slope(value: object) -> bool:
   return type(value) is int and abs(value) <= 1 << 31
 
 
-def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
+def replay(journal: Journal, model: Source, name: str = "model") -> bytes:
   """Applies the recorded steps to a file, without any engine.
 
   Args:
@@ -203,11 +204,11 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   Raises:
     TflmFgError: if the file is not the one that was trained.
   """
-  marked = model
-  if sha256(marked) != journal.model_sha256 and journal.plan is not None:
-    marked = _marked_again(journal.plan, model, name)
-  mark = read_mark(marked, name)
-  if mark is None or sha256(marked) != journal.model_sha256:
+  marked = ModelFile.of(model, name)
+  if sha256(marked.data) != journal.model_sha256 and journal.plan is not None:
+    marked = _marked_again(journal.plan, marked, name)
+  mark = read_mark(marked)
+  if mark is None or sha256(marked.data) != journal.model_sha256:
     raise TflmFgError(
       f"{name}: not the file this journal was recorded on; give the --model "
       "of then"
@@ -215,7 +216,7 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   for record in journal.records:
     _require_slopes(record, mark, name)
   masters = replay_phases(journal.records, marked, mark)
-  adapted = write_masters(marked, mark, masters)
+  adapted = write_masters(marked, mark, masters).data
   if sha256(adapted) != journal.adapted_sha256:
     raise TflmFgError(
       f"{name}: the journal makes another file of it than it made then; it was "
@@ -224,11 +225,11 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   return adapted
 
 
-def _marked_again(plan: RunPlan, model: bytes, name: str) -> bytes:
+def _marked_again(plan: RunPlan, model: ModelFile, name: str) -> ModelFile:
   try:
     return select_trainable.mark_trainable(
       model, plan.trainable, name, plan.graph_options
-    ).data
+    ).file
   except ValueError as fault:
     raise TflmFgError(
       f"{name}: does not take what the journal says of its layers ({fault})"

@@ -13,6 +13,7 @@ from tflm_fg.memory import footprint
 from tflm_fg.placement.candidates import Candidate, best_candidate
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.run_plan import RunResult
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import strip
 from tflm_fg.training.objective import Task, width
 from tflm_fg.training.settings import Settings
@@ -22,7 +23,7 @@ def facts(
   run_result: RunResult,
   candidates: Sequence[Candidate],
   training_data: TrainingData,
-  model: bytes,
+  model: ModelFile,
   settings: Settings,
   seconds: float,
 ) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _cost(
 
 
 def _model_facts(
-  run_result: RunResult, model: bytes, settings: Settings, task: Task
+  run_result: RunResult, model: ModelFile, settings: Settings, task: Task
 ) -> dict[str, Any]:
   """What trained, in what file, with which settings."""
   tensors = {t.index: t for t in run_result.marked.mark.trainable}
@@ -137,8 +138,8 @@ def _model_facts(
     "trainable_parameters": run_result.marked.mark.numbers,
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
-    "model_bytes": len(strip(run_result.marked.data)),
-    "added_bytes": len(strip(run_result.marked.data)) - len(strip(model)),
+    "model_bytes": len(strip(run_result.marked.file)),
+    "added_bytes": len(strip(run_result.marked.file)) - len(strip(model)),
     "method": "+".join(r.phase.settings.method for r in run_result.records)
     or "nothing",
     "labels": "given" if task.labelled else "none",

@@ -15,6 +15,7 @@ from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import outputs_of
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.select_trainable import (
   GraphOptions,
   MarkedModel,
@@ -31,7 +32,7 @@ MARGIN = 1.1
 
 
 def measured(
-  model: bytes,
+  model: Source,
   x: Array,
   graph_options: GraphOptions,
   runtime_options: RuntimeOptions,
@@ -50,8 +51,9 @@ def measured(
   runtime_options = dataclasses.replace(runtime_options, workers=1)
   # Measured in the steps of int8, whatever weights will read them.
   bare = dataclasses.replace(graph_options, pooled=(), weights="int8")
+  model = ModelFile.of(model)
   count = len(
-    widths_of(mark_trainable(model, "wide-head", graph_options=bare).data)
+    widths_of(mark_trainable(model, "wide-head", graph_options=bare).file)
   )
   whole = _pooled(model, x, bare, [1.0] * count, runtime_options)
   reaches = [min(1.0, MARGIN * max(v.max(), 1) / 255) for v in whole]
@@ -65,7 +67,7 @@ def measured(
 
 
 def _pooled(
-  model: bytes,
+  model: Source,
   x: Array,
   bare: GraphOptions,
   reaches: Sequence[float],
@@ -76,10 +78,10 @@ def _pooled(
   marked = mark_trainable(
     model, "wide-head", graph_options=dataclasses.replace(bare, pooled=pooled)
   )
-  spec = tensor_spec(marked.data, marked.mark.head_input)
-  (inputs,) = Graph(marked.data, marked.mark, runtime_options).features(x)
+  spec = tensor_spec(marked.file, marked.mark.head_input)
+  (inputs,) = Graph(marked.file, marked.mark, runtime_options).features(x)
   flat = inputs.reshape(len(inputs), -1).astype(np.int64) - spec.zero_point
-  widths = widths_of(marked.data)
+  widths = widths_of(marked.file)
   ends = np.cumsum([flat.shape[1] - sum(widths), *widths])
   return [flat[:, a:b] for a, b in itertools.pairwise(ends)]
 
@@ -94,12 +96,11 @@ def with_source_means(
     x: source samples [N, ...] on its input grid; a few hundred are enough.
     runtime_options: what runs them.
   """
-  layers = mark_trainable(
-    training_metadata.strip(marked.data), "inner-bias"
-  ).mark.trainable
+  plain = training_metadata.stripped(marked.file)
+  layers = mark_trainable(plain, "inner-bias").mark.trainable
   operators = [t.operator for t in layers]
-  indices = list(outputs_of(marked.data, operators).values())
-  session = open_session(runtime_options.runtime, up_to(marked.data, indices))
+  indices = list(outputs_of(marked.file.subgraph, operators).values())
+  session = open_session(runtime_options.runtime, up_to(marked.file, indices))
   # Sums of a few hundred samples: the rest is noise under 1/16 of a step.
   outputs = session.run((x[:BATCH],))
   means = {
@@ -107,7 +108,5 @@ def with_source_means(
     for index, output in zip(indices, outputs)
   }
   told = dataclasses.replace(marked.mark, statistics=means)
-  data = training_metadata.write_mark(
-    training_metadata.strip(marked.data), told
-  )
-  return MarkedModel(data, told, marked.notes)
+  file = training_metadata.write_mark(plain, told)
+  return MarkedModel(file, told, marked.notes)

@@ -21,6 +21,7 @@ from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.tflite.layers import activations_of, outputs_of
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.callbacks import (
   Callback,
@@ -127,7 +128,7 @@ class OpenPhase:
 
 def open_for(
   phase: Phase,
-  marked: bytes,
+  marked: Source,
   mark: Mark,
   masters: Masters,
   x: Array,
@@ -151,10 +152,8 @@ def open_for(
   layout = Layout(chosen)
   phase.settings.require_layout(layout)
   part = dataclasses.replace(mark, trainable=chosen)
-  taps = _taps(phase, marked, part)
-  graph = Graph(
-    write_masters(marked, mark, masters), part, runtime_options, taps
-  )
+  file = write_masters(marked, mark, masters)
+  graph = Graph(file, part, runtime_options, _taps(phase, file, part))
   inputs = graph.features(x)
   settings = graph.filled(phase.settings)
   batch = tuple(a[: settings.batch_size] for a in inputs)
@@ -166,13 +165,13 @@ def open_for(
   return OpenPhase(filled, masters, layout, graph, choice, inputs)
 
 
-def _taps(phase: Phase, marked: bytes, part: Mark) -> list[int]:
+def _taps(phase: Phase, marked: ModelFile, part: Mark) -> list[int]:
   """The activations that a method looks at beside the logits."""
   operators = [t.operator for t in part.trainable]
   if phase.settings.method == "node":
-    return list(activations_of(marked, operators).values())
+    return list(activations_of(marked.subgraph, operators).values())
   if phase.settings.method == "statistics":
-    return list(outputs_of(marked, operators).values())
+    return list(outputs_of(marked.subgraph, operators).values())
   return []
 
 

@@ -17,6 +17,7 @@ from tflm_fg.placement.phase import (
 from tflm_fg.placement.phase_record import Masters, Record, masters_of
 from tflm_fg.placement.search import Trial, phases_of
 from tflm_fg.placement.split_model import RuntimeOptions
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   GraphOptions,
   MarkedModel,
@@ -88,14 +89,14 @@ def run_phases(
     callbacks: told of every step.
     measuring_passes: passes that measured what a wide head joins.
   """
-  masters = masters_of(marked.data, marked.mark)
+  masters = masters_of(marked.file, marked.mark)
   run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
   phases = phases_of(marked, settings, training_data.task.is_exact)
   settings.require_use([phase.settings.method for phase in phases])
   for phase in phases:
     open_phase = open_for(
       phase,
-      marked.data,
+      marked.file,
       marked.mark,
       run_result.masters,
       training_data.x,
@@ -131,7 +132,7 @@ def _is_exact(phase_result: PhaseResult) -> bool:
 
 
 def run_candidate(
-  model: bytes,
+  model: ModelFile,
   candidate: Candidate,
   training_data: TrainingData,
   settings: Settings,
@@ -184,7 +185,7 @@ def run_candidate(
   parts = [part for part in (front, head) if part]
   plan = RunPlan(",".join(parts) or "head", graph_options)
   marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
-  masters = masters_of(marked.data, marked.mark)
+  masters = masters_of(marked.file, marked.mark)
   if front:  # its tensors have the same indices in the file that grew further
     for index in phase_results[0].record.phase.tensors:
       masters[index] = phase_results[0].masters[index]
@@ -192,7 +193,7 @@ def run_candidate(
     tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
     open_phase = open_for(
-      phase, marked.data, marked.mark, masters, training_data.x, runtime_options
+      phase, marked.file, marked.mark, masters, training_data.x, runtime_options
     )
     phase_results.append(run_phase(open_phase, everything))
     masters = phase_results[-1].masters

@@ -30,6 +30,7 @@ from tflm_fg.placement.phase import (
 from tflm_fg.placement.phase_record import Phase, masters_of, write_masters
 from tflm_fg.placement.split_model import RuntimeOptions
 from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   GraphOptions,
   MarkedModel,
@@ -71,7 +72,7 @@ def phases_of(
   everything = tuple(t.index for t in tensors)
   if settings.method != "auto":
     return [Phase(everything, settings.under(settings.method))]
-  last = exact_tensors(marked.data, marked.mark)
+  last = exact_tensors(marked.file, marked.mark)
   head = last if exact else ()
   rest = [t for t in tensors if t.index not in head]
   phases = []
@@ -86,7 +87,7 @@ def phases_of(
 
 
 def input_stages_of(
-  model: bytes, labelled: bool, method: str
+  model: ModelFile, labelled: bool, method: str
 ) -> list[InputStage]:
   """The fronts that a file and a method allow, the cheapest first."""
   if method != "auto":  # one method for all: what it trains is the back
@@ -111,7 +112,7 @@ def input_stages_of(
 
 
 def try_candidates(
-  model: bytes,
+  model: ModelFile,
   training_data: TrainingData,
   settings: Settings,
   runtime_options: RuntimeOptions,
@@ -182,7 +183,7 @@ def try_candidates(
 
 
 def _heads_of(
-  model: bytes, may_widen: bool, graph_options: GraphOptions
+  model: ModelFile, may_widen: bool, graph_options: GraphOptions
 ) -> list[str]:
   """The heads that a file allows, the simpler first."""
   heads = ["head"]
@@ -201,7 +202,7 @@ def _heads_of(
 class Trial:
   """One phase on a file that is marked for it alone."""
 
-  model: bytes
+  model: ModelFile
   trainable: str
   graph_options: GraphOptions
   settings: Settings
@@ -220,10 +221,10 @@ class Trial:
     (phase,) = phases_of(
       marked, self.settings, self.training_data.task.is_exact
     )
-    start = masters_of(marked.data, marked.mark)
+    start = masters_of(marked.file, marked.mark)
     return open_for(
       phase,
-      marked.data,
+      marked.file,
       marked.mark,
       start,
       self.training_data.x,
@@ -241,8 +242,8 @@ class Trial:
     """Runs it on some samples, each time from the start."""
     return run_phase(self._open_phase, training_data, callbacks)
 
-  def file(self, phase_result: PhaseResult) -> bytes:
+  def file(self, phase_result: PhaseResult) -> ModelFile:
     """The plain file with what the phase found."""
     marked = self._marked
-    written = write_masters(marked.data, marked.mark, phase_result.masters)
-    return training_metadata.strip(written)
+    written = write_masters(marked.file, marked.mark, phase_result.masters)
+    return training_metadata.stripped(written)

@@ -20,9 +20,9 @@ from tflm_fg.losses.base import Loss
 from tflm_fg.runtimes.parallel import Choice, choose
 from tflm_fg.runtimes.registry import open_frozen, open_session, rebuilds_faster
 from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.layers import activations_of, outputs_of
-from tflm_fg.tflite.select_trainable import unmarked
-from tflm_fg.tflite.split_graph import cut, is_head, whole
+from tflm_fg.tflite.layers import outputs_of
+from tflm_fg.tflite.model_file import ModelFile, Source
+from tflm_fg.tflite.split_graph import cut, is_head, only_input
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
@@ -49,9 +49,10 @@ CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Samples a pass where the head alone trains, and where more does."""
 
 
-def input_spec(model: bytes, name: str = "model") -> TensorSpec:
+def input_spec(model: Source, name: str = "model") -> TensorSpec:
   """A sound file's input tensor."""
-  return tensor_spec(model, whole(model, unmarked(model, name)).inputs[0])
+  file = ModelFile.of(model, name)
+  return tensor_spec(file, only_input(file.subgraph))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,12 +86,12 @@ def by_operator(mark: Mark) -> dict[int, dict[str, TrainableTensor]]:
 
 
 def _layer(
-  marked: bytes,
+  marked: ModelFile,
   operator: int,
   tensors: dict[str, TrainableTensor],
   order: list[int],
 ) -> Layer:
-  activation = activations_of(marked, [operator])[operator]
+  activation = marked.subgraph.operators[operator].inputs[0]
   spec = tensor_spec(marked, activation)
   bias = tensors.get("bias")
   if (
@@ -125,7 +126,7 @@ class Graph:
 
   def __init__(
     self,
-    marked: bytes,
+    marked: Source,
     mark: Mark,
     runtime_options: RuntimeOptions,
     taps: Collection[int] = (),
@@ -141,11 +142,11 @@ class Graph:
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
     """
-    self._marked, self._mark = marked, mark
+    self._marked, self._mark = ModelFile.of(marked), mark
     self._runtime_options = runtime_options
-    self._cut = cut(marked, mark, taps)
-    self.input = tensor_spec(marked, self._cut.graph_input)
-    self.logits = output_spec(marked, mark)
+    self._cut = cut(self._marked, mark, taps)
+    self.input = tensor_spec(self._marked, self._cut.graph_input)
+    self.logits = output_spec(self._marked, mark)
     self.suffix = self._open(runtime_options.strategy)
     self.helpers = []
     self.prefix = None
@@ -189,11 +190,7 @@ class Graph:
     """Settings with a batch size: a large one where a pass is cheap."""
     if settings.batch_size is not None:
       return settings
-    size = (
-      CHEAP_BATCH
-      if is_head(self._cut, self._marked, self._mark)
-      else DEAR_BATCH
-    )
+    size = CHEAP_BATCH if is_head(self._marked, self._mark) else DEAR_BATCH
     return dataclasses.replace(settings, batch_size=size)
 
   def features(self, x: Array) -> Tensors:
@@ -230,7 +227,7 @@ class Graph:
     Raises:
       TflmFgError: if more than the head trains.
     """
-    if not is_head(self._cut, self._marked, self._mark):
+    if not is_head(self._marked, self._mark):
       raise TflmFgError(REFUSAL)
     spec = tensor_spec(self._marked, self._mark.head_input)
     return head_of(
@@ -259,7 +256,7 @@ class Graph:
       TflmFgError: if more than biases train, or the mark holds no means.
     """
     tensors = self._mark.trainable
-    made = outputs_of(self._marked, [t.operator for t in tensors])
+    made = outputs_of(self._marked.subgraph, [t.operator for t in tensors])
     outputs = [made[t.operator] for t in tensors]
     if any(t.role != "bias" for t in tensors):
       raise TflmFgError(MEANS_REFUSAL)
