@@ -27,7 +27,8 @@ from tflm_fg.memory.footprint import (
 from tflm_fg.placement.search import phases_of
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import NAMES, STRATEGIES, open_session
-from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
@@ -48,17 +49,17 @@ _REPORT = flags.DEFINE_string("report", None, "also write it all as JSON")
 def main() -> None:
   """Reads, describes, tries, prints."""
   files.require_outputs(cli.values(_REPORT), cli.values(_MODEL))
-  data = files.read_bytes(_MODEL.value)
-  report = describe_file(data, _MODEL.value)
+  file = ModelFile.open(files.read_bytes(_MODEL.value), _MODEL.value)
+  report = describe_file(file)
   print_file(report)
-  found = training_metadata.read_mark(data, _MODEL.value)
+  found = training_metadata.read_mark(file)
   print(
     "\nmark:", "none" if found is None else f"{len(found.trainable)} tensors"
   )
   marked = (
-    mark_trainable(data, "all", _MODEL.value)
+    mark_trainable(file, "all")
     if found is None
-    else MarkedModel(data, found, ())
+    else MarkedModel(file, found, ())
   )
   report.update(describe_training(marked, _RUNTIME.value, _STRATEGY.value))
   print_training(report)
@@ -71,15 +72,13 @@ def main() -> None:
     )
 
 
-def describe_file(data: bytes, name: str) -> dict[str, Any]:
+def describe_file(file: ModelFile) -> dict[str, Any]:
   """Operators and inference memory of a file."""
-  model = model_file.read_shared(data, name)
-  operators = model.subgraphs[0].operators or []
   return {
-    "model_bytes": len(data),
-    "operators": dict(Counter(model_file.op_name(model, o) for o in operators)),
-    "activation_bytes": activation_bytes(data),
-    "aligned_to_16": model_file.is_aligned(data),
+    "model_bytes": len(file.data),
+    "operators": dict(Counter(op.name for op in file.subgraph.operators)),
+    "activation_bytes": activation_bytes(file),
+    "aligned_to_16": file.is_aligned,
   }
 
 
@@ -88,24 +87,24 @@ def describe_training(
 ) -> dict[str, Any]:
   """Trainable tensors, the trainer's memory and the guard's verdicts."""
   tensors = marked.mark.trainable
-  pieces = cut(marked.data, marked.mark)
+  pieces = cut(marked.file, marked.mark)
   session = open_session(runtime, pieces.suffix, strategy)
   verdicts = write_check.check_visibility(session, tensors)
-  outputs = width(output_spec(marked.data, marked.mark))
+  outputs = width(output_spec(marked.file, marked.mark))
   phases = phases_of(marked, Settings())
   trainer = trainer_bytes(tensors, phases, outputs)
   candidates = {
-    "inference": inference(marked.data),
+    "inference": inference(marked.file),
     "forward gradients": forward_gradients(
-      marked.data, marked.mark, phases, outputs
+      marked.file, marked.mark, phases, outputs
     ),
-    "backpropagation at 16 bits": backpropagation(marked.data, marked.mark),
+    "backpropagation at 16 bits": backpropagation(marked.file, marked.mark),
   }
   return {
     "runtime": runtime,
     "strategy": "in-place" if session.traits.in_place else "rebuild",
     "suffix_bytes": len(pieces.suffix.data),
-    "suffix_activation_bytes": activation_bytes(pieces.suffix.data),
+    "suffix_activation_bytes": activation_bytes(pieces.suffix.file),
     "trainer_bytes": trainer.total,
     "memory": {
       candidate: {**dataclasses.asdict(footprint), "total": footprint.total}

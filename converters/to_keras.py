@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from tflm_fg.tflite.layers import find_logits
-from tflm_fg.tflite.model_file import op_name, read
+from tflm_fg.tflite.model_file import op_name, read, subgraph_of
 from tflm_fg.types import TflmFgError
 
 _PADDING = {schema.Padding.SAME: "same", schema.Padding.VALID: "valid"}
@@ -45,7 +45,7 @@ def to_keras(data: bytes, name: str = "model") -> Any:
   graph = model.subgraphs[0]
   first = int(graph.inputs[0])
   inputs = keras.Input(tuple(int(d) for d in graph.tensors[first].shape[1:]))
-  flows, logits = {first: inputs}, find_logits(model)
+  flows, logits = {first: inputs}, find_logits(subgraph_of(model))
   kernels: dict[str, list[NDArray[np.float32]]] = {}
   for op in graph.operators:
     if logits in flows:

@@ -28,6 +28,7 @@ from tflm_fg.placement.run_plan import (
 from tflm_fg.placement.search import run_candidate, try_candidates
 from tflm_fg.report import Report, facts
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   mark_trainable,
@@ -142,7 +143,7 @@ def adapt(
     >>> result = tflm_fg.adapt("kws.tflite", x, y)
     >>> result.save("adapted.tflite")
   """
-  data, name = files.read_model(model, name)
+  file = ModelFile.open(*files.read_model(model, name))
   request = Request(
     method=Auto() if method is None else _checked(method, loss),
     objective=Objective.of(loss, huber_delta, labels),
@@ -155,29 +156,29 @@ def adapt(
     ),
     callbacks=callbacks,
   )
-  samples = CheckedSamples.of(data, x, y, request.objective, name)
+  samples = CheckedSamples.of(file, x, y, request.objective)
   # Checked now, run after training.
   held_back = samples.others(test) if test else None
   began = time.perf_counter()
   run_result, candidates, training_data = _run(
-    data, trainable, samples, request, name
+    file, trainable, samples, request
   )
   seconds = time.perf_counter() - began
   adapted = write_masters(
-    run_result.marked.data, run_result.marked.mark, run_result.masters
+    run_result.marked.file, run_result.marked.mark, run_result.masters
   )
   report = Report(
     **_scores(run_result, samples, training_data, held_back, adapted, runtime),
-    **facts(run_result, candidates, training_data, data, request, seconds),
+    **facts(run_result, candidates, training_data, file, request, seconds),
   )
   journal = Journal(
     sha256(run_result.marked.data),
     run_result.plan,
     run_result.records,
-    sha256(adapted),
+    sha256(adapted.data),
   )
   start = run_result.marked.data
-  return AdaptResult(adapted, start, report, journal, _history(run_result))
+  return AdaptResult(adapted.data, start, report, journal, _history(run_result))
 
 
 def _checked(method: Method, loss: str | LossFunction) -> Method:
@@ -192,11 +193,10 @@ def _checked(method: Method, loss: str | LossFunction) -> Method:
 
 
 def _run(
-  model: bytes,
+  model: ModelFile,
   trainable: str | None,
   samples: CheckedSamples,
   request: Request,
-  name: str,
 ) -> tuple[RunResult, list[Candidate], TrainingData]:
   """Trains what was chosen, or tries all candidates and trains the best."""
   weights = request.graph_options.weights
@@ -204,7 +204,7 @@ def _run(
     raise TflmFgError(
       f"--weights={weights} needs --trainable: which layers get them"
     )
-  own = read_mark(model, name) if trainable is None else None
+  own = read_mark(model) if trainable is None else None
   if own is not None:
     training_data = samples.training_data(request.method, KEPT_FRACTION)
     given = MarkedModel(model, own, ())
@@ -221,7 +221,9 @@ def _run(
     trainable = "head"  # too few samples to compare by
   training_data = samples.training_data(request.method, KEPT_FRACTION)
   plan, measuring_passes = _plan(model, trainable, training_data, request)
-  marked = mark_trainable(model, plan.trainable, name, plan.graph_options)
+  marked = mark_trainable(
+    model, plan.trainable, graph_options=plan.graph_options
+  )
   run_result = run_phases(
     marked, plan, training_data, request, measuring_passes
   )
@@ -229,7 +231,10 @@ def _run(
 
 
 def _plan(
-  model: bytes, trainable: str, training_data: TrainingData, request: Request
+  model: ModelFile,
+  trainable: str,
+  training_data: TrainingData,
+  request: Request,
 ) -> tuple[RunPlan, int]:
   """A user's choice, with what a wide head must know, and the passes for it."""
   graph_options, measuring_passes = request.graph_options, 0
@@ -245,7 +250,7 @@ def _scores(
   samples: CheckedSamples,
   training_data: TrainingData,
   held_back: tuple[Array, Array] | None,
-  adapted: bytes,
+  adapted: ModelFile,
   runtime: str,
 ) -> dict[str, Any]:
   """Before and after, on test samples or else on those kept aside."""
@@ -253,7 +258,7 @@ def _scores(
     # Whole files, as they will be used: no cut and no other engine's prefix.
     before, after = (
       score_file(file, runtime, held_back, samples.for_others)
-      for file in (run_result.marked.data, adapted)
+      for file in (run_result.marked.file, adapted)
     )
     return _both("test", before, after, True)
   part = "validation" if len(training_data.kept) else "train"

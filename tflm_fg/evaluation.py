@@ -9,6 +9,7 @@ from typing import Any
 from tflm_fg import files
 from tflm_fg.losses.custom import LossFunction
 from tflm_fg.runtimes.registry import open_session, versions
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
@@ -53,14 +54,14 @@ def evaluate(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
-  model, name = files.read_model(model, name)
-  mark = unmarked(model, name)
-  part = whole(model, mark)
-  output = tensor_spec(model, mark.logits)
+  file = ModelFile.open(*files.read_model(model, name))
+  mark = unmarked(file)
+  part = whole(file, mark)
+  output = tensor_spec(file, mark.logits)
   x, y = array_of(x, "data x"), array_of(y, "data y")
   task = task_of(Objective.of(loss, huber_delta), y, output)
-  output = spec_for(task, model, mark, name)
-  inputs = tensor_spec(model, part.inputs[0])
+  output = spec_for(task, file, mark, file.name)
+  inputs = tensor_spec(file, part.inputs[0])
   x, targets = checked(Dataset(x, y), inputs, output, "data", task)
   session = open_session(runtime, part)
   began = time.perf_counter()
@@ -76,14 +77,14 @@ def evaluate(
     "invoke_seconds": session.invoke_seconds,
     "forward_passes": session.forward_passes,
     "samples_run": session.samples_run,
-    "model_bytes": len(model),
+    "model_bytes": len(file.data),
     "runtime": runtime,
     "versions": versions(),
   }
 
 
 def score_file(
-  model: bytes, runtime: str, samples: tuple[Array, Array], task: Task
+  model: ModelFile, runtime: str, samples: tuple[Array, Array], task: Task
 ) -> Score:
   """Scores a whole file on samples on its input's grid, in a new session.
 

@@ -17,11 +17,12 @@ from tflm_fg.memory.footprint import (
 from tflm_fg.placement.run_plan import phases_of
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite import model_file
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import MarkedModel, present_mark
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
+from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.objective import Objective, output_spec, width
 from tflm_fg.types import TrainableTensor
@@ -40,7 +41,7 @@ def inspect(
 
   Args:
     model: the path or the bytes of a .tflite, marked or not.
-    trainable: as for `mark_trainable`; None for the file's mark, or the head.
+    trainable: as for `mark_trainable`; None for the file's mark, or "all".
     graph_options: how the file may change for what shall train.
     runtime: the engine whose writes are checked.
     strategy: how weights are set in it.
@@ -53,21 +54,25 @@ def inspect(
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
   """
-  data, name = files.read_model(model, name)
-  report = describe_file(data, name)
-  marked = present_mark(data, trainable, name, graph_options)
+  file = ModelFile.open(*files.read_model(model, name))
+  report = describe_file(file)
+  found = read_mark(file) if trainable is None else None
+  if found is None:
+    options = graph_options or GraphOptions()
+    marked = mark_trainable(file, trainable or "all", graph_options=options)
+  else:
+    marked = MarkedModel(file, found, ())
+  report["is_marked"] = found is not None
   return report | describe_training(marked, runtime, strategy)
 
 
-def describe_file(data: bytes, name: str = "model") -> dict[str, Any]:
+def describe_file(file: ModelFile) -> dict[str, Any]:
   """Operators and inference memory of a file."""
-  model = model_file.read_shared(data, name)
-  operators = model.subgraphs[0].operators or []
   return {
-    "model_bytes": len(data),
-    "operators": dict(Counter(model_file.op_name(model, o) for o in operators)),
-    "activation_bytes": activation_bytes(data),
-    "aligned_to_16": model_file.is_aligned(data),
+    "model_bytes": len(file.data),
+    "operators": dict(Counter(op.name for op in file.subgraph.operators)),
+    "activation_bytes": activation_bytes(file),
+    "aligned_to_16": file.is_aligned,
   }
 
 
@@ -76,18 +81,18 @@ def describe_training(
 ) -> dict[str, Any]:
   """Trainable tensors, the trainer's memory and the write check's verdicts."""
   tensors = marked.mark.trainable
-  pieces = cut(marked.data, marked.mark)
+  pieces = cut(marked.file, marked.mark)
   session = open_session(runtime, pieces.suffix, strategy)
   verdicts = write_check.check_visibility(session, tensors)
-  outputs = width(output_spec(marked.data, marked.mark))
+  outputs = width(output_spec(marked.file, marked.mark))
   phases = phases_of(marked, Auto(), Objective())
   trainer = trainer_bytes(tensors, phases, outputs)
   kinds = {
-    "inference": inference(marked.data),
+    "inference": inference(marked.file),
     "forward gradients": forward_gradients(
-      marked.data, marked.mark, phases, outputs
+      marked.file, marked.mark, phases, outputs
     ),
-    "backpropagation at 16 bits": backpropagation(marked.data, marked.mark),
+    "backpropagation at 16 bits": backpropagation(marked.file, marked.mark),
   }
   return {
     "runtime": runtime,

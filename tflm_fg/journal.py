@@ -27,6 +27,7 @@ from tflm_fg.placement.phase_record import (
 from tflm_fg.placement.run_plan import RunPlan
 from tflm_fg.tflite import select_trainable
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.build import step_rule
@@ -190,7 +191,7 @@ def _is_slope(value: object) -> bool:
   return type(value) is int and abs(value) <= 1 << 31
 
 
-def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
+def replay(journal: Journal, model: Source, name: str = "model") -> bytes:
   """Applies the recorded steps to a file, without any engine.
 
   Args:
@@ -204,11 +205,11 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   Raises:
     TflmFgError: if the file is not the one that was trained.
   """
-  marked = model
-  if sha256(marked) != journal.model_sha256 and journal.plan is not None:
-    marked = _marked_again(journal.plan, model, name)
-  mark = read_mark(marked, name)
-  if mark is None or sha256(marked) != journal.model_sha256:
+  marked = ModelFile.of(model, name)
+  if sha256(marked.data) != journal.model_sha256 and journal.plan is not None:
+    marked = _marked_again(journal.plan, marked, name)
+  mark = read_mark(marked)
+  if mark is None or sha256(marked.data) != journal.model_sha256:
     raise TflmFgError(
       f"{name}: not the file this journal was recorded on; give the --model "
       "of then"
@@ -216,7 +217,7 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
   for record in journal.records:
     _require_slopes(record, mark, name)
   masters = _replay_phases(journal.records, marked, mark)
-  adapted = write_masters(marked, mark, masters)
+  adapted = write_masters(marked, mark, masters).data
   if sha256(adapted) != journal.adapted_sha256:
     raise TflmFgError(
       f"{name}: the journal makes another file of it than it made then; it was "
@@ -226,7 +227,7 @@ def replay(journal: Journal, model: bytes, name: str = "model") -> bytes:
 
 
 def _replay_phases(
-  records: Sequence[Record], marked: bytes, mark: Mark
+  records: Sequence[Record], marked: ModelFile, mark: Mark
 ) -> Masters:
   """Takes the recorded steps again, without an engine."""
   masters = masters_of(marked, mark)
@@ -243,11 +244,11 @@ def _replay_phases(
   return masters
 
 
-def _marked_again(plan: RunPlan, model: bytes, name: str) -> bytes:
+def _marked_again(plan: RunPlan, model: ModelFile, name: str) -> ModelFile:
   try:
     return select_trainable.mark_trainable(
       model, plan.trainable, name, plan.graph_options
-    ).data
+    ).file
   except ValueError as fault:
     raise TflmFgError(
       f"{name}: does not take what the journal says of its layers ({fault})"

@@ -15,6 +15,7 @@ from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.runtimes.registry import versions
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import strip
 from tflm_fg.training.objective import Task, width
 from tflm_fg.training.settings_record import to_record
@@ -145,7 +146,7 @@ def facts(
   run_result: RunResult,
   candidates: Sequence[Candidate],
   training_data: TrainingData,
-  model: bytes,
+  model: ModelFile,
   request: Request,
   seconds: float,
 ) -> dict[str, Any]:
@@ -247,7 +248,7 @@ def _cost(
 
 
 def _model_facts(
-  run_result: RunResult, model: bytes, request: Request, task: Task
+  run_result: RunResult, model: ModelFile, request: Request, task: Task
 ) -> dict[str, Any]:
   """What trained, in what file, with which settings."""
   tensors = {t.index: t for t in run_result.marked.mark.trainable}
@@ -261,8 +262,8 @@ def _model_facts(
     "trainable_parameters": run_result.marked.mark.numbers,
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
-    "model_bytes": len(strip(run_result.marked.data)),
-    "added_bytes": len(strip(run_result.marked.data)) - len(strip(model)),
+    "model_bytes": len(strip(run_result.marked.file)),
+    "added_bytes": len(strip(run_result.marked.file)) - len(strip(model)),
     "method": "+".join(r.phase.method.name for r in run_result.records)
     or "nothing",
     "labels": "given" if task.labelled else "none",

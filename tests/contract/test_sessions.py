@@ -68,7 +68,9 @@ def test_a_write_equals_a_fresh_session_on_the_patched_file(model, runtime):
   for seed in range(5):
     new = other_weights(session.params(), seed)
     session.load(new)
-    patched = part._replace(data=Patchable(part.data, part.writable).write(new))
+    patched = part._replace(
+      file=Patchable(part.file, part.writable).written(new)
+    )
     fresh = open_session(runtime, patched)
     assert np.array_equal(session.run((x,))[0], fresh.run((x,))[0])
 

@@ -93,7 +93,7 @@ def test_requantizing_operators_let_floats_through():
   samples = models.int8_samples((8,), 30) // 3
   rounded, exact = both_answers(data, samples)
   assert np.abs(rounded - exact).max() < 3
-  names = model_file.operator_names(to_float(data))
+  names = model_file.ModelFile.open(to_float(data)).operator_names
   assert names == ("CAST", "FULLY_CONNECTED")
 
 

@@ -52,7 +52,7 @@ def test_means_in_the_mark_are_those_of_the_source_samples(kind):
   home = at_home(kind)
   assert training_metadata.read_mark(home.data) == home.mark
   operators = [t.operator for t in home.mark.trainable]
-  outputs = set(outputs_of(home.data, operators).values())
+  outputs = set(outputs_of(home.file.subgraph, operators).values())
   assert outputs == set(home.mark.statistics)
   got = means_of(home.data, home, samples_of(kind, 200))
   for mean, want in zip(got, home.mark.statistics.values(), strict=True):

@@ -1,5 +1,6 @@
 """The mark goes on and comes off without touching the file behind it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 import tflm_fg
 from tests import models
-from tflm_fg.memory import footprint
 from tflm_fg.placement.split_model import input_spec
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.layers import find_logits
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_trainable, present_mark
 from tflm_fg.tflite.tensors import Patchable, weights_of
 from tflm_fg.tflite.verify_structure import verify
@@ -46,7 +47,7 @@ def test_strip_gives_back_the_original_bytes(data, trainable):
 def test_marking_is_sound_aligned_small_and_read_back(data):
   marked = mark_trainable(data, "all")
   verify(marked.data)
-  assert model_file.is_aligned(marked.data)
+  assert marked.file.is_aligned
   assert len(marked.data) - len(data) < 300 + 110 * len(marked.mark.trainable)
   assert training_metadata.read_mark(marked.data) == marked.mark
   assert training_metadata.read_mark(data) is None
@@ -136,11 +137,9 @@ def test_a_regular_expression_chooses_by_name():
 
 
 def test_logits_stand_in_front_of_the_softmax_or_are_the_output():
-  with_softmax = model_file.read(models.dense_model())
-  without = model_file.read(models.dense_model(softmax=False))
-  for model in (with_softmax, without):
-    logits = find_logits(model)
-    assert model.subgraphs[0].tensors[logits].name == b"head/out"
+  for softmax in (True, False):
+    graph = ModelFile.open(models.dense_model(softmax=softmax)).subgraph
+    assert graph.tensors[find_logits(graph)].name == "head/out"
 
 
 @pytest.mark.parametrize("shaping", ["RESHAPE", "SQUEEZE"])
@@ -150,9 +149,8 @@ def test_logits_are_found_where_a_reshape_stands_behind_the_softmax(shaping):
   soft = net.softmax(net.dense(x, 3, "head"))
   out = net.tensor("shaped", (1, 3), "int8", soft.scale, -128)
   net.operator(shaping, [soft.index], out, shaping_options(shaping))
-  model = model_file.read(net.run_candidate([x.index], [out]))
-  logits = find_logits(model)
-  assert model.subgraphs[0].tensors[logits].name == b"head/out"
+  graph = ModelFile.open(net.run_candidate([x.index], [out])).subgraph
+  assert graph.tensors[find_logits(graph)].name == "head/out"
 
 
 def shaping_options(shaping):
@@ -258,25 +256,94 @@ def test_mark_patch_strip_hold_for_any_dense_model(
   verify(stripped)
 
 
-@pytest.mark.parametrize("trainable", ["head", "prompt,wide-head", "all"])
-def test_nobody_changes_the_model_that_all_look_at(trainable):
-  """A change would silently go into every later cut of the same bytes."""
-  data = MODELS["conv"]
-  marked = mark_trainable(data, trainable)
-  files = (data, marked.data)
-  before = [model_file.pack(model_file.read_shared(file)) for file in files]
-  spec = input_spec(data)
+IMMUTABLE = (bytes, str, int, float, bool)
+
+
+def parts_of(value):
+  """A value and all that can be reached from it."""
+  yield value
+  inside = value if isinstance(value, tuple) else ()
+  if dataclasses.is_dataclass(value):
+    inside = [getattr(value, f.name) for f in dataclasses.fields(value)]
+  for part in inside:
+    yield from parts_of(part)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_nothing_that_a_model_file_hands_out_can_be_changed(kind):
+  file = ModelFile.open(mark_trainable(MODELS[kind], "all").data)
+  for part in parts_of(file):
+    if not dataclasses.is_dataclass(part):
+      assert isinstance(part, (tuple, *IMMUTABLE)), type(part)
+      continue
+    for field in dataclasses.fields(part):
+      with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(part, field.name, None)
+
+
+def test_an_unpacked_model_is_ones_own_to_change():
+  file = ModelFile.open(MODELS["conv"])
+  before = model_file.pack(file.unpack())
+  model = file.unpack()
+  model.subgraphs[0].tensors[0].name = b"changed"
+  model.subgraphs[0].operators[0].inputs = []
+  del model.buffers[1:]
+  assert model_file.pack(file.unpack()) == before
+  for buffer in file.unpack().buffers:
+    if buffer.data is not None:
+      with pytest.raises(ValueError, match="read-only"):
+        buffer.data[:1] = 1
+
+
+@pytest.fixture
+def verified(monkeypatch):
+  """The bytes that were verified, and so parsed, in order."""
+  seen = []
+
+  def noting(data, name):
+    seen.append(data)
+    verify(data, name)
+
+  monkeypatch.setattr(model_file, "verify", noting)
+  return seen
+
+
+CONV_INPUT = input_spec(MODELS["conv"])
+
+
+def adapted(trainable, **settings):
   random = np.random.default_rng(0)
-  x = random.integers(-100, 101, (6, *spec.shape[1:])).astype(spec.dtype)
-  tflm_fg.adapt(
-    marked.data,
-    x,
-    np.arange(6) % 3,
-    settings=tflm_fg.Settings(validation_fraction=0.0),
+  x = random.integers(-100, 101, (24, *CONV_INPUT.shape[1:]))
+  return tflm_fg.adapt(
+    MODELS["conv"],
+    x.astype(CONV_INPUT.dtype),
+    np.arange(24) % 3,
+    trainable=trainable,
+    settings=tflm_fg.Settings(**settings),
   )
-  footprint.inference(marked.data)
-  footprint.backpropagation(marked.data, marked.mark)
-  training_metadata.strip(marked.data)
-  for file, packed in zip(files, before, strict=True):
-    assert model_file.pack(model_file.read_shared(file)) == packed
-    assert model_file.pack(model_file.read(file)) == packed
+
+
+def test_adapting_a_head_parses_the_source_and_each_written_file_once(verified):
+  result = adapted("head", method="closed-form")
+  source, marked, *pieces = verified
+  assert (source, marked) == (MODELS["conv"], result.marked)
+  assert len(pieces) == 2  # frozen prefix and trained suffix
+  assert len(set(verified)) == len(verified)
+
+
+@pytest.mark.parametrize("trainable", ["head", "auto", "prompt,wide-head"])
+def test_adapting_parses_the_source_once(verified, trainable):
+  adapted(trainable)
+  assert verified.count(MODELS["conv"]) == 1
+
+
+def test_facts_of_a_file_are_those_of_its_unpacked_model():
+  for data in MODELS.values():
+    file = ModelFile.open(data)
+    assert file.subgraph == model_file.subgraph_of(file.unpack())
+    for index, tensor in enumerate(file.subgraph.tensors):
+      start, length = file.span(index)
+      held = file.unpack().buffers[tensor.buffer].data
+      assert file.data[start : start + length] == (
+        b"" if held is None else bytes(held)
+      )

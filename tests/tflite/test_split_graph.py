@@ -84,7 +84,7 @@ def test_the_suffix_of_a_head_is_small_sound_and_aligned():
   pieces = cut(marked.data, marked.mark)
   for part in (pieces.prefix, pieces.suffix):
     verify(part.data)
-    assert model_file.is_aligned(part.data)
+    assert part.file.is_aligned
     assert len(part.data) < len(marked.data)
   model = model_file.read(pieces.suffix.data)
   names = [model_file.op_name(model, op) for op in model.subgraphs[0].operators]

@@ -16,6 +16,7 @@ from tflm_fg.fixed_point.state import Estimator
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers import kinds
 from tflm_fg.optimizers.schedules import DECAYS
+from tflm_fg.tflite.model_file import ModelFile, Subgraph
 from tflm_fg.types import Mark, Samples, TflmFgError
 
 CHOSEN: Any = None
@@ -54,7 +55,7 @@ class TrainedPart:
     is_head: whether the head alone trains.
   """
 
-  marked: bytes
+  marked: ModelFile
   mark: Mark
   shown: Sequence[int]
   samples: Samples
@@ -202,9 +203,9 @@ class Method:
   def require_layout(self, layout: Layout) -> None:
     """Refuses or warns of what does not suit how weights are held."""
 
-  def taps(self, marked: bytes, operators: Sequence[int]) -> list[int]:
+  def taps(self, graph: Subgraph, operators: Sequence[int]) -> list[int]:
     """The activations that it looks at beside the logits, tensor indices."""
-    del marked, operators
+    del graph, operators
     return []
 
   def estimator(

@@ -22,7 +22,7 @@ from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.method import CHOSEN, Method, TrainedPart, register
 from tflm_fg.losses.base import Loss
-from tflm_fg.tflite.layers import activations_of
+from tflm_fg.tflite.model_file import Subgraph
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor, Vectors
 
@@ -217,7 +217,7 @@ def layers_of(part: TrainedPart) -> tuple[Layer, ...]:
 def _layer(
   part: TrainedPart, operator: int, tensors: dict[str, TrainableTensor]
 ) -> Layer:
-  activation = activations_of(part.marked, [operator])[operator]
+  activation = part.marked.subgraph.operators[operator].inputs[0]
   spec = tensor_spec(part.marked, activation)
   bias = tensors.get("bias")
   if (
@@ -272,9 +272,9 @@ class NodePerturbation(Method):
     width = slopes_of(layout)
     return range(width, 1024 * width + 1, width)
 
-  def taps(self, marked: bytes, operators: Sequence[int]) -> list[int]:
+  def taps(self, graph: Subgraph, operators: Sequence[int]) -> list[int]:
     """Each layer's input."""
-    return list(activations_of(marked, operators).values())
+    return [graph.operators[number].inputs[0] for number in operators]
 
   def estimator(
     self, layout: Layout, batch_size: int, part: TrainedPart | None = None

@@ -20,6 +20,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.tflite.layers import outputs_of
+from tflm_fg.tflite.model_file import Subgraph
 from tflm_fg.types import Array, Int64, TflmFgError, Vectors
 
 MEAN_BITS = 4
@@ -122,9 +123,9 @@ class StatisticMatching(Method):
     channels = layout.tensors[step % len(layout.tensors)].size
     return range(channels, channels + (layout.num_kernels == 0))
 
-  def taps(self, marked: bytes, operators: Sequence[int]) -> list[int]:
+  def taps(self, graph: Subgraph, operators: Sequence[int]) -> list[int]:
     """Each layer's output."""
-    return list(outputs_of(marked, operators).values())
+    return list(outputs_of(graph, operators).values())
 
   def estimator(
     self, layout: Layout, batch_size: int, part: TrainedPart | None = None
@@ -138,7 +139,7 @@ class StatisticMatching(Method):
     if part is None:
       return MeanDifferences(layout=layout, sources=(), targets=())
     tensors = part.mark.trainable
-    made = outputs_of(part.marked, [t.operator for t in tensors])
+    made = outputs_of(part.marked.subgraph, [t.operator for t in tensors])
     outputs = [made[t.operator] for t in tensors]
     if any(t.role != "bias" for t in tensors):
       raise TflmFgError(REFUSAL)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
-from tflm_fg.tflite import model_file
-from tflm_fg.tflite.verify_indices import ITEM_BYTES
+from tflm_fg.tflite.model_file import ModelFile, Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,44 +75,39 @@ class Dataflow:
     return tuple(t for t in tensors if not self.pieces[t].is_constant)
 
 
-def read_dataflow(data: bytes, name: str = "model") -> Dataflow:
+def read_dataflow(source: Source, name: str = "model") -> Dataflow:
   """Reads a file's first subgraph.
 
   Args:
-    data: a .tflite.
-    name: what to call the file in errors.
+    source: a .tflite.
+    name: what to call bytes in errors.
 
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
   """
-  model = model_file.read_shared(data, name)
-  graph = model.subgraphs[0]
-  held = {t.buffer: model.buffers[t.buffer].data for t in graph.tensors}
+  graph = ModelFile.of(source, name).subgraph
+  held = {t.buffer: t.held_bytes for t in graph.tensors}
   return Dataflow(
-    pieces=tuple(_piece(t, held[t.buffer] is not None) for t in graph.tensors),
+    pieces=tuple(
+      Piece(
+        shape=t.shape,
+        num_bytes=t.num_bytes,
+        scales=len(t.scales),
+        is_constant=t.is_constant,
+      )
+      for t in graph.tensors
+    ),
     nodes=tuple(
       Node(
         number=number,
-        name=model_file.op_name(model, op),
-        inputs=tuple(int(i) for i in op.inputs if i >= 0),
-        outputs=tuple(int(i) for i in op.outputs if i >= 0),
-        samples=bool(getattr(op.builtinOptions, "fusedActivationFunction", 0)),
+        name=op.name,
+        inputs=tuple(i for i in op.inputs if i >= 0),
+        outputs=op.outputs,
+        samples=op.has_activation,
       )
-      for number, op in enumerate(graph.operators or [])
+      for number, op in enumerate(graph.operators)
     ),
-    inputs=tuple(int(i) for i in graph.inputs),
-    outputs=tuple(int(i) for i in graph.outputs),
-    constant_bytes=sum(len(d) for d in held.values() if d is not None),
-  )
-
-
-def _piece(tensor: Any, is_constant: bool) -> Piece:
-  shape = () if tensor.shape is None else tuple(int(d) for d in tensor.shape)
-  quantization = tensor.quantization
-  scale = None if quantization is None else quantization.scale
-  return Piece(
-    shape=shape,
-    num_bytes=math.prod(shape) * ITEM_BYTES.get(tensor.type, 0),
-    scales=0 if scale is None else len(scale),
-    is_constant=is_constant,
+    inputs=graph.inputs,
+    outputs=graph.outputs,
+    constant_bytes=sum(held.values()),
   )

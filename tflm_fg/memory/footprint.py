@@ -17,6 +17,7 @@ from tflm_fg.memory.backpropagation import Training, training_buffers
 from tflm_fg.memory.dataflow import read_dataflow
 from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.placement.phase_record import Phase
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
 PRECISIONS = {"float32": 4, "float16": 2, "int8": 1}
@@ -101,7 +102,7 @@ class TrainerBytes:
     return sum(dataclasses.astuple(self))
 
 
-def inference(data: bytes) -> Footprint:
+def inference(source: Source) -> Footprint:
   """What it takes to run a .tflite in TFLM, weights in RAM.
 
   Within 5 % of the arena that TFLM reports (without the weights) on every
@@ -110,7 +111,7 @@ def inference(data: bytes) -> Footprint:
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
   """
-  flow = read_dataflow(data)
+  flow = read_dataflow(source)
   arena = arena_of(flow)
   return Footprint(
     scratch=arena.activations,
@@ -120,21 +121,21 @@ def inference(data: bytes) -> Footprint:
 
 
 def forward_gradients(
-  data: bytes, mark: Mark, phases: Sequence[Phase], classes: int
+  source: Source, mark: Mark, phases: Sequence[Phase], classes: int
 ) -> Footprint:
   """Inference and `trainer_bytes`, without a copy of the best masters.
 
   That copy serves a choice by samples kept aside and is no part of the method.
 
   Args:
-    data: the marked .tflite.
+    source: the marked .tflite.
     mark: its mark.
     phases: what runs, one behind the other.
     classes: count of classes.
   """
   own = trainer_bytes(mark.trainable, phases, classes)
   return dataclasses.replace(
-    inference(data),
+    inference(source),
     masters=own.masters,
     gradient=own.gradient,
     optimizer=own.momentum,
@@ -145,7 +146,7 @@ def forward_gradients(
 
 
 def backpropagation(
-  data: bytes, mark: Mark, precision: str = "float16", optimizer: str = "sgd"
+  source: Source, mark: Mark, precision: str = "float16", optimizer: str = "sgd"
 ) -> Footprint:
   """What backpropagation of the same tensors would need at the least.
 
@@ -154,7 +155,7 @@ def backpropagation(
   it is added up over a batch. `backward` says what a pass keeps.
 
   Args:
-    data: the marked .tflite.
+    source: the marked .tflite.
     mark: its mark.
     precision: a key of `PRECISIONS`.
     optimizer: a key of `MOMENTS`.
@@ -164,8 +165,8 @@ def backpropagation(
   """
   _require_one("precision", precision, PRECISIONS)
   _require_one("optimizer", optimizer, MOMENTS)
-  flow = read_dataflow(data)
-  plain = inference(data)
+  file = ModelFile.of(source)
+  flow, plain = read_dataflow(file), inference(file)
   training = Training(
     trained=frozenset(t.index for t in mark.trainable),
     logits=mark.logits,

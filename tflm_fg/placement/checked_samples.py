@@ -8,6 +8,7 @@ import numpy as np
 
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.phase import TrainingData
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   input_spec,
   unmarked,
@@ -48,30 +49,28 @@ class CheckedSamples:
   @classmethod
   def of(
     cls,
-    model: bytes,
+    model: ModelFile,
     x: Array,
     y: Array | None,
     objective: Objective,
-    name: str,
   ) -> CheckedSamples:
     """Checks them.
 
     Args:
-      model: a .tflite, marked or not.
+      model: the file, marked or not.
       x: samples as the user gave them.
       y: targets as the user gave them; None for none.
       objective: what the user wants.
-      name: what to call the model in errors.
 
     Raises:
       TflmFgError: naming the array that does not fit.
     """
     x = array_of(x, "train x")
     y = None if y is None else array_of(y, "train y")
-    plain = unmarked(model, name)
-    inputs = input_spec(model, name)
+    plain = unmarked(model)
+    inputs = input_spec(model)
     task = task_of(objective, y, tensor_spec(model, plain.logits))
-    output = spec_for(task, model, plain, name)
+    output = spec_for(task, model, plain, model.name)
     if y is None:
       if objective.labels == "given":
         raise TflmFgError(

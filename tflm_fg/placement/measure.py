@@ -17,6 +17,7 @@ from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.layers import outputs_of
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.surgery.wide_head import widths_of
@@ -29,7 +30,7 @@ MARGIN = 1.1
 
 
 def measured(
-  model: bytes,
+  model: ModelFile,
   x: Array,
   graph_options: GraphOptions,
   runtime_options: RuntimeOptions,
@@ -49,7 +50,7 @@ def measured(
   # Measured in the steps of int8, whatever weights will read them.
   bare = dataclasses.replace(graph_options, pooled=(), weights="int8")
   count = len(
-    widths_of(mark_trainable(model, "wide-head", graph_options=bare).data)
+    widths_of(mark_trainable(model, "wide-head", graph_options=bare).file)
   )
   whole = _pooled(model, x, bare, [1.0] * count, runtime_options)
   reaches = [min(1.0, MARGIN * max(v.max(), 1) / 255) for v in whole]
@@ -63,7 +64,7 @@ def measured(
 
 
 def _pooled(
-  model: bytes,
+  model: ModelFile,
   x: Array,
   bare: GraphOptions,
   reaches: Sequence[float],
@@ -74,10 +75,10 @@ def _pooled(
   marked = mark_trainable(
     model, "wide-head", graph_options=dataclasses.replace(bare, pooled=pooled)
   )
-  spec = tensor_spec(marked.data, marked.mark.head_input)
-  (inputs,) = Graph(marked.data, marked.mark, runtime_options).features(x)
+  spec = tensor_spec(marked.file, marked.mark.head_input)
+  (inputs,) = Graph(marked.file, marked.mark, runtime_options).features(x)
   flat = inputs.reshape(len(inputs), -1).astype(np.int64) - spec.zero_point
-  widths = widths_of(marked.data)
+  widths = widths_of(marked.file)
   ends = np.cumsum([flat.shape[1] - sum(widths), *widths])
   return [flat[:, a:b] for a, b in itertools.pairwise(ends)]
 
@@ -92,12 +93,11 @@ def with_source_means(
     x: source samples [N, ...] on its input grid; a few hundred are enough.
     runtime_options: what runs them.
   """
-  layers = mark_trainable(
-    training_metadata.strip(marked.data), "inner-bias"
-  ).mark.trainable
+  plain = training_metadata.stripped(marked.file)
+  layers = mark_trainable(plain, "inner-bias").mark.trainable
   operators = [t.operator for t in layers]
-  indices = list(outputs_of(marked.data, operators).values())
-  session = open_session(runtime_options.runtime, up_to(marked.data, indices))
+  indices = list(outputs_of(marked.file.subgraph, operators).values())
+  session = open_session(runtime_options.runtime, up_to(marked.file, indices))
   # Sums of a few hundred samples: the rest is noise under 1/16 of a step.
   outputs = session.run((x[:BATCH],))
   means = {
@@ -105,7 +105,5 @@ def with_source_means(
     for index, output in zip(indices, outputs)
   }
   told = dataclasses.replace(marked.mark, statistics=means)
-  data = training_metadata.write_mark(
-    training_metadata.strip(marked.data), told
-  )
-  return MarkedModel(data, told, marked.notes)
+  file = training_metadata.write_mark(plain, told)
+  return MarkedModel(file, told, marked.notes)

@@ -21,6 +21,7 @@ from tflm_fg.placement.request import RuntimeOptions
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.callbacks import (
@@ -127,7 +128,7 @@ class OpenPhase:
 
 def open_for(
   phase: Phase,
-  marked: bytes,
+  marked: ModelFile,
   mark: Mark,
   masters: Masters,
   x: Array,
@@ -152,10 +153,9 @@ def open_for(
   require_masters(phase.method.precision, layout)
   phase.method.require_layout(layout)
   part = dataclasses.replace(mark, trainable=chosen)
-  taps = phase.method.taps(marked, [t.operator for t in chosen])
-  graph = Graph(
-    write_masters(marked, mark, masters), part, runtime_options, taps
-  )
+  file = write_masters(marked, mark, masters)
+  taps = phase.method.taps(file.subgraph, [t.operator for t in chosen])
+  graph = Graph(file, part, runtime_options, taps)
   inputs = graph.features(x)
   method = phase.method
   if method.batch_size is None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.method import Method
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import Array, Mark
@@ -52,15 +53,15 @@ class Record:
   kept_step: int
 
 
-def masters_of(marked: bytes, mark: Mark) -> Masters:
+def masters_of(marked: Source, mark: Mark) -> Masters:
   """The masters of a file's marked tensors before any training."""
   layout = Layout(mark.trainable)
   held = Patchable(marked, [t.index for t in mark.trainable]).read()
   return layout.scatter(layout.params(held))
 
 
-def write_masters(marked: bytes, mark: Mark, masters: Masters) -> bytes:
+def write_masters(marked: Source, mark: Mark, masters: Masters) -> ModelFile:
   """The file with its marked tensors narrowed from their masters."""
   layout = Layout(mark.trainable)
   weights = layout.weights(layout.gather(masters))
-  return Patchable(marked, [t.index for t in mark.trainable]).write(weights)
+  return Patchable(marked, [t.index for t in mark.trainable]).written(weights)

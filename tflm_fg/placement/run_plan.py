@@ -31,9 +31,10 @@ from tflm_fg.placement.phase_record import (
 )
 from tflm_fg.placement.request import Request
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import exact_tensors
-from tflm_fg.tflite.training_metadata import strip
+from tflm_fg.tflite.training_metadata import stripped
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.objective import Objective
@@ -69,7 +70,7 @@ def phases_of(
 
   if not isinstance(method, Auto):
     return [phase([t.index for t in tensors], method)]
-  last = exact_tensors(marked.data, marked.mark)
+  last = exact_tensors(marked.file, marked.mark)
   head = last if objective.has_gradient else ()
   rest = [t for t in tensors if t.index not in head]
   phases = []
@@ -94,7 +95,7 @@ class Trial:
     training_data: the samples.
   """
 
-  model: bytes
+  model: ModelFile
   trainable: str
   request: Request
   training_data: TrainingData
@@ -111,9 +112,9 @@ class Trial:
     (phase,) = phases_of(marked, self.request.method, self.request.objective)
     return open_for(
       phase,
-      marked.data,
+      marked.file,
       marked.mark,
-      masters_of(marked.data, marked.mark),
+      masters_of(marked.file, marked.mark),
       self.training_data.x,
       self.request.runtime_options,
     )
@@ -129,10 +130,11 @@ class Trial:
     """Runs it on some samples, each time from the start."""
     return run_phase(self._open_phase, training_data, callbacks)
 
-  def file(self, phase_result: PhaseResult) -> bytes:
+  def file(self, phase_result: PhaseResult) -> ModelFile:
     """The plain file with what the phase found."""
     marked = self._marked
-    return strip(write_masters(marked.data, marked.mark, phase_result.masters))
+    found = write_masters(marked.file, marked.mark, phase_result.masters)
+    return stripped(found)
 
 
 class RunPlan(NamedTuple):
@@ -189,14 +191,14 @@ def run_phases(
     request: what the user asked for.
     measuring_passes: passes that measured what a wide head joins.
   """
-  masters = masters_of(marked.data, marked.mark)
+  masters = masters_of(marked.file, marked.mark)
   run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
   phases = phases_of(marked, request.method, request.objective)
   request.require_use([type(phase.method) for phase in phases])
   for phase in phases:
     open_phase = open_for(
       phase,
-      marked.data,
+      marked.file,
       marked.mark,
       run_result.masters,
       training_data.x,

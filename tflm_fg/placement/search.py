@@ -30,6 +30,7 @@ from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.tflite.training_metadata import read_mark
@@ -43,7 +44,7 @@ WORTHWHILE = 0.1
 
 
 def input_stages_of(
-  model: bytes, labelled: bool, method: Method
+  model: ModelFile, labelled: bool, method: Method
 ) -> list[InputStage]:
   """The input stages that a file and a method allow, the cheapest first."""
   stages = [InputStage("")]
@@ -72,7 +73,7 @@ def input_stages_of(
 
 
 def try_candidates(
-  model: bytes, training_data: TrainingData, request: Request
+  model: ModelFile, training_data: TrainingData, request: Request
 ) -> list[Candidate]:
   """Tries every candidate that the file allows.
 
@@ -135,7 +136,7 @@ def try_candidates(
 
 
 def _heads_of(
-  model: bytes, may_widen: bool, graph_options: GraphOptions
+  model: ModelFile, may_widen: bool, graph_options: GraphOptions
 ) -> list[str]:
   """The heads that a file allows, the simpler first."""
   heads = ["head"]
@@ -149,7 +150,7 @@ def _heads_of(
 
 
 def run_candidate(
-  model: bytes,
+  model: ModelFile,
   candidate: Candidate,
   training_data: TrainingData,
   request: Request,
@@ -192,7 +193,7 @@ def run_candidate(
   parts = [part for part in (stage, head) if part]
   plan = RunPlan(",".join(parts) or "head", graph_options)
   marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
-  masters = masters_of(marked.data, marked.mark)
+  masters = masters_of(marked.file, marked.mark)
   if stage:  # its tensors have the same indices in the file that grew further
     for index in phase_results[0].record.phase.tensors:
       masters[index] = phase_results[0].masters[index]
@@ -201,7 +202,7 @@ def run_candidate(
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
     open_phase = open_for(
       phase,
-      marked.data,
+      marked.file,
       marked.mark,
       masters,
       training_data.x,

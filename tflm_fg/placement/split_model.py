@@ -10,6 +10,7 @@ from tflm_fg.placement.request import RuntimeOptions
 from tflm_fg.runtimes.parallel import Choice, choose
 from tflm_fg.runtimes.registry import open_frozen, open_session, rebuilds_faster
 from tflm_fg.runtimes.session import Session
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset
@@ -50,7 +51,7 @@ class Graph:
 
   def __init__(
     self,
-    marked: bytes,
+    marked: ModelFile,
     mark: Mark,
     runtime_options: RuntimeOptions,
     taps: Collection[int] = (),
@@ -117,7 +118,7 @@ class Graph:
 
   @property
   def _is_head(self) -> bool:
-    return is_head(self._cut, self._marked, self._mark)
+    return is_head(self._marked, self._mark)
 
   def features(self, x: Array) -> Tensors:
     """The suffix's inputs for some samples.

@@ -38,7 +38,7 @@ class LiteRTSession:
   ) -> None:
     self._make, self._in_place = make, in_place
     self._writable = part.writable
-    self._patchable = Patchable(part.data, part.writable)
+    self._patchable = Patchable(part.file, part.writable)
     # LiteRT points into the bytes it is given; rebuilding patches them.
     self._model, self._memory = private_copy(part.data)
     self._batch = 1

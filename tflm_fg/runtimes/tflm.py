@@ -14,14 +14,9 @@ import numpy as np
 
 from tflm_fg.runtimes.litert import interpreter_maker
 from tflm_fg.runtimes.session import Traits
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import Part
-from tflm_fg.tflite.tensors import (
-  Patchable,
-  activation_bytes,
-  private_copy,
-  tensor_count,
-  tensor_spec,
-)
+from tflm_fg.tflite.tensors import Patchable, activation_bytes, private_copy
 from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
 
 LSB_TO_REFERENCE = 1
@@ -42,8 +37,8 @@ class TFLMSession:
   def __init__(self, part: Part) -> None:
     from tflite_micro.python.tflite_micro import runtime
 
-    _require_shapes(part.data)
-    self._patchable = Patchable(part.data, part.writable)
+    _require_shapes(part.file)
+    self._patchable = Patchable(part.file, part.writable)
     self._model, self._memory = private_copy(part.data)
     self._fed: Tensors = ()
     self._num_outputs = len(part.outputs)
@@ -51,7 +46,7 @@ class TFLMSession:
     self.forward_passes = 0
     self.samples_run = 0
     # An arena that is far too small makes TFLM crash, so be generous.
-    arena = 10 * len(part.data) + 4 * activation_bytes(part.data) + (1 << 16)
+    arena = 10 * len(part.data) + 4 * activation_bytes(part.file) + (1 << 16)
     try:
       self._interpreter = runtime.Interpreter.from_bytes(
         self._model, arena_size=arena
@@ -105,7 +100,7 @@ class TFLMSession:
     return self._memory.tobytes()
 
 
-def _require_shapes(data: bytes) -> None:
+def _require_shapes(file: ModelFile) -> None:
   """Lets LiteRT infer every shape, and refuses a file that tells others.
 
   TFLM believes the shapes in the file and crashes on those that do not fit
@@ -118,20 +113,21 @@ def _require_shapes(data: bytes) -> None:
 
   try:
     reference = interpreter_maker(litert, "BUILTIN_REF")
-    interpreter = reference(bytes(bytearray(data)))
+    interpreter = reference(bytes(bytearray(file.data)))
     interpreter.allocate_tensors()
   except (RuntimeError, ValueError, MemoryError) as fault:
     raise TflmFgError(
       f"the operators do not fit together: {one_line(fault, 200)}"
     ) from None
-  count = tensor_count(data)  # behind them come the kernels' temporaries
+  # Behind the file's tensors come the kernels' temporaries.
+  count = len(file.subgraph.tensors)
   for detail in interpreter.get_tensor_details():
     if detail["index"] >= count:
       continue
-    told = tensor_spec(data, detail["index"])
+    told = file.subgraph.tensors[detail["index"]].shape
     inferred = tuple(int(d) for d in detail["shape"])
-    if inferred != told.shape:
+    if inferred != told:
       raise TflmFgError(
-        f"{detail['name']}: the file says shape {list(told.shape)}, its "
+        f"{detail['name']}: the file says shape {list(told)}, its "
         f"operator gives {list(inferred)}; convert the model again"
       )

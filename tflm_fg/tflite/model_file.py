@@ -1,21 +1,22 @@
-"""Read and write .tflite bytes: the mark, the weights, the aligned file.
+"""Open a .tflite once: its bytes, verified, and what they say.
 
-Marking puts a new root in front of the file and leaves every old byte as it
-was, so stripping gives back the original bytes, and an adapted file differs
-from its original in the trained bytes alone:
-
-    [new root, vectors, mark][the original file, whole]
+`ModelFile.open` turns bytes into facts that nobody can change. To edit a file,
+`unpack()` gives a model of the schema's own classes, and `pack` writes it.
 """
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+import math
+import os
+from collections.abc import Iterable
 
 import flatbuffers
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg import files
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
+from tflm_fg.tflite.verify_indices import ITEM_BYTES
 from tflm_fg.tflite.verify_structure import IDENTIFIER, verify
 from tflm_fg.types import TflmFgError, TrainableTensor
 
@@ -31,13 +32,184 @@ TYPE_NAMES: dict[int, str] = {
 }
 
 
-def read(data: bytes, name: str = "model") -> schema.ModelT:
-  """Verifies the file and unpacks it, to be changed at will.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tensor:
+  """What a file says of a tensor.
+
+  Attributes:
+    name: as text.
+    shape: its dimensions.
+    dtype: a name of the schema's types in lower case, or "unknown".
+    scales: of its quantization; empty for none.
+    zero_points: the same.
+    channel_axis: the dimension that several scales lie along.
+    num_bytes: bytes of all its numbers; 0 where the type has no fixed size.
+    buffer: index of what holds its numbers.
+    held_bytes: bytes that the buffer holds.
+    is_constant: whether the file holds its numbers.
+    is_variable: whether it keeps its numbers from run to run.
+    is_sparse: whether the buffer leaves out zeros.
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  dtype: str
+  scales: tuple[float, ...]
+  zero_points: tuple[int, ...]
+  channel_axis: int
+  num_bytes: int
+  buffer: int
+  held_bytes: int
+  is_constant: bool
+  is_variable: bool
+  is_sparse: bool
+
+  @property
+  def has_scale(self) -> bool:
+    """Whether it is quantized with scales that stand for something."""
+    return bool(self.scales) and self.scales[0] > 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operator:
+  """What a file says of an operator.
+
+  Attributes:
+    name: the builtin's name, or the custom code.
+    inputs: tensors that it reads; -1 for an optional one that is left out.
+    outputs: tensors that it makes.
+    is_custom: whether only a delegate or an application knows its kernel.
+    has_activation: whether an activation such as a ReLU is fused behind it.
+    transposes: of a BATCH_MATMUL, whether it transposes either factor.
+  """
+
+  name: str
+  inputs: tuple[int, ...]
+  outputs: tuple[int, ...]
+  is_custom: bool
+  has_activation: bool
+  transposes: tuple[bool, bool]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subgraph:
+  """The first subgraph of a model: what is read, made and computed.
+
+  Attributes:
+    tensors: by index.
+    operators: in the order of execution.
+    inputs: tensors.
+    outputs: tensors.
+  """
+
+  tensors: tuple[Tensor, ...]
+  operators: tuple[Operator, ...]
+  inputs: tuple[int, ...]
+  outputs: tuple[int, ...]
+
+  def output(self, operator: int) -> int:
+    """The first tensor that an operator makes."""
+    return self.operators[operator].outputs[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+  """A .tflite, verified and parsed once; nothing of it can be changed.
+
+  Whoever needs facts of a file takes a ModelFile and hands it on. Whoever edits
+  a file asks for `unpack()`, and packs what comes of it into another file.
+
+  Attributes:
+    data: the file's bytes.
+    name: what to call the file in errors.
+    subgraph: the first subgraph.
+    spans: start and length of each buffer's bytes in the file.
+    metadata: names of the metadata entries, with their buffers.
+  """
+
+  data: bytes
+  name: str = dataclasses.field(compare=False)
+  subgraph: Subgraph = dataclasses.field(compare=False, repr=False)
+  spans: tuple[tuple[int, int], ...] = dataclasses.field(
+    compare=False, repr=False
+  )
+  metadata: tuple[tuple[bytes, int], ...] = dataclasses.field(
+    compare=False, repr=False
+  )
+
+  @classmethod
+  def open(cls, data: bytes, name: str = "model") -> ModelFile:
+    """Verifies and parses a file.
+
+    Raises:
+      TflmFgError: if the bytes are not a sound .tflite.
+    """
+    verify(data, name)
+    model = _unpack(data, name)
+    root = schema.Model.GetRootAsModel(data, 0)
+    return cls(
+      data=data,
+      name=name,
+      subgraph=subgraph_of(model),
+      spans=tuple(_span(root.Buffers(i)) for i in range(root.BuffersLength())),
+      metadata=tuple((e.name or b"", e.buffer) for e in model.metadata or []),
+    )
+
+  @classmethod
+  def of(cls, source: Source, name: str = "model") -> ModelFile:
+    """The file itself if it is open already; a path or bytes are opened."""
+    if isinstance(source, ModelFile):
+      return source
+    given = None if name == "model" else name
+    return cls.open(*files.read_model(source, given))
+
+  def unpack(self) -> schema.ModelT:
+    """A model to edit, made anew at each call."""
+    return _unpack(self.data, self.name)
+
+  def with_constants(self, data: bytes) -> ModelFile:
+    """The file with other values in its constants, and no other change.
+
+    Args:
+      data: bytes laid out as the file's. They are not verified again: values
+        of constants say nothing of the structure.
+    """
+    if len(data) != len(self.data):
+      raise ValueError(f"{len(data)} bytes, the file has {len(self.data)}")
+    return dataclasses.replace(self, data=data)
+
+  def span(self, tensor: int) -> tuple[int, int]:
+    """Start and length of a constant's bytes; (0, 0) if there are none."""
+    return self.spans[self.subgraph.tensors[tensor].buffer]
+
+  @property
+  def is_aligned(self) -> bool:
+    """Whether every constant starts on 16 bytes."""
+    return all(start % ALIGNMENT == 0 for start, _ in self.spans)
+
+  @property
+  def operator_names(self) -> tuple[str, ...]:
+    """The operators in order; one with an activation behind ends in "+"."""
+    return tuple(
+      op.name + "+" * op.has_activation for op in self.subgraph.operators
+    )
+
+
+Source = bytes | str | os.PathLike[str] | ModelFile
+"""A file as its path, as bytes, or opened. What is not open is opened anew
+wherever it comes."""
+
+
+def read(source: Source, name: str = "model") -> schema.ModelT:
+  """Verifies a file if it is not open yet, and unpacks it to be edited.
 
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
   """
-  verify(data, name)
+  return ModelFile.of(source, name).unpack()
+
+
+def _unpack(data: bytes, name: str) -> schema.ModelT:
   try:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
   except Exception as fault:  # options tables that only the schema knows
@@ -51,10 +223,55 @@ def read(data: bytes, name: str = "model") -> schema.ModelT:
   return model
 
 
-@functools.lru_cache(maxsize=16)
-def read_shared(data: bytes, name: str = "model") -> schema.ModelT:
-  """The same, shared by all who look at these bytes: not to be changed."""
-  return read(data, name)
+def subgraph_of(model: schema.ModelT) -> Subgraph:
+  """What an unpacked model says of its first subgraph at this moment."""
+  graph = model.subgraphs[0]
+  return Subgraph(
+    tensors=tuple(_tensor(model, t) for t in graph.tensors or []),
+    operators=tuple(_operator(model, op) for op in graph.operators or []),
+    inputs=_integers(graph.inputs),
+    outputs=_integers(graph.outputs),
+  )
+
+
+def _tensor(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
+  quantization = tensor.quantization or schema.QuantizationParametersT()
+  scales = () if quantization.scale is None else quantization.scale
+  shape = _integers(tensor.shape)
+  held = model.buffers[tensor.buffer].data
+  return Tensor(
+    name=(tensor.name or b"").decode("utf-8", "replace"),
+    shape=shape,
+    dtype=TYPE_NAMES.get(tensor.type, "unknown"),
+    scales=tuple(float(scale) for scale in scales),
+    zero_points=_integers(quantization.zeroPoint),
+    channel_axis=int(quantization.quantizedDimension),
+    num_bytes=math.prod(shape) * ITEM_BYTES.get(tensor.type, 0),
+    buffer=int(tensor.buffer),
+    held_bytes=0 if held is None else len(held),
+    is_constant=held is not None,
+    is_variable=bool(tensor.isVariable),
+    is_sparse=tensor.sparsity is not None,
+  )
+
+
+def _operator(model: schema.ModelT, op: schema.OperatorT) -> Operator:
+  options = op.builtinOptions
+  return Operator(
+    name=op_name(model, op),
+    inputs=_integers(op.inputs),
+    outputs=_integers(op.outputs),
+    is_custom=_builtin(model, op) == schema.BuiltinOperator.CUSTOM,
+    has_activation=bool(getattr(options, "fusedActivationFunction", 0)),
+    transposes=(
+      bool(getattr(options, "adjX", False)),
+      bool(getattr(options, "adjY", False)),
+    ),
+  )
+
+
+def _integers(values: Iterable[int] | None) -> tuple[int, ...]:
+  return () if values is None else tuple(int(value) for value in values)
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
@@ -74,79 +291,67 @@ def pack(model: schema.ModelT) -> bytes:
 
 
 def describe(
-  model: schema.ModelT, operator: int, index: int, role: str
+  graph: Subgraph, operator: int, index: int, role: str
 ) -> TrainableTensor:
   """Says what a trainable constant is, from the graph around it.
 
   Args:
-    model: the unpacked model; the operator is in subgraph 0.
+    graph: the subgraph.
     operator: the operator that reads the tensor.
     index: the tensor.
-    role: one of `base.ROLES`.
+    role: one of `types.ROLES`.
   """
-  graph = model.subgraphs[0]
-  tensor, op = graph.tensors[index], graph.operators[operator]
-  quantization = tensor.quantization
-  name = (tensor.name or b"").decode("utf-8", "replace")
-  if quantization is None or not np.all(np.atleast_1d(quantization.scale) > 0):
+  tensor = graph.tensors[index]
+  if not tensor.scales or not all(scale > 0 for scale in tensor.scales):
     raise TflmFgError(
-      f"{name}: a {role} without a scale; convert the model again"
+      f"{tensor.name}: a {role} without a scale; convert the model again"
     )
-  scales = tuple(float(s) for s in quantization.scale)
-  steps = [MASTER_UNIT] * len(scales)
+  steps = [MASTER_UNIT] * len(tensor.scales)
   if role == "bias":
-    out_step = _output_step(model, operator)
-    steps = [max(1, round(out_step / s)) for s in scales]
+    out_step = _output_step(graph, operator)
+    steps = [max(1, round(out_step / s)) for s in tensor.scales]
   return TrainableTensor(
-    name=name,
+    name=tensor.name,
     subgraph=0,
     index=int(index),
     operator=operator,
-    op_name=op_name(model, op),
+    op_name=graph.operators[operator].name,
     role=role,
-    shape=tuple(int(d) for d in tensor.shape),
-    dtype=TYPE_NAMES[tensor.type],
-    scales=scales,
-    channel_axis=int(quantization.quantizedDimension),
+    shape=tensor.shape,
+    dtype=tensor.dtype,
+    scales=tensor.scales,
+    channel_axis=tensor.channel_axis,
     output_step=tuple(steps),
   )
 
 
-def _output_step(model: schema.ModelT, operator: int) -> float:
+def _output_step(graph: Subgraph, operator: int) -> float:
   """A layer's output step: int8's, or as coarse, so that one epsilon fits."""
-  graph = model.subgraphs[0]
-  made = int(graph.operators[operator].outputs[0])
-  step = float(graph.tensors[made].quantization.scale[0])
-  if graph.tensors[made].type != schema.TensorType.INT16:
+  made = graph.output(operator)
+  step = graph.tensors[made].scales[0]
+  if graph.tensors[made].dtype != "int16":
     return step
   for op in graph.operators[operator + 1 :]:
-    if op_name(model, op) == "QUANTIZE" and int(op.inputs[0]) == made:
-      return float(graph.tensors[op.outputs[0]].quantization.scale[0])
+    if op.name == "QUANTIZE" and op.inputs[0] == made:
+      return graph.tensors[op.outputs[0]].scales[0]
   return step * 256
 
 
 def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
-  """An operator's builtin name, or its custom code."""
-  code = model.operatorCodes[op.opcodeIndex]
-  number = max(code.builtinCode, code.deprecatedBuiltinCode)
+  """An unpacked operator's builtin name, or its custom code."""
+  number = _builtin(model, op)
   if number == schema.BuiltinOperator.CUSTOM:
+    code = model.operatorCodes[op.opcodeIndex]
     return (code.customCode or b"CUSTOM").decode("utf-8", "replace")
   return OP_NAMES.get(number, f"operator code {number}")
 
 
-@functools.lru_cache(maxsize=32)
-def operator_names(data: bytes) -> tuple[str, ...]:
-  """Subgraph 0's operators in order; one that ends in a ReLU ends in "+"."""
-  model = read_shared(data)
-  return tuple(
-    op_name(model, op)
-    + "+" * bool(getattr(op.builtinOptions, "fusedActivationFunction", 0))
-    for op in model.subgraphs[0].operators or []
-  )
+def _builtin(model: schema.ModelT, op: schema.OperatorT) -> int:
+  code = model.operatorCodes[op.opcodeIndex]
+  return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
-def data_span(buffer: schema.Buffer) -> tuple[int, int]:
-  """Start and length of a buffer's bytes in the file; (0, 0) if empty."""
+def _span(buffer: schema.Buffer) -> tuple[int, int]:
   if not buffer.DataLength():
     return 0, 0
   table = buffer._tab
@@ -160,12 +365,3 @@ ALIGNMENT = 16
 def align(position: int, to: int = ALIGNMENT) -> int:
   """The next position on a boundary."""
   return -(-position // to) * to
-
-
-def is_aligned(data: bytes) -> bool:
-  """Whether every constant of a verified file starts on 16 bytes."""
-  model = schema.Model.GetRootAsModel(data, 0)
-  return all(
-    data_span(model.Buffers(i))[0] % ALIGNMENT == 0
-    for i in range(model.BuffersLength())
-  )

@@ -7,18 +7,24 @@ from typing import NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import (
   Site,
   find_logits,
   last_head,
   sites_of,
-  tensor_name,
   untrainable,
 )
-from tflm_fg.tflite.model_file import op_name
-from tflm_fg.tflite.split_graph import whole
+from tflm_fg.tflite.model_file import (
+  ModelFile,
+  Source,
+  Subgraph,
+  describe,
+  pack,
+  subgraph_of,
+)
+from tflm_fg.tflite.split_graph import only_input
 from tflm_fg.tflite.surgery.input_prompt import (
   insert_prompt,
   prompts_of,
@@ -38,13 +44,18 @@ from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 class MarkedModel(NamedTuple):
   """A marked file and what had to be changed before it could be marked."""
 
-  data: bytes
+  file: ModelFile
   mark: Mark
   notes: tuple[str, ...]
 
+  @property
+  def data(self) -> bytes:
+    """The file's bytes."""
+    return self.file.data
+
 
 def mark_trainable(
-  data: bytes,
+  source: Source,
   trainable: str = "head",
   name: str = "model",
   graph_options: GraphOptions | None = None,
@@ -53,14 +64,14 @@ def mark_trainable(
   """Marks what may train; all else stays as it is.
 
   Args:
-    data: a .tflite, marked or not.
+    source: a .tflite, marked or not.
     trainable: "head" (the last FULLY_CONNECTED or CONV_2D with its bias),
       "wide-head" (the same, reading earlier layers too), "prompt" (an offset
       a channel of the input), "bias", "first-bias" (the first layer's),
       "inner-bias" (all but the head's), "all",
       a regular expression on tensor names, or several of these joined by
       commas.
-    name: what to call the file in errors.
+    name: what to call bytes in errors.
     graph_options: how the graph grows for a prompt or a wide head.
     weights: the surgery's, where it is not None.
 
@@ -75,38 +86,38 @@ def mark_trainable(
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
   """
-  old = _old_mark(data, name)
-  data = training_metadata.strip(data, name)
-  model = model_file.read(data, name)
-  _refuse_foreign_operators(model, name)
+  file = ModelFile.of(source, name)
+  old, name = _old_mark(file), file.name
+  file = training_metadata.stripped(file)
+  _refuse_foreign_operators(file)
+  model = file.unpack()
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
   graph_options = graph_options or GraphOptions()
   notes = _operate(model, parts, graph_options, name)
-  wanted = _choose(model, parts, name)
+  wanted = _choose(subgraph_of(model), parts, name)
   weights = weights or graph_options.weights
   notes += mend(model, with_biases(wanted, weights), name)
-  roles = by_kernel(model, wanted)
+  roles = by_kernel(subgraph_of(model), wanted)
   notes += refine(model, roles, weights, name)
-  if not notes and not model_file.is_aligned(data):
+  if not notes and not file.is_aligned:
     notes = ["constants moved to 16-byte boundaries"]
   if notes:
-    data = model_file.pack(model)
-    model = model_file.read(data, name)
-  head = last_head(model)
-  prompts = prompts_of(model) if "prompt" in parts else []
+    file = ModelFile.open(pack(model), name)
+  graph = file.subgraph
+  head = last_head(graph)
+  prompts = prompts_of(graph) if "prompt" in parts else []
   chosen = Mark(
-    trainable=(*_prompts(model, prompts), *_tensors(model, roles)),
-    logits=find_logits(model),
-    head_input=find_logits(model) if head is None else head.activation,
+    trainable=(*_prompts(graph, prompts), *_tensors(graph, roles)),
+    logits=find_logits(graph),
+    head_input=find_logits(graph) if head is None else head.activation,
     frontend=old.frontend if old else None,
     classes=old.classes if old else None,
     statistics=old.statistics if old else {},
   )
-  return MarkedModel(
-    training_metadata.write_mark(data, chosen), chosen, tuple(notes)
-  )
+  marked = training_metadata.write_mark(file, chosen)
+  return MarkedModel(marked, chosen, tuple(notes))
 
 
 def _operate(
@@ -114,14 +125,15 @@ def _operate(
 ) -> list[str]:
   """Adds the operators that the choice asks for and that are not there."""
   notes = []
-  if "prompt" in parts and not prompts_of(model):
+  if "prompt" in parts and not prompts_of(subgraph_of(model)):
     numbers = insert_prompt(model, graph_options.gain, name)
     notes.append(f"an input prompt of {numbers} numbers inserted")
-  if "wide-head" in parts and not is_wide(model):
-    head = last_head(model)
+  graph = subgraph_of(model)
+  if "wide-head" in parts and not is_wide(graph):
+    head = last_head(graph)
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
-    _refuse(model, head, name)
+    _refuse(graph, head, name)
     if head.is_finer:
       raise TflmFgError(
         f"{name}: the head has 16-bit weights already; widen the file from "
@@ -134,31 +146,29 @@ def _operate(
   return notes
 
 
-def _old_mark(data: bytes, name: str) -> Mark | None:
+def _old_mark(file: ModelFile) -> Mark | None:
   """The mark whose front end and classes a new one keeps; a broken one goes."""
   try:
-    return training_metadata.read_mark(data, name)
+    return training_metadata.read_mark(file)
   except TflmFgError:
     return None
 
 
-def _refuse_foreign_operators(model: schema.ModelT, name: str) -> None:
-  for number, op in enumerate(model.subgraphs[0].operators or []):
-    code = model.operatorCodes[op.opcodeIndex]
-    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-    if builtin == schema.BuiltinOperator.CUSTOM:
+def _refuse_foreign_operators(file: ModelFile) -> None:
+  for number, op in enumerate(file.subgraph.operators):
+    if op.is_custom:
       raise TflmFgError(
-        f"{name}: operator {number} is {op_name(model, op)!r}, a custom "
-        "operator that only its own delegate can run; use the file from before "
-        "it was compiled for the delegate"
+        f"{file.name}: operator {number} is {op.name!r}, a custom operator "
+        "that only its own delegate can run; use the file from before it was "
+        "compiled for the delegate"
       )
 
 
 def _choose(
-  model: schema.ModelT, parts: list[str], name: str
+  graph: Subgraph, parts: list[str], name: str
 ) -> dict[Site, set[str]]:
   """Which roles of which operators the user asked for."""
-  sites = sites_of(model)
+  sites = sites_of(graph)
   if not sites:
     raise TflmFgError(
       f"{name}: no FULLY_CONNECTED or convolution with constant weights "
@@ -168,38 +178,38 @@ def _choose(
   for part in parts:
     if part == "prompt":
       continue
-    found = _choose_part(model, sites, part, name)
+    found = _choose_part(graph, sites, part, name)
     for site, roles in found.items():
       wanted.setdefault(site, set()).update(roles)
   for site in wanted:
-    _refuse(model, site, name)
+    _refuse(graph, site, name)
   return wanted
 
 
 def _choose_part(
-  model: schema.ModelT, sites: list[Site], part: str, name: str
+  graph: Subgraph, sites: list[Site], part: str, name: str
 ) -> dict[Site, set[str]]:
-  good = [s for s in sites if untrainable(model, s) is None]
+  good = [s for s in sites if untrainable(graph, s) is None]
   if part in ("head", "wide-head"):
-    head = last_head(model)
+    head = last_head(graph)
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     return {head: {"kernel", "bias"}}
   if part == "first-bias":
     return {sites[0]: {"bias"}}
   if part == "inner-bias":
-    head = last_head(model)
+    head = last_head(graph)
     return {site: {"bias"} for site in good if site != head}
   if part in ("bias", "all"):
     if not good:  # all are refused: say why, by name
       return {sites[-1]: {"bias"}}
     roles = {"bias"} if part == "bias" else {"kernel", "bias"}
     return {site: set(roles) for site in good}
-  return _match(model, sites, part, name)
+  return _match(graph, sites, part, name)
 
 
 def _match(
-  model: schema.ModelT, sites: list[Site], pattern: str, name: str
+  graph: Subgraph, sites: list[Site], pattern: str, name: str
 ) -> dict[Site, set[str]]:
   try:
     expression = re.compile(pattern)
@@ -207,11 +217,10 @@ def _match(
     raise TflmFgError(
       f"--trainable={pattern!r} is not a regular expression: {fault}"
     ) from None
-  tensors = model.subgraphs[0].tensors
   found: dict[Site, set[str]] = {}
   for site in sites:
     for role, index in (("kernel", site.kernel), ("bias", site.bias)):
-      if index >= 0 and expression.search(tensor_name(tensors[index])):
+      if index >= 0 and expression.search(graph.tensors[index].name):
         found.setdefault(site, set()).add(role)
   if not found:
     raise TflmFgError(
@@ -221,43 +230,39 @@ def _match(
   return found
 
 
-def _refuse(model: schema.ModelT, site: Site, name: str) -> None:
-  reason = untrainable(model, site)
+def _refuse(graph: Subgraph, site: Site, name: str) -> None:
+  reason = untrainable(graph, site)
   if reason is not None:
-    op = model.subgraphs[0].operators[site.operator]
-    tensor = tensor_name(model.subgraphs[0].tensors[site.kernel])
+    op, kernel = graph.operators[site.operator], graph.tensors[site.kernel]
     raise TflmFgError(
-      f"{name}: operator {site.operator} {op_name(model, op)} "
-      f"{tensor!r} cannot be trained: {reason}"
+      f"{name}: operator {site.operator} {op.name} {kernel.name!r} cannot be "
+      f"trained: {reason}"
     )
 
 
-def _prompts(
-  model: schema.ModelT, constants: list[int]
-) -> list[TrainableTensor]:
+def _prompts(graph: Subgraph, constants: list[int]) -> list[TrainableTensor]:
   """The prompt's constants, with the operators that read them."""
-  operators = model.subgraphs[0].operators
   return [
-    model_file.describe(model, number, index, role_of(model, index))
+    describe(graph, number, index, role_of(graph, index))
     for index in constants
-    for number, op in enumerate(operators)
+    for number, op in enumerate(graph.operators)
     if index in op.inputs
   ]
 
 
 def _tensors(
-  model: schema.ModelT, roles: dict[int, set[str]]
+  graph: Subgraph, roles: dict[int, set[str]]
 ) -> list[TrainableTensor]:
   """The marked tensors, as the mended file has them."""
   return [
-    model_file.describe(model, operator, index, role)
-    for site in sites_of(model)
+    describe(graph, operator, index, role)
+    for site in sites_of(graph)
     for role, index, operator in site.parts(roles.get(site.kernel, ()))
   ]
 
 
 def present_mark(
-  data: bytes,
+  source: Source,
   trainable: str | None,
   name: str,
   graph_options: GraphOptions | None = None,
@@ -265,23 +270,25 @@ def present_mark(
   """The file's own mark, or a new one where a choice is given or none stands.
 
   Args:
-    data: a .tflite.
+    source: a .tflite.
     trainable: as for `mark`; None takes the file's mark, or "head".
     name: what to call the file in errors.
     graph_options: as for `mark`.
   """
-  found = training_metadata.read_mark(data, name) if trainable is None else None
+  file = ModelFile.of(source, name)
+  found = training_metadata.read_mark(file) if trainable is None else None
   if found is not None:
-    return MarkedModel(data, found, ())
-  return mark_trainable(data, trainable or "head", name, graph_options)
+    return MarkedModel(file, found, ())
+  return mark_trainable(file, trainable or "head", graph_options=graph_options)
 
 
-def unmarked(data: bytes, name: str = "model") -> Mark:
+def unmarked(source: Source, name: str = "model") -> Mark:
   """What evaluating must know of a file in which nothing shall train."""
-  logits = find_logits(model_file.read_shared(data, name))
+  logits = find_logits(ModelFile.of(source, name).subgraph)
   return Mark(trainable=(), logits=logits, head_input=logits)
 
 
-def input_spec(model: bytes, name: str = "model") -> TensorSpec:
+def input_spec(source: Source, name: str = "model") -> TensorSpec:
   """A sound file's input tensor."""
-  return tensor_spec(model, whole(model, unmarked(model, name)).inputs[0])
+  file = ModelFile.of(source, name)
+  return tensor_spec(file, only_input(file.subgraph))

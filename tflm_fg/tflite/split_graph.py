@@ -7,18 +7,23 @@ Prefix then suffix gives the whole graph's logits bit for bit.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
+import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite import model_file
 from tflm_fg.tflite.layers import HEAD_OPS
-from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.tflite.model_file import (
+  ModelFile,
+  Source,
+  Subgraph,
+  op_name,
+  pack,
+)
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
 
@@ -26,16 +31,21 @@ class Part(NamedTuple):
   """A piece of the graph as a .tflite of its own.
 
   Attributes:
-    data: the piece, aligned, without a mark.
+    file: the piece, aligned, without a mark.
     inputs: the whole graph's tensor indices that flow in, in input order.
     outputs: the same for what flows out.
     writable: the piece's own indices of the trainable tensors, mark's order.
   """
 
-  data: bytes
+  file: ModelFile
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
   writable: tuple[int, ...]
+
+  @property
+  def data(self) -> bytes:
+    """The piece's bytes."""
+    return self.file.data
 
 
 class Cut(NamedTuple):
@@ -52,11 +62,11 @@ class Cut(NamedTuple):
   graph_input: int
 
 
-def cut(data: bytes, mark: Mark, taps: Collection[int] = ()) -> Cut:
+def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
   """Cuts at the last point that no trainable tensor has touched.
 
   Args:
-    data: the marked file.
+    source: the marked file.
     mark: its mark.
     taps: activations that shall flow out of the suffix behind the logits,
       unless they flow into it.
@@ -64,116 +74,123 @@ def cut(data: bytes, mark: Mark, taps: Collection[int] = ()) -> Cut:
   Raises:
     TflmFgError: if the graph has several inputs, or one of several samples.
   """
-  model = model_file.read_shared(data)
-  graph = model.subgraphs[0]
-  graph_input = _only_input(model)
-  needed = _needed(graph, mark.logits)
-  touched = _touched(graph, {t.index for t in mark.trainable})
-  frozen = [i for i in needed if i not in touched]
-  moving = [i for i in needed if i in touched]
-  crossing = _crossing(graph, frozen, moving)
+  file = ModelFile.of(source)
+  graph_input = only_input(file.subgraph)
+  frozen, moving = _sides(file.subgraph, mark)
+  crossing = _crossing(file.subgraph, frozen, moving)
   writable = [t.index for t in mark.trainable]
   inner = sorted(set(taps) - {*crossing, mark.logits})
   outputs = [mark.logits, *inner]
-  suffix = _extract(model, moving, crossing, outputs, writable)
+  suffix = _extract(file, moving, crossing, outputs, writable)
   made = [t for t in crossing if t != graph_input]
   if not made:
     return Cut(None, suffix, graph_input)
-  prefix = _extract(model, frozen, [graph_input], made, [])
+  prefix = _extract(file, frozen, [graph_input], made, [])
   return Cut(prefix, suffix, graph_input)
+
+
+def _sides(graph: Subgraph, mark: Mark) -> tuple[list[int], list[int]]:
+  """The operators that lead to the logits: the frozen ones and the others."""
+  needed = _needed(graph, mark.logits)
+  touched = _touched(graph, {t.index for t in mark.trainable})
+  frozen = [i for i in needed if i not in touched]
+  return frozen, [i for i in needed if i in touched]
 
 
 STATEFUL = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
 
-def _only_input(model: schema.ModelT) -> int:
-  """The graph's input: one sample a run, and no memory of the run before."""
-  graph = model.subgraphs[0]
-  names = {model_file.op_name(model, op) for op in graph.operators or []}
+def only_input(graph: Subgraph) -> int:
+  """The graph's input: one sample a run, and no memory of the run before.
+
+  Raises:
+    TflmFgError: if it has several inputs, or one of several samples, or state.
+  """
+  names = {op.name for op in graph.operators}
   kept = [name for name in STATEFUL if name in names]
-  if kept or any(t.isVariable for t in graph.tensors):
+  if kept or any(t.is_variable for t in graph.tensors):
     raise TflmFgError(
       f"the model keeps state from run to run ({', '.join(kept) or 'variables'}"
       "); streaming models cannot be adapted"
     )
-  inputs = [int(i) for i in _or_empty(graph.inputs)]
-  if len(inputs) != 1:
+  if len(graph.inputs) != 1:
     raise TflmFgError(
-      f"the model has {len(inputs)} inputs; only models with one input can be "
-      "adapted"
+      f"the model has {len(graph.inputs)} inputs; only models with one input "
+      "can be adapted"
     )
-  shape = [int(d) for d in _or_empty(graph.tensors[inputs[0]].shape)]
+  shape = graph.tensors[graph.inputs[0]].shape
   if len(shape) < 2 or shape[0] != 1:
     raise TflmFgError(
-      f"the model's input has shape {shape}; export it with a batch of 1"
+      f"the model's input has shape {list(shape)}; export it with a batch of 1"
     )
-  return inputs[0]
+  return graph.inputs[0]
 
 
-def whole(data: bytes, mark: Mark) -> Part:
+def whole(source: Source, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
-  model = model_file.read_shared(data)
-  graph = model.subgraphs[0]
-  inputs = [_only_input(model)]
+  file = ModelFile.of(source)
+  inputs = [only_input(file.subgraph)]
   writable = [t.index for t in mark.trainable]
-  needed = _needed(graph, mark.logits)
-  return _extract(model, needed, inputs, [mark.logits], writable)
+  needed = _needed(file.subgraph, mark.logits)
+  return _extract(file, needed, inputs, [mark.logits], writable)
 
 
-def up_to(data: bytes, outputs: Sequence[int]) -> Part:
+def up_to(source: Source, outputs: Sequence[int]) -> Part:
   """The graph from its input to some activations."""
-  model = model_file.read_shared(data)
-  graph = model.subgraphs[0]
+  file = ModelFile.of(source)
+  graph = file.subgraph
   needed = sorted({n for tensor in outputs for n in _needed(graph, tensor)})
-  return _extract(model, needed, [_only_input(model)], outputs, [])
+  return _extract(file, needed, [only_input(graph)], outputs, [])
 
 
-def _needed(graph: schema.SubGraphT, logits: int) -> list[int]:
+def _needed(graph: Subgraph, logits: int) -> list[int]:
   """Operators that the logits depend on, in order."""
   wanted, needed = {logits}, []
   for number in reversed(range(len(graph.operators))):
     op = graph.operators[number]
-    if wanted & {int(o) for o in op.outputs}:
+    if wanted & set(op.outputs):
       needed.append(number)
-      wanted |= {int(i) for i in op.inputs if i >= 0}
+      wanted |= {i for i in op.inputs if i >= 0}
   return needed[::-1]
 
 
-def _touched(graph: schema.SubGraphT, tensors: set[int]) -> set[int]:
+def _touched(graph: Subgraph, tensors: set[int]) -> set[int]:
   """Operators that depend on one of `tensors`."""
   reached, touched = set(tensors), set()
   for number, op in enumerate(graph.operators):
-    if reached & {int(i) for i in op.inputs}:
+    if reached & set(op.inputs):
       touched.add(number)
-      reached |= {int(o) for o in op.outputs}
+      reached |= set(op.outputs)
   return touched
 
 
 def _crossing(
-  graph: schema.SubGraphT, frozen: Sequence[int], moving: Sequence[int]
+  graph: Subgraph, frozen: Sequence[int], moving: Sequence[int]
 ) -> list[int]:
   """Tensors that the frozen side makes and the moving side reads."""
   if not moving:
     raise TflmFgError(
       "no marked tensor reaches the model's output; mark other tensors"
     )
-  made = {int(i) for i in graph.inputs} | {
-    int(o) for n in frozen for o in graph.operators[n].outputs
+  made = {
+    *graph.inputs,
+    *(o for n in frozen for o in graph.operators[n].outputs),
   }
-  read = {int(i) for n in moving for i in graph.operators[n].inputs}
+  read = {i for n in moving for i in graph.operators[n].inputs}
   if not made & read:
     raise TflmFgError("the model's input does not reach its output")
   return sorted(made & read)
 
 
 def _extract(
-  model: schema.ModelT,
+  file: ModelFile,
   operators: Sequence[int],
   inputs: Sequence[int],
   outputs: Sequence[int],
   writable: Sequence[int],
 ) -> Part:
   """Writes some operators as a model with only what they use."""
+  model = file.unpack()
   graph = model.subgraphs[0]
   kept = [graph.operators[n] for n in operators]
   used = {*inputs, *outputs, *writable}
@@ -182,19 +199,17 @@ def _extract(
     used |= {int(i) for i in _or_empty(op.intermediates) if i >= 0}
   order = sorted(used)
   place = {old: new for new, old in enumerate(order)}
-  part = copy.copy(model)
-  part.metadata = part.signatureDefs = part.metadataBuffer = None
-  piece = copy.copy(graph)
-  piece.tensors = [copy.copy(graph.tensors[i]) for i in order]
-  piece.operators = [_moved(op, place) for op in kept]
-  piece.inputs = [place[i] for i in inputs]
-  piece.outputs = [place[i] for i in outputs]
-  part.buffers = list(model.buffers)
-  part.subgraphs = [piece, *model.subgraphs[1:]]
-  _free_batch(part)
-  _drop_unused_buffers(part)
+  model.metadata = model.signatureDefs = model.metadataBuffer = None
+  graph.tensors = [graph.tensors[i] for i in order]
+  for op in kept:
+    _move(op, place)
+  graph.operators = kept
+  graph.inputs = [place[i] for i in inputs]
+  graph.outputs = [place[i] for i in outputs]
+  _free_batch(model)
+  _drop_unused_buffers(model)
   return Part(
-    model_file.pack(part),
+    ModelFile.open(pack(model), file.name),
     tuple(inputs),
     tuple(outputs),
     tuple(place[i] for i in writable),
@@ -205,21 +220,20 @@ def _or_empty(values: Collection[int] | None) -> Collection[int]:
   return () if values is None else values
 
 
-def _moved(op: schema.OperatorT, place: dict[int, int]) -> schema.OperatorT:
-  moved = copy.copy(op)
+def _move(op: schema.OperatorT, place: dict[int, int]) -> None:
+  """Lets an operator of an unpacked model use the tensors' new indices."""
   for field in ("inputs", "outputs", "intermediates"):
     old = getattr(op, field)
     if old is not None:
       new = np.array([place.get(int(i), -1) for i in old], np.int32)
-      setattr(moved, field, new)
-  return moved
+      setattr(op, field, new)
 
 
 def _free_batch(model: schema.ModelT) -> None:
   """Lets a RESHAPE to a constant [1, ...] take any number of samples."""
   piece = model.subgraphs[0]
   for op in piece.operators:
-    if model_file.op_name(model, op) != "RESHAPE" or len(op.inputs) < 2:
+    if op_name(model, op) != "RESHAPE" or len(op.inputs) < 2:
       continue
     tensor = piece.tensors[op.inputs[1]]
     held = model.buffers[tensor.buffer].data
@@ -264,24 +278,26 @@ def last_tensors(mark: Mark) -> tuple[TrainableTensor, ...]:
   return tuple(t for t in mark.trainable if t.operator in last)
 
 
-def exact_tensors(marked: bytes, mark: Mark) -> tuple[int, ...]:
+def exact_tensors(source: Source, mark: Mark) -> tuple[int, ...]:
   """The marked tensors of the head, if its gradient has a closed form."""
   head = last_tensors(mark)
   part = dataclasses.replace(mark, trainable=head)
-  exact = is_head(cut(marked, part), marked, part)
-  return tuple(t.index for t in head) if exact else ()
+  return tuple(t.index for t in head) if is_head(source, part) else ()
 
 
-def is_head(pieces: Cut, marked: bytes, mark: Mark) -> bool:
-  """Whether the suffix is the head alone: one linear layer on one vector."""
-  operators = model_file.operator_names(pieces.suffix.data)
+def is_head(source: Source, mark: Mark) -> bool:
+  """Whether the head alone trains: one linear layer on one vector."""
+  file = ModelFile.of(source)
+  graph = file.subgraph
+  frozen, moving = _sides(graph, mark)
+  crossing = tuple(_crossing(graph, frozen, moving))
+  operators = tuple(file.operator_names[n] for n in moving)
   roles = [t.role for t in mark.trainable]
   twice = ("low" in roles) and roles.count("kernel") == 1
-  if pieces.suffix.inputs != (mark.head_input,) or operators not in {
+  if crossing != (mark.head_input,) or operators not in {
     *((name,) for name in HEAD_OPS if not twice),
     *((name, name, "ADD") for name in HEAD_OPS if twice),
     ("BATCH_MATMUL", "ADD"),
   }:
     return False
-  inputs = tensor_spec(marked, mark.head_input).shape
-  return int(np.prod(inputs[:-1])) == 1
+  return math.prod(graph.tensors[mark.head_input].shape[:-1]) == 1

@@ -1,4 +1,11 @@
-"""TODO."""
+"""Read and write the mark: which tensors of a .tflite train.
+
+Marking puts a new root in front of the file and leaves every old byte as it
+was, so stripping gives back the original bytes, and an adapted file differs
+from its original in the trained bytes alone:
+
+    [new root, vectors, mark][the original file, whole]
+"""
 
 from __future__ import annotations
 
@@ -12,12 +19,12 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.tflite.model_file import (
   ALIGNMENT,
+  ModelFile,
+  Source,
+  Subgraph,
   align,
-  data_span,
   describe,
   pack,
-  read,
-  read_shared,
 )
 from tflm_fg.tflite.verify_structure import IDENTIFIER
 from tflm_fg.types import ROLES, Mark, TflmFgError, TrainableTensor
@@ -26,14 +33,15 @@ MARK_NAME = "tflm_fg"
 MARK_VERSION = 1
 
 
-def read_mark(data: bytes, name: str = "model") -> Mark | None:
+def read_mark(source: Source, name: str = "model") -> Mark | None:
   """Reads the mark of a file; None if it has none.
 
   Raises:
     TflmFgError: if the file or its mark is not sound.
   """
-  model = read_shared(data, name)
-  text = _mark_text(model)
+  file = ModelFile.of(source, name)
+  name, graph = file.name, file.subgraph
+  text = _mark_text(file)
   if text is None:
     return None
   try:
@@ -44,17 +52,17 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
         f"{name}: mark version {version}, this release reads {MARK_VERSION}; "
         "convert the model again"
       )
-    tensors = tuple(_marked_tensor(model, e) for e in content["trainable"])
+    tensors = tuple(_marked_tensor(graph, e) for e in content["trainable"])
     if not tensors or len({t.index for t in tensors}) < len(tensors):
       raise ValueError("no tensor, or one twice")
     Layout(tensors)  # refuses a low byte without its kernel
     return Mark(
       trainable=tensors,
-      logits=_activation(model, content["logits"]),
-      head_input=_activation(model, content["head_input"]),
+      logits=_activation(graph, content["logits"]),
+      head_input=_activation(graph, content["head_input"]),
       frontend=_frontend(content.get("frontend")),
       classes=_classes(content.get("classes")),
-      statistics=_statistics(model, content.get("statistics", [])),
+      statistics=_statistics(graph, content.get("statistics", [])),
     )
   except (
     ValueError,
@@ -70,31 +78,30 @@ def read_mark(data: bytes, name: str = "model") -> Mark | None:
     ) from None
 
 
-def _mark_text(model: schema.ModelT) -> bytes | None:
-  for entry in model.metadata or []:
-    if entry.name == MARK_NAME.encode():
-      held = model.buffers[entry.buffer].data
-      return b"" if held is None else bytes(held)
+def _mark_text(file: ModelFile) -> bytes | None:
+  for entry, buffer in file.metadata:
+    if entry == MARK_NAME.encode():
+      start, length = file.spans[buffer]
+      return file.data[start : start + length]
   return None
 
 
-def _index(model: schema.ModelT, index: Any) -> int:
-  if type(index) is not int or not 0 <= index < len(model.subgraphs[0].tensors):
+def _index(graph: Subgraph, index: Any) -> int:
+  if type(index) is not int or not 0 <= index < len(graph.tensors):
     raise IndexError(f"tensor {index}")
   return index
 
 
-def _activation(model: schema.ModelT, index: Any) -> int:
-  tensor = model.subgraphs[0].tensors[_index(model, index)]
-  if model.buffers[tensor.buffer].data is not None:
+def _activation(graph: Subgraph, index: Any) -> int:
+  if graph.tensors[_index(graph, index)].is_constant:
     raise ValueError(f"tensor {index} is a constant")
   return int(index)
 
 
-def _statistics(model: schema.ModelT, found: Any) -> dict[int, tuple[int, ...]]:
-  means = {_activation(model, index): tuple(row) for index, row in found}
+def _statistics(graph: Subgraph, found: Any) -> dict[int, tuple[int, ...]]:
+  means = {_activation(graph, index): tuple(row) for index, row in found}
   for index, row in means.items():
-    channels = int(model.subgraphs[0].tensors[index].shape[-1])
+    channels = graph.tensors[index].shape[-1]
     if len(row) != channels or any(type(mean) is not int for mean in row):
       raise ValueError(f"means of tensor {index}")
   return means
@@ -114,11 +121,8 @@ def _classes(found: Any) -> tuple[str, ...] | None:
   return tuple(found)
 
 
-def _marked_tensor(
-  model: schema.ModelT, entry: dict[str, Any]
-) -> TrainableTensor:
-  graph = model.subgraphs[0]
-  index, operator = _index(model, entry["index"]), entry["operator"]
+def _marked_tensor(graph: Subgraph, entry: dict[str, Any]) -> TrainableTensor:
+  index, operator = _index(graph, entry["index"]), entry["operator"]
   role = entry["role"]
   if entry["subgraph"] != 0 or role not in ROLES:
     raise ValueError(f"tensor {index}")
@@ -126,10 +130,10 @@ def _marked_tensor(
     raise IndexError(f"operator {operator}")
   if index not in graph.operators[operator].inputs:
     raise ValueError(f"operator {operator} does not read tensor {index}")
-  tensor = describe(model, operator, index, role)
+  tensor = describe(graph, operator, index, role)
   if not _may_be(tensor) or tensor.name != entry["name"]:
     raise ValueError(f"tensor {index} is not the {role} that was marked")
-  if model.buffers[graph.tensors[index].buffer].data is None:
+  if not graph.tensors[index].is_constant:
     raise ValueError(f"tensor {index} is not a constant")
   return tensor
 
@@ -144,8 +148,9 @@ def _may_be(tensor: TrainableTensor) -> bool:
   return tensor.dtype == "int8"
 
 
-def write_mark(data: bytes, mark: Mark) -> bytes:
-  """Puts the mark in front of a verified, aligned file without one."""
+def write_mark(source: Source, mark: Mark) -> ModelFile:
+  """Puts the mark in front of an aligned file without one."""
+  file = ModelFile.of(source)
   content: dict[str, Any] = {
     "version": MARK_VERSION,
     "trainable": [
@@ -168,11 +173,12 @@ def write_mark(data: bytes, mark: Mark) -> bytes:
   if mark.classes is not None:
     content["classes"] = list(mark.classes)
   text = json.dumps(content, separators=(",", ":")).encode()
-  return prepend_metadata(data, MARK_NAME, text)
+  marked = prepend_metadata(file.data, MARK_NAME, text)
+  return ModelFile.open(marked, file.name)
 
 
 def describe_input(
-  data: bytes,
+  source: Source,
   frontend: dict[str, Any] | None,
   classes: tuple[str, ...] | None,
   name: str = "model",
@@ -180,7 +186,7 @@ def describe_input(
   """Writes into the mark what the input is made by and the outputs mean.
 
   Args:
-    data: a marked .tflite.
+    source: a marked .tflite.
     frontend: as `Mark.frontend`.
     classes: as `Mark.classes`.
     name: what to call the file in errors.
@@ -188,35 +194,41 @@ def describe_input(
   Raises:
     TflmFgError: if the file has no mark.
   """
-  found = read_mark(data, name)
+  file = ModelFile.of(source, name)
+  found = read_mark(file)
   if found is None:
-    raise TflmFgError(f"{name}: has no training mark; run tflm-fg-convert")
+    raise TflmFgError(f"{file.name}: has no training mark; run tflm-fg-convert")
   told = dataclasses.replace(found, frontend=frontend, classes=classes)
-  return write_mark(strip(data, name), told)
+  return write_mark(stripped(file), told).data
 
 
-def strip(data: bytes, name: str = "model") -> bytes:
+def strip(source: Source, name: str = "model") -> bytes:
   """Takes the mark off: the bytes that were marked, with today's weights.
 
   A file whose mark no longer stands in front (another tool wrote it again) is
   written anew without it. A file without a mark comes back as it is.
   """
-  if _mark_text(read_shared(data, name)) is None:
-    return data
-  rest = data[_mark_end(data) :]
+  file = ModelFile.of(source, name)
+  if _mark_text(file) is None:
+    return file.data
+  rest = file.data[_mark_end(file) :]
   if rest[4:8] == IDENTIFIER:
     return rest
-  model = read(data, name)
+  model = file.unpack()
   model.metadata = [e for e in model.metadata if e.name != MARK_NAME.encode()]
   return pack(model)
 
 
-def _mark_end(data: bytes) -> int:
-  model = schema.Model.GetRootAsModel(data, 0)
-  for i in range(model.MetadataLength()):
-    if model.Metadata(i).Name() == MARK_NAME.encode():
-      start, length = data_span(model.Buffers(model.Metadata(i).Buffer()))
-      return align(start + length, ALIGNMENT)
+def stripped(file: ModelFile) -> ModelFile:
+  """The file without its mark; itself if it has none."""
+  rest = strip(file)
+  return file if rest == file.data else ModelFile.open(rest, file.name)
+
+
+def _mark_end(file: ModelFile) -> int:
+  for entry, buffer in file.metadata:
+    if entry == MARK_NAME.encode():
+      return align(sum(file.spans[buffer]), ALIGNMENT)
   return 0
 
 

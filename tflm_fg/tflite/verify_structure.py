@@ -6,7 +6,6 @@ Engines trust the file: TFLM follows any offset, LiteRT divides by any stride.
 
 from __future__ import annotations
 
-import functools
 import struct
 
 from ai_edge_litert import schema_py_generated as schema
@@ -103,9 +102,8 @@ def verify(data: bytes, name: str = "model") -> None:
     raise TflmFgError(f"{name}: {fault}")
 
 
-@functools.lru_cache(maxsize=32)
 def _fault(data: bytes) -> str:
-  """The first fault of a file, empty for none; a walk takes milliseconds."""
+  """The first fault of a file, empty for none."""
   if not data:
     return "the file is empty; need a .tflite"
   if len(data) < 16 or data[4:8] != IDENTIFIER:

@@ -20,7 +20,7 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.losses.custom import BlackBox, LossFunction, name_of
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError, huber
-from tflm_fg.tflite import model_file
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
 from tflm_fg.training import data
 from tflm_fg.training.data import Dataset
@@ -190,7 +190,7 @@ def width(output: TensorSpec) -> int:
   return int(np.prod(output.shape[1:], dtype=np.int64))
 
 
-def output_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:
+def output_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
   """The tensor that a loss looks at: logits, or a regression's output.
 
   Args:
@@ -218,7 +218,7 @@ def output_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:
   return spec
 
 
-def logits_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:
+def logits_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
   """A classifier's logits.
 
   Raises:
@@ -233,7 +233,7 @@ def logits_spec(marked: bytes, mark: Mark, name: str = "model") -> TensorSpec:
   return spec
 
 
-def spec_for(task: Task, model: bytes, mark: Mark, name: str) -> TensorSpec:
+def spec_for(task: Task, model: Source, mark: Mark, name: str) -> TensorSpec:
   """The tensor that a task's loss looks at, checked for the task.
 
   Raises:
@@ -250,9 +250,9 @@ def spec_for(task: Task, model: bytes, mark: Mark, name: str) -> TensorSpec:
   return output_spec(model, mark, name)
 
 
-def _bend(model: bytes) -> str:
+def _bend(model: Source) -> str:
   """The operator behind the logits that bends them; empty for none."""
-  for name in reversed(model_file.operator_names(model)):
+  for name in reversed(ModelFile.of(model).operator_names):
     if name in ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC"):
       return name
     if name not in _STRAIGHT:

@@ -29,7 +29,7 @@ from apps.compare.methods.scoring import HOST, LOOKS
 from apps.compare.results.rows import Measured
 from converters.to_keras import to_keras
 from tflm_fg.placement.split_model import Graph, input_spec
-from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.surgery.input_prompt import channels_of
 from tflm_fg.tflite.tensors import tensor_spec
@@ -301,7 +301,7 @@ def variables_of(
   net: Any, marked: MarkedModel
 ) -> list[tuple[TrainableTensor, Any]]:
   """The marked tensors with the network's variables that stand for them."""
-  operators = model_file.read_shared(marked.data).subgraphs[0].operators
+  operators = marked.file.subgraph.operators
   found = []
   for tensor in marked.mark.trainable:
     kernel = int(operators[tensor.operator].inputs[1])

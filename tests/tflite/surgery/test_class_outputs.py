@@ -51,7 +51,7 @@ def test_a_mark_is_taken_off_and_the_file_verifies():
   marked = tflm_fg.mark_trainable(models.dense_model()).data
   plan = class_outputs.add_rows(marked, 2)
   assert training_metadata.read_mark(plan) is None
-  assert model_file.is_aligned(plan)
+  assert model_file.ModelFile.open(plan).is_aligned
   assert plan == class_outputs.add_rows(models.dense_model(), 2)
 
 
@@ -102,7 +102,7 @@ def test_a_fresh_head_is_drawn_by_its_seed():
   )
   assert one == same != other
   assert training_metadata.read_mark(one) is None
-  assert model_file.is_aligned(one)
+  assert model_file.ModelFile.open(one).is_aligned
 
 
 def test_a_fresh_head_can_be_trained_from_chance():

@@ -189,10 +189,10 @@ def test_constants_off_their_boundary_are_moved_and_the_output_stays():
   builder = Plain(1024)
   builder.Finish(model.Pack(builder), b"TFL3")
   data = bytes(builder.Output())
-  assert not model_file.is_aligned(data)
+  assert not model_file.ModelFile.open(data).is_aligned
   marked = mark_trainable(data, "head")
   assert marked.notes == ("constants moved to 16-byte boundaries",)
-  assert model_file.is_aligned(marked.data)
+  assert marked.file.is_aligned
   assert np.array_equal(outputs(data, X), outputs(marked.data, X))
   again = mark_trainable(training_metadata.strip(marked.data), "head")
   assert again.notes == ()

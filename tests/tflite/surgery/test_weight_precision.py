@@ -369,7 +369,7 @@ def test_frozen_layers_run_once_and_a_master_counts_once(weights):
   )
   pieces = cut(marked.data, marked.mark)
   assert pieces.prefix is not None
-  suffix = model_file.operator_names(pieces.suffix.data)
+  suffix = pieces.suffix.file.operator_names
   assert (
     suffix
     == {
@@ -413,7 +413,7 @@ def test_statistics_count_in_the_layers_int8_steps():
       mark_trainable(finer, "inner-bias"), x, RuntimeOptions()
     )
     operators = [t.operator for t in marked.mark.trainable]
-    outputs = outputs_of(marked.data, operators).values()
+    outputs = outputs_of(marked.file.subgraph, operators).values()
     rows.append([marked.mark.statistics[index] for index in outputs])
   for coarse, fine in zip(*rows, strict=True):
     assert np.abs(np.array(coarse) - fine).max() <= 4  # of 1/16 of a step

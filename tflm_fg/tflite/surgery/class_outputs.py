@@ -15,9 +15,16 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point import random_bits
-from tflm_fg.tflite import model_file, training_metadata
+from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import Site, sites_of, untrainable
-from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.model_file import (
+  TYPE_NAMES,
+  ModelFile,
+  Source,
+  Subgraph,
+  op_name,
+  pack,
+)
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.types import TflmFgError
 
@@ -31,11 +38,11 @@ enough that the layers before them have slopes, small enough to be moved."""
 _BEHIND = ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE")
 
 
-def add_rows(data: bytes, count: int, name: str = "model") -> bytes:
+def add_rows(source: Source, count: int, name: str = "model") -> bytes:
   """Gives a classifier more outputs.
 
   Args:
-    data: an int8 or int16x8 .tflite that ends in FULLY_CONNECTED, with or
+    source: an int8 or int16x8 .tflite that ends in FULLY_CONNECTED, with or
       without a SOFTMAX behind it; a mark is taken off.
     count: how many outputs to add.
     name: what to call the file in errors.
@@ -49,7 +56,7 @@ def add_rows(data: bytes, count: int, name: str = "model") -> bytes:
   """
   if count < 1:
     raise TflmFgError(f"{name}: need 1 or more outputs to add, got {count}")
-  model, site, kernel, bias = _opened(data, name)
+  model, site, kernel, bias = _opened(source, name)
   op = model.subgraphs[0].operators[site.operator]
   logits = model.subgraphs[0].tensors[op.outputs[0]]
   old = int(kernel.shape[0])
@@ -60,11 +67,11 @@ def add_rows(data: bytes, count: int, name: str = "model") -> bytes:
   lowest = _lowest(logits) / scale
   _extend(model, bias, np.full(count, round(lowest), TYPE_NAMES[bias.type]))
   _resize_outputs(model, site, old + count, name)
-  return model_file.pack(model)
+  return pack(model)
 
 
 def new_rows(
-  data: bytes, count: int, seed: int = 0, name: str = "model"
+  source: Source, count: int, seed: int = 0, name: str = "model"
 ) -> bytes:
   """Gives a classifier a fresh head of `count` outputs.
 
@@ -72,7 +79,7 @@ def new_rows(
   as before; the logits keep their quantization.
 
   Args:
-    data: as for `add_rows`.
+    source: as for `add_rows`.
     count: how many outputs to have.
     seed: draws the kernel; the bias is zero.
     name: what to call the file in errors.
@@ -85,22 +92,22 @@ def new_rows(
   """
   if count < 2:
     raise TflmFgError(f"{name}: a fresh head needs 2 or more outputs: {count}")
-  model, site, kernel, bias = _opened(data, name)
+  model, site, kernel, bias = _opened(source, name)
   op = model.subgraphs[0].operators[site.operator]
   drawn = _drawn(count, int(kernel.shape[1]), seed, int(op.inputs[1]))
   zeros = np.zeros(count, TYPE_NAMES[bias.type])
   for tensor, rows in ((kernel, drawn), (bias, zeros)):
     _replace(model, tensor, rows)
   _resize_outputs(model, site, count, name)
-  return model_file.pack(model)
+  return pack(model)
 
 
 def _opened(
-  data: bytes, name: str
+  source: Source, name: str
 ) -> tuple[schema.ModelT, Site, schema.TensorT, schema.TensorT]:
   """The unmarked model to change, its head, and that head's kernel and bias."""
-  model = model_file.read(training_metadata.strip(data, name), name)
-  site = _head(model, name)
+  file = training_metadata.stripped(ModelFile.of(source, name))
+  model, site = file.unpack(), _head(file.subgraph, name)
   mend(model, {site: {"kernel", "bias"}}, name)
   op = model.subgraphs[0].operators[site.operator]
   kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
@@ -116,19 +123,18 @@ def _drawn(count: int, inputs: int, seed: int, tensor: int) -> NDArray[np.int8]:
   return (steps.astype(np.int16) - NEW_ROWS_REACH).astype(np.int8)
 
 
-def _head(model: schema.ModelT, name: str) -> Site:
-  operators = model.subgraphs[0].operators or []
+def _head(graph: Subgraph, name: str) -> Site:
   heads = [
     site
-    for site in sites_of(model)
-    if op_name(model, operators[site.operator]) == "FULLY_CONNECTED"
+    for site in sites_of(graph)
+    if graph.operators[site.operator].name == "FULLY_CONNECTED"
   ]
   if not heads:
     raise TflmFgError(
       f"{name}: no FULLY_CONNECTED to add outputs to; train a model that ends "
       "in a dense layer"
     )
-  reason = untrainable(model, heads[-1])
+  reason = untrainable(graph, heads[-1])
   if reason is not None:
     raise TflmFgError(f"{name}: no outputs can be added: {reason}")
   return heads[-1]

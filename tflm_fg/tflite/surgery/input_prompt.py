@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import has_scale, tensor_name
-from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.model_file import TYPE_NAMES, Subgraph, op_name
 from tflm_fg.tflite.surgery.edit import (
   add_tensor,
   insert_operator,
@@ -31,17 +31,15 @@ GAIN_ONE = 64
 _BEFORE = ("QUANTIZE", "RESHAPE", "EXPAND_DIMS", "SQUEEZE")
 
 
-def prompts_of(model: schema.ModelT) -> list[int]:
+def prompts_of(graph: Subgraph) -> list[int]:
   """Indices of the prompt's constants, in the order of running."""
-  tensors = model.subgraphs[0].tensors
-  there = {tensor_name(t): i for i, t in enumerate(tensors)}
+  there = {tensor.name: i for i, tensor in enumerate(graph.tensors)}
   return [there[name] for name in (GAIN, OFFSET) if name in there]
 
 
-def role_of(model: schema.ModelT, index: int) -> str:
+def role_of(graph: Subgraph, index: int) -> str:
   """The role of one of the prompt's constants."""
-  name = tensor_name(model.subgraphs[0].tensors[index])
-  return "gain" if name == GAIN else "offset"
+  return "gain" if graph.tensors[index].name == GAIN else "offset"
 
 
 def insert_prompt(model: schema.ModelT, gain: bool, name: str) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.layers import Site, has_scale, sites_of, tensor_name
-from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.layers import Site, sites_of
+from tflm_fg.tflite.model_file import Subgraph, subgraph_of
 from tflm_fg.tflite.surgery.int16_weights import to_int16
 from tflm_fg.tflite.surgery.two_byte_weights import to_int8x2
 from tflm_fg.types import TflmFgError
@@ -47,10 +47,11 @@ def refine(
     raise TflmFgError(
       f"weights {weights!r} is unknown; choose one of {', '.join(WEIGHTS)}"
     )
+  graph = subgraph_of(model)
   sites = [
-    site for site in sites_of(model) if "kernel" in wanted.get(site.kernel, ())
+    site for site in sites_of(graph) if "kernel" in wanted.get(site.kernel, ())
   ]
-  fitting = [site for site in sites if can_be_finer(model, site)]
+  fitting = [site for site in sites if can_be_finer(graph, site)]
   if not fitting and not any(site.is_finer for site in sites):
     raise TflmFgError(
       f"{name}: --weights={weights} is for kernels of FULLY_CONNECTED and 1x1 "
@@ -59,26 +60,23 @@ def refine(
   notes = []
   for site in reversed(fitting):  # those before keep their places
     _SURGERY[weights](model, site)
-    kernel = tensor_name(model.subgraphs[0].tensors[site.kernel])
-    notes.append(f"{kernel}: {weights} weights")
+    notes.append(f"{graph.tensors[site.kernel].name}: {weights} weights")
   return notes[::-1]
 
 
-def can_be_finer(model: schema.ModelT, site: Site) -> bool:
+def can_be_finer(graph: Subgraph, site: Site) -> bool:
   """Whether a layer is a product of its last axis with an int8 kernel."""
-  tensors = model.subgraphs[0].tensors
-  op = model.subgraphs[0].operators[site.operator]
-  if site.is_finer or op_name(model, op) not in ("FULLY_CONNECTED", "CONV_2D"):
+  op = graph.operators[site.operator]
+  if site.is_finer or op.name not in ("FULLY_CONNECTED", "CONV_2D"):
     return False
-  kernel, source = tensors[site.kernel], tensors[site.activation]
-  out = tensors[op.outputs[0]]
-  shapes = [[int(d) for d in t.shape] for t in (kernel, source, out)]
+  kernel, source = graph.tensors[site.kernel], graph.tensors[site.activation]
+  out = graph.tensors[op.outputs[0]]
+  shapes = [list(t.shape) for t in (kernel, source, out)]
   (rows, *window), (*positions, depth), result = shapes
-  flows = [TYPE_NAMES.get(t.type) for t in (kernel, source, out)]
   return (
-    flows == ["int8"] * 3
-    and has_scale(source)
-    and has_scale(out)
+    all(t.dtype == "int8" for t in (kernel, source, out))
+    and source.has_scale
+    and out.has_scale
     and window == [1] * (len(window) - 1) + [depth]
     and result == [*positions, rows]
     and len(positions) in (1, 3)
@@ -99,12 +97,12 @@ def with_biases(
 
 
 def by_kernel(
-  model: schema.ModelT, wanted: dict[Site, set[str]]
+  graph: Subgraph, wanted: dict[Site, set[str]]
 ) -> dict[int, set[str]]:
   """Roles by the kernel's index, which lasts when operators are added."""
   roles = {site.operator: which for site, which in wanted.items()}
   return {
     site.kernel: roles[site.operator]
-    for site in sites_of(model)
+    for site in sites_of(graph)
     if site.operator in roles
   }

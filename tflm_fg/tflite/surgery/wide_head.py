@@ -20,14 +20,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.graph_options import Pooled
-from tflm_fg.tflite.layers import (
-  TRAINABLE_OPS,
-  Site,
-  has_scale,
-  sites_of,
-  tensor_name,
+from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, sites_of
+from tflm_fg.tflite.model_file import (
+  ModelFile,
+  Source,
+  Subgraph,
+  Tensor,
+  op_name,
+  subgraph_of,
 )
-from tflm_fg.tflite.model_file import TYPE_NAMES, op_name, read_shared
 from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
 from tflm_fg.tflite.surgery.repair import unshare
 from tflm_fg.types import Array, TflmFgError
@@ -44,29 +45,26 @@ _GAIN_ONE = 16
 _CENTRE_STEP = 2
 
 
-def is_wide(model: schema.ModelT) -> bool:
+def is_wide(graph: Subgraph) -> bool:
   """Whether the head has been widened already."""
-  return any(
-    tensor_name(t).startswith(PREFIX) for t in model.subgraphs[0].tensors
-  )
+  return any(t.name.startswith(PREFIX) for t in graph.tensors)
 
 
-def layers_of(model: schema.ModelT, head: Site) -> list[Site]:
+def layers_of(graph: Subgraph, head: Site) -> list[Site]:
   """Layers before the head whose activations are not the head's input."""
-  graph = model.subgraphs[0]
-  writer = {int(o): op for op in graph.operators for o in op.outputs}
+  writer = {o: op for op in graph.operators for o in op.outputs}
   source = head.activation
-  while source in writer and op_name(model, writer[source]) in _POOLING:
-    source = int(writer[source].inputs[0])
+  while source in writer and writer[source].name in _POOLING:
+    source = writer[source].inputs[0]
   layers = []
-  for site in sites_of(model):
-    output = int(graph.operators[site.operator].outputs[0])
+  for site in sites_of(graph):
+    output = graph.output(site.operator)
     tensor = graph.tensors[output]
     if (
       site.operator < head.operator
       and output not in (source, head.activation)
-      and TYPE_NAMES.get(tensor.type) == "int8"
-      and has_scale(tensor)
+      and tensor.dtype == "int8"
+      and tensor.has_scale
       and len(tensor.shape) in (2, 4)
     ):
       layers.append(site)
@@ -96,13 +94,13 @@ def widen_head(
   Raises:
     TflmFgError: if there is no layer to join.
   """
-  graph = model.subgraphs[0]
-  op = graph.operators[head.operator]
+  graph = subgraph_of(model)
+  op = model.subgraphs[0].operators[head.operator]
   _require_int8(graph.tensors[head.activation], name)
   chosen = [
     site
-    for site in layers_of(model, head)
-    if re.search(layers, _output_name(model, site))
+    for site in layers_of(graph, head)
+    if re.search(layers, graph.tensors[graph.output(site.operator)].name)
   ]
   if not chosen:
     told = f" of a name with {layers!r} (--wide_layers)" if layers else ""
@@ -126,27 +124,21 @@ def widen_head(
   return gained
 
 
-def widths_of(data: bytes) -> list[int]:
-  """Channels that each joined layer of a widened, verified file brings."""
-  tensors = read_shared(data).subgraphs[0].tensors
+def widths_of(source: Source) -> list[int]:
+  """Channels that each joined layer of a widened file brings."""
   widths = {}
-  for tensor in tensors:
-    number = tensor_name(tensor).removeprefix(PREFIX)
-    if number.isdigit() and number != tensor_name(tensor):
-      widths[int(number)] = int(tensor.shape[-1])
+  for tensor in ModelFile.of(source).subgraph.tensors:
+    number = tensor.name.removeprefix(PREFIX)
+    if number.isdigit() and number != tensor.name:
+      widths[int(number)] = tensor.shape[-1]
   return [widths[number] for number in sorted(widths)]
 
 
-def _require_int8(tensor: schema.TensorT, name: str) -> None:
-  if TYPE_NAMES.get(tensor.type) != "int8" or not has_scale(tensor):
+def _require_int8(tensor: Tensor, name: str) -> None:
+  if tensor.dtype != "int8" or not tensor.has_scale:
     raise TflmFgError(
       f"{name}: a wide head needs int8 activations; use --trainable=head"
     )
-
-
-def _output_name(model: schema.ModelT, site: Site) -> str:
-  graph = model.subgraphs[0]
-  return tensor_name(graph.tensors[graph.operators[site.operator].outputs[0]])
 
 
 class _PooledBranches:
