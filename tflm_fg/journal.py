@@ -73,6 +73,7 @@ class Journal:
           "kept_step": record.kept_step,
           "centre": record.centre,
           "settings": dataclasses.asdict(record.phase.settings),
+          **({"drawn_as": record.drawn_as} if record.drawn_as else {}),
         }
         for record in self.records
       ],
@@ -182,7 +183,13 @@ def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
   centre = tuple(entry["centre"])
   if any(type(c) is not int or abs(c) > 1 << 16 for c in centre):
     raise ValueError("a centre that is none")
-  return Record(Phase(tensors, settings), batch_size, centre, slopes, kept)
+  drawn_as = tuple(entry.get("drawn_as", ()))
+  if any(type(t) is not int or not 0 <= t < 1 << 31 for t in drawn_as):
+    raise ValueError("a random number drawn for no tensor")
+  if drawn_as and not len({*drawn_as}) == len(drawn_as) == len(tensors):
+    raise ValueError("a tensor without the index it was drawn for")
+  phase = Phase(tensors, settings)
+  return Record(phase, batch_size, centre, slopes, kept, drawn_as)
 
 
 def _is_slope(value: object) -> bool:

@@ -14,7 +14,12 @@ from tflm_fg.placement.phase import (
   open_for,
   run_phase,
 )
-from tflm_fg.placement.phase_record import Masters, Record, masters_of
+from tflm_fg.placement.phase_record import (
+  Masters,
+  Record,
+  masters_of,
+  matched,
+)
 from tflm_fg.placement.search import Trial, phases_of
 from tflm_fg.placement.split_model import RuntimeOptions
 from tflm_fg.tflite.select_trainable import (
@@ -185,9 +190,13 @@ def run_candidate(
   plan = RunPlan(",".join(parts) or "head", graph_options)
   marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
   masters = masters_of(marked.data, marked.mark)
-  if front:  # its tensors have the same indices in the file that grew further
-    for index in phase_results[0].record.phase.tensors:
-      masters[index] = phase_results[0].masters[index]
+  if front:
+    first = phase_results[0]
+    indices = matched(trial.tensors, marked.mark.trainable)
+    masters |= {indices[i]: values for i, values in first.masters.items()}
+    phase_results[0] = dataclasses.replace(
+      first, record=first.record.moved(indices), masters=masters
+    )
   if head:
     tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)

@@ -39,7 +39,7 @@ from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.defaults import AUTO_FORWARD
 from tflm_fg.training.settings import Settings
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import TflmFgError, TrainableTensor
 
 FEW_NUMBERS = 256
 """Up to so many numbers a few hundred steps of forward gradients do."""
@@ -229,6 +229,11 @@ class Trial:
       self.training_data.x,
       self.runtime_options,
     )
+
+  @property
+  def tensors(self) -> tuple[TrainableTensor, ...]:
+    """What is trainable in the file that is marked for it."""
+    return self._marked.mark.trainable
 
   @property
   def is_exact(self) -> bool:
