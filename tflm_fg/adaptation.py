@@ -12,7 +12,7 @@ import numpy as np
 from tflm_fg.evaluation import score_file
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.losses.custom import LossFunction, exact_refusal
-from tflm_fg.placement.candidates import Candidate, best_candidate
+from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
@@ -135,7 +135,7 @@ def adapt(
   # Checked now, run after training.
   held_back = samples.others(test) if test else None
   began = time.perf_counter()
-  run_result, candidates, training_data = _run(
+  run_result, tried, training_data = _run(
     model,
     trainable,
     graph_options,
@@ -154,7 +154,7 @@ def adapt(
   )
   report = {
     **scores,
-    **facts(run_result, candidates, training_data, model, settings, seconds),
+    **facts(run_result, *tried, training_data, model, settings, seconds),
     "runtime": runtime,
   }
   return Adapted(
@@ -171,6 +171,11 @@ def adapt(
   )
 
 
+_Tried = tuple[Sequence[Candidate], Sequence[Dropped]]
+
+_NOTHING_TRIED: _Tried = (), ()
+
+
 def _run(
   model: bytes,
   trainable: str | None,
@@ -180,7 +185,7 @@ def _run(
   runtime_options: RuntimeOptions,
   callbacks: Sequence[Callback],
   name: str,
-) -> tuple[RunResult, list[Candidate], TrainingData]:
+) -> tuple[RunResult, _Tried, TrainingData]:
   """Goes the way that was chosen, or tries all and goes the best."""
   if graph_options.weights != "int8" and trainable in (None, "auto"):
     raise TflmFgError(
@@ -195,7 +200,7 @@ def _run(
       run_phases(
         given, None, training_data, settings, runtime_options, callbacks
       ),
-      [],
+      _NOTHING_TRIED,
       training_data,
     )
   if trainable is None:
@@ -203,7 +208,7 @@ def _run(
   if trainable == "auto":
     training_data = samples.training_data(settings, COMPARED_FRACTION)
     if len(training_data.kept):
-      candidates = try_candidates(
+      candidates, dropped = try_candidates(
         model,
         training_data,
         settings,
@@ -215,7 +220,7 @@ def _run(
       run_result = run_candidate(
         model, best, training_data, settings, runtime_options, callbacks
       )
-      return run_result, candidates, training_data
+      return run_result, (candidates, dropped), training_data
   training_data = samples.training_data(settings, KEPT_FRACTION)
   plan, measuring_passes = _plan(
     model, trainable, graph_options, training_data, runtime_options
@@ -230,7 +235,7 @@ def _run(
     callbacks,
     measuring_passes,
   )
-  return run_result, [], training_data
+  return run_result, _NOTHING_TRIED, training_data
 
 
 def _plan(

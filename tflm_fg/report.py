@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tflm_fg.memory import footprint
-from tflm_fg.placement.candidates import Candidate, best_candidate
+from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.tflite.training_metadata import strip
@@ -21,6 +21,7 @@ from tflm_fg.training.settings import Settings
 def facts(
   run_result: RunResult,
   candidates: Sequence[Candidate],
+  dropped: Sequence[Dropped],
   training_data: TrainingData,
   model: bytes,
   settings: Settings,
@@ -31,6 +32,7 @@ def facts(
   Args:
     run_result: what was done.
     candidates: what was tried before.
+    dropped: what was not tried to its end, and why.
     training_data: the samples.
     model: the user's file.
     settings: as the user gave them.
@@ -40,6 +42,7 @@ def facts(
     **_cost(run_result, candidates, training_data, seconds),
     **_model_facts(run_result, model, settings, training_data.task),
     "ways": _tried(candidates),
+    "dropped": [d._asdict() for d in dropped],
     "notes": [
       *run_result.marked.notes,
       *_remarks(run_result, training_data, settings),

@@ -17,7 +17,7 @@ import numpy as np
 from tflm_fg.fixed_point.arithmetic import round_divide
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
-from tflm_fg.types import Array, Int64, TflmFgError, Vectors
+from tflm_fg.types import Array, Int64, NotApplicable, TflmFgError, Vectors
 
 MEAN_BITS = 4
 """Means are kept in 1/16 of an output step."""
@@ -84,10 +84,10 @@ def known_targets(
     statistics: the mark's.
 
   Raises:
-    TflmFgError: if one is not there.
+    NotApplicable: if one is not there.
   """
   if any(index not in statistics for index in outputs):
-    raise TflmFgError(REFUSAL)
+    raise NotApplicable(REFUSAL)
   return [np.array(statistics[index], np.int64) for index in outputs]
 
 

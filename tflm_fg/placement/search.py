@@ -8,13 +8,13 @@ and scored on the others, which are kept aside.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
 
 from tflm_fg.placement.candidates import (
   Candidate,
+  Dropped,
   InputStage,
   candidate_of,
   parts_of,
@@ -39,13 +39,16 @@ from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.defaults import AUTO_FORWARD
 from tflm_fg.training.settings import Settings
-from tflm_fg.types import TflmFgError, TrainableTensor
+from tflm_fg.types import NotApplicable, TrainableTensor
 
 FEW_NUMBERS = 256
 """Up to so many numbers a few hundred steps of forward gradients do."""
 
 MOST_WEIGHTS = 1 << 18
 """A wide head of more weights is tried only where a user asks for it."""
+
+HARM = "it was worse than its start on the samples kept aside"
+"""Why an input stage is dropped that trained."""
 
 QUICK = {"steps": 200, "validate_every": 200}
 """A phase of forward gradients on few numbers."""
@@ -87,16 +90,20 @@ def phases_of(
 
 def input_stages_of(
   model: bytes, labelled: bool, method: str
-) -> list[InputStage]:
-  """The fronts that a file and a method allow, the cheapest first."""
+) -> tuple[list[InputStage], list[Dropped]]:
+  """The input stages that a file and a method allow, the cheapest first.
+
+  Returns:
+    The input stages, and those that the file does not take.
+  """
   if method != "auto":  # one method for all: what it trains is the back
-    return [InputStage("")]
+    return [InputStage("")], []
   wanted = [
     InputStage("prompt"),
     InputStage("prompt", gain=True),
     InputStage("first-bias"),
   ]
-  input_stages = [InputStage("")]
+  input_stages, dropped = [InputStage("")], []
   if not labelled:
     wanted = [InputStage("prompt")]
     own = training_metadata.read_mark(model)
@@ -104,10 +111,12 @@ def input_stages_of(
       wanted.append(InputStage("inner-bias", method="statistics"))
   for front in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
-    with contextlib.suppress(TflmFgError):
+    try:
       mark_trainable(model, front.trainable)
       input_stages.append(front)
-  return input_stages
+    except NotApplicable as fault:
+      dropped.append(Dropped(front.title, str(fault)))
+  return input_stages, dropped
 
 
 def try_candidates(
@@ -117,7 +126,7 @@ def try_candidates(
   runtime_options: RuntimeOptions,
   graph_options: GraphOptions,
   callbacks: Sequence[Callback] = (),
-) -> list[Candidate]:
+) -> tuple[list[Candidate], list[Dropped]]:
   """Tries every way that the file allows.
 
   A front never sees the kept part. A head is cheap and exact, so with labels
@@ -132,10 +141,13 @@ def try_candidates(
     callbacks: told of every step.
 
   Returns:
-    The ways, the simpler first; without those whose front did harm.
+    The ways, the simpler first, and what was dropped: what the file does not
+    take, and input stages that moved no output or did harm.
   """
   candidates = []
-  input_stages = input_stages_of(model, training_data.labelled, settings.method)
+  input_stages, dropped = input_stages_of(
+    model, training_data.labelled, settings.method
+  )
   last = phases_of(
     mark_trainable(model, "head"), settings, training_data.task.is_exact
   )
@@ -157,14 +169,18 @@ def try_candidates(
       )
       try:
         first = (trial.run(training_data, callbacks),)
-      except TflmFgError:
-        continue  # its numbers move no output of these samples
+      except NotApplicable as fault:  # it moves no output of these samples
+        dropped.append(Dropped(front.title, str(fault)))
+        continue
       if not first[0].record.kept_step:
+        dropped.append(Dropped(front.title, HARM))
         continue  # worse than nothing, which has been tried
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
     may_widen = training_data.labelled and training_data.task.is_exact
-    for head in _heads_of(found, may_widen, own):
+    heads, without = _heads_of(found, may_widen, own)
+    dropped += [d for d in without if d not in dropped]
+    for head in heads:
       plan, measuring_passes = own, 0
       if head == "wide-head":
         plan, measuring_passes = measured(
@@ -178,23 +194,26 @@ def try_candidates(
           front, head, plan, first, tries, training_data, measuring_passes
         )
       )
-  return candidates
+  return candidates, dropped
 
 
 def _heads_of(
   model: bytes, may_widen: bool, graph_options: GraphOptions
-) -> list[str]:
-  """The heads that a file allows, the simpler first."""
-  heads = ["head"]
-  if may_widen:
-    # There may be no layer to join, or none of int8.
-    with contextlib.suppress(TflmFgError):
-      wide = mark_trainable(
-        model, "wide-head", graph_options=graph_options
-      ).mark
-      if wide.numbers <= MOST_WEIGHTS:
-        heads.append("wide-head")
-  return heads
+) -> tuple[list[str], list[Dropped]]:
+  """The heads that a file allows, the simpler first, and what it does not."""
+  if not may_widen:
+    return ["head"], []
+  try:  # There may be no layer to join, or none of int8.
+    wide = mark_trainable(model, "wide-head", graph_options=graph_options).mark
+  except NotApplicable as fault:
+    return ["head"], [Dropped("wide-head", str(fault))]
+  if wide.numbers > MOST_WEIGHTS:
+    reason = (
+      f"{wide.numbers} numbers are more than {MOST_WEIGHTS}, which is tried "
+      "with --trainable=wide-head alone"
+    )
+    return ["head"], [Dropped("wide-head", reason)]
+  return ["head", "wide-head"], []
 
 
 @dataclasses.dataclass(frozen=True)

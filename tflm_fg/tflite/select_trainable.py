@@ -30,7 +30,7 @@ from tflm_fg.tflite.surgery.weight_precision import (
   with_biases,
 )
 from tflm_fg.tflite.surgery.wide_head import Pooled, is_wide, widen_head
-from tflm_fg.types import Mark, TflmFgError, TrainableTensor
+from tflm_fg.types import Mark, NotApplicable, TflmFgError, TrainableTensor
 
 
 class MarkedModel(NamedTuple):
@@ -148,7 +148,7 @@ def _operate(
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     _refuse(model, head, name)
     if head.is_finer:
-      raise TflmFgError(
+      raise NotApplicable(
         f"{name}: the head has 16-bit weights already; widen the file from "
         "before, with --weights"
       )
@@ -251,7 +251,7 @@ def _refuse(model: schema.ModelT, site: Site, name: str) -> None:
   if reason is not None:
     op = model.subgraphs[0].operators[site.operator]
     tensor = tensor_name(model.subgraphs[0].tensors[site.kernel])
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: operator {site.operator} {op_name(model, op)} "
       f"{tensor!r} cannot be trained: {reason}"
     )

@@ -30,7 +30,7 @@ from tflm_fg.tflite.layers import (
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name, read_shared
 from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
 from tflm_fg.tflite.surgery.repair import unshare
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, NotApplicable
 
 PREFIX = "tflm_fg/wide/"
 """Names of all tensors that widening adds begin so; then comes a number."""
@@ -120,7 +120,7 @@ def widen_head(
   ]
   if not chosen:
     told = f" of a name with {layers!r} (--wide_layers)" if layers else ""
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: no layer before the head{told} that a wide head could join; "
       "use --trainable=head"
     )
@@ -153,7 +153,7 @@ def widths_of(data: bytes) -> list[int]:
 
 def _require_int8(tensor: schema.TensorT, name: str) -> None:
   if TYPE_NAMES.get(tensor.type) != "int8" or not has_scale(tensor):
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: a wide head needs int8 activations; use --trainable=head"
     )
 
