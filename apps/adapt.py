@@ -182,6 +182,8 @@ def print_report(report: dict[str, Any]) -> None:
   """The main numbers, for people."""
   for note in report["notes"]:
     print(f"note: {note}")
+  for dropped in report["dropped"]:
+    print(f"note: {dropped['candidate']} was dropped: {dropped['reason']}")
   # Squares of any unit may be tiny or huge; nats never are.
   digits = ".3f" if report["loss"] in NATURAL else ".4g"
   for candidate in report["ways"]:

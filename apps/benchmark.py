@@ -24,6 +24,8 @@ from __future__ import annotations
 import sys
 
 from absl import flags
+from tflm_fg.training.defaults import METHODS
+from tflm_fg.training.settings import Settings
 
 from apps import (
   benchmark_accuracy,
@@ -36,8 +38,6 @@ from apps import (
 from apps.kws.model import shipped
 from tflm_fg import files, plots
 from tflm_fg.runtimes.registry import NAMES
-from tflm_fg.training.defaults import METHODS
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError
 
 _SECTIONS = ("accuracy", "speed", "growth")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.benchmark_backprop import backpropagated, fit_keras
@@ -27,7 +28,6 @@ from tflm_fg.training.callbacks import Callback, Logs, State
 from tflm_fg.training.data import Dataset, model_input
 from tflm_fg.training.metrics import logits_of
 from tflm_fg.training.objective import CLASSIFY, checked, logits_spec
-from tflm_fg.training.settings import Settings
 
 METHODS = {
   "before": "the model as it is",

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.benchmark_models import dense_stack
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.training.data import Batches
-from tflm_fg.training.settings import Settings
 from tflm_fg.training.trainer import fit
 from tflm_fg.types import Samples
 

@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any
 
 from absl import flags
+from tflm_fg.training.settings import Settings
 
 from apps import cli
 from tflm_fg import files
@@ -33,7 +34,6 @@ from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
 from tflm_fg.training.objective import output_spec, width
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError, TrainableTensor
 
 _MODEL = flags.DEFINE_string("model", None, "a .tflite", required=True)

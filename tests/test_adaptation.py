@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
@@ -18,7 +19,6 @@ from tflm_fg.tflite.select_trainable import GraphOptions
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training import tuning
 from tflm_fg.training.callbacks import Callback
-from tflm_fg.training.defaults import FORWARD
 from tflm_fg.types import TflmFgError
 
 X, Y = models.separable()

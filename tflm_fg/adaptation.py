@@ -14,7 +14,7 @@ from tflm_fg.evaluation import score_file
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.losses.custom import LossFunction, exact_refusal
-from tflm_fg.placement.candidates import Candidate, best_candidate
+from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
@@ -160,16 +160,14 @@ def adapt(
   # Checked now, run after training.
   held_back = samples.others(test) if test else None
   began = time.perf_counter()
-  run_result, candidates, training_data = _run(
-    file, trainable, samples, request
-  )
+  run_result, tried, training_data = _run(file, trainable, samples, request)
   seconds = time.perf_counter() - began
   adapted = write_masters(
     run_result.marked.file, run_result.marked.mark, run_result.masters
   )
   report = Report(
     **_scores(run_result, samples, training_data, held_back, adapted, runtime),
-    **facts(run_result, candidates, training_data, file, request, seconds),
+    **facts(run_result, *tried, training_data, file, request, seconds),
   )
   journal = Journal(
     sha256(run_result.marked.data),
@@ -192,12 +190,17 @@ def _checked(method: Method, loss: str | LossFunction) -> Method:
   return method
 
 
+_Tried = tuple[Sequence[Candidate], Sequence[Dropped]]
+
+_NOTHING_TRIED: _Tried = (), ()
+
+
 def _run(
   model: ModelFile,
   trainable: str | None,
   samples: CheckedSamples,
   request: Request,
-) -> tuple[RunResult, list[Candidate], TrainingData]:
+) -> tuple[RunResult, _Tried, TrainingData]:
   """Trains what was chosen, or tries all candidates and trains the best."""
   weights = request.graph_options.weights
   if weights != "int8" and trainable in (None, "auto"):
@@ -208,16 +211,17 @@ def _run(
   if own is not None:
     training_data = samples.training_data(request.method, KEPT_FRACTION)
     given = MarkedModel(model, own, ())
-    return run_phases(given, None, training_data, request), [], training_data
+    run_result = run_phases(given, None, training_data, request)
+    return run_result, _NOTHING_TRIED, training_data
   if trainable is None:
     trainable = "auto" if request.is_auto else "head"
   if trainable == "auto":
     training_data = samples.training_data(request.method, COMPARED_FRACTION)
     if len(training_data.kept):
-      candidates = try_candidates(model, training_data, request)
+      candidates, dropped = try_candidates(model, training_data, request)
       best = best_candidate(candidates)
       run_result = run_candidate(model, best, training_data, request)
-      return run_result, candidates, training_data
+      return run_result, (candidates, dropped), training_data
     trainable = "head"  # too few samples to compare by
   training_data = samples.training_data(request.method, KEPT_FRACTION)
   plan, measuring_passes = _plan(model, trainable, training_data, request)
@@ -227,7 +231,7 @@ def _run(
   run_result = run_phases(
     marked, plan, training_data, request, measuring_passes
   )
-  return run_result, [], training_data
+  return run_result, _NOTHING_TRIED, training_data
 
 
 def _plan(

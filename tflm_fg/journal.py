@@ -76,6 +76,7 @@ class Journal:
           "kept_step": record.kept_step,
           "centre": record.centre,
           "settings": to_record(record.phase.method, record.phase.objective),
+          **({"drawn_as": record.drawn_as} if record.drawn_as else {}),
         }
         for record in self.records
       ],
@@ -183,8 +184,13 @@ def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
   centre = tuple(entry["centre"])
   if any(type(c) is not int or abs(c) > 1 << 16 for c in centre):
     raise ValueError("a centre that is none")
+  drawn_as = tuple(entry.get("drawn_as", ()))
+  if any(type(t) is not int or not 0 <= t < 1 << 31 for t in drawn_as):
+    raise ValueError("a random number drawn for no tensor")
+  if drawn_as and not len({*drawn_as}) == len(drawn_as) == len(tensors):
+    raise ValueError("a tensor without the index it was drawn for")
   phase = Phase(tensors, method, objective)
-  return Record(phase, batch_size, centre, slopes, kept)
+  return Record(phase, batch_size, centre, slopes, kept, drawn_as)
 
 
 def _is_slope(value: object) -> bool:
@@ -232,15 +238,25 @@ def _replay_phases(
   """Takes the recorded steps again, without an engine."""
   masters = masters_of(marked, mark)
   for record in records:
-    tensors = record.phase.tensors
-    layout = Layout(tuple(t for t in mark.trainable if t.index in tensors))
+    addresses = record.addresses
+    layout = Layout(
+      tuple(
+        dataclasses.replace(t, index=addresses[t.index])
+        for t in mark.trainable
+        if t.index in addresses
+      )
+    )
     rule = step_rule(
       record.phase.method, layout, record.batch_size, centre=record.centre
     )
-    state = rule.start(layout.gather(masters))
+    # A low byte has no master of its own.
+    own = {i: there for i, there in addresses.items() if i in masters}
+    held = {there: masters[i] for i, there in own.items()}
+    state = rule.start(layout.gather(held))
     for slopes in record.slopes[: record.kept_step]:
       state = rule.replayed(state, slopes)
-    masters = {**masters, **layout.scatter(state.params)}
+    trained = layout.scatter(state.params)
+    masters |= {i: trained[there] for i, there in own.items()}
   return masters
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tflm_fg.gradients.method import Method
 from tflm_fg.memory import footprint
-from tflm_fg.placement.candidates import Candidate, best_candidate
+from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult
@@ -72,6 +72,7 @@ class Report(Mapping[str, Any]):
     settings: of the method, as the user gave them.
     phases: a table a phase.
     candidates: a table a candidate that was tried.
+    dropped: candidates that were not tried to their end, each with its reason.
     notes: what a user should know.
     versions: of the packages.
     runtime: the engine of what trained.
@@ -112,6 +113,7 @@ class Report(Mapping[str, Any]):
   settings: dict[str, Any]
   phases: list[dict[str, Any]]
   candidates: list[dict[str, Any]]
+  dropped: list[dict[str, str]]
   notes: list[str]
   versions: dict[str, str]
   runtime: str
@@ -145,6 +147,7 @@ class Report(Mapping[str, Any]):
 def facts(
   run_result: RunResult,
   candidates: Sequence[Candidate],
+  dropped: Sequence[Dropped],
   training_data: TrainingData,
   model: ModelFile,
   request: Request,
@@ -155,6 +158,7 @@ def facts(
   Args:
     run_result: what was done.
     candidates: what was tried before.
+    dropped: what was not tried to its end, and why.
     training_data: the samples.
     model: the user's file.
     request: what the user asked for.
@@ -164,6 +168,7 @@ def facts(
     **_cost(run_result, candidates, training_data, seconds),
     **_model_facts(run_result, model, request, training_data.task),
     "candidates": _tried(candidates),
+    "dropped": [d._asdict() for d in dropped],
     "notes": [
       *run_result.marked.notes,
       *_remarks(run_result, training_data, request.method),

@@ -53,6 +53,14 @@ class TflmFgError(Exception):
   """Bad input or a missing part, told in one line that names the cure."""
 
 
+class NotApplicable(TflmFgError):  # noqa: N818
+  """A choice of what trains that a file does not offer.
+
+  A user who asked for it is told so; a search for the best choice goes on
+  without it.
+  """
+
+
 def one_line(fault: BaseException, longest: int | None = None) -> str:
   """A fault's message without line breaks, for users."""
   return " ".join(str(fault).split())[:longest]

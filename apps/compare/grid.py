@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tflm_fg.gradients.spsa import METHODS as FLOAT_METHODS
 from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.settings import Settings
+
+from tflm_fg.gradients.spsa import METHODS as FLOAT_METHODS
 from tflm_fg.types import TflmFgError
 
 PERTURBING = FORWARD

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tflm_fg.training.defaults import METHODS, TAKERS
 
 import tflm_fg
 from tests.refusals import MODEL, adapt, refused
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import importlib, installed, open_session
 from tflm_fg.tflite.split_graph import cut
-from tflm_fg.training.defaults import METHODS, TAKERS
 
 # Numbers.
 

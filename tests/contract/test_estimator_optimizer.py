@@ -10,6 +10,7 @@ import itertools
 
 import numpy as np
 import pytest
+from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
@@ -22,7 +23,6 @@ from tflm_fg.optimizers.rounding import PRECISIONS, ROUNDINGS
 from tflm_fg.optimizers.schedules import DECAYS, schedule
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
-from tflm_fg.training.defaults import FORWARD
 from tflm_fg.types import Params, TflmFgError
 
 MARKED = mark_trainable(models.dense_model(), "all")

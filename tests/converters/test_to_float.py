@@ -7,6 +7,7 @@ import importlib.resources
 
 import numpy as np
 import pytest
+from tflm_fg.training.settings import Settings
 
 from apps.compare.methods.float_twin import Twin, cross_entropy, float_gradients
 from converters.to_float import real_values, to_float
@@ -25,7 +26,6 @@ from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.settings import Settings
 
 BUILDERS = {
   "conv": models.conv_model,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tflm_fg.training.defaults import DEFAULTS
 
 import tflm_fg
 from tests import models
@@ -22,7 +23,6 @@ from tflm_fg.runtimes.registry import installed
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.defaults import DEFAULTS
 from tflm_fg.training.objective import loss_of
 from tflm_fg.types import Params, TflmFgError, Vectors
 

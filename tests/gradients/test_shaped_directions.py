@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tflm_fg.gradients.masks import Masks
 
 import tflm_fg
 from tests import models
@@ -17,7 +18,6 @@ from tflm_fg.gradients.directions import (
   Shaped,
   kernel_factors,
 )
-from tflm_fg.gradients.masks import Masks
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params, TflmFgError, Vectors

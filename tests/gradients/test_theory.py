@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from converters import quantize
@@ -12,7 +13,6 @@ from tflm_fg.placement.split_model import Graph, RuntimeOptions
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.objective import loss_of
 
 pytestmark = pytest.mark.tensorflow

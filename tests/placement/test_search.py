@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+from tflm_fg.training.defaults import ignored_by
 
 import tflm_fg
 from tests import models
@@ -21,10 +22,9 @@ from tflm_fg.placement.candidates import (
   best_candidate,
   cooled_losses,
 )
-from tflm_fg.placement.search import input_stages_of
 from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
 from tflm_fg.training.callbacks import Callback
-from tflm_fg.training.defaults import ignored_by
+from tflm_fg.types import TflmFgError
 
 SHIFT = 20
 """Steps by which a new sensor is off: the prompt reaches 31."""
@@ -304,7 +304,88 @@ def test_no_part_kept_aside_trains_the_head_without_a_note():
 # How ways are compared.
 
 
+class Watch(Callback):
+  """Knows that an input stage trains: heads are tried without callbacks."""
+
+  def __init__(self):
+    self.trains = False
+
+  def on_train_begin(self, state, logs):
+    self.trains = True
+
+
+def test_an_error_in_a_users_loss_ends_the_search():
+  watch, failures = Watch(), []
+
+  def broken(outputs, y):
+    if watch.trains and not failures:
+      failures.append("once")
+      raise KeyError("table")
+    return np.abs(outputs[np.arange(len(y)), y] - 1)
+
+  refused(
+    lambda: adapt(loss=broken, callbacks=[watch]),
+    "loss 'broken' failed with KeyError",
+  )
+
+
+def test_an_engine_that_refuses_an_input_stage_ends_the_search(monkeypatch):
+  whole = search.open_for
+
+  def refusing(phase, marked, mark, *others):
+    if any(t.role == "offset" for t in mark.trainable):
+      raise TflmFgError("litert: the engine refused the model: no memory")
+    return whole(phase, marked, mark, *others)
+
+  monkeypatch.setattr(search, "open_for", refusing)
+  refused(adapt, "the engine refused the model")
+
+
+def test_what_a_file_does_not_take_is_named_with_the_reason():
+  x = models.int8_samples((6, 5, 2), 60, dtype="int16")
+  report = adapt(models.conv_model(wide=True), x, np.arange(60) % 3).report
+  dropped = {d["candidate"]: d["reason"] for d in report["dropped"]}
+  assert set(dropped) >= {"prompt", "prompt+gain", "wide-head"}
+  assert "a prompt needs an int8 input" in dropped["prompt"]
+  assert "a wide head needs int8 activations" in dropped["wide-head"]
+  assert "first-bias" not in dropped
+  json.dumps(report["dropped"])
+
+
+def test_an_input_stage_that_moves_no_output_is_named():
+  net = models.Network(1)
+  x = net.activation("x", (1, 2), 4.0)
+  flow = net.dense(x, 6, "hidden", relu=True)
+  flow = net.dense(flow, 2, "head", reach=8.0)
+  kernel = net.model.buffers[net.graph.tensors[4].buffer]
+  kernel.data = np.zeros_like(kernel.data)
+  dead = net.run_candidate([x.index], [flow.index])
+  report = adapt(dead).report
+  dropped = {d["candidate"]: d["reason"] for d in report["dropped"]}
+  assert "does not see a write to 'tflm_fg/prompt/offset'" in dropped["prompt"]
+  assert chosen(report) in ("head", "wide-head")
+
+
+def test_an_input_stage_that_did_harm_is_named(monkeypatch):
+  whole = search.Trial.run
+
+  def harmful(trial, *others):
+    result = whole(trial, *others)
+    if trial.trainable != "first-bias":
+      return result
+    record = dataclasses.replace(result.record, kept_step=0)
+    return dataclasses.replace(result, record=record)
+
+  monkeypatch.setattr(search.Trial, "run", harmful)
+  report = adapt().report
+  (harm,) = (d for d in report["dropped"] if d["candidate"] == "first-bias")
+  assert "worse" in harm["reason"]
+
+
 def test_fronts_are_what_the_file_and_the_method_allow():
+  def input_stages_of(*given):
+    return search.input_stages_of(*given)[0]
+
   conv = models.conv_model()
   prompts = [InputStage("prompt"), InputStage("prompt", gain=True)]
   first = InputStage("first-bias")

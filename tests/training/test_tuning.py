@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
@@ -16,7 +17,6 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training import tuning
-from tflm_fg.training.defaults import FORWARD
 from tflm_fg.training.metrics import Score
 from tflm_fg.training.trainer import StepRule
 from tflm_fg.training.tuning import Growing, tuned

@@ -29,6 +29,7 @@ from tflm_fg.fixed_point.arithmetic import (
   saturate,
 )
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.losses.base import Loss
@@ -117,7 +118,8 @@ def _steepest(x: NDArray[np.float64]) -> float:
     length = float(np.sqrt((direction**2).sum()))
     if not length:
       return square
-    direction = x.T @ (x @ (direction / length)) / len(x)
+    with one_thread():
+      direction = x.T @ (x @ (direction / length)) / len(x)
     square = float(np.sqrt((direction**2).sum()))
   return _MARGIN * square
 
@@ -205,7 +207,9 @@ def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
   stay under the 53 bits that a float64 holds whole.
   """
   inputs = np.subtract(x, centre, dtype=np.float64)
-  return (residual.astype(np.float64).T @ inputs).astype(np.int64)
+  with one_thread():
+    sums = residual.astype(np.float64).T @ inputs
+  return sums.astype(np.int64)
 
 
 def _kernel_slopes(

@@ -15,6 +15,7 @@ import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import round_shift, saturate
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import TrainedPart, register
 from tflm_fg.gradients.spsa import (
@@ -70,7 +71,9 @@ def projected(drawn: Int8, slopes: Int64, unit: int) -> Int64:
   """
   # Exact: whole numbers far below 2**53 throughout.
   reals = drawn.astype(np.float64)
-  gram = [[int(x) for x in row] for row in reals @ reals.T]
+  with one_thread():
+    products = reals @ reals.T
+  gram = [[int(x) for x in row] for row in products]
   numerators, denominator, kept = solve(gram, [int(s) for s in slopes])
   if not kept:
     return np.zeros(drawn.shape[1], np.int64)

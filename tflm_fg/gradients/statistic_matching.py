@@ -21,7 +21,7 @@ from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.tflite.layers import outputs_of
 from tflm_fg.tflite.model_file import Subgraph
-from tflm_fg.types import Array, Int64, TflmFgError, Vectors
+from tflm_fg.types import Array, Int64, NotApplicable, TflmFgError, Vectors
 
 MEAN_BITS = 4
 """Means are kept in 1/16 of an output step."""
@@ -88,10 +88,10 @@ def known_targets(
     statistics: the mark's.
 
   Raises:
-    TflmFgError: if one is not there.
+    NotApplicable: if one is not there.
   """
   if any(index not in statistics for index in outputs):
-    raise TflmFgError(REFUSAL)
+    raise NotApplicable(REFUSAL)
   return [np.array(statistics[index], np.int64) for index in outputs]
 
 

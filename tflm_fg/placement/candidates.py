@@ -118,6 +118,18 @@ class Candidate(NamedTuple):
     return ", ".join(parts) or "nothing"
 
 
+class Dropped(NamedTuple):
+  """What was not tried to its end, or not to be chosen.
+
+  Attributes:
+    candidate: its name, for people.
+    reason: why.
+  """
+
+  candidate: str
+  reason: str
+
+
 def parts_of(training_data: TrainingData) -> list[TrainingData]:
   """The samples with each fold kept aside in turn, the kept part first."""
   if not training_data.labelled:

@@ -7,6 +7,7 @@ them, and a seed with the slopes of every step makes them again.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tflm_fg.fixed_point.layout import Layout
@@ -14,7 +15,7 @@ from tflm_fg.gradients.method import Method
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training.objective import Objective
-from tflm_fg.types import Array, Mark
+from tflm_fg.types import Array, Mark, TflmFgError, TrainableTensor
 
 Masters = dict[int, Array]
 """Masters of the marked tensors, flat, by tensor index."""
@@ -44,6 +45,9 @@ class Record:
     centre: the head's mean input, for the closed form; empty without.
     slopes: one list of integers (Q16) a step.
     kept_step: the step whose weights were kept.
+    drawn_as: the indices that its random numbers were drawn for, in the order
+      of the phase's tensors, where it ran in a file that had others; empty
+      where they are the phase's own.
   """
 
   phase: Phase
@@ -51,6 +55,59 @@ class Record:
   centre: tuple[int, ...]
   slopes: list[list[int]]
   kept_step: int
+  drawn_as: tuple[int, ...] = ()
+
+  @property
+  def addresses(self) -> dict[int, int]:
+    """For each tensor's index, the one its random numbers were drawn for."""
+    tensors = self.phase.tensors
+    return dict(zip(tensors, self.drawn_as or tensors, strict=True))
+
+  def moved(self, indices: Mapping[int, int]) -> Record:
+    """The same record for a file in which the tensors have other indices.
+
+    Args:
+      indices: the index there, by the index here.
+    """
+    tensors = tuple(indices[i] for i in self.phase.tensors)
+    if tensors == self.phase.tensors:
+      return self
+    phase = self.phase._replace(tensors=tensors)
+    return dataclasses.replace(self, phase=phase, drawn_as=self.phase.tensors)
+
+
+def matched(
+  tensors: Sequence[TrainableTensor], others: Sequence[TrainableTensor]
+) -> dict[int, int]:
+  """Finds a file's trainable tensors in a file that grew from the same one.
+
+  What is added to a file changes the indices behind it, and the names that
+  hold an index. Trained layers keep their order, and what each of them is.
+
+  Args:
+    tensors: marked in one file, in the order of its mark.
+    others: marked in the other file, these among them.
+
+  Returns:
+    The index in the other file, by the index in the first one.
+
+  Raises:
+    TflmFgError: if one of them is not among the others.
+  """
+  found, rest = {}, iter(others)
+  for tensor in tensors:
+    twin = next((t for t in rest if _kind(t) == _kind(tensor)), None)
+    if twin is None:
+      raise TflmFgError(
+        f"{tensor.name}: its {tensor.role} is not trainable in the file that "
+        "grew further"
+      )
+    found[tensor.index] = twin.index
+  return found
+
+
+def _kind(tensor: TrainableTensor) -> tuple[str, str, tuple[int, ...], str]:
+  return tensor.role, tensor.op_name, tensor.shape, tensor.dtype
 
 
 def masters_of(marked: Source, mark: Mark) -> Masters:

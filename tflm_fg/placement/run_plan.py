@@ -38,6 +38,7 @@ from tflm_fg.tflite.training_metadata import stripped
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.objective import Objective
+from tflm_fg.types import TrainableTensor
 
 FEW_NUMBERS = 256
 """Up to so many numbers a few hundred steps of forward gradients do."""
@@ -118,6 +119,11 @@ class Trial:
       self.training_data.x,
       self.request.runtime_options,
     )
+
+  @property
+  def tensors(self) -> tuple[TrainableTensor, ...]:
+    """What is trainable in the file that is marked for it."""
+    return self._marked.mark.trainable
 
   @property
   def is_exact(self) -> bool:

@@ -9,12 +9,12 @@ the best one again, on all samples.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 from tflm_fg.gradients.method import Method, registered
 from tflm_fg.placement.candidates import (
   Candidate,
+  Dropped,
   InputStage,
   candidate_of,
   parts_of,
@@ -26,7 +26,7 @@ from tflm_fg.placement.phase import (
   open_for,
   run_phase,
 )
-from tflm_fg.placement.phase_record import masters_of
+from tflm_fg.placement.phase_record import masters_of, matched
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
 from tflm_fg.tflite.graph_options import GraphOptions
@@ -34,10 +34,13 @@ from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.tflite.training_metadata import read_mark
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import NotApplicable
 
 MOST_WEIGHTS = 1 << 18
 """A wide head of more weights is tried only where a user asks for it."""
+
+HARM = "it was worse than its start on the samples kept aside"
+"""Why an input stage is dropped that trained."""
 
 WORTHWHILE = 0.1
 """Nats that information maximisation must gain on the samples kept aside."""
@@ -45,11 +48,15 @@ WORTHWHILE = 0.1
 
 def input_stages_of(
   model: ModelFile, labelled: bool, method: Method
-) -> list[InputStage]:
-  """The input stages that a file and a method allow, the cheapest first."""
-  stages = [InputStage("")]
+) -> tuple[list[InputStage], list[Dropped]]:
+  """The input stages that a file and a method allow, the cheapest first.
+
+  Returns:
+    The input stages, and those that the file does not take.
+  """
+  stages, dropped = [InputStage("")], list[Dropped]()
   if method.name != "auto":  # one method for all: what it trains is the head
-    return stages
+    return stages, dropped
   wanted = [
     InputStage("prompt"),
     InputStage("prompt", gain=True),
@@ -66,15 +73,17 @@ def input_stages_of(
       ]
   for stage in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
-    with contextlib.suppress(TflmFgError):
+    try:
       mark_trainable(model, stage.trainable)
       stages.append(stage)
-  return stages
+    except NotApplicable as fault:
+      dropped.append(Dropped(stage.title, str(fault)))
+  return stages, dropped
 
 
 def try_candidates(
   model: ModelFile, training_data: TrainingData, request: Request
-) -> list[Candidate]:
+) -> tuple[list[Candidate], list[Dropped]]:
   """Tries every candidate that the file allows.
 
   An input stage never sees the kept part. A head is cheap and exact, so with
@@ -87,10 +96,13 @@ def try_candidates(
     request: what the user asked for.
 
   Returns:
-    The candidates, the simpler first; without those whose input stage did harm.
+    The candidates, the simpler first, and what was dropped: what the file does
+    not take, and input stages that moved no output or did harm.
   """
   candidates = []
-  stages = input_stages_of(model, training_data.labelled, request.method)
+  stages, dropped = input_stages_of(
+    model, training_data.labelled, request.method
+  )
   last = phases_of(
     mark_trainable(model, "head"), request.method, request.objective
   )
@@ -105,14 +117,18 @@ def try_candidates(
       trial = Trial(model, stage.trainable, own, training_data)
       try:
         first = (trial.run(training_data, request.callbacks),)
-      except TflmFgError:
-        continue  # its numbers move no output of these samples
+      except NotApplicable as fault:  # it moves no output of these samples
+        dropped.append(Dropped(stage.title, str(fault)))
+        continue
       if not first[0].record.kept_step:
-        continue  # worse than nothing, which has been tried
+        dropped.append(Dropped(stage.title, HARM))
+        continue
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
     may_widen = training_data.labelled and training_data.task.is_exact
-    for head in _heads_of(found, may_widen, own.graph_options):
+    heads, without = _heads_of(found, may_widen, own.graph_options)
+    dropped += [d for d in without if d not in dropped]
+    for head in heads:
       graph_options, measuring_passes = own.graph_options, 0
       if head == "wide-head":
         graph_options, measuring_passes = measured(
@@ -132,21 +148,26 @@ def try_candidates(
           measuring_passes,
         )
       )
-  return candidates
+  return candidates, dropped
 
 
 def _heads_of(
   model: ModelFile, may_widen: bool, graph_options: GraphOptions
-) -> list[str]:
-  """The heads that a file allows, the simpler first."""
-  heads = ["head"]
-  if may_widen:
-    # There may be no layer to join, or none of int8.
-    with contextlib.suppress(TflmFgError):
-      wide = mark_trainable(model, "wide-head", graph_options=graph_options)
-      if wide.mark.numbers <= MOST_WEIGHTS:
-        heads.append("wide-head")
-  return heads
+) -> tuple[list[str], list[Dropped]]:
+  """The heads that a file allows, the simpler first, and what it does not."""
+  if not may_widen:
+    return ["head"], []
+  try:  # There may be no layer to join, or none of int8.
+    wide = mark_trainable(model, "wide-head", graph_options=graph_options).mark
+  except NotApplicable as fault:
+    return ["head"], [Dropped("wide-head", str(fault))]
+  if wide.numbers > MOST_WEIGHTS:
+    reason = (
+      f"{wide.numbers} numbers are more than {MOST_WEIGHTS}, which is tried "
+      "with --trainable=wide-head alone"
+    )
+    return ["head"], [Dropped("wide-head", reason)]
+  return ["head", "wide-head"], []
 
 
 def run_candidate(
@@ -194,9 +215,13 @@ def run_candidate(
   plan = RunPlan(",".join(parts) or "head", graph_options)
   marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
   masters = masters_of(marked.file, marked.mark)
-  if stage:  # its tensors have the same indices in the file that grew further
-    for index in phase_results[0].record.phase.tensors:
-      masters[index] = phase_results[0].masters[index]
+  if stage:
+    first = phase_results[0]
+    indices = matched(trial.tensors, marked.mark.trainable)
+    masters |= {indices[i]: values for i, values in first.masters.items()}
+    phase_results[0] = dataclasses.replace(
+      first, record=first.record.moved(indices), masters=masters
+    )
   if head:
     tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)

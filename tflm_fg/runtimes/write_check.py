@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.fixed_point.arithmetic import saturate
 from tflm_fg.runtimes.session import Session
-from tflm_fg.types import Array, Tensors, TflmFgError, TrainableTensor
+from tflm_fg.types import Array, NotApplicable, Tensors, TrainableTensor
 
 
 class Visibility(NamedTuple):
@@ -70,11 +70,11 @@ def require_visible(
   """Refuses to train where a write would change nothing.
 
   Raises:
-    TflmFgError: naming the first tensor whose write is not seen.
+    NotApplicable: naming the first tensor whose write is not seen.
   """
   for verdict in check_visibility(session, tensors, probes):
     if not verdict.seen:
-      raise TflmFgError(
+      raise NotApplicable(
         f"runtime {session.traits.runtime!r} does not see a write to "
         f"{verdict.tensor.name!r}: {verdict.cause}"
       )

@@ -38,7 +38,7 @@ from tflm_fg.tflite.surgery.weight_precision import (
 )
 from tflm_fg.tflite.surgery.wide_head import is_wide, widen_head
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
-from tflm_fg.types import Mark, TflmFgError, TrainableTensor
+from tflm_fg.types import Mark, NotApplicable, TflmFgError, TrainableTensor
 
 
 class MarkedModel(NamedTuple):
@@ -135,7 +135,7 @@ def _operate(
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     _refuse(graph, head, name)
     if head.is_finer:
-      raise TflmFgError(
+      raise NotApplicable(
         f"{name}: the head has 16-bit weights already; widen the file from "
         "before, with --weights"
       )
@@ -234,7 +234,7 @@ def _refuse(graph: Subgraph, site: Site, name: str) -> None:
   reason = untrainable(graph, site)
   if reason is not None:
     op, kernel = graph.operators[site.operator], graph.tensors[site.kernel]
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: operator {site.operator} {op.name} {kernel.name!r} cannot be "
       f"trained: {reason}"
     )

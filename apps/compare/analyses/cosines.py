@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from tflm_fg.training.settings import Settings
 
 from apps.benchmark_backprop import features_of, head_start
 from apps.benchmark_tables import table
@@ -28,7 +29,6 @@ from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import Vectors
 
 Floats = NDArray[np.float64]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tflm_fg.training.settings import Settings
 
 from apps import tflm_arena
 from apps.compare.analyses.networks import NETWORKS
@@ -24,7 +25,6 @@ from tflm_fg.memory.footprint import (
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.training.objective import logits_spec
-from tflm_fg.training.settings import Settings
 
 TRAINS = ("head", "bias", "all")
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tflm_fg.training.defaults import Defaults
+from tflm_fg.training.settings import Settings
 
 from apps.compare.data.episodes import Episode
 from apps.compare.grid import Cell, settings_of
@@ -39,9 +41,7 @@ from tflm_fg.tflite.split_graph import Cut, cut
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Batches, Dataset, model_input
-from tflm_fg.training.defaults import Defaults
 from tflm_fg.training.metrics import run_all
-from tflm_fg.training.settings import Settings
 from tflm_fg.training.tuning import tuned
 from tflm_fg.types import Array, Samples, TflmFgError
 

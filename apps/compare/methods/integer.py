@@ -6,6 +6,8 @@ import dataclasses
 import time
 from typing import NamedTuple
 
+from tflm_fg.training.settings import Settings
+
 import tflm_fg
 from apps.compare.data.episodes import Episode
 from apps.compare.grid import SAME_RATE, Cell, settings_of
@@ -20,7 +22,6 @@ from tflm_fg.tflite.select_trainable import (
 )
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.data import Dataset, model_input
-from tflm_fg.training.settings import Settings
 
 RUNTIME = "litert-xnnpack"
 """What scores whole files: the kernels that score a run's looks as well."""

@@ -13,12 +13,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tflm_fg.training.settings import Settings
+
 from apps.compare.data.episodes import Episode
 from apps.compare.grid import Cell
 from tflm_fg.optimizers.transforms import BOX
 from tflm_fg.training import tuning
 from tflm_fg.training.data import hold_out
-from tflm_fg.training.settings import Settings
 from tflm_fg.training.tuning import MOST_RATE, SHORT_RUN
 
 FACTORS = (1.0, 2.5, 0.4)

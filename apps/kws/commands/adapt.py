@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 
 from absl import flags
+from tflm_fg.training.defaults import METHODS
 
 from apps import cli
 from apps.kws.audio import folders
@@ -24,7 +25,6 @@ from apps.kws.model import adaptation, replay_set, report_page, spotter
 from tflm_fg import files
 from tflm_fg.runtimes import registry as runtimes
 from tflm_fg.training.callbacks import ProgbarLogger
-from tflm_fg.training.defaults import METHODS
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(

@@ -20,6 +20,7 @@ import sys
 from typing import Any
 
 from absl import flags
+from tflm_fg.training.defaults import METHODS
 
 import tflm_fg
 from apps import cli
@@ -27,7 +28,6 @@ from apps.kws.model.shipped import TARGETS, TITLES, clips_of, shipped_model
 from tflm_fg import files, plots
 from tflm_fg.runtimes.registry import NAMES
 from tflm_fg.training.callbacks import ProgbarLogger
-from tflm_fg.training.defaults import METHODS
 from tflm_fg.types import TflmFgError
 
 DEFAULT = "wide-head"

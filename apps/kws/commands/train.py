@@ -35,7 +35,7 @@ from apps.kws.audio import folders
 from apps.kws.features import micro
 from apps.kws.features.registry import NAMES, named
 from apps.kws.model import replay_set, saved_clips, shipped, training
-from apps.kws.model.network import ds_cnn, fit
+from apps.kws.model.network import ds_cnn, fit, for_conversion
 from apps.kws.synthetic import features, voices
 from converters import quantize
 from tflm_fg import files
@@ -98,7 +98,9 @@ def train(
   x, y = features.make("source", "train", clips_per_class, seed)
   model = ds_cnn()
   fit(model, x, y, epochs)
-  quantized = quantize.to_integer(model, x[:REPRESENTATIVE_CLIPS])
+  quantized = quantize.to_integer(
+    for_conversion(model), x[:REPRESENTATIVE_CLIPS]
+  )
   tflite = tflm_fg.strip(
     tflm_fg.mark_trainable(quantized, "head").data
   )  # aligned

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.kws.features.examples import Examples
@@ -19,7 +20,6 @@ from apps.kws.model.spotter import Spotter
 from tflm_fg.placement import search
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.training.callbacks import Callback, StopOnInterrupt
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def ds_cnn(
   shape: tuple[int, int, int] = micro.PARAMETERS.shape,
   outputs: int = len(voices.CLASSES),
   batch_momentum: float = 0.99,
+  strided: bool | None = None,
 ) -> Any:
   """Builds the depthwise-separable network of MLPerf Tiny, for 49 x 40 inputs.
 
@@ -34,12 +36,17 @@ def ds_cnn(
     outputs: How many classes.
     batch_momentum: How slowly the batches' statistics are averaged; for a
       training of few steps 0.99 is too slow.
+    strided: Whether the first block halves the columns by strides of its
+      depthwise layer. Else that layer computes every column and every second
+      one is picked behind it: the same numbers for twice the work. None takes
+      strides where this TensorFlow runs them, as it does with oneDNN.
 
   Returns:
     float32 [batch, *shape] to logits, float32 [batch, outputs].
   """
   tf = quantize.tensorflow()
   layers = tf.keras.layers
+  strided = runs_unequal_strides() if strided is None else strided
   inputs = tf.keras.Input(shape, name="features")
 
   def relu(x: Any) -> Any:
@@ -51,17 +58,58 @@ def ds_cnn(
     )
   )
   for block in range(blocks):
-    strides = (1, 2) if block == 0 else (1, 1)
-    x = relu(
-      layers.DepthwiseConv2D(
-        3, strides=strides, padding="same", use_bias=False
-      )(x)
-    )
+    halves = block == 0
+    columns = x.shape[2]
+    x = layers.DepthwiseConv2D(
+      3,
+      strides=(1, 2) if halves and strided else (1, 1),
+      padding="same",
+      use_bias=False,
+    )(x)
+    if halves and not strided:
+      # Strides over an even number of columns pad on the right side alone.
+      x = layers.Cropping2D(((0, 0), (1 - columns % 2, 0)))(x)
+      x = layers.MaxPooling2D(1, strides=(1, 2))(x)
+    x = relu(x)
     x = relu(layers.Conv2D(filters, 1, use_bias=False)(x))
   x = layers.GlobalAveragePooling2D(name="pooled")(x)
   x = layers.Dropout(0.3)(x)
   logits = layers.Dense(outputs, name="logits")(x)
   return tf.keras.Model(inputs, logits)
+
+
+@functools.cache
+def runs_unequal_strides() -> bool:
+  """Whether this TensorFlow runs depthwise layers with unequal strides.
+
+  Its own kernel for processors refuses them; oneDNN's takes them.
+  """
+  tf = quantize.tensorflow()
+  try:
+    tf.nn.depthwise_conv2d(
+      tf.zeros((1, 4, 4, 1)), tf.zeros((3, 3, 1, 1)), [1, 1, 2, 1], "SAME"
+    )
+  except tf.errors.InvalidArgumentError:
+    return False
+  return True
+
+
+def for_conversion(model: Any, **built: Any) -> Any:
+  """The network with strides, which a converted file can have on any build.
+
+  Args:
+    model: What `ds_cnn` built.
+    built: The arguments that it was built with.
+
+  Returns:
+    The same network, or one that gives the same numbers for less work; this
+    TensorFlow may convert that one and not run it.
+  """
+  if runs_unequal_strides():
+    return model
+  twin = ds_cnn(**built, strided=True)
+  twin.set_weights(model.get_weights())
+  return twin
 
 
 def fit(

@@ -16,7 +16,7 @@ from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
 from apps.kws.features.registry import Frontend
 from apps.kws.model import saved_clips, scores
-from apps.kws.model.network import ds_cnn, fit
+from apps.kws.model.network import ds_cnn, fit, for_conversion
 from apps.kws.model.spotter import Spotter
 from converters import quantize
 from tflm_fg import files
@@ -83,11 +83,18 @@ def train(
   tf = quantize.tensorflow()
   tf.keras.utils.set_random_seed(seed)
   tf.config.experimental.enable_op_determinism()
-  built = ds_cnn(shape=frontend.shape, outputs=len(classes), batch_momentum=0.9)
+  options = {
+    "shape": frontend.shape,
+    "outputs": len(classes),
+    "batch_momentum": 0.9,
+  }
+  built = ds_cnn(**options)
   fit(built, learning.x, learning.y, epochs)
   rng = np.random.default_rng(seed)
   few = rng.permutation(len(learning))[:REPRESENTATIVE_CLIPS]
-  quantized = quantize.to_integer(built, learning.x[np.sort(few)])
+  quantized = quantize.to_integer(
+    for_conversion(built, **options), learning.x[np.sort(few)]
+  )
   marked = tflm_fg.mark_trainable(quantized, "head").data
   spotter = Spotter(name, marked, frontend, classes)
   spotter = dataclasses.replace(spotter, model=spotter.to_bytes())

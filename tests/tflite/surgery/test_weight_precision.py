@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.compare.methods.float_twin import Twin, cross_entropy
@@ -38,7 +39,6 @@ from tflm_fg.tflite.split_graph import cut, exact_tensors, whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec, weights_of
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.settings import Settings
 from tflm_fg.types import Mark, Params, TflmFgError, Vectors
 
 FINER = ("int16", "int8x2")

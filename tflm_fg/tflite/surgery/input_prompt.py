@@ -18,7 +18,7 @@ from tflm_fg.tflite.surgery.edit import (
   insert_operator,
   redirect,
 )
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import NotApplicable
 
 OFFSET, GAIN = "tflm_fg/prompt/offset", "tflm_fg/prompt/gain"
 
@@ -74,7 +74,7 @@ def _first_flow(model: schema.ModelT, name: str) -> tuple[int, int]:
       flow, position = int(op.outputs[0]), number + 1
   tensor = graph.tensors[flow]
   if TYPE_NAMES.get(tensor.type) != "int8" or not has_scale(tensor):
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: a prompt needs an int8 input with a scale, "
       f"{tensor_name(tensor)!r} is {TYPE_NAMES.get(tensor.type)}; "
       "choose another --trainable"

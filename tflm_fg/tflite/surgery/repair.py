@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
 from tflm_fg.tflite.surgery.edit import add_buffer
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import NotApplicable
 
 MIN_SCALE = 1e-7
 """Weights this small come from a converter that was shown zeros."""
@@ -122,7 +122,7 @@ def _mend_scale(
   values = np.asarray(model.buffers[kernel.buffer].data).view(np.int8)
   axis = int(kernel.quantization.quantizedDimension)
   if np.all(useless) or not _is_zero(values, kernel.shape, axis, useless):
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: {tensor_name(kernel)} has a useless scale "
       f"({kernel.quantization.scale[useless][0]:.2g}): its weights were zero "
       "when it was converted; give them small random values and convert again"

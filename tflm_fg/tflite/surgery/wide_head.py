@@ -31,7 +31,7 @@ from tflm_fg.tflite.model_file import (
 )
 from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
 from tflm_fg.tflite.surgery.repair import unshare
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, NotApplicable
 
 PREFIX = "tflm_fg/wide/"
 """Names of all tensors that widening adds begin so; then comes a number."""
@@ -92,7 +92,7 @@ def widen_head(
     Count of inputs that the head has gained.
 
   Raises:
-    TflmFgError: if there is no layer to join.
+    NotApplicable: if there is no layer to join.
   """
   graph = subgraph_of(model)
   op = model.subgraphs[0].operators[head.operator]
@@ -104,7 +104,7 @@ def widen_head(
   ]
   if not chosen:
     told = f" of a name with {layers!r} (--wide_layers)" if layers else ""
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: no layer before the head{told} that a wide head could join; "
       "use --trainable=head"
     )
@@ -136,7 +136,7 @@ def widths_of(source: Source) -> list[int]:
 
 def _require_int8(tensor: Tensor, name: str) -> None:
   if tensor.dtype != "int8" or not tensor.has_scale:
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: a wide head needs int8 activations; use --trainable=head"
     )
 

@@ -1,0 +1,66 @@
+"""The keyword network trains wherever TensorFlow runs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from apps.kws.model.network import ds_cnn
+from tests import programs
+
+pytest.importorskip("tensorflow")
+
+SCRIPT = """
+import numpy as np
+from apps.kws.model import network
+from converters import quantize
+from tflm_fg.tflite import model_file
+
+built = {"filters": 4, "blocks": 2, "shape": (49, 10, 1), "outputs": 3}
+model = network.ds_cnn(**built)
+x = np.random.default_rng(0).normal(0, 1, (24, 49, 10, 1)).astype(np.float32)
+network.fit(model, x, np.arange(24) % 3, 1)
+file = quantize.to_integer(network.for_conversion(model, **built), x)
+read = model_file.read(file)
+print(*(model_file.op_name(read, o) for o in read.subgraphs[0].operators))
+"""
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_it_trains_and_converts_to_the_same_operators_on_every_build(onednn):
+  done = subprocess.run(
+    [sys.executable, "-c", SCRIPT],
+    env={**programs.environment(), "TF_ENABLE_ONEDNN_OPTS": onednn},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.splitlines()[-1].split() == [
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "CONV_2D",
+    "MEAN",
+    "FULLY_CONNECTED",
+  ]
+
+
+@pytest.mark.parametrize("columns", [40, 10])
+def test_columns_picked_behind_a_layer_are_those_of_its_strides(columns):
+  shape = (49, columns, 1)
+  picked = ds_cnn(4, 2, shape=shape, outputs=3, strided=False)
+  strided = ds_cnn(4, 2, shape=shape, outputs=3, strided=True)
+  strided.set_weights(picked.get_weights())
+  x = np.random.default_rng(0).normal(0, 1, (5, *shape)).astype(np.float32)
+  pooled = picked.get_layer("pooled").input.shape
+  assert strided.get_layer("pooled").input.shape == pooled
+  try:
+    wanted = strided.predict(x, verbose=0)
+  except Exception as fault:
+    pytest.skip(f"this build has no unequal strides: {type(fault).__name__}")
+  np.testing.assert_allclose(
+    picked.predict(x, verbose=0), wanted, rtol=1e-4, atol=1e-5
+  )

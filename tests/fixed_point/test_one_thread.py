@@ -1,0 +1,78 @@
+"""Small products run on one thread of NumPy's BLAS."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from tflm_fg.fixed_point.one_thread import one_thread
+from tflm_fg.gradients import closed_form, multi_tangent
+
+
+def threads():
+  """Of each BLAS in this process."""
+  found = [i for i in threadpool_info() if i["user_api"] == "blas"]
+  return {i["num_threads"] for i in found}
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+  with threadpool_limits(2, "blas"):
+    if threads() != {2}:
+      pytest.skip("NumPy's BLAS here has one thread, or cannot be told")
+    yield
+
+
+class Watched(np.ndarray):
+  """Notes how many threads a product of it may use."""
+
+  seen: ClassVar[list] = []
+
+  def __array_ufunc__(self, ufunc, method, *inputs, **options):
+    if ufunc is np.matmul:
+      self.seen.append(threads())
+    plain = [np.asarray(i) for i in inputs]
+    if "out" in options:
+      options["out"] = tuple(np.asarray(o) for o in options["out"])
+    return np.asarray(getattr(ufunc, method)(*plain, **options)).view(Watched)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+  monkeypatch.setattr(Watched, "seen", [])
+  return Watched.seen
+
+
+def test_the_limit_ends_where_the_product_does():
+  with one_thread():
+    assert threads() == {1}
+  assert threads() == {2}
+
+
+def test_the_limit_ends_behind_an_error():
+  with pytest.raises(ZeroDivisionError), one_thread():
+    raise ZeroDivisionError
+  assert threads() == {2}
+
+
+def test_the_closed_form_multiplies_on_one_thread(seen):
+  x = np.arange(12, dtype=np.int8).reshape(4, 3).view(Watched)
+  residual = np.arange(8).reshape(4, 2)
+  sums = closed_form._product(residual, x, np.ones(3, np.int64))
+  np.testing.assert_array_equal(sums, residual.T @ (np.asarray(x) - 1))
+  assert seen == [{1}]
+
+
+def test_the_steepest_direction_is_found_on_one_thread(seen):
+  x = np.random.default_rng(0).normal(0, 1, (9, 3)).view(Watched)
+  assert closed_form._steepest(x) > 0
+  assert seen
+  assert all(s == {1} for s in seen)
+
+
+def test_directions_are_multiplied_on_one_thread(seen):
+  drawn = np.array([[1, -1, 1], [1, 1, 1]], np.int8).view(Watched)
+  multi_tangent.projected(drawn, np.array([5, 7]), 1)
+  assert seen
+  assert all(s == {1} for s in seen)

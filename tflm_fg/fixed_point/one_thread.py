@@ -1,0 +1,34 @@
+"""Keep NumPy's BLAS to one thread for as long as a small product takes.
+
+OpenBLAS divides products of a few million multiplications among threads that
+wait for each other. Where other programs use the cores, one product then takes
+a hundred times longer than on one thread, and on idle cores hardly less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
+
+from threadpoolctl import ThreadpoolController
+
+_LOCK = threading.Lock()
+"""Two limits at a time would restore each other's."""
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+  """The libraries behind NumPy, found once: looking takes milliseconds."""
+  return ThreadpoolController().select(user_api="blas")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+  """Limits BLAS to one thread inside a `with` block, in the whole process.
+
+  It is for products of microseconds: others who want the limit wait.
+  """
+  with _LOCK, _blas().limit(limits=1):
+    yield
