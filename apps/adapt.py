@@ -24,7 +24,7 @@ from apps import cli, setting_flags
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.runtimes.registry import NAMES, STRATEGIES
-from tflm_fg.tflite.select_trainable import GraphOptions
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
 from tflm_fg.training import data
 from tflm_fg.training.callbacks import Callback, CSVLogger, ProgbarLogger

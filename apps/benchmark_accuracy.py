@@ -18,9 +18,8 @@ from apps.tflm_arena import arena
 from tflm_fg.evaluation import evaluate_model
 from tflm_fg.placement.phase import TrainingData, open_for, run_phase
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.search import phases_of
-from tflm_fg.placement.split_model import RuntimeOptions
-from tflm_fg.runtimes.registry import is_installed, open_session
+from tflm_fg.placement.run_plan import phases_of
+from tflm_fg.runtimes.registry import RuntimeOptions, is_installed, open_session
 from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec

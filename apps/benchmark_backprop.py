@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from apps.benchmark_data import Part
 from converters.to_keras import to_keras
 from tflm_fg.fixed_point import arithmetic
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
-from tflm_fg.runtimes.registry import native_output
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions, native_output
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   mark_trainable,
   unmarked,
 )
 from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.tensors import TensorSpec, tensor_spec, weights_of
+from tflm_fg.tflite.tensors import tensor_spec, weights_of
 from tflm_fg.training import data
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 CONVERGED = 1e-3
 """Descent ends when 100 steps lower its loss by less than this."""

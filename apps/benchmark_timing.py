@@ -14,7 +14,8 @@ from tflm_fg.training.settings import Settings
 import tflm_fg
 from apps.benchmark_models import dense_stack
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.training.data import Batches
 from tflm_fg.training.trainer import fit
 from tflm_fg.types import Samples

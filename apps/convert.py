@@ -22,8 +22,9 @@ from apps import cli
 from converters import quantize
 from tflm_fg import files
 from tflm_fg.placement.measure import measured, with_source_means
-from tflm_fg.placement.split_model import RuntimeOptions, input_spec
-from tflm_fg.tflite.select_trainable import GraphOptions
+from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import input_spec
 from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
 from tflm_fg.training import data
 from tflm_fg.types import Array, TflmFgError

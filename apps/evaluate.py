@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 
 from absl import flags
-from tflm_fg.training.defaults import LOSSES
 
 import tflm_fg
 from apps import cli
 from tflm_fg import files
 from tflm_fg.runtimes.registry import NAMES
 from tflm_fg.training import data
+from tflm_fg.training.objective import LOSSES
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite", required=True

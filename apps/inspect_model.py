@@ -25,7 +25,7 @@ from tflm_fg.memory.footprint import (
   inference,
   trainer_bytes,
 )
-from tflm_fg.placement.search import phases_of
+from tflm_fg.placement.run_plan import phases_of
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import NAMES, STRATEGIES, open_session
 from tflm_fg.tflite import training_metadata

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from absl import flags
-from tflm_fg.gradients.masks import SPARSE_BY
-from tflm_fg.training.defaults import DEFAULTS, LABELS, LOSSES, METHODS
+from tflm_fg.training.defaults import DEFAULTS, METHODS
 from tflm_fg.training.settings import Settings
 
 from tflm_fg.gradients.directions import KINDS
-from tflm_fg.optimizers.rounding import PRECISIONS, ROUNDINGS
+from tflm_fg.gradients.shaped_directions import SPARSE_BY
+from tflm_fg.optimizers.kinds import PRECISIONS, ROUNDINGS
 from tflm_fg.optimizers.schedules import DECAYS
 from tflm_fg.optimizers.transforms import KINDS as OPTIMIZERS
+from tflm_fg.training.objective import LABELS, LOSSES
 
 _DEFAULTS = Settings()
 

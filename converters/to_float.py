@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.runtimes.litert import interpreter_maker
+from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.layers import has_scale, tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name

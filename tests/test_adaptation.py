@@ -15,7 +15,7 @@ from tflm_fg.placement import run_plan
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import GraphOptions
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training import tuning
 from tflm_fg.training.callbacks import Callback

@@ -19,7 +19,7 @@ from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
-from tflm_fg.placement.request import Request, RuntimeOptions
+from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import (
   RunPlan,
   RunResult,
@@ -27,6 +27,7 @@ from tflm_fg.placement.run_plan import (
 )
 from tflm_fg.placement.search import run_candidate, try_candidates
 from tflm_fg.report import Report, facts
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (

@@ -202,3 +202,12 @@ class Mark:
   def numbers(self) -> int:
     """Count of numbers that may train."""
     return sum(t.numbers for t in self.trainable)
+
+
+class TensorSpec(NamedTuple):
+  """A tensor's shape, dtype name and quantization (scale 0: none)."""
+
+  shape: tuple[int, ...]
+  dtype: str
+  scale: float
+  zero_point: int

@@ -34,7 +34,7 @@ from tflm_fg.fixed_point.layout import Layout  # noqa: E402
 from tflm_fg.journal import Journal, parse  # noqa: E402
 from tflm_fg.placement.measure import with_source_means  # noqa: E402
 from tflm_fg.placement.phase_record import masters_of  # noqa: E402
-from tflm_fg.placement.request import RuntimeOptions  # noqa: E402
+from tflm_fg.runtimes.registry import RuntimeOptions  # noqa: E402
 from tflm_fg.tflite.graph_options import GraphOptions  # noqa: E402
 from tflm_fg.training.build import step_rule  # noqa: E402
 

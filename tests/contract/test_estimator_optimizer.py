@@ -19,7 +19,7 @@ from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import ONE, CentralDifference
 from tflm_fg.optimizers import transforms
-from tflm_fg.optimizers.rounding import PRECISIONS, ROUNDINGS
+from tflm_fg.optimizers.kinds import PRECISIONS, ROUNDINGS
 from tflm_fg.optimizers.schedules import DECAYS, schedule
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of

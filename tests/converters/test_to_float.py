@@ -18,8 +18,8 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
-from tflm_fg.runtimes.registry import open_session
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import whole

@@ -18,8 +18,8 @@ from tflm_fg.gradients import closed_form
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
-from tflm_fg.runtimes.registry import installed
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions, installed
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset

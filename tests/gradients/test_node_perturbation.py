@@ -13,8 +13,8 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.placement.phase import open_for
 from tflm_fg.placement.phase_record import Phase, masters_of
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
-from tflm_fg.runtimes.registry import installed
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions, installed
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset
 

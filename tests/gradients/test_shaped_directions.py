@@ -4,17 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tflm_fg.gradients.masks import Masks
 
 import tflm_fg
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import OptimizerState, TrainState
-from tflm_fg.gradients.directions import (
+from tflm_fg.gradients.directions import NORMAL_UNIT, Directions
+from tflm_fg.gradients.shaped_directions import (
   LEAST,
-  NORMAL_UNIT,
   UNIT,
-  Directions,
+  Masks,
   Shaped,
   kernel_factors,
 )

@@ -12,7 +12,8 @@ from tests.contract.test_estimator_optimizer import (
   linear,
 )
 from tflm_fg.fixed_point.state import Estimate, TrainState
-from tflm_fg.gradients.spsa import ONE, over_spread
+from tflm_fg.gradients.one_sided import over_spread
+from tflm_fg.gradients.spsa import ONE
 
 
 def estimator_of(method, m, **more):

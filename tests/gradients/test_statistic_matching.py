@@ -14,8 +14,7 @@ from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.gradients.statistic_matching import MEAN_BITS, channel_means
 from tflm_fg.placement.measure import with_source_means
-from tflm_fg.placement.split_model import RuntimeOptions
-from tflm_fg.runtimes.registry import installed, open_session
+from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import outputs_of
 from tflm_fg.tflite.select_trainable import mark_trainable

@@ -9,7 +9,8 @@ from converters import quantize
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.data import Dataset

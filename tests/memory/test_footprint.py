@@ -16,7 +16,8 @@ from tflm_fg.memory import arena, backpropagation, footprint
 from tflm_fg.memory.arena import Buffer
 from tflm_fg.memory.dataflow import Dataflow, Node, Piece, read_dataflow
 from tflm_fg.placement.phase_record import Phase
-from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.types import TflmFgError
 
 BUFFERS = st.lists(

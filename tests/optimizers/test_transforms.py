@@ -10,12 +10,8 @@ from tflm_fg.fixed_point import arithmetic, layout
 from tflm_fg.fixed_point.state import OptimizerState
 from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.optimizers import transforms
-from tflm_fg.optimizers.rounding import (
-  ROUNDINGS,
-  WISH_BITS,
-  Rounding,
-  query_dither,
-)
+from tflm_fg.optimizers.kinds import ROUNDINGS
+from tflm_fg.optimizers.rounding import WISH_BITS, Rounding, query_dither
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of

@@ -22,7 +22,8 @@ from tflm_fg.placement.candidates import (
   best_candidate,
   cooled_losses,
 )
-from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.types import TflmFgError
 

@@ -7,9 +7,9 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import parallel, registry
-from tflm_fg.runtimes.registry import installed, open_session
+from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.types import TflmFgError
 
 MODEL = models.conv_model()

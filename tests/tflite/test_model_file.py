@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 import tflm_fg
 from tests import models
-from tflm_fg.placement.split_model import input_spec
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.layers import find_logits
-from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import mark_trainable, present_mark
+from tflm_fg.tflite.model_file import ModelFile, verify
+from tflm_fg.tflite.select_trainable import (
+  input_spec,
+  mark_trainable,
+  present_mark,
+)
 from tflm_fg.tflite.tensors import Patchable, weights_of
-from tflm_fg.tflite.verify_structure import verify
 from tflm_fg.types import TflmFgError
 
 MODELS = {

@@ -8,9 +8,9 @@ import pytest
 from tests import models
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.model_file import verify
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import cut, whole
-from tflm_fg.tflite.verify_structure import verify
 from tflm_fg.types import TflmFgError
 
 

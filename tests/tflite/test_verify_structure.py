@@ -33,7 +33,8 @@ from tflm_fg.tflite import (
   split_graph,
   training_metadata,
 )
-from tflm_fg.tflite.verify_structure import _OPTION_TABLES, _TABLES, verify
+from tflm_fg.tflite.model_file import verify
+from tflm_fg.tflite.verify_structure import _OPTION_TABLES, _TABLES
 from tflm_fg.types import TflmFgError
 
 SOUND = {

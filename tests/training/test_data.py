@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tflm_fg.tflite.tensors import TensorSpec
 from tflm_fg.training import data
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import TensorSpec, TflmFgError
 
 INT8 = TensorSpec((1, 2, 3), "int8", 0.5, 10)
 

@@ -1,9 +1,8 @@
 """Turn two forward passes into one slope.
 
-Finite differences, not Jacobian-vector products: an inference engine shows
-losses only. Two-point SPSA is Spall's (1992); sign-m-SPSA, the mean of m
-signs times their directions, is our reading of "Stepping Forward on the Last
-Mile" (Feng et al., NeurIPS 2024).
+Finite differences, not Jacobian-vector products: an engine shows losses only.
+Two-point SPSA is Spall's (1992); sign-m-SPSA, the mean of m signs times their
+directions, is our reading of "Stepping Forward on the Last Mile" (Feng et al., NeurIPS 2024).
 """
 
 from __future__ import annotations
@@ -62,17 +61,6 @@ class ForwardGradient:
   dither: Dither | None = None
 
   most_directions: ClassVar[int] = 1024
-
-  def __post_init__(self) -> None:
-    if not 1 / 256 <= self.epsilon_lsb <= 127:
-      raise TflmFgError(
-        f"epsilon_lsb={self.epsilon_lsb}: need 1/256 to 127 int8 steps"
-      )
-    if not 1 <= self.num_directions <= self.most_directions:
-      raise TflmFgError(
-        f"num_directions={self.num_directions}: need 1 to "
-        f"{self.most_directions}"
-      )
 
   @property
   def _epsilon(self) -> int:
@@ -253,16 +241,16 @@ class DirectionalMethod(Method):
     return range(1, self.most_directions + 1)
 
   def require_layout(self, layout: Layout) -> None:
-    """Warns of perturbations that int8 weights would round away."""
+    """Warns of what int8 weights would round away."""
     if self.rounding != "stochastic":
       warn_if_rounded_away("epsilon_lsb", self.epsilon_lsb, layout)
 
   def source(self, layout: Layout) -> DirectionSource:
     """Plain draws where nothing shapes them, as those are the fastest."""
     drawn = Directions(layout, self.seed, self.directions)
-    names = ("seed", "sparsity", "sparse_by", "blocks")
     masks = None
     if self.sparsity or self.blocks > 1:
+      names = ("seed", "sparsity", "sparse_by", "blocks")
       masks = Masks(layout=layout, **{n: getattr(self, n) for n in names})
     if masks is None and not self.kernel_wise and not self.guidance:
       return drawn

@@ -13,7 +13,7 @@ from tflm_fg.tflite.select_trainable import (
   input_spec,
   unmarked,
 )
-from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset, array_of, hold_out, model_input
 from tflm_fg.training.objective import (
   CLASSIFY,
@@ -23,7 +23,7 @@ from tflm_fg.training.objective import (
   spec_for,
   task_of,
 )
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 
 @dataclasses.dataclass(frozen=True)

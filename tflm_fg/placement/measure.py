@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.gradients.statistic_matching import channel_means
-from tflm_fg.placement.request import RuntimeOptions
 from tflm_fg.placement.split_model import Graph
-from tflm_fg.runtimes.registry import open_session
+from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.layers import outputs_of

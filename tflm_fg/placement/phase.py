@@ -17,10 +17,10 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.method import Method
 from tflm_fg.optimizers.rounding import require_masters
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
-from tflm_fg.placement.request import RuntimeOptions
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule

@@ -6,33 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from tflm_fg.gradients.method import Method, require_taken
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import TflmFgError
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RuntimeOptions:
-  """Which engine runs the passes, and how.
-
-  Attributes:
-    runtime: one of `runtimes.NAMES`, for what trains.
-    strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" times both and takes what is clearly faster.
-    exact_prefix: run frozen layers on `runtime` too. By default they run on
-      XNNPACK, three to four times faster than optimized kernels; features
-      differ by up to 3 steps, 0.1 to 0.3 on the mean, which changed up to
-      2.6 % of a head's answers and its accuracy by less than a point
-      (docs/method.md). Where XNNPACK refuses them, they run on `runtime`.
-    workers: passes side by side, at most; None for as many as pay.
-  """
-
-  runtime: str = "litert"
-  strategy: str = "auto"
-  exact_prefix: bool = False
-  workers: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +25,7 @@ class Request:
     callbacks: told of every step of forward gradients.
   """
 
-  method: Method = dataclasses.field(default_factory=Auto)
+  method: Method
   objective: Objective = Objective()
   graph_options: GraphOptions = GraphOptions()
   runtime_options: RuntimeOptions = RuntimeOptions()
@@ -56,7 +34,7 @@ class Request:
   @property
   def is_auto(self) -> bool:
     """Whether phases choose their methods."""
-    return isinstance(self.method, Auto)
+    return self.method.name == "auto"
 
   def require_use(self, kinds: Sequence[type[Method]]) -> None:
     """Refuses what was given and none of the methods that run takes."""

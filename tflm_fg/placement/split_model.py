@@ -6,9 +6,13 @@ from collections.abc import Collection
 
 from tflm_fg.gradients.method import TrainedPart
 from tflm_fg.losses.base import Loss
-from tflm_fg.placement.request import RuntimeOptions
 from tflm_fg.runtimes.parallel import Choice, choose
-from tflm_fg.runtimes.registry import open_frozen, open_session, rebuilds_faster
+from tflm_fg.runtimes.registry import (
+  RuntimeOptions,
+  open_frozen,
+  open_session,
+  rebuilds_faster,
+)
 from tflm_fg.runtimes.session import Session
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import cut, is_head

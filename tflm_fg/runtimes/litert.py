@@ -10,19 +10,15 @@ never sees a later write.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tflm_fg.fixed_point import random_bits
+from tflm_fg.runtimes.interpreters import MakeInterpreter
 from tflm_fg.runtimes.session import Traits
-from tflm_fg.tflite.split_graph import Part
-from tflm_fg.tflite.tensors import Patchable, private_copy
+from tflm_fg.tflite.tensors import Part, Patchable, private_copy
 from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
-
-MakeInterpreter = Callable[[bytes], Any]
-"""Makes an engine's interpreter from private model bytes."""
 
 
 class LiteRTSession:
@@ -179,24 +175,3 @@ def _same(some: Array, others: Array) -> bool:
   if some.dtype.kind == "f":
     return bool(np.allclose(some, others, 1e-3, 1e-3))
   return np.array_equal(some, others)
-
-
-def interpreter_maker(module: Any, resolver: str) -> MakeInterpreter:
-  """Makes interpreters of `module` with one of its op resolvers.
-
-  Args:
-    module: ai_edge_litert.interpreter, tflite_runtime.interpreter or tf.lite,
-      with its OpResolverType.
-    resolver: a name of OpResolverType: "BUILTIN" (XNNPACK), "BUILTIN_REF" or
-      "BUILTIN_WITHOUT_DEFAULT_DELEGATES".
-  """
-  kernels = getattr(module.OpResolverType, resolver)
-
-  def make(model: bytes) -> Any:
-    return module.Interpreter(
-      model_content=model,
-      experimental_op_resolver_type=kernels,
-      num_threads=1,
-    )
-
-  return make

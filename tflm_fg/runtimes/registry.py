@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -11,13 +12,36 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from tflm_fg.runtimes.litert import LiteRTSession, interpreter_maker
+from tflm_fg.runtimes.interpreters import interpreter_maker
+from tflm_fg.runtimes.litert import LiteRTSession
 from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.tflm import TFLMSession
-from tflm_fg.tflite.split_graph import Part
+from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import TflmFgError
 
 STRATEGIES = ("auto", "in-place", "rebuild")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+  """Which engine runs the passes, and how.
+
+  Attributes:
+    runtime: one of `runtimes.NAMES`, for what trains.
+    strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
+      "auto", which on "litert" times both and takes what is clearly faster.
+    exact_prefix: run frozen layers on `runtime` too. By default they run on
+      XNNPACK, three to four times faster than optimized kernels; features
+      differ by up to 3 steps, 0.1 to 0.3 on the mean, which changed up to
+      2.6 % of a head's answers and its accuracy by less than a point
+      (docs/method.md). Where XNNPACK refuses them, they run on `runtime`.
+    workers: passes side by side, at most; None for as many as pay.
+  """
+
+  runtime: str = "litert"
+  strategy: str = "auto"
+  exact_prefix: bool = False
+  workers: int | None = None
 
 
 class _Runtime(NamedTuple):

@@ -12,11 +12,15 @@ import time
 
 import numpy as np
 
-from tflm_fg.runtimes.litert import interpreter_maker
+from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.session import Traits
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.split_graph import Part
-from tflm_fg.tflite.tensors import Patchable, activation_bytes, private_copy
+from tflm_fg.tflite.tensors import (
+  Part,
+  Patchable,
+  activation_bytes,
+  private_copy,
+)
 from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
 
 LSB_TO_REFERENCE = 1

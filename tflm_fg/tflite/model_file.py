@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
+import struct
 from collections.abc import Iterable
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg import files
-from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
-from tflm_fg.tflite.verify_indices import ITEM_BYTES
-from tflm_fg.tflite.verify_structure import IDENTIFIER, verify
-from tflm_fg.types import TflmFgError, TrainableTensor
+from tflm_fg.tflite.verify_indices import ITEM_BYTES, check_indices
+from tflm_fg.tflite.verify_structure import (
+  CORRUPTED,
+  IDENTIFIER,
+  structure_fault,
+)
+from tflm_fg.types import TflmFgError
 
 OP_NAMES: dict[int, str] = {
   code: name
@@ -157,11 +159,8 @@ class ModelFile:
 
   @classmethod
   def of(cls, source: Source, name: str = "model") -> ModelFile:
-    """The file itself if it is open already; a path or bytes are opened."""
-    if isinstance(source, ModelFile):
-      return source
-    given = None if name == "model" else name
-    return cls.open(*files.read_model(source, given))
+    """The file itself if it is open already; bytes are opened."""
+    return source if isinstance(source, ModelFile) else cls.open(source, name)
 
   def unpack(self) -> schema.ModelT:
     """A model to edit, made anew at each call."""
@@ -171,8 +170,8 @@ class ModelFile:
     """The file with other values in its constants, and no other change.
 
     Args:
-      data: bytes laid out as the file's. They are not verified again: values
-        of constants say nothing of the structure.
+      data: laid out as the file's; not verified again, as values of constants
+        say nothing of the structure.
     """
     if len(data) != len(self.data):
       raise ValueError(f"{len(data)} bytes, the file has {len(self.data)}")
@@ -195,9 +194,28 @@ class ModelFile:
     )
 
 
-Source = bytes | str | os.PathLike[str] | ModelFile
-"""A file as its path, as bytes, or opened. What is not open is opened anew
-wherever it comes."""
+Source = bytes | ModelFile
+"""A file as bytes, or opened. Bytes are opened anew wherever they come."""
+
+
+def verify(data: bytes, name: str = "model") -> None:
+  """Refuses bytes that are not a sound .tflite.
+
+  Args:
+    data: the file.
+    name: what to call it in the error.
+
+  Raises:
+    TflmFgError: with the first fault found.
+  """
+  fault = structure_fault(data)
+  if not fault:
+    try:
+      check_indices(schema.Model.GetRootAsModel(data, 0))
+    except (struct.error, IndexError, ValueError, TypeError) as broken:
+      fault = CORRUPTED.format(broken)
+  if fault:
+    raise TflmFgError(f"{name}: {fault}")
 
 
 def read(source: Source, name: str = "model") -> schema.ModelT:
@@ -288,53 +306,6 @@ def pack(model: schema.ModelT) -> bytes:
   builder = _AlignedBuilder(1 << 16)
   builder.Finish(model.Pack(builder), IDENTIFIER)
   return bytes(builder.Output())
-
-
-def describe(
-  graph: Subgraph, operator: int, index: int, role: str
-) -> TrainableTensor:
-  """Says what a trainable constant is, from the graph around it.
-
-  Args:
-    graph: the subgraph.
-    operator: the operator that reads the tensor.
-    index: the tensor.
-    role: one of `types.ROLES`.
-  """
-  tensor = graph.tensors[index]
-  if not tensor.scales or not all(scale > 0 for scale in tensor.scales):
-    raise TflmFgError(
-      f"{tensor.name}: a {role} without a scale; convert the model again"
-    )
-  steps = [MASTER_UNIT] * len(tensor.scales)
-  if role == "bias":
-    out_step = _output_step(graph, operator)
-    steps = [max(1, round(out_step / s)) for s in tensor.scales]
-  return TrainableTensor(
-    name=tensor.name,
-    subgraph=0,
-    index=int(index),
-    operator=operator,
-    op_name=graph.operators[operator].name,
-    role=role,
-    shape=tensor.shape,
-    dtype=tensor.dtype,
-    scales=tensor.scales,
-    channel_axis=tensor.channel_axis,
-    output_step=tuple(steps),
-  )
-
-
-def _output_step(graph: Subgraph, operator: int) -> float:
-  """A layer's output step: int8's, or as coarse, so that one epsilon fits."""
-  made = graph.output(operator)
-  step = graph.tensors[made].scales[0]
-  if graph.tensors[made].dtype != "int16":
-    return step
-  for op in graph.operators[operator + 1 :]:
-    if op.name == "QUANTIZE" and op.inputs[0] == made:
-      return graph.tensors[op.outputs[0]].scales[0]
-  return step * 256
 
 
 def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:

@@ -20,7 +20,6 @@ from tflm_fg.tflite.model_file import (
   ModelFile,
   Source,
   Subgraph,
-  describe,
   pack,
   subgraph_of,
 )
@@ -37,8 +36,14 @@ from tflm_fg.tflite.surgery.weight_precision import (
   with_biases,
 )
 from tflm_fg.tflite.surgery.wide_head import is_wide, widen_head
-from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
-from tflm_fg.types import Mark, NotApplicable, TflmFgError, TrainableTensor
+from tflm_fg.tflite.tensors import describe, tensor_spec
+from tflm_fg.types import (
+  Mark,
+  NotApplicable,
+  TensorSpec,
+  TflmFgError,
+  TrainableTensor,
+)
 
 
 class MarkedModel(NamedTuple):

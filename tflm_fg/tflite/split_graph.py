@@ -17,35 +17,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import HEAD_OPS
-from tflm_fg.tflite.model_file import (
-  ModelFile,
-  Source,
-  Subgraph,
-  op_name,
-  pack,
-)
+from tflm_fg.tflite.model_file import ModelFile, Source, Subgraph, op_name, pack
+from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
-
-
-class Part(NamedTuple):
-  """A piece of the graph as a .tflite of its own.
-
-  Attributes:
-    file: the piece, aligned, without a mark.
-    inputs: the whole graph's tensor indices that flow in, in input order.
-    outputs: the same for what flows out.
-    writable: the piece's own indices of the trainable tensors, mark's order.
-  """
-
-  file: ModelFile
-  inputs: tuple[int, ...]
-  outputs: tuple[int, ...]
-  writable: tuple[int, ...]
-
-  @property
-  def data(self) -> bytes:
-    """The piece's bytes."""
-    return self.file.data
 
 
 class Cut(NamedTuple):

@@ -9,17 +9,36 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.tflite.model_file import ModelFile, Source
-from tflm_fg.types import Array, TflmFgError, TrainableTensor, Weights
+from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
+from tflm_fg.tflite.model_file import ModelFile, Source, Subgraph
+from tflm_fg.types import (
+  Array,
+  TensorSpec,
+  TflmFgError,
+  TrainableTensor,
+  Weights,
+)
 
 
-class TensorSpec(NamedTuple):
-  """A tensor's shape, dtype name and quantization (scale 0: none)."""
+class Part(NamedTuple):
+  """A piece of the graph as a .tflite of its own.
 
-  shape: tuple[int, ...]
-  dtype: str
-  scale: float
-  zero_point: int
+  Attributes:
+    file: the piece, aligned, without a mark.
+    inputs: the whole graph's tensor indices that flow in, in input order.
+    outputs: the same for what flows out.
+    writable: the piece's own indices of the trainable tensors, mark's order.
+  """
+
+  file: ModelFile
+  inputs: tuple[int, ...]
+  outputs: tuple[int, ...]
+  writable: tuple[int, ...]
+
+  @property
+  def data(self) -> bytes:
+    """The piece's bytes."""
+    return self.file.data
 
 
 def tensor_spec(source: Source, index: int) -> TensorSpec:
@@ -127,3 +146,50 @@ def private_copy(data: bytes) -> tuple[bytes, NDArray[np.uint8]]:
   address = np.frombuffer(model, np.uint8).ctypes.data
   memory = (ctypes.c_uint8 * len(model)).from_address(address)
   return model, np.ctypeslib.as_array(memory)
+
+
+def describe(
+  graph: Subgraph, operator: int, index: int, role: str
+) -> TrainableTensor:
+  """Says what a trainable constant is, from the graph around it.
+
+  Args:
+    graph: the subgraph.
+    operator: the operator that reads the tensor.
+    index: the tensor.
+    role: one of `types.ROLES`.
+  """
+  tensor = graph.tensors[index]
+  if not tensor.scales or not all(scale > 0 for scale in tensor.scales):
+    raise TflmFgError(
+      f"{tensor.name}: a {role} without a scale; convert the model again"
+    )
+  steps = [MASTER_UNIT] * len(tensor.scales)
+  if role == "bias":
+    out_step = _output_step(graph, operator)
+    steps = [max(1, round(out_step / s)) for s in tensor.scales]
+  return TrainableTensor(
+    name=tensor.name,
+    subgraph=0,
+    index=int(index),
+    operator=operator,
+    op_name=graph.operators[operator].name,
+    role=role,
+    shape=tensor.shape,
+    dtype=tensor.dtype,
+    scales=tensor.scales,
+    channel_axis=tensor.channel_axis,
+    output_step=tuple(steps),
+  )
+
+
+def _output_step(graph: Subgraph, operator: int) -> float:
+  """A layer's output step: int8's, or as coarse, so that one epsilon fits."""
+  made = graph.output(operator)
+  step = graph.tensors[made].scales[0]
+  if graph.tensors[made].dtype != "int16":
+    return step
+  for op in graph.operators[operator + 1 :]:
+    if op.name == "QUANTIZE" and op.inputs[0] == made:
+      return graph.tensors[op.outputs[0]].scales[0]
+  return step * 256

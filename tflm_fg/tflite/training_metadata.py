@@ -23,9 +23,9 @@ from tflm_fg.tflite.model_file import (
   Source,
   Subgraph,
   align,
-  describe,
   pack,
 )
+from tflm_fg.tflite.tensors import describe
 from tflm_fg.tflite.verify_structure import IDENTIFIER
 from tflm_fg.types import ROLES, Mark, TflmFgError, TrainableTensor
 

@@ -28,10 +28,6 @@ ITEM_BYTES = {
 """Bytes of one element; types absent here have no fixed whole-byte size."""
 
 
-class BrokenError(ValueError):
-  """Where the file is broken."""
-
-
 MAX_ELEMENTS = 1 << 28
 """No tensor of a model for phones and microcontrollers is larger."""
 
@@ -43,14 +39,14 @@ def check_indices(model: schema.Model) -> None:
     ValueError: naming the subgraph, operator or tensor.
   """
   if model.Version() != 3:
-    raise BrokenError(f"schema version {model.Version()}, need 3")
+    raise ValueError(f"schema version {model.Version()}, need 3")
   if not model.SubgraphsLength():
-    raise BrokenError("no subgraph")
+    raise ValueError("no subgraph")
   if model.ExternalBuffersLength() or model.ExternalBufferGroupsLength():
-    raise BrokenError("weights in other files")
+    raise ValueError("weights in other files")
   for i in range(model.BuffersLength()):
     if model.Buffers(i).Offset() > 1:
-      raise BrokenError(f"buffer {i} lies outside the flatbuffer")
+      raise ValueError(f"buffer {i} lies outside the flatbuffer")
   for number in range(model.SubgraphsLength()):
     graph = model.Subgraphs(number)
     where = f"subgraph {number}"
@@ -67,7 +63,7 @@ def check_indices(model: schema.Model) -> None:
 
 def _check_range(index: int, size: int, what: str) -> None:
   if not 0 <= index < size:
-    raise BrokenError(f"{what} is {index}, out of {size}")
+    raise ValueError(f"{what} is {index}, out of {size}")
 
 
 def _check_tensor(
@@ -77,7 +73,7 @@ def _check_tensor(
   _check_range(tensor.Buffer(), model.BuffersLength(), f"{what} buffer")
   shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
   if any(d < 0 for d in shape) or math.prod(shape) > MAX_ELEMENTS:
-    raise BrokenError(f"{what} has shape {shape}")
+    raise ValueError(f"{what} has shape {shape}")
   (tensor.Name() or b"").decode()  # engines raise on names that are no text
   _check_quantization(tensor, shape, what)
   held = int(model.Buffers(tensor.Buffer()).DataLength())
@@ -85,7 +81,7 @@ def _check_tensor(
   if held and item and tensor.Sparsity() is None:
     need = math.prod(shape) * item
     if held != need:
-      raise BrokenError(
+      raise ValueError(
         f"{what} of shape {shape} holds {held} bytes, needs {need}"
       )
   return bool(held) or bool(tensor.IsVariable())
@@ -99,17 +95,15 @@ def _check_quantization(
     return
   scales = quantization.ScaleAsNumpy()
   if not np.all(np.isfinite(scales)) or np.any(scales < 0):
-    raise BrokenError(f"{what} has a scale that is negative or not finite")
+    raise ValueError(f"{what} has a scale that is negative or not finite")
   axis = quantization.QuantizedDimension()
   count = len(scales)
   if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
-    raise BrokenError(
+    raise ValueError(
       f"{what} of shape {shape} has {count} scales on axis {axis}"
     )
   if quantization.ZeroPointLength() not in (0, 1, count):
-    raise BrokenError(
-      f"{what} has {quantization.ZeroPointLength()} zero points"
-    )
+    raise ValueError(f"{what} has {quantization.ZeroPointLength()} zero points")
 
 
 def _check_operators(
@@ -137,7 +131,7 @@ def _check_operators(
       index = operator.Outputs(i)
       _check_range(index, tensors, f"{what} output {i}")
       if index in known - variables:
-        raise BrokenError(f"{what} writes tensor {index}, which is taken")
+        raise ValueError(f"{what} writes tensor {index}, which is taken")
       known.add(index)
     _check_strides(model, operator, what)
   for i in range(graph.OutputsLength()):
@@ -157,7 +151,7 @@ def _require_known(
     for i in range(graph.Tensors(index).ShapeLength())
   ]
   if index not in known and not empty:
-    raise BrokenError(f"{what} reads tensor {index} before anything writes it")
+    raise ValueError(f"{what} reads tensor {index} before anything writes it")
 
 
 _Options = tuple[int, Callable[[], schema.Conv2DOptions]]
@@ -188,10 +182,10 @@ def _check_strides(
   kind, make = _STRIDED[number]
   raw = operator.BuiltinOptions()
   if raw is None or operator.BuiltinOptionsType() != kind:
-    raise BrokenError(f"{what} lacks its strides")
+    raise ValueError(f"{what} lacks its strides")
   options = make()
   options.Init(raw.Bytes, raw.Pos)
   for name in ("StrideW", "StrideH", "FilterWidth", "FilterHeight"):
     read = getattr(options, name, None)
     if read is not None and not 0 < read() < 2**15:
-      raise BrokenError(f"{what} has {name} {read()}")
+      raise ValueError(f"{what} has {name} {read()}")

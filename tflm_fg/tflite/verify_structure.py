@@ -1,7 +1,8 @@
 """Check a .tflite's structure byte by byte before any engine reads it.
 
 Engines trust the file: TFLM follows any offset, LiteRT divides by any stride.
-`verify` walks every table that they read, then every index and size.
+`structure_fault` walks every table that they read; `verify_indices` then looks
+at every index and size.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import struct
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.verify_indices import BrokenError, check_indices
-from tflm_fg.types import TflmFgError
-
 IDENTIFIER = b"TFL3"
+
+CORRUPTED = "corrupted .tflite: {}; copy or convert it again"
 
 _MAX_TABLES = 1_000_000
 
@@ -87,38 +87,17 @@ _OPTION_TABLES = {
 }
 
 
-def verify(data: bytes, name: str = "model") -> None:
-  """Refuses bytes that are not a sound .tflite.
-
-  Args:
-    data: the file.
-    name: what to call it in the error.
-
-  Raises:
-    TflmFgError: with the first fault found.
-  """
-  fault = _fault(data)
-  if fault:
-    raise TflmFgError(f"{name}: {fault}")
-
-
-def _fault(data: bytes) -> str:
-  """The first fault of a file, empty for none."""
+def structure_fault(data: bytes) -> str:
+  """The first fault of a file's tables and offsets; empty for none."""
   if not data:
     return "the file is empty; need a .tflite"
   if len(data) < 16 or data[4:8] != IDENTIFIER:
     return "no TFL3 identifier, this is not a .tflite file"
   try:
-    _Walker(data).table("Model", _Walker(data).offset(0), 0)
-    check_indices(schema.Model.GetRootAsModel(data, 0))
-  except (
-    BrokenError,
-    struct.error,
-    IndexError,
-    ValueError,
-    TypeError,
-  ) as fault:
-    return f"corrupted .tflite: {fault}; copy or convert it again"
+    walker = _Walker(data)
+    walker.table("Model", walker.offset(0), 0)
+  except (struct.error, IndexError, ValueError, TypeError) as fault:
+    return CORRUPTED.format(fault)
   return ""
 
 
@@ -131,26 +110,26 @@ class _Walker:
 
   def _read(self, form: str, at: int) -> int:
     if at < 0 or at + struct.calcsize(form) > len(self._data):
-      raise BrokenError(f"offset {at} is outside the file")
+      raise ValueError(f"offset {at} is outside the file")
     return int(struct.unpack_from(form, self._data, at)[0])
 
   def offset(self, at: int) -> int:
     """The position that the unsigned offset stored at `at` points to."""
     distance = self._read("<I", at)
     if distance == 0 or at + distance + 4 > len(self._data):
-      raise BrokenError(f"offset at {at} points outside the file")
+      raise ValueError(f"offset at {at} points outside the file")
     return at + distance
 
   def table(self, kind: str, at: int, option_type: int) -> None:
     """Checks a table, its vtable and all that its known fields point to."""
     self._tables += 1
     if self._tables > _MAX_TABLES:
-      raise BrokenError("more tables than any real model has")
+      raise ValueError("more tables than any real model has")
     vtable = at - self._read("<i", at)
     vtable_bytes = self._read("<H", vtable)
     table_bytes = self._read("<H", vtable + 2)
     if vtable_bytes < 4 or vtable_bytes % 2 or table_bytes < 4:
-      raise BrokenError(f"{kind} table at {at} has a broken vtable")
+      raise ValueError(f"{kind} table at {at} has a broken vtable")
     self._read("<B", vtable + vtable_bytes - 1)
     self._read("<B", at + table_bytes - 1)
     if kind == "Any":
@@ -160,7 +139,7 @@ class _Walker:
     for slot, where in enumerate(fields):
       if where:
         if where < 4 or where >= table_bytes:
-          raise BrokenError(
+          raise ValueError(
             f"{kind} field {slot} lies outside its table at {at}"
           )
         self._field(kind, slot, at, where, table_bytes, fields)
@@ -177,7 +156,7 @@ class _Walker:
     field = _TABLES[kind].get(slot, 1)
     size = field if isinstance(field, int) else 4
     if where + size > table_bytes:
-      raise BrokenError(f"{kind} field {slot} overruns its table at {at}")
+      raise ValueError(f"{kind} field {slot} overruns its table at {at}")
     if isinstance(field, int):
       return
     target = self.offset(at + where)
@@ -196,5 +175,5 @@ class _Walker:
   def _vector(self, at: int, size: int) -> int:
     length = self._read("<I", at)
     if at + 4 + length * size > len(self._data):
-      raise BrokenError(f"vector of {length} at {at} runs over the file's end")
+      raise ValueError(f"vector of {length} at {at} runs over the file's end")
     return length

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.fixed_point.arithmetic import quantize
-from tflm_fg.tflite.tensors import TensorSpec
-from tflm_fg.types import Array, Int64, TflmFgError
+from tflm_fg.types import Array, Int64, TensorSpec, TflmFgError
 
 
 class Dataset(NamedTuple):

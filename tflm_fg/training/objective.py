@@ -21,10 +21,10 @@ from tflm_fg.losses.custom import BlackBox, LossFunction, name_of
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError, huber
 from tflm_fg.tflite.model_file import ModelFile, Source
-from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training import data
 from tflm_fg.training.data import Dataset
-from tflm_fg.types import Array, Int64, Mark, TflmFgError
+from tflm_fg.types import Array, Int64, Mark, TensorSpec, TflmFgError
 
 CLASSES, REALS, NOTHING = "classes", "reals", "none"
 

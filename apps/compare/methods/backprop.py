@@ -28,9 +28,13 @@ from apps.compare.methods import integer, learning_rates
 from apps.compare.methods.scoring import HOST, LOOKS
 from apps.compare.results.rows import Measured
 from converters.to_keras import to_keras
-from tflm_fg.placement.split_model import Graph, input_spec
+from tflm_fg.placement.split_model import Graph
 from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.select_trainable import (
+  MarkedModel,
+  input_spec,
+  mark_trainable,
+)
 from tflm_fg.tflite.surgery.input_prompt import channels_of
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Batches, hold_out

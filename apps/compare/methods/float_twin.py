@@ -32,9 +32,9 @@ from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import METHODS
 from tflm_fg.optimizers import schedules
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import write_check
-from tflm_fg.runtimes.registry import open_session
+from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.runtimes.session import Session
 from tflm_fg.tflite.select_trainable import MarkedModel, present_mark
 from tflm_fg.tflite.split_graph import Cut, cut

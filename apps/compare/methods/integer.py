@@ -14,10 +14,10 @@ from apps.compare.grid import SAME_RATE, Cell, settings_of
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.split_model import input_spec
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import (
-  GraphOptions,
   MarkedModel,
+  input_spec,
   mark_trainable,
 )
 from tflm_fg.training.callbacks import Callback

@@ -17,7 +17,7 @@ from tflm_fg.training.settings import Settings
 
 from apps.compare.data.episodes import Episode
 from apps.compare.grid import Cell
-from tflm_fg.optimizers.transforms import BOX
+from tflm_fg.optimizers.frank_wolfe import BOX
 from tflm_fg.training import tuning
 from tflm_fg.training.data import hold_out
 from tflm_fg.training.tuning import MOST_RATE, SHORT_RUN

@@ -7,7 +7,8 @@ import time
 import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.training.callbacks import Callback, Logs, State
 from tflm_fg.training.data import Dataset

@@ -20,11 +20,11 @@ from tflm_fg.runtimes.session import Session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.select_trainable import present_mark, unmarked
 from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training import data
 from tflm_fg.training.metrics import logits_of
 from tflm_fg.training.objective import logits_spec
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 Floats = NDArray[np.float64]
 

@@ -11,21 +11,18 @@ import tflm_fg
 from tests import models
 from tests.refusals import refused
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
-from tflm_fg.runtimes.registry import installed, open_session
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import (
-  GraphOptions,
-  mark_trainable,
-  unmarked,
-)
+from tflm_fg.tflite.graph_options import GraphOptions, Pooled
+from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.input_prompt import (
   GAIN_ONE,
   OFFSET_STEPS,
   channels_of,
 )
-from tflm_fg.tflite.surgery.wide_head import Pooled, widths_of
+from tflm_fg.tflite.surgery.wide_head import widths_of
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.types import TflmFgError
 
