@@ -15,6 +15,7 @@ on.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -117,7 +118,7 @@ def main() -> None:
   if not _TRAIN.value:
     raise TflmFgError("--train=T.npz is missing: the samples to adapt to")
   result = _adapted(model)
-  _save(result.model)
+  _save(result.marked_model)
   if _JOURNAL.value:
     files.write_atomically(_JOURNAL.value, result.journal.to_bytes())
   if _PLOT.value:
@@ -128,9 +129,9 @@ def main() -> None:
   print_report(result.report)
 
 
-def _adapted(model: bytes) -> tflm_fg.Adapted:
-  settings = setting_flags.settings()
-  train = data.load_npz(_TRAIN.value, labels=settings.labels == "given")
+def _adapted(model: bytes) -> tflm_fg.AdaptResult:
+  method, objective = setting_flags.method(), setting_flags.objective()
+  train = data.load_npz(_TRAIN.value, labels=objective["labels"] == "given")
   test = data.load_npz(_TEST.value) if _TEST.value else None
   watchers: list[Callback] = [ProgbarLogger()]
   if _LOG.value:
@@ -150,7 +151,8 @@ def _adapted(model: bytes) -> tflm_fg.Adapted:
     strategy=_STRATEGY.value,
     exact_prefix=_EXACT_PREFIX.value,
     workers=_WORKERS.value,
-    settings=settings,
+    method=method,
+    **objective,
     callbacks=watchers,
     name=_MODEL.value,
   )
@@ -178,7 +180,7 @@ def _save(adapted: bytes) -> None:
   files.write_atomically(_OUT.value, content)
 
 
-def print_report(report: dict[str, Any]) -> None:
+def print_report(report: Mapping[str, Any]) -> None:
   """The main numbers, for people."""
   for note in report["notes"]:
     print(f"note: {note}")
@@ -186,7 +188,7 @@ def print_report(report: dict[str, Any]) -> None:
     print(f"note: {dropped['candidate']} was dropped: {dropped['reason']}")
   # Squares of any unit may be tiny or huge; nats never are.
   digits = ".3f" if report["loss"] in NATURAL else ".4g"
-  for candidate in report["ways"]:
+  for candidate in report["candidates"]:
     print(
       f"tried {candidate['trainable']}: loss {candidate['loss']:{digits}}"
       + " (chosen)" * candidate["chosen"]

@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -84,6 +84,7 @@ def _program(path: str, module: str) -> str:
     return name
   file = getattr(sys.modules[module], "__file__", None) or path
   folder, name = os.path.split(os.path.splitext(file)[0])
+  name = name.removesuffix("_model")  # inspect would hide Python's own
   return "tflm-fg-" + (os.path.basename(folder) if name == "__main__" else name)
 
 
@@ -132,6 +133,6 @@ def _one_line_warning(message: Any, *unused: Any, **also_unused: Any) -> None:
   print(f"warning: {message}", file=sys.stderr)
 
 
-def to_json(report: dict[str, Any]) -> bytes:
+def to_json(report: Mapping[str, Any]) -> bytes:
   """A report for programs."""
-  return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()
+  return (json.dumps(dict(report), indent=2, ensure_ascii=False) + "\n").encode()

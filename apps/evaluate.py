@@ -43,16 +43,14 @@ _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 def main() -> None:
   """Loads, scores, prints."""
   files.require_outputs(cli.values(_REPORT), cli.values(_MODEL, _DATA))
-  model = files.read_bytes(_MODEL.value)
   samples = data.load_npz(_DATA.value)
-  report = tflm_fg.evaluate_model(
-    model,
+  report = tflm_fg.evaluate(
+    _MODEL.value,
     samples.x,
     samples.y,
     runtime=_RUNTIME.value,
     loss=_LOSS.value,
     huber_delta=_HUBER_DELTA.value,
-    name=_MODEL.value,
   )
   if report["accuracy"] is not None:
     told = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"

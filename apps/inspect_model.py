@@ -9,39 +9,22 @@ a mark is shown as if all that can train were marked.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections import Counter
 from typing import Any
 
 from absl import flags
-from tflm_fg.training.settings import Settings
 
+import tflm_fg
 from apps import cli
-from tflm_fg import files
-from tflm_fg.memory.footprint import (
-  backpropagation,
-  forward_gradients,
-  inference,
-  trainer_bytes,
-)
-from tflm_fg.placement.run_plan import phases_of
-from tflm_fg.runtimes import write_check
-from tflm_fg.runtimes.registry import NAMES, STRATEGIES, open_session
-from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
-from tflm_fg.tflite.split_graph import cut
-from tflm_fg.tflite.tensors import activation_bytes
-from tflm_fg.training.objective import output_spec, width
-from tflm_fg.types import TflmFgError, TrainableTensor
+from tflm_fg import files, runtimes
+from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string("model", None, "a .tflite", required=True)
 _RUNTIME = flags.DEFINE_enum(
-  "runtime", "litert", list(NAMES), "where to try the writes"
+  "runtime", "litert", list(runtimes.NAMES), "where to try the writes"
 )
 _STRATEGY = flags.DEFINE_enum(
-  "strategy", "auto", list(STRATEGIES), "how weights are set"
+  "strategy", "auto", list(runtimes.STRATEGIES), "how weights are set"
 )
 _REPORT = flags.DEFINE_string("report", None, "also write it all as JSON")
 
@@ -49,19 +32,12 @@ _REPORT = flags.DEFINE_string("report", None, "also write it all as JSON")
 def main() -> None:
   """Reads, describes, tries, prints."""
   files.require_outputs(cli.values(_REPORT), cli.values(_MODEL))
-  file = ModelFile.open(files.read_bytes(_MODEL.value), _MODEL.value)
-  report = describe_file(file)
+  report = tflm_fg.inspect(
+    _MODEL.value, runtime=_RUNTIME.value, strategy=_STRATEGY.value
+  )
   print_file(report)
-  found = training_metadata.read_mark(file)
-  print(
-    "\nmark:", "none" if found is None else f"{len(found.trainable)} tensors"
-  )
-  marked = (
-    mark_trainable(file, "all")
-    if found is None
-    else MarkedModel(file, found, ())
-  )
-  report.update(describe_training(marked, _RUNTIME.value, _STRATEGY.value))
+  marked = f"{len(report['tensors'])} tensors" if report["is_marked"] else "none"
+  print("\nmark:", marked)
   print_training(report)
   if _REPORT.value:
     files.write_atomically(_REPORT.value, cli.to_json(report))
@@ -70,64 +46,6 @@ def main() -> None:
     raise TflmFgError(
       f"{_MODEL.value}: {report['runtime']!r} sees no write: {causes[0]}"
     )
-
-
-def describe_file(file: ModelFile) -> dict[str, Any]:
-  """Operators and inference memory of a file."""
-  return {
-    "model_bytes": len(file.data),
-    "operators": dict(Counter(op.name for op in file.subgraph.operators)),
-    "activation_bytes": activation_bytes(file),
-    "aligned_to_16": file.is_aligned,
-  }
-
-
-def describe_training(
-  marked: MarkedModel, runtime: str, strategy: str
-) -> dict[str, Any]:
-  """Trainable tensors, the trainer's memory and the guard's verdicts."""
-  tensors = marked.mark.trainable
-  pieces = cut(marked.file, marked.mark)
-  session = open_session(runtime, pieces.suffix, strategy)
-  verdicts = write_check.check_visibility(session, tensors)
-  outputs = width(output_spec(marked.file, marked.mark))
-  phases = phases_of(marked, Settings())
-  trainer = trainer_bytes(tensors, phases, outputs)
-  candidates = {
-    "inference": inference(marked.file),
-    "forward gradients": forward_gradients(
-      marked.file, marked.mark, phases, outputs
-    ),
-    "backpropagation at 16 bits": backpropagation(marked.file, marked.mark),
-  }
-  return {
-    "runtime": runtime,
-    "strategy": "in-place" if session.traits.in_place else "rebuild",
-    "suffix_bytes": len(pieces.suffix.data),
-    "suffix_activation_bytes": activation_bytes(pieces.suffix.file),
-    "trainer_bytes": trainer.total,
-    "memory": {
-      candidate: {**dataclasses.asdict(footprint), "total": footprint.total}
-      for candidate, footprint in candidates.items()
-    },
-    "tensors": [
-      {**_row(v.tensor), "write_seen": v.seen, "cause": v.cause}
-      for v in verdicts
-    ],
-  }
-
-
-def _row(tensor: TrainableTensor) -> dict[str, Any]:
-  return {
-    "index": tensor.index,
-    "name": tensor.name,
-    "operator": f"{tensor.operator} {tensor.op_name}",
-    "role": tensor.role,
-    "shape": list(tensor.shape),
-    "dtype": tensor.dtype,
-    "scales": list(tensor.scales),
-    "bytes": tensor.num_bytes,
-  }
 
 
 def print_file(report: dict[str, Any]) -> None:

@@ -1,46 +1,60 @@
-"""Flags that make `Settings`, one a field, for programs that take them all."""
+"""Flags of methods and losses, one a setting, for programs that take them all."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from absl import flags
-from tflm_fg.training.defaults import DEFAULTS, METHODS
-from tflm_fg.training.settings import Settings
 
-from tflm_fg.gradients.directions import KINDS
-from tflm_fg.gradients.shaped_directions import SPARSE_BY
-from tflm_fg.optimizers.kinds import PRECISIONS, ROUNDINGS
-from tflm_fg.optimizers.schedules import DECAYS
-from tflm_fg.optimizers.transforms import KINDS as OPTIMIZERS
-from tflm_fg.training.objective import LABELS, LOSSES
+from tflm_fg import methods
+from tflm_fg.training import LABELS, LOSSES
 
-_DEFAULTS = Settings()
+_OBJECTIVE = {"loss": "cross-entropy", "huber_delta": 1.0, "labels": "auto"}
+
+_METHODS = methods.registered()
+
+_DEFAULTS = {
+  **{
+    field: getattr(kind(), field)
+    for kind in reversed(_METHODS.values())
+    for field in methods.fields_of(kind)
+  },
+  **_OBJECTIVE,
+  "method": methods.Auto.name,
+}
+"""Setting -> its value where a flag is not given."""
 
 
 def _own(name: str) -> str:
   """What each method takes where a flag is not given."""
-  values = {m: getattr(d, name) for m, d in DEFAULTS.items()}
+  kinds = [kind for kind in _METHODS.values() if kind is not methods.Auto]
+  values = {
+    kind.name: kind().defaults_for(quadratic=False).get(name)
+    for kind in kinds
+    if name in methods.fields_of(kind)
+  }
   told = [f"{m} {v:g}" for m, v in values.items() if v is not None]
   found = "" if len(told) == len(values) else "found by measuring"
   return "; by default " + ", ".join(filter(None, [found, *told]))
 
 
 def _choice(name: str, known: Any, text: str) -> None:
-  flags.DEFINE_enum(name, getattr(_DEFAULTS, name), list(known), text)
+  flags.DEFINE_enum(name, _DEFAULTS[name], list(known), text)
 
 
 def _real(name: str, text: str) -> None:
-  flags.DEFINE_float(name, getattr(_DEFAULTS, name), text)
+  flags.DEFINE_float(name, _DEFAULTS[name], text)
 
 
 def _whole(name: str, text: str) -> None:
-  flags.DEFINE_integer(name, getattr(_DEFAULTS, name), text)
+  flags.DEFINE_integer(name, _DEFAULTS[name], text)
 
+
+_choices = methods.DirectionalMethod.choices
 
 _choice(
   "method",
-  METHODS,
+  _METHODS,
   "how forward passes become steps; auto: exactly where it can be, by forward "
   "gradients elsewhere",
 )
@@ -59,7 +73,7 @@ _choice(
 _real(
   "huber_delta", "error up to which huber is a square, in the outputs' units"
 )
-_choice("directions", KINDS, "how weights are perturbed")
+_choice("directions", _choices["directions"], "how weights are perturbed")
 _real(
   "guidance",
   "0 to below 1: how much of a direction is the running step's; needs "
@@ -67,7 +81,7 @@ _real(
 )
 flags.DEFINE_boolean(
   "kernel_wise",
-  _DEFAULTS.kernel_wise,
+  _DEFAULTS["kernel_wise"],
   "perturb every output kernel in proportion to its norm",
 )
 _real(
@@ -75,7 +89,7 @@ _real(
 )
 _choice(
   "sparse_by",
-  SPARSE_BY,
+  _choices["sparse_by"],
   "what --sparsity leaves alone: the smallest weights as they are now, or the "
   "same random ones in the whole run",
 )
@@ -94,28 +108,28 @@ _real(
 _real("rho_lsb", "how far uphill sharpness-aware looks, in int8 steps")
 flags.DEFINE_float(
   "learning_rate_lsb",
-  _DEFAULTS.learning_rate_lsb,
+  _DEFAULTS["learning_rate_lsb"],
   "first learning rate, in int8 steps, or for closed-form in safe steps of "
   "gradient descent" + _own("learning_rate_lsb"),
-  lower_bound=0.0,  # below it is for tests, which climb
+  lower_bound=0.0,
 )
-_choice("decay", DECAYS, "how the learning rate falls over the steps")
+_choice("decay", _choices["decay"], "how the learning rate falls over the steps")
 _real("momentum", "0 to 1, as Keras has it" + _own("momentum"))
 _choice(
   "optimizer",
-  OPTIMIZERS,
+  _choices["optimizer"],
   "sgd; sign: every number moves by the rate; frank-wolfe: towards a corner of "
   "the box that weights can be in",
 )
 _choice(
   "rounding",
-  ROUNDINGS,
+  _choices["rounding"],
   "how updates become whole numbers; error-feedback keeps what is left over "
   "for the next",
 )
 _choice(
   "precision",
-  PRECISIONS,
+  _choices["precision"],
   "16w8a: int16 masters; 8w8a: no masters, kernels move by whole int8 steps",
 )
 _whole("steps", "count of steps" + _own("steps"))
@@ -127,7 +141,7 @@ _whole("seed", "same seed, same bytes")
 _real(
   "validation_fraction",
   "share of the training samples kept aside to choose by; by default a quarter "
-  "where ways are compared, 0.15 elsewhere",
+  "where candidates are compared, 0.15 elsewhere",
 )
 _whole("validate_every", "steps between validations" + _own("validate_every"))
 _whole(
@@ -143,15 +157,22 @@ _real(
 
 def given() -> list[str]:
   """The names of those that the command line has."""
-  names = Settings.__dataclass_fields__
-  return [name for name in names if flags.FLAGS[name].present]
+  return [name for name in _DEFAULTS if flags.FLAGS[name].present]
 
 
-def settings() -> Settings:
-  """The settings that the command line says.
+def method() -> methods.Method:
+  """The method that the command line says.
 
   Raises:
-    TflmFgError: in one line, if they do not fit.
+    TflmFgError: in one line, if its settings do not fit.
   """
-  names = Settings.__dataclass_fields__
-  return Settings(**{name: flags.FLAGS[name].value for name in names})
+  values = {name: flags.FLAGS[name].value for name in given()}
+  kind = values.pop("method", methods.Auto.name)
+  return methods.named(
+    kind, **{n: v for n, v in values.items() if n not in _OBJECTIVE}
+  )
+
+
+def objective() -> dict[str, Any]:
+  """Loss and labels as the command line says, as `tflm_fg.adapt` takes them."""
+  return {name: flags.FLAGS[name].value for name in _OBJECTIVE}

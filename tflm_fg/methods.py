@@ -6,7 +6,13 @@ or related work, has them.
 """
 
 from tflm_fg.gradients.closed_form import ClosedForm
-from tflm_fg.gradients.method import Method, named, register, registered
+from tflm_fg.gradients.method import (
+  Method,
+  fields_of,
+  named,
+  register,
+  registered,
+)
 from tflm_fg.gradients.multi_tangent import MultiTangent
 from tflm_fg.gradients.node_perturbation import NodePerturbation
 from tflm_fg.gradients.one_sided import OneSided
@@ -27,6 +33,7 @@ __all__ = [
   "SharpnessAware",
   "SignSPSA",
   "StatisticMatching",
+  "fields_of",
   "named",
   "register",
   "registered",

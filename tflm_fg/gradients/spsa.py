@@ -2,7 +2,8 @@
 
 Finite differences, not Jacobian-vector products: an engine shows losses only.
 Two-point SPSA is Spall's (1992); sign-m-SPSA, the mean of m signs times their
-directions, is our reading of "Stepping Forward on the Last Mile" (Feng et al., NeurIPS 2024).
+directions, is our reading of "Stepping Forward on the Last Mile" (Feng et al.,
+NeurIPS 2024).
 """
 
 from __future__ import annotations

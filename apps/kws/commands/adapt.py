@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 from absl import flags
-from tflm_fg.training.defaults import METHODS
+from tflm_fg import methods
 
 from apps import cli
 from apps.kws.audio import folders
@@ -143,13 +143,8 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     test=test,
     old=_read(_OLD.value, model) if _OLD.value else None,
     replay=kept,
-    settings=adaptation.settings_of(
-      {
-        "method": _METHOD.value,
-        "steps": steps,
-        "anchor": _ANCHOR.value,
-        "seed": _SEED.value,
-      }
+    method=adaptation.method_of(
+      _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=_SEED.value
     ),
     trainable=_TRAINABLE.value,
     runtime=_RUNTIME.value,

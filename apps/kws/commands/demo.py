@@ -20,7 +20,7 @@ import sys
 from typing import Any
 
 from absl import flags
-from tflm_fg.training.defaults import METHODS
+from tflm_fg import methods
 
 import tflm_fg
 from apps import cli
@@ -73,7 +73,7 @@ def main() -> None:
   results = {name: adapt_to(name, model) for name in _DOMAIN.value}
   for name, result in results.items():
     path = os.path.join(folder, f"{name}.tflite")
-    files.write_atomically(path, tflm_fg.strip(result.model))
+    files.write_atomically(path, tflm_fg.strip(result.marked_model))
   png = os.path.join(folder, "demo.png")
   files.write_atomically(png, draw(results))
   reports = {name: result.report for name, result in results.items()}
@@ -84,11 +84,11 @@ def main() -> None:
   print(f"\nadapted models, report.json and demo.png are in {folder}/")
 
 
-def adapt_to(name: str, model: bytes) -> tflm_fg.Adapted:
+def adapt_to(name: str, model: bytes) -> tflm_fg.AdaptResult:
   """Adapts to a domain's clips; scores on others of its clips."""
   train, test = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
-  settings = tflm_fg.Settings(
-    method=_METHOD.value, steps=_STEPS.value, seed=_SEED.value
+  method = adaptation.method_of(
+    _METHOD.value, steps=_STEPS.value, seed=_SEED.value
   )
   return tflm_fg.adapt(
     model,
@@ -96,7 +96,7 @@ def adapt_to(name: str, model: bytes) -> tflm_fg.Adapted:
     test=test,
     trainable=_chosen(),
     runtime=_RUNTIME.value,
-    settings=settings,
+    method=method,
     callbacks=[ProgbarLogger(f"{name} adapt")],
     name="ds_cnn.tflite",
   )

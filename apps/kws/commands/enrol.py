@@ -147,7 +147,7 @@ def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
     test=test,
     old=_read(_OLD.value, model) if _OLD.value else None,
     replay=find(_REPLAY.value, known),
-    settings=enrolment.settings(_STEPS.value, _ANCHOR.value, _SEED.value),
+    method=enrolment.method(_STEPS.value, _ANCHOR.value, _SEED.value),
     runtime=_RUNTIME.value,
     layer="head",
   )

@@ -130,7 +130,7 @@ def _accuracies(
     accuracies[name] = {
       "clips": len(y),
       "float": round(float(np.mean(logits.argmax(axis=1) == y)), 4),
-      "int8": round(tflm_fg.evaluate_model(tflite, x, y)["accuracy"], 4),
+      "int8": round(tflm_fg.evaluate(tflite, x, y)["accuracy"], 4),
     }
   return accuracies
 

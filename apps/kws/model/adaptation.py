@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.kws.features.examples import Examples
@@ -17,7 +16,9 @@ from apps.kws.model import head_model, saved_clips
 from apps.kws.model.saved_clips import Kept
 from apps.kws.model.scores import Score, score
 from apps.kws.model.spotter import Spotter
-from tflm_fg.placement import search
+from tflm_fg import methods
+from tflm_fg.placement import run_plan
+from tflm_fg.training.objective import Objective
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.training.callbacks import Callback, StopOnInterrupt
 from tflm_fg.types import TflmFgError
@@ -34,7 +35,7 @@ class Job:
     old: clips of what the model could do before, only scored.
     replay: old clips that are trained on too.
     imagined: clips that nobody said, of what has none in the replay set.
-    settings: how to train.
+    method: how to train.
     trainable: what to train; None takes `UNASKED`, where that fits.
     runtime: the engine.
     layer: "input" to train in the whole model, "head" to train its last layer
@@ -47,7 +48,7 @@ class Job:
   old: Examples | None = None
   replay: Kept | None = None
   imagined: Kept | None = None
-  settings: Settings
+  method: methods.Method
   trainable: str | None = None
   runtime: str = "litert"
   layer: str = "input"
@@ -98,7 +99,7 @@ class PhaseResult:
   job: Job
   spotter: Spotter
   scores: dict[str, tuple[Score, Score]]
-  adapted: tflm_fg.Adapted
+  adapted: tflm_fg.AdaptResult
   report: dict[str, Any]
 
 
@@ -115,13 +116,15 @@ UNASKED = "wide-head"
 """
 
 
-def settings_of(given: dict[str, Any]) -> Settings:
-  """Settings with what a user gave, and the library's defaults else.
+def method_of(name: str | None, **given: Any) -> methods.Method:
+  """A method with what a user gave, and the library's defaults else.
 
   Args:
-    given: field -> value, None where a user gave nothing.
+    name: of the method; None for the default.
+    given: setting -> value, None where a user gave nothing.
   """
-  return Settings(**{k: v for k, v in given.items() if v is not None})
+  known = {k: v for k, v in given.items() if v is not None}
+  return methods.named(name or methods.Auto.name, **known)
 
 
 def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> PhaseResult:
@@ -132,7 +135,7 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> PhaseResult:
   """
   job.require_classes()
   stop = StopOnInterrupt()
-  adapted, model = _run(job, job.settings, [stop, *callbacks])
+  adapted, model = _run(job, job.method, [stop, *callbacks])
   after = dataclasses.replace(job.spotter, model=model)
   after = dataclasses.replace(after, model=after.to_bytes())
   scores = {
@@ -153,8 +156,8 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> PhaseResult:
 
 
 def _run(
-  job: Job, settings: Settings, callbacks: Sequence[Callback] = ()
-) -> tuple[tflm_fg.Adapted, bytes]:
+  job: Job, method: methods.Method, callbacks: Sequence[Callback] = ()
+) -> tuple[tflm_fg.AdaptResult, bytes]:
   """Trains the whole model or its head alone; the whole model comes back."""
   x, y = job.clips()
   head, model = None, job.spotter.model
@@ -167,11 +170,12 @@ def _run(
     y,
     trainable=_trainable(job),
     runtime=job.runtime,
-    settings=settings,
+    method=method,
     callbacks=callbacks,
     name=job.spotter.name,
   )
-  return adapted, head.graft(adapted.model) if head else adapted.model
+  model = adapted.marked_model
+  return adapted, head.graft(model) if head else model
 
 
 def _trainable(job: Job) -> str:
@@ -180,7 +184,7 @@ def _trainable(job: Job) -> str:
     return "head"
   if job.trainable is not None:
     return job.trainable
-  if job.settings.method == "auto":
+  if isinstance(job.method, methods.Auto):
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(TflmFgError):
       mark_trainable(job.spotter.model, UNASKED, job.spotter.name)
@@ -215,7 +219,7 @@ def _score(job: Job, spotter: Spotter, part: tuple[Any, Any]) -> Score:
 
 def _report(
   job: Job,
-  adapted: tflm_fg.Adapted,
+  adapted: tflm_fg.AdaptResult,
   scores: dict[str, tuple[Score, Score]],
 ) -> dict[str, Any]:
   classes = job.spotter.classes
@@ -248,7 +252,7 @@ def estimate(job: Job) -> dict[str, Any]:
   times, steps, report = [], (2, 6), {}
   for count in steps:
     began = time.perf_counter()
-    short = dataclasses.replace(job.settings, steps=count)
+    short = dataclasses.replace(job.method, steps=count)
     report = _run(job, short)[0].report
     times.append(time.perf_counter() - began)
   a_step = max(0.0, (times[1] - times[0]) / (steps[1] - steps[0]))
@@ -264,15 +268,14 @@ def estimate(job: Job) -> dict[str, Any]:
 
 def _steps(job: Job) -> int:
   """How many steps the longest phase of a job takes."""
-  if job.settings.steps is not None:
-    return job.settings.steps
+  if job.method.steps is not None:
+    return job.method.steps
   trainable = _trainable(job)
   if trainable == "auto":
-    return search.QUICK["steps"]
-  phases = search.phases_of(
-    mark_trainable(job.spotter.model, trainable, job.spotter.name), job.settings
-  )
-  return max(phase.settings.steps for phase in phases)
+    return run_plan.QUICK["steps"]
+  marked = mark_trainable(job.spotter.model, trainable, job.spotter.name)
+  phases = run_plan.phases_of(marked, job.method, Objective())
+  return max(phase.method.steps for phase in phases)
 
 
 def print_estimate(told: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tflm_fg.training.settings import Settings
+from tflm_fg import methods
 
 from apps.kws.audio import folders
 from apps.kws.model import head_model, imagined_clips
@@ -61,9 +61,10 @@ def make_room(spotter: Spotter, words: Sequence[str]) -> Enrolled:
   return Enrolled(plan, tuple(taken), tuple(added))
 
 
-def settings(steps: int, anchor: float, seed: int) -> Settings:
+def method(steps: int, anchor: float, seed: int) -> methods.Method:
   """How new rows are learnt."""
-  return Settings(**{**HEAD, "steps": steps, "anchor": anchor, "seed": seed})
+  given = {**HEAD, "steps": steps, "anchor": anchor, "seed": seed}
+  return methods.named(given.pop("method"), **given)
 
 
 def told(room: Enrolled) -> str:
@@ -87,5 +88,5 @@ def anchored(job: Job, words: Sequence[str]) -> Job:
   if not missing:
     return job
   head = head_model.cut_off(job.spotter)
-  made = imagined_clips.clips(head, job.fresh(), missing, job.settings.seed)
+  made = imagined_clips.clips(head, job.fresh(), missing, job.method.seed)
   return dataclasses.replace(job, imagined=made)
