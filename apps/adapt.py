@@ -24,12 +24,15 @@ import tflm_fg
 from apps import cli, setting_flags
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
-from tflm_fg.runtimes.registry import NAMES, STRATEGIES
-from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
-from tflm_fg.training import data
-from tflm_fg.training.callbacks import Callback, CSVLogger, ProgbarLogger
-from tflm_fg.training.objective import NATURAL
+from tflm_fg.runtimes import NAMES, STRATEGIES
+from tflm_fg.tflite import WEIGHTS, GraphOptions
+from tflm_fg.training import (
+  NATURAL,
+  Callback,
+  CSVLogger,
+  ProgbarLogger,
+  load_npz,
+)
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -131,8 +134,8 @@ def main() -> None:
 
 def _adapted(model: bytes) -> tflm_fg.AdaptResult:
   method, objective = setting_flags.method(), setting_flags.objective()
-  train = data.load_npz(_TRAIN.value, labels=objective["labels"] == "given")
-  test = data.load_npz(_TEST.value) if _TEST.value else None
+  train = load_npz(_TRAIN.value, labels=objective["labels"] == "given")
+  test = load_npz(_TEST.value) if _TEST.value else None
   watchers: list[Callback] = [ProgbarLogger()]
   if _LOG.value:
     watchers.append(CSVLogger(_LOG.value))

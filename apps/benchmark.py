@@ -37,7 +37,7 @@ from apps import (
 )
 from apps.kws.model import shipped
 from tflm_fg import files, plots
-from tflm_fg.runtimes.registry import NAMES
+from tflm_fg.runtimes import NAMES
 from tflm_fg.types import TflmFgError
 
 _SECTIONS = ("accuracy", "speed", "growth")

@@ -16,17 +16,26 @@ from apps.benchmark_backprop import backpropagated, fit_keras
 from apps.benchmark_data import Part
 from apps.tflm_arena import arena
 from tflm_fg.evaluation import evaluate_model
-from tflm_fg.placement.phase import TrainingData, open_for, run_phase
-from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.run_plan import phases_of
-from tflm_fg.runtimes.registry import RuntimeOptions, is_installed, open_session
-from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
-from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.callbacks import Callback, Logs, State
-from tflm_fg.training.data import Dataset, model_input
-from tflm_fg.training.metrics import logits_of
-from tflm_fg.training.objective import CLASSIFY, checked, logits_spec
+from tflm_fg.placement import (
+  TrainingData,
+  masters_of,
+  open_for,
+  phases_of,
+  run_phase,
+)
+from tflm_fg.runtimes import RuntimeOptions, is_installed, open_session
+from tflm_fg.tflite import mark_trainable, tensor_spec, unmarked, whole
+from tflm_fg.training import (
+  CLASSIFY,
+  Callback,
+  Dataset,
+  Logs,
+  State,
+  checked,
+  logits_of,
+  logits_spec,
+  model_input,
+)
 
 METHODS = {
   "before": "the model as it is",

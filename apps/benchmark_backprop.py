@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from apps.benchmark_data import Part
 from converters.to_keras import to_keras
-from tflm_fg.fixed_point import arithmetic
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.runtimes.registry import RuntimeOptions, native_output
-from tflm_fg.tflite.select_trainable import (
+from tflm_fg.fixed_point import dequantize
+from tflm_fg.placement import Graph
+from tflm_fg.runtimes import RuntimeOptions, native_output
+from tflm_fg.tflite import (
   MarkedModel,
   mark_trainable,
+  tensor_spec,
   unmarked,
+  weights_of,
+  whole,
 )
-from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.tensors import tensor_spec, weights_of
-from tflm_fg.training import data
+from tflm_fg.training import Dataset, model_input
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 CONVERGED = 1e-3
@@ -67,9 +68,9 @@ def features_of(
   graph: Graph, part: Part, spec: TensorSpec
 ) -> NDArray[np.float64]:
   """The head's input [N, D + 1], dequantized, with a column of ones."""
-  (features,) = graph.samples(data.Dataset(*part), "clips").inputs
+  (features,) = graph.samples(Dataset(*part), "clips").inputs
   flat = features.reshape(len(features), -1)
-  x = arithmetic.dequantize(flat, spec.scale, spec.zero_point)
+  x = dequantize(flat, spec.scale, spec.zero_point)
   return np.hstack([x, np.ones((len(x), 1))])
 
 
@@ -181,8 +182,8 @@ def fit_keras(
 
 def dequantized(x: Array, spec: TensorSpec) -> NDArray[np.float32]:
   """Samples as the model sees them, on its input's grid, as floats."""
-  on_grid = data.model_input(x, spec)
-  floats = arithmetic.dequantize(on_grid, spec.scale, spec.zero_point)
+  on_grid = model_input(x, spec)
+  floats = dequantize(on_grid, spec.scale, spec.zero_point)
   return floats.astype(np.float32)
 
 

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from apps.kws.model import shipped
-from tflm_fg.training import data
+from tflm_fg.training import load_npz
 from tflm_fg.types import Array, TflmFgError
 
 Part = tuple[Array, Array]
@@ -67,7 +67,7 @@ def split_of(name: str, seed: int, sizes: Sizes) -> tuple[Part, Part]:
     )
   if name in VOICES:
     return shipped.samples_of(name, sizes.per_word, TEST_SAMPLES_PER_WORD, seed)
-  samples = data.load_npz(name)
+  samples = load_npz(name)
   end = sizes.train + sizes.test
   if samples.y is None or len(samples.x) < end:
     raise TflmFgError(

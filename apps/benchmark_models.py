@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite import model_file
+from tflm_fg import tflite
 
 
 def dense_stack(widths: Sequence[int]) -> bytes:
@@ -28,7 +28,7 @@ def dense_stack(widths: Sequence[int]) -> bytes:
     flow = stack.dense(f"dense{number}", flow, widths[number - 1], units, relu)
   graph = stack.model.subgraphs[0]
   graph.inputs, graph.outputs = np.array([[first], [flow]], np.int32)
-  return model_file.pack(stack.model)
+  return tflite.pack(stack.model)
 
 
 class _Stack:

@@ -13,11 +13,10 @@ from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.benchmark_models import dense_stack
-from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.training.data import Batches
-from tflm_fg.training.trainer import fit
+from tflm_fg.fixed_point import Layout
+from tflm_fg.placement import Graph
+from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.training import Batches, fit
 from tflm_fg.types import Samples
 
 ROUNDS = 150

@@ -135,4 +135,6 @@ def _one_line_warning(message: Any, *unused: Any, **also_unused: Any) -> None:
 
 def to_json(report: Mapping[str, Any]) -> bytes:
   """A report for programs."""
-  return (json.dumps(dict(report), indent=2, ensure_ascii=False) + "\n").encode()
+  return (
+    json.dumps(dict(report), indent=2, ensure_ascii=False) + "\n"
+  ).encode()

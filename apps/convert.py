@@ -21,12 +21,10 @@ import tflm_fg
 from apps import cli
 from converters import quantize
 from tflm_fg import files
-from tflm_fg.placement.measure import measured, with_source_means
-from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import input_spec
-from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
-from tflm_fg.training import data
+from tflm_fg.placement import measured, with_source_means
+from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.tflite import WEIGHTS, GraphOptions, input_spec
+from tflm_fg.training import load_npz, model_input
 from tflm_fg.types import Array, TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -118,8 +116,8 @@ def _surgery(plain: bytes) -> GraphOptions:
 
 def _samples(path: str, plain: bytes) -> Array:
   """Samples of a file on a model's input grid."""
-  x = data.load_npz(path, labels=False).x
-  return data.model_input(x, input_spec(plain), path)
+  x = load_npz(path, labels=False).x
+  return model_input(x, input_spec(plain), path)
 
 
 def _wants_wide_head() -> bool:
@@ -149,7 +147,7 @@ def _quantized() -> bytes:
   model = quantize.load(_MODEL.value)
   samples = None
   if _CALIBRATION.value is not None:
-    samples = data.load_npz(_CALIBRATION.value, labels=False).x
+    samples = load_npz(_CALIBRATION.value, labels=False).x
   elif not quantize.is_quantization_aware(model):
     raise TflmFgError(
       f"{_MODEL.value}: quantizing needs --calibration=X.npz with x, about "

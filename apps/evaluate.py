@@ -15,9 +15,8 @@ from absl import flags
 import tflm_fg
 from apps import cli
 from tflm_fg import files
-from tflm_fg.runtimes.registry import NAMES
-from tflm_fg.training import data
-from tflm_fg.training.objective import LOSSES
+from tflm_fg.runtimes import NAMES
+from tflm_fg.training import LOSSES, load_npz
 
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite", required=True
@@ -43,7 +42,7 @@ _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 def main() -> None:
   """Loads, scores, prints."""
   files.require_outputs(cli.values(_REPORT), cli.values(_MODEL, _DATA))
-  samples = data.load_npz(_DATA.value)
+  samples = load_npz(_DATA.value)
   report = tflm_fg.evaluate(
     _MODEL.value,
     samples.x,

@@ -36,7 +36,9 @@ def main() -> None:
     _MODEL.value, runtime=_RUNTIME.value, strategy=_STRATEGY.value
   )
   print_file(report)
-  marked = f"{len(report['tensors'])} tensors" if report["is_marked"] else "none"
+  marked = (
+    f"{len(report['tensors'])} tensors" if report["is_marked"] else "none"
+  )
   print("\nmark:", marked)
   print_training(report)
   if _REPORT.value:

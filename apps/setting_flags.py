@@ -1,4 +1,4 @@
-"""Flags of methods and losses, one a setting, for programs that take them all."""
+"""Flags of methods and losses, one a setting, for programs that take all."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ flags.DEFINE_float(
   "gradient descent" + _own("learning_rate_lsb"),
   lower_bound=0.0,
 )
-_choice("decay", _choices["decay"], "how the learning rate falls over the steps")
+_choice(
+  "decay", _choices["decay"], "how the learning rate falls over the steps"
+)
 _real("momentum", "0 to 1, as Keras has it" + _own("momentum"))
 _choice(
   "optimizer",

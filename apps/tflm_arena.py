@@ -6,7 +6,7 @@ import math
 import os
 import re
 
-from tflm_fg.runtimes.registry import is_installed, native_output
+from tflm_fg.runtimes import is_installed, native_output
 from tflm_fg.types import TflmFgError
 
 

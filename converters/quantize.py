@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.runtimes.registry import native_output
+from tflm_fg.runtimes import native_output
 from tflm_fg.types import TflmFgError, one_line
 
 ACTIVATIONS = ("int8", "int16")

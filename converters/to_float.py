@@ -13,10 +13,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.runtimes.interpreters import interpreter_maker
-from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.layers import has_scale, tensor_name
-from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg import tflite
+from tflm_fg.runtimes import interpreter_maker
+from tflm_fg.tflite import TYPE_NAMES, has_scale, op_name, strip, tensor_name
 from tflm_fg.types import Array, TflmFgError, one_line
 
 _INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
@@ -43,7 +42,7 @@ def to_float(model: bytes, name: str = "model") -> bytes:
     TflmFgError: if the graph has an operator that means something else in
       floats, or LiteRT does not run the twin.
   """
-  plain = model_file.read(training_metadata.strip(model, name), name)
+  plain = tflite.read(strip(model, name), name)
   if len(plain.subgraphs) != 1:
     raise TflmFgError(
       f"{name}: {len(plain.subgraphs)} subgraphs; a float twin needs one"
@@ -55,7 +54,7 @@ def to_float(model: bytes, name: str = "model") -> bytes:
   for op in plain.subgraphs[0].operators:
     if op_name(plain, op) in _REQUANTIZING:
       _make_harmless(plain, op)
-  twin = model_file.pack(plain)
+  twin = tflite.pack(plain)
   _require_runnable(twin, name)
   return twin
 

@@ -13,8 +13,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.tflite.layers import find_logits
-from tflm_fg.tflite.model_file import op_name, read, subgraph_of
+from tflm_fg.tflite import find_logits, op_name, read, subgraph_of
 from tflm_fg.types import TflmFgError
 
 _PADDING = {schema.Padding.SAME: "same", schema.Padding.VALID: "valid"}

@@ -254,7 +254,7 @@ REFUSAL = (
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ClosedForm(Method):
   """The exact gradient of the last layer, from one pass a step."""
 

@@ -63,7 +63,7 @@ class TrainedPart:
   is_head: bool
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Method:
   """The settings that every method takes.
 
@@ -143,6 +143,10 @@ class Method:
         f"learning_rate_lsb={rate}: optimizer {self.optimizer} needs at most "
         f"{most}, the whole way to the corner"
       )
+
+  def __repr__(self) -> str:
+    given = ", ".join(f"{name}={value!r}" for name, value in self.given.items())
+    return f"{type(self).__name__}({given})"
 
   def defaults_for(self, quadratic: bool) -> dict[str, Any]:
     """The defaults under a loss.

@@ -126,7 +126,7 @@ def solve(
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class MultiTangent(DirectionalMethod):
   """SPSA's slopes, combined by orthogonal projection instead of a mean."""
 

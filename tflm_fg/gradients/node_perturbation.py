@@ -236,7 +236,7 @@ def _layer(
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class NodePerturbation(Method):
   """Pre-activations are perturbed, not weights: fewer directions.
 

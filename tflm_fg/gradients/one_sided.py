@@ -75,7 +75,7 @@ def _sign(value: int) -> int:
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class OneSided(DirectionalMethod):
   """N directions from N + 1 passes; the step scaled by the losses' spread."""
 

@@ -84,7 +84,7 @@ class UphillSlopes(ForwardGradient):
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class SharpnessAware(DirectionalMethod):
   """Slopes are taken a little uphill, and applied from where one stands.
 

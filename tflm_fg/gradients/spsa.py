@@ -180,7 +180,7 @@ def split(layout: Layout, flat: Int64) -> Vectors:
   return Vectors(flat[: layout.num_kernels], flat[layout.num_kernels :])
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DirectionalMethod(Method):
   """What all methods take that perturb weights along directions.
 
@@ -301,7 +301,7 @@ class DirectionalMethod(Method):
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class SignSPSA(DirectionalMethod):
   """Signs of loss differences along m directions, two passes each.
 
@@ -322,7 +322,7 @@ class SignSPSA(DirectionalMethod):
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class SPSA(DirectionalMethod):
   """Slopes along m directions, two passes each (Spall 1992)."""
 

@@ -103,7 +103,7 @@ REFUSAL = (
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class StatisticMatching(Method):
   """Biases move until each channel's mean is the source's; no labels."""
 

@@ -1,1 +1,16 @@
 """Losses in fixed point, one integer a sample."""
+
+from tflm_fg.losses.base import Loss
+from tflm_fg.losses.cross_entropy import CrossEntropy
+from tflm_fg.losses.custom import BlackBox, LossFunction
+from tflm_fg.losses.information_maximization import InformationMaximisation
+from tflm_fg.losses.squared_error import SquaredError
+
+__all__ = [
+  "BlackBox",
+  "CrossEntropy",
+  "InformationMaximisation",
+  "Loss",
+  "LossFunction",
+  "SquaredError",
+]

@@ -1,1 +1,29 @@
 """Choose what trains, and run the phases that train it."""
+
+from tflm_fg.placement.measure import measured, with_source_means
+from tflm_fg.placement.phase import (
+  PhaseResult,
+  TrainingData,
+  open_for,
+  run_phase,
+)
+from tflm_fg.placement.phase_record import Phase, masters_of
+from tflm_fg.placement.request import Request
+from tflm_fg.placement.run_plan import QUICK, RunResult, phases_of
+from tflm_fg.placement.split_model import Graph
+
+__all__ = [
+  "QUICK",
+  "Graph",
+  "Phase",
+  "PhaseResult",
+  "Request",
+  "RunResult",
+  "TrainingData",
+  "masters_of",
+  "measured",
+  "open_for",
+  "phases_of",
+  "run_phase",
+  "with_source_means",
+]

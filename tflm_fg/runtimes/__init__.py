@@ -1,1 +1,31 @@
 """Engines that run a model and let its weights be set."""
+
+from tflm_fg.runtimes.interpreters import interpreter_maker
+from tflm_fg.runtimes.registry import (
+  NAMES,
+  STRATEGIES,
+  RuntimeOptions,
+  installed,
+  is_installed,
+  native_output,
+  open_session,
+  versions,
+)
+from tflm_fg.runtimes.session import Session, Traits
+from tflm_fg.runtimes.write_check import check_visibility, require_visible
+
+__all__ = [
+  "NAMES",
+  "STRATEGIES",
+  "RuntimeOptions",
+  "Session",
+  "Traits",
+  "check_visibility",
+  "installed",
+  "interpreter_maker",
+  "is_installed",
+  "native_output",
+  "open_session",
+  "require_visible",
+  "versions",
+]

@@ -1,1 +1,65 @@
 """Read a .tflite, mark what trains, cut it and write it back."""
+
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.layers import find_logits, has_scale, tensor_name
+from tflm_fg.tflite.model_file import (
+  TYPE_NAMES,
+  ModelFile,
+  op_name,
+  pack,
+  read,
+  subgraph_of,
+  verify,
+)
+from tflm_fg.tflite.select_trainable import (
+  MarkedModel,
+  input_spec,
+  mark_trainable,
+  present_mark,
+  unmarked,
+)
+from tflm_fg.tflite.split_graph import Cut, cut, whole
+from tflm_fg.tflite.surgery.class_outputs import add_rows, new_rows
+from tflm_fg.tflite.surgery.input_prompt import channels_of
+from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
+from tflm_fg.tflite.tensors import Part, Patchable, tensor_spec, weights_of
+from tflm_fg.tflite.training_metadata import (
+  describe_input,
+  read_mark,
+  strip,
+  write_mark,
+)
+
+__all__ = [
+  "TYPE_NAMES",
+  "WEIGHTS",
+  "Cut",
+  "GraphOptions",
+  "MarkedModel",
+  "ModelFile",
+  "Part",
+  "Patchable",
+  "add_rows",
+  "channels_of",
+  "cut",
+  "describe_input",
+  "find_logits",
+  "has_scale",
+  "input_spec",
+  "mark_trainable",
+  "new_rows",
+  "op_name",
+  "pack",
+  "present_mark",
+  "read",
+  "read_mark",
+  "strip",
+  "subgraph_of",
+  "tensor_name",
+  "tensor_spec",
+  "unmarked",
+  "verify",
+  "weights_of",
+  "whole",
+  "write_mark",
+]

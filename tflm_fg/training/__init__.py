@@ -1,1 +1,83 @@
 """The training loop and what it is set by."""
+
+from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.build import step_rule
+from tflm_fg.training.callbacks import (
+  Callback,
+  CSVLogger,
+  EarlyStopping,
+  History,
+  Logs,
+  ModelCheckpoint,
+  ProgbarLogger,
+  State,
+  StopOnInterrupt,
+)
+from tflm_fg.training.data import (
+  Batches,
+  Dataset,
+  class_labels,
+  hold_out,
+  load_npz,
+  model_input,
+)
+from tflm_fg.training.metrics import Score, logits_of, run_all
+from tflm_fg.training.objective import (
+  CLASSIFY,
+  LABELS,
+  LOSSES,
+  NATURAL,
+  Objective,
+  Task,
+  checked,
+  logits_spec,
+)
+from tflm_fg.training.trainer import StepRule, evaluate, fit
+from tflm_fg.training.tuning import (
+  FACTORS,
+  MOST_RATE,
+  MOST_STEPS,
+  SHARE,
+  SHORT_RUN,
+  tuned,
+)
+
+__all__ = [
+  "CLASSIFY",
+  "FACTORS",
+  "LABELS",
+  "LOSSES",
+  "MOST_RATE",
+  "MOST_STEPS",
+  "NATURAL",
+  "SHARE",
+  "SHORT_RUN",
+  "BatchPasses",
+  "Batches",
+  "CSVLogger",
+  "Callback",
+  "Dataset",
+  "EarlyStopping",
+  "History",
+  "Logs",
+  "ModelCheckpoint",
+  "Objective",
+  "ProgbarLogger",
+  "Score",
+  "State",
+  "StepRule",
+  "StopOnInterrupt",
+  "Task",
+  "checked",
+  "class_labels",
+  "evaluate",
+  "fit",
+  "hold_out",
+  "load_npz",
+  "logits_of",
+  "logits_spec",
+  "model_input",
+  "run_all",
+  "step_rule",
+  "tuned",
+]

@@ -10,7 +10,7 @@ from tflm_fg.gradients.spsa import DirectionalMethod
 
 
 @register
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Auto(DirectionalMethod):
   """The closed form for the head, sign-m-SPSA for all that lies before it.
 

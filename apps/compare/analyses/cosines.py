@@ -21,14 +21,10 @@ from apps.benchmark_tables import table
 from apps.compare.data.registry import Own, load
 from apps.compare.methods import scoring
 from apps.compare.results.intervals import interval
-from tflm_fg.fixed_point.arithmetic import saturate
-from tflm_fg.fixed_point.layout import Layout, along_channels
-from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
-from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.training.data import Dataset
+from tflm_fg.fixed_point import Layout, along_channels, saturate
+from tflm_fg.placement import Graph, masters_of
+from tflm_fg.tflite import MarkedModel, mark_trainable, tensor_spec
+from tflm_fg.training import BatchPasses, Dataset
 from tflm_fg.types import Vectors
 
 Floats = NDArray[np.float64]

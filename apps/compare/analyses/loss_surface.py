@@ -20,10 +20,9 @@ from apps.compare.data.registry import Own, load
 from apps.compare.grid import PLAIN, Cell, settings_of
 from apps.compare.methods import backprop, integer, learning_rates, scoring
 from tflm_fg import plots
-from tflm_fg.fixed_point.arithmetic import MASTER_UNIT, saturate
-from tflm_fg.fixed_point.layout import Layout, along_channels
-from tflm_fg.tflite.select_trainable import MarkedModel
-from tflm_fg.training.data import Dataset
+from tflm_fg.fixed_point import MASTER_UNIT, Layout, along_channels, saturate
+from tflm_fg.tflite import MarkedModel
+from tflm_fg.training import Dataset
 from tflm_fg.types import Array, Params, TrainableTensor
 
 Floats = NDArray[np.float64]

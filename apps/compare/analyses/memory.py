@@ -16,15 +16,15 @@ from tflm_fg.training.settings import Settings
 from apps import tflm_arena
 from apps.compare.analyses.networks import NETWORKS
 from tflm_fg import plots
-from tflm_fg.memory.footprint import (
+from tflm_fg.memory import (
   PRECISIONS,
   backpropagation,
   forward_gradients,
   inference,
 )
-from tflm_fg.placement.phase_record import Phase
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
-from tflm_fg.training.objective import logits_spec
+from tflm_fg.placement import Phase
+from tflm_fg.tflite import MarkedModel, mark_trainable
+from tflm_fg.training import logits_spec
 
 TRAINS = ("head", "bias", "all")
 

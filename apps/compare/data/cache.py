@@ -10,7 +10,7 @@ import numpy as np
 
 from apps.compare.data.sampling import Part
 from tflm_fg import files
-from tflm_fg.training import data
+from tflm_fg.training import load_npz
 from tflm_fg.types import TflmFgError
 
 
@@ -33,7 +33,7 @@ def cached(folder: str | None, key: str, make: Callable[[], Part]) -> Part:
     return make()
   path = os.path.join(folder, f"{key}.npz")
   try:
-    held = data.load_npz(path)
+    held = load_npz(path)
   except TflmFgError:
     held = None
   if held is not None and held.y is not None:

@@ -15,7 +15,7 @@ import re
 from apps.compare.data import corruptions, digits, voices
 from apps.compare.data.sampling import Part, sample
 from apps.kws.model import shipped
-from tflm_fg.tflite.surgery.class_outputs import new_rows
+from tflm_fg.tflite import new_rows
 from tflm_fg.types import Array, TflmFgError
 
 __all__ = ["NAMES", "Episode", "Part", "drawn", "episode"]

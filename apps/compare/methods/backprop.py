@@ -28,16 +28,16 @@ from apps.compare.methods import integer, learning_rates
 from apps.compare.methods.scoring import HOST, LOOKS
 from apps.compare.results.rows import Measured
 from converters.to_keras import to_keras
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import (
+from tflm_fg.placement import Graph
+from tflm_fg.tflite import (
   MarkedModel,
+  channels_of,
   input_spec,
   mark_trainable,
+  strip,
+  tensor_spec,
 )
-from tflm_fg.tflite.surgery.input_prompt import channels_of
-from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.data import Batches, hold_out
+from tflm_fg.training import Batches, hold_out
 from tflm_fg.types import Int64, TrainableTensor
 
 Floats = NDArray[np.float32]
@@ -294,7 +294,7 @@ def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
     forward = lambda x: net(x + offset, training=False)  # noqa: E731
     return Descent(forward, [offset], shape[1:]), [offset.numpy()]
   marked = mark_trainable(model, trainable)
-  net = to_keras(training_metadata.strip(marked.data))
+  net = to_keras(strip(marked.data))
   variables = [v for _, v in variables_of(net, marked)]
   start = [v.numpy() for v in variables]
   forward = functools.partial(net, training=False)

@@ -26,23 +26,34 @@ from apps.compare.methods.integer import marked_of, told, tuner_of
 from apps.compare.methods.scoring import LOOKS
 from apps.compare.results.rows import Measured
 from converters.to_float import to_float
-from tflm_fg.fixed_point.arithmetic import dequantize
-from tflm_fg.fixed_point.layout import Layout, along_channels
-from tflm_fg.gradients.directions import Directions
+from tflm_fg import optimizers
+from tflm_fg.fixed_point import Layout, along_channels, dequantize
+from tflm_fg.gradients import Directions
 from tflm_fg.gradients.spsa import METHODS
-from tflm_fg.optimizers import schedules
-from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.runtimes import write_check
-from tflm_fg.runtimes.registry import RuntimeOptions, open_session
-from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.select_trainable import MarkedModel, present_mark
-from tflm_fg.tflite.split_graph import Cut, cut
-from tflm_fg.tflite.tensors import Patchable, tensor_spec
-from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.training.data import Batches, Dataset, model_input
-from tflm_fg.training.metrics import run_all
-from tflm_fg.training.tuning import tuned
+from tflm_fg.optimizers import Schedule
+from tflm_fg.placement import Graph, masters_of
+from tflm_fg.runtimes import (
+  RuntimeOptions,
+  Session,
+  open_session,
+  require_visible,
+)
+from tflm_fg.tflite import (
+  Cut,
+  MarkedModel,
+  Patchable,
+  cut,
+  present_mark,
+  tensor_spec,
+)
+from tflm_fg.training import (
+  Batches,
+  BatchPasses,
+  Dataset,
+  model_input,
+  run_all,
+  tuned,
+)
 from tflm_fg.types import Array, Samples, TflmFgError
 
 Part = tuple[Array, Array]
@@ -199,7 +210,7 @@ class Twin:
     twin, layout = to_float(marked.data), Layout(marked.mark.trainable)
     pieces = cut(twin, marked.mark)
     suffix = open_session("litert", pieces.suffix, strategy)
-    write_check.require_visible(suffix, marked.mark.trainable)
+    require_visible(suffix, marked.mark.trainable)
     return cls(
       marked=marked,
       data=twin,
@@ -284,7 +295,7 @@ class Descent:
   twin: Twin
   settings: Settings
   directions: Directions
-  schedule: schedules.Schedule
+  schedule: Schedule
 
   @classmethod
   def of(cls, twin: Twin, settings: Settings) -> Descent:
@@ -293,7 +304,7 @@ class Descent:
       twin=twin,
       settings=settings,
       directions=Directions(twin.layout, settings.seed, settings.directions),
-      schedule=schedules.schedule(
+      schedule=optimizers.schedule(
         settings.learning_rate_lsb, settings.decay, settings.steps
       ),
     )

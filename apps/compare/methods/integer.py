@@ -13,15 +13,9 @@ from apps.compare.data.episodes import Episode
 from apps.compare.grid import SAME_RATE, Cell, settings_of
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
-from tflm_fg.placement.measure import measured
-from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import (
-  MarkedModel,
-  input_spec,
-  mark_trainable,
-)
-from tflm_fg.training.callbacks import Callback
-from tflm_fg.training.data import Dataset, model_input
+from tflm_fg.placement import measured
+from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec, mark_trainable
+from tflm_fg.training import Callback, Dataset, model_input
 
 RUNTIME = "litert-xnnpack"
 """What scores whole files: the kernels that score a run's looks as well."""

@@ -17,10 +17,9 @@ from tflm_fg.training.settings import Settings
 
 from apps.compare.data.episodes import Episode
 from apps.compare.grid import Cell
-from tflm_fg.optimizers.frank_wolfe import BOX
-from tflm_fg.training import tuning
-from tflm_fg.training.data import hold_out
-from tflm_fg.training.tuning import MOST_RATE, SHORT_RUN
+from tflm_fg import training
+from tflm_fg.optimizers import BOX
+from tflm_fg.training import MOST_RATE, MOST_STEPS, SHARE, SHORT_RUN, hold_out
 
 FACTORS = (1.0, 2.5, 0.4)
 """Rates that are tried, as multiples of what sets itself: as many as are tried
@@ -119,8 +118,8 @@ def cost() -> str:
   """What choosing takes of both, for people."""
   return (
     f"forward gradients set themselves (over {SHORT_RUN} steps with "
-    f"{len(tuning.FACTORS)} runs of 1/{tuning.SHARE} of the steps, at most "
-    f"{tuning.MOST_STEPS}), then try "
+    f"{len(training.FACTORS)} runs of 1/{SHARE} of the steps, at most "
+    f"{MOST_STEPS}), then try "
     f"{len(FACTORS)} rates around that in runs of 1/{TRIAL_SHARE}; "
     f"backpropagation tries {len(FACTORS)} stated rates in runs of at most "
     f"{BACKPROP_STEPS} steps"

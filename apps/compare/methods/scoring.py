@@ -6,14 +6,11 @@ import time
 
 import numpy as np
 
-from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.tflite.select_trainable import MarkedModel
-from tflm_fg.training.callbacks import Callback, Logs, State
-from tflm_fg.training.data import Dataset
-from tflm_fg.training.metrics import Score
-from tflm_fg.training.trainer import evaluate
+from tflm_fg.fixed_point import Layout
+from tflm_fg.placement import Graph
+from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.tflite import MarkedModel
+from tflm_fg.training import Callback, Dataset, Logs, Score, State, evaluate
 from tflm_fg.types import Mark, Params
 
 LOOKS = 12

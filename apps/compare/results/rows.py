@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from apps.compare.grid import Cell, settings_text
 from tflm_fg import files
-from tflm_fg.runtimes.registry import versions
+from tflm_fg.runtimes import versions
 from tflm_fg.types import TflmFgError
 
 Curve = tuple[tuple[int, float], ...]

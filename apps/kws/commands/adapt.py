@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 
 from absl import flags
-from tflm_fg import methods
 
 from apps import cli
 from apps.kws.audio import folders
@@ -22,9 +21,8 @@ from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, replay_set, report_page, spotter
-from tflm_fg import files
-from tflm_fg.runtimes import registry as runtimes
-from tflm_fg.training.callbacks import ProgbarLogger
+from tflm_fg import files, methods, runtimes
+from tflm_fg.training import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -81,7 +79,10 @@ _TRAINABLE = flags.DEFINE_string(
   "or the model has no layers to join",
 )
 _METHOD = flags.DEFINE_enum(
-  "method", None, list(METHODS), "as for tflm-fg-adapt; by default auto"
+  "method",
+  None,
+  list(methods.registered()),
+  "as for tflm-fg-adapt; by default auto",
 )
 _STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
 _ANCHOR = flags.DEFINE_float(

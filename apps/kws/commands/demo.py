@@ -20,14 +20,14 @@ import sys
 from typing import Any
 
 from absl import flags
-from tflm_fg import methods
 
 import tflm_fg
 from apps import cli
+from apps.kws.model.adaptation import method_of
 from apps.kws.model.shipped import TARGETS, TITLES, clips_of, shipped_model
-from tflm_fg import files, plots
-from tflm_fg.runtimes.registry import NAMES
-from tflm_fg.training.callbacks import ProgbarLogger
+from tflm_fg import files, methods, plots
+from tflm_fg.runtimes import NAMES
+from tflm_fg.training import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 DEFAULT = "wide-head"
@@ -47,7 +47,7 @@ _TRAINABLE = flags.DEFINE_string(
   "named",
 )
 _METHOD = flags.DEFINE_enum(
-  "method", "auto", list(METHODS), "as for tflm-fg-adapt"
+  "method", "auto", list(methods.registered()), "as for tflm-fg-adapt"
 )
 _STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the voices and of the training")
@@ -87,9 +87,7 @@ def main() -> None:
 def adapt_to(name: str, model: bytes) -> tflm_fg.AdaptResult:
   """Adapts to a domain's clips; scores on others of its clips."""
   train, test = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
-  method = adaptation.method_of(
-    _METHOD.value, steps=_STEPS.value, seed=_SEED.value
-  )
+  method = method_of(_METHOD.value, steps=_STEPS.value, seed=_SEED.value)
   return tflm_fg.adapt(
     model,
     *train,

@@ -26,9 +26,8 @@ from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, enrolment, report_page, spotter
 from apps.kws.model.replay_set import beside, find, packed
-from tflm_fg import files
-from tflm_fg.runtimes import registry as runtimes
-from tflm_fg.training.callbacks import ProgbarLogger
+from tflm_fg import files, runtimes
+from tflm_fg.training import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(

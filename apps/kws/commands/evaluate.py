@@ -22,8 +22,8 @@ from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
 from apps.kws.model import scores, spotter, streaming
 from apps.kws.synthetic import recordings
+from tflm_fg import runtimes
 from tflm_fg.files import require_outputs, write_atomically
-from tflm_fg.runtimes import registry as runtimes
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(

@@ -17,10 +17,9 @@ from apps.kws.model.saved_clips import Kept
 from apps.kws.model.scores import Score, score
 from apps.kws.model.spotter import Spotter
 from tflm_fg import methods
-from tflm_fg.placement import run_plan
-from tflm_fg.training.objective import Objective
-from tflm_fg.tflite.select_trainable import mark_trainable
-from tflm_fg.training.callbacks import Callback, StopOnInterrupt
+from tflm_fg.placement import QUICK, phases_of
+from tflm_fg.tflite import mark_trainable
+from tflm_fg.training import Callback, Objective, StopOnInterrupt
 from tflm_fg.types import TflmFgError
 
 
@@ -272,9 +271,9 @@ def _steps(job: Job) -> int:
     return job.method.steps
   trainable = _trainable(job)
   if trainable == "auto":
-    return run_plan.QUICK["steps"]
+    return QUICK["steps"]
   marked = mark_trainable(job.spotter.model, trainable, job.spotter.name)
-  phases = run_plan.phases_of(marked, job.method, Objective())
+  phases = phases_of(marked, job.method, Objective())
   return max(phase.method.steps for phase in phases)
 
 

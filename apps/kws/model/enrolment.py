@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tflm_fg import methods
-
 from apps.kws.audio import folders
 from apps.kws.model import head_model, imagined_clips
 from apps.kws.model.adaptation import HEAD, Job
 from apps.kws.model.spotter import Spotter, is_free
-from tflm_fg.tflite.surgery.class_outputs import add_rows
+from tflm_fg import methods
+from tflm_fg.tflite import add_rows
 from tflm_fg.types import TflmFgError
 
 

@@ -11,12 +11,16 @@ import dataclasses
 import hashlib
 
 from apps.kws.model.spotter import Spotter
-from tflm_fg.runtimes.registry import open_session
-from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
-from tflm_fg.tflite.split_graph import Cut, cut
-from tflm_fg.tflite.tensors import Patchable, weights_of
-from tflm_fg.training import metrics
+from tflm_fg.runtimes import Session, open_session
+from tflm_fg.tflite import (
+  Cut,
+  MarkedModel,
+  Patchable,
+  cut,
+  mark_trainable,
+  weights_of,
+)
+from tflm_fg.training import run_all
 from tflm_fg.types import Array, TflmFgError
 
 
@@ -49,7 +53,7 @@ class Head:
     """What the last layer is given for clips on the model's input grid."""
     if self.prefix is None:
       return x
-    (made,) = metrics.run_all(self.prefix, (x,))
+    (made,) = run_all(self.prefix, (x,))
     return made
 
   def graft(self, adapted: bytes) -> bytes:

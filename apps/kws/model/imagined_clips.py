@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from apps.kws.model.head_model import Head
 from apps.kws.model.saved_clips import Kept
-from tflm_fg.fixed_point import arithmetic
-from tflm_fg.tflite.tensors import tensor_spec, weights_of
+from tflm_fg.fixed_point import dequantize, quantize
+from tflm_fg.tflite import tensor_spec, weights_of
 
 CLIPS_A_CLASS = 100
 
@@ -49,7 +49,7 @@ def clips(head: Head, new: Kept, old: list[int], seed: int) -> Kept:
   rows, offsets = kernel.reshape(len(kernel), -1), bias.reshape(-1)
   spec = tensor_spec(head.marked.data, head.marked.mark.head_input)
   flat = new.x.reshape(len(new.x), -1)
-  x = arithmetic.dequantize(flat, spec.scale, spec.zero_point)
+  x = dequantize(flat, spec.scale, spec.zero_point)
   least = float(x.min())
   covariance = _within(x, new.y)
   root = np.linalg.cholesky(covariance)
@@ -62,9 +62,7 @@ def clips(head: Head, new: Kept, old: list[int], seed: int) -> Kept:
     around = around[(around @ rows.T + offsets).argmax(axis=1) == label]
     made.append(around)
     labels += [label] * len(around)
-  grid = arithmetic.quantize(
-    np.concatenate(made), spec.scale, spec.zero_point, spec.dtype
-  )
+  grid = quantize(np.concatenate(made), spec.scale, spec.zero_point, spec.dtype)
   return Kept(
     x=grid.reshape(-1, *new.x.shape[1:]),
     y=np.array(labels, np.int64),

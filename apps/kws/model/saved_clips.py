@@ -18,8 +18,8 @@ from apps.kws.features.registry import Frontend, from_json
 from apps.kws.model import head_model
 from apps.kws.model.spotter import Spotter
 from tflm_fg import files
-from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training import data
+from tflm_fg.tflite import tensor_spec
+from tflm_fg.training import class_labels, model_input
 from tflm_fg.types import Array, TflmFgError
 
 LAYERS = ("input", "head")
@@ -166,8 +166,8 @@ def load(path: str, spotter: Spotter) -> Kept:
       )
     spec = tensor_spec(head.marked.data, head.pieces.suffix.inputs[0])
   try:
-    x = data.model_input(arrays["x"], spec, "x")
-    y = data.class_labels(arrays["y"], len(x), len(names), "y")
+    x = model_input(arrays["x"], spec, "x")
+    y = class_labels(arrays["y"], len(x), len(names), "y")
   except TflmFgError as fault:
     raise _damaged(path, str(fault)) from None
   return Kept(

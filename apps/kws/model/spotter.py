@@ -15,15 +15,16 @@ from apps.kws.audio import folders
 from apps.kws.features.registry import NAMES, Frontend, from_json, named
 from apps.kws.model.shipped import shipped_path
 from tflm_fg import files
-from tflm_fg.runtimes.registry import open_session
-from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite import training_metadata
-from tflm_fg.tflite.select_trainable import present_mark, unmarked
-from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training import data
-from tflm_fg.training.metrics import logits_of
-from tflm_fg.training.objective import logits_spec
+from tflm_fg.runtimes import Session, open_session
+from tflm_fg.tflite import (
+  describe_input,
+  present_mark,
+  read_mark,
+  tensor_spec,
+  unmarked,
+  whole,
+)
+from tflm_fg.training import logits_of, logits_spec, model_input
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 Floats = NDArray[np.float64]
@@ -54,7 +55,7 @@ class Spotter:
   def to_bytes(self) -> bytes:
     """The model with its front end and classes in its mark."""
     marked = present_mark(self.model, None, self.name).data
-    return training_metadata.describe_input(
+    return describe_input(
       marked, self.frontend.to_json(), self.classes, self.name
     )
 
@@ -65,7 +66,7 @@ class Spotter:
 
   def quantized(self, x: Array) -> Array:
     """Features [N, ...] on the grid of the model's input."""
-    return data.model_input(x, self.input(), "features")
+    return model_input(x, self.input(), "features")
 
   def open(self, runtime: str = "litert") -> Listener:
     """Opens the model in an engine."""
@@ -120,7 +121,7 @@ def load(
   """
   path = path or shipped_path()
   model = files.read_bytes(path)
-  mark = training_metadata.read_mark(model, path)
+  mark = read_mark(model, path)
   told = _beside(path)
   if mark is not None and mark.frontend is not None:
     told["frontend"] = mark.frontend
