@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from apps import tflm_arena
+from apps.compare.analyses import tflm_arena
 from apps.compare.analyses.networks import NETWORKS
+from apps.compare.cell_settings import of_counted_memory
+from apps.compare.results.markdown import table
 from tflm_fg import plots
 from tflm_fg.memory.footprint import (
   PRECISIONS,
@@ -24,11 +26,10 @@ from tflm_fg.memory.footprint import (
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.training.objective import logits_spec
-from tflm_fg.training.settings import Settings
 
 TRAINS = ("head", "bias", "all")
 
-FORWARD = Settings(method="sign-m-spsa", momentum=0.0)
+FORWARD = of_counted_memory()
 """Two passes a direction, and no state but the masters."""
 
 PAPER_RATIO = 2.8
@@ -41,7 +42,7 @@ def memory_rows(
   networks: Mapping[str, Callable[[], bytes]] = NETWORKS,
   trains: Sequence[str] = TRAINS,
 ) -> list[Row]:
-  """Counts every network with everything that shall train.
+  """Counts every network with each choice of what trains.
 
   Args:
     networks: name -> what makes the .tflite.
@@ -109,13 +110,7 @@ def markdown(rows: Sequence[Row]) -> str:
     "with Adam",
     "times the scratch: 8, 16, 32 bits",
   )
-  lines = [_line(head), _line(["---"] * len(head))]
-  lines += [_line(_cells(row)) for row in rows]
-  return "\n".join([*lines, "", _legend(rows), ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-  return f"| {' | '.join(cells)} |"
+  return f"{table(head, map(_cells, rows))}\n\n{_legend(rows)}\n"
 
 
 def _cells(row: Row) -> list[str]:

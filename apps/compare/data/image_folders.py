@@ -1,4 +1,4 @@
-"""Folders of drawings go in, one a class; grey images of one size come out.
+"""Read folders of drawings, one a class, as grey images of one size.
 
 The layout is Omniglot's (Lake et al., Science 2015): ALPHABET/CHARACTER/*.png.
 Any depth will do: a folder that holds images is a class.

@@ -7,11 +7,12 @@ import time
 from typing import NamedTuple
 
 import tflm_fg
-from apps.compare.data.episodes import Episode
-from apps.compare.grid import SAME_RATE, Cell, settings_of
+from apps.compare.cell_settings import settings_in_report, settings_of
+from apps.compare.data.episodes import Episode, source_of
+from apps.compare.grid import SAME_RATE, WEIGHTS, Cell
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
-from tflm_fg.placement.measure import measured
+from tflm_fg.placement.measure import measured, with_source_means
 from tflm_fg.placement.split_model import input_spec
 from tflm_fg.tflite.select_trainable import (
   GraphOptions,
@@ -22,8 +23,11 @@ from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.data import Dataset, model_input
 from tflm_fg.training.settings import Settings
 
+OWN_RATE = ("closed-form", "statistics")
+"""Methods that step by a known length: no learning rate is tried."""
+
 RUNTIME = "litert-xnnpack"
-"""What scores whole files: the kernels that score a run's looks as well."""
+"""What scores whole files: the kernels that also score during a run."""
 
 
 def zero_shot(task: Episode) -> Measured:
@@ -48,7 +52,7 @@ def auto(cell: Cell, task: Episode) -> Measured:
     *task.train,
     trainable="auto",
     settings=settings_of(cell),
-    strategy=scoring.HOST.strategy,
+    strategy=scoring.RUNTIME_OPTIONS.strategy,
     workers=1,
   )
   report = result.report
@@ -67,19 +71,28 @@ def auto(cell: Cell, task: Episode) -> Measured:
   )
 
 
-def forward(cell: Cell, task: Episode) -> Measured:
-  """One method on what a cell trains."""
+def forward(cell: Cell, task: Episode, cache: str | None = None) -> Measured:
+  """One method on what a cell trains.
+
+  Args:
+    cell: what to run.
+    task: its model and samples.
+    cache: a folder that keeps spoken samples, or None.
+  """
   marked = marked_of(cell, task)
+  if cell.method == "statistics":
+    source = model_input(source_of(task.name, cache), input_spec(task.model))
+    marked = with_source_means(marked, source, scoring.RUNTIME_OPTIONS)
   settings = settings_of(cell)
   if cell.precision == SAME_RATE:
-    rival = settings_of(dataclasses.replace(cell, precision="16w8a"))
-    rival = learning_rates.chosen(cell, rival, task, tuner_of(marked))
-    settings = dataclasses.replace(rival, precision=settings.precision)
-  elif cell.method != "closed-form":
+    other = settings_of(dataclasses.replace(cell, precision="16w8a"))
+    other = learning_rates.chosen(cell, other, task, tuner_of(marked))
+    settings = dataclasses.replace(other, precision=settings.precision)
+  elif cell.method not in OWN_RATE:
     settings = learning_rates.chosen(cell, settings, task, tuner_of(marked))
-  watch = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
+  watch = scoring.TestScores(scoring.scorer_of(marked, Dataset(*task.test)))
   ran = trained(marked, task, settings, watch)
-  return of_looks(watch, ran.seconds, told(ran.settings))
+  return result_of(watch, ran.seconds, description(ran.settings))
 
 
 def tuner_of(marked: MarkedModel) -> learning_rates.Tuner:
@@ -89,8 +102,8 @@ def tuner_of(marked: MarkedModel) -> learning_rates.Tuner:
     return trained(marked, part, settings, NoStep()).settings
 
   def trial(settings: Settings, part: Episode) -> learning_rates.Found:
-    watch = scoring.Looks(
-      scoring.scorer_of(marked, Dataset(*part.test)), looks=2
+    watch = scoring.TestScores(
+      scoring.scorer_of(marked, Dataset(*part.test)), count=2
     )
     trained(marked, part, settings, watch)
     last = watch.scores[-1]
@@ -106,8 +119,10 @@ class NoStep(Callback):
   seconds = 0.0
 
 
-def of_looks(watch: scoring.Looks, seconds: float, chosen: str) -> Measured:
-  """What a run gave that was looked at from its start to its end."""
+def result_of(
+  watch: scoring.TestScores, seconds: float, chosen: str
+) -> Measured:
+  """What a run gave that was scored from its start to its end."""
   first, last = watch.scores[0], watch.scores[-1]
   return Measured(
     accuracy_before=first.accuracy,
@@ -132,22 +147,22 @@ def trained(
   marked: MarkedModel,
   task: Episode,
   settings: Settings,
-  watch: scoring.Looks | NoStep,
+  watch: scoring.TestScores | NoStep,
 ) -> Ran:
   """Trains a marked file under one method."""
   report = tflm_fg.adapt(
     marked.data,
     *task.train,
     settings=settings,
-    strategy=scoring.HOST.strategy,
+    strategy=scoring.RUNTIME_OPTIONS.strategy,
     workers=1,
     callbacks=[watch],
   ).report
-  filled = Settings(**report["phases"][0]["settings"])
+  filled = settings_in_report(report["phases"][0]["settings"])
   return Ran(report["seconds"] - watch.seconds, filled)
 
 
-def told(settings: Settings) -> str:
+def description(settings: Settings) -> str:
   """What was chosen for a run, for people."""
   return (
     f"rate {settings.learning_rate_lsb:g}, epsilon {settings.epsilon_lsb:g}"
@@ -156,8 +171,10 @@ def told(settings: Settings) -> str:
 
 def marked_of(cell: Cell, task: Episode) -> MarkedModel:
   """The file, marked for what a cell trains."""
-  graph_options = GraphOptions()
+  graph_options = GraphOptions(weights=WEIGHTS.get(cell.precision, "int8"))
   if cell.trainable == "wide-head":
     x = model_input(task.train[0], input_spec(task.model))
-    graph_options, _ = measured(task.model, x, graph_options, scoring.HOST)
+    graph_options, _ = measured(
+      task.model, x, graph_options, scoring.RUNTIME_OPTIONS
+    )
   return mark_trainable(task.model, cell.trainable, graph_options=graph_options)

@@ -1,4 +1,4 @@
-"""A cell and samples go in; the learning rate to run it with comes out.
+"""Choose the learning rate of a cell, on a part of its training samples.
 
 Forward gradients choose as backpropagation does: three stated rates are tried
 in short runs on a part of the training samples and compared on the rest. The
@@ -51,16 +51,16 @@ class Tuner(NamedTuple):
   """What finds out how to run a cell.
 
   Attributes:
-    filled: settings and an episode go in; the settings come out with what sets
-      itself filled in, for the whole run, of which no step is taken.
-    trial: trains on an episode; gives how its test samples fared.
+    filled: from settings and an episode, the settings with what sets itself
+      filled in, for the whole run; it takes no step of that run.
+    trial: trains on an episode; returns how its test samples fared.
   """
 
   filled: Callable[[Settings, Episode], Settings]
   trial: Callable[[Settings, Episode], Found]
 
 
-def aside(task: Episode, seed: int) -> Episode | None:
+def held_out(task: Episode, seed: int) -> Episode | None:
   """The training samples with a part of them to score on; None with too few."""
   x, y = task.train
   fit, kept = hold_out(y, KEPT_FRACTION, seed)
@@ -81,10 +81,10 @@ def chosen(
   Args:
     cell: what is run.
     settings: its settings; a rate that they fix is kept.
-    task: the episode; its test samples are not looked at.
+    task: the episode; its test samples are not used.
     tuner: fills in and trains.
   """
-  part = aside(task, cell.seed)
+  part = held_out(task, cell.seed)
   fixed = settings.learning_rate_lsb
   if part is None or (fixed is not None and cell.method != "node"):
     return settings

@@ -57,9 +57,9 @@ def test_a_seed_is_an_episode_and_another_seed_has_other_samples(few, name):
   assert np.array_equal(one.test[0], other.test[0])
 
 
-def test_a_seed_draws_the_words():
+def test_a_seed_chooses_the_words():
   one, same, other = (
-    [voices.WORDS[c] for c in sampling.choose(np.arange(10), 5, seed)]
+    [voices.NEW_WORDS[c] for c in sampling.choose(np.arange(10), 5, seed)]
     for seed in (1, 1, 2)
   )
   assert one == same != other
@@ -156,7 +156,7 @@ def _pool(classes=(0, 1, 3), each=6):
 
 
 def test_a_users_samples_keep_the_numbers_of_the_models_outputs():
-  made = episodes.drawn("mine", digits.shipped_model(), _pool(), 2, 3, 0)
+  made = episodes.sampled("mine", digits.shipped_model(), _pool(), 2, 3, 0)
   assert np.bincount(made.train[1]).tolist() == [2, 2, 0, 2]
   assert np.bincount(made.test[1]).tolist() == [3, 3, 0, 3]
   assert made.model == digits.shipped_model()
@@ -164,11 +164,11 @@ def test_a_users_samples_keep_the_numbers_of_the_models_outputs():
 
 def test_ways_of_a_users_samples_get_a_fresh_head():
   model = digits.shipped_model()
-  made = episodes.drawn("mine", model, _pool(), 2, None, 0, ways=2)
+  made = episodes.sampled("mine", model, _pool(), 2, None, 0, ways=2)
   assert np.bincount(made.train[1]).tolist() == [2, 2]
   assert np.bincount(made.test[1]).tolist() == [4, 4]
   assert tflm_fg.evaluate_model(made.model, *made.test)["accuracy"] <= 1
-  refused(lambda: episodes.drawn("mine", model, _pool(), 2, 9, 0), "need 11")
+  refused(lambda: episodes.sampled("mine", model, _pool(), 2, 9, 0), "need 11")
 
 
 def test_missing_scikit_learn_is_told_with_the_cure(monkeypatch):

@@ -27,7 +27,7 @@ def _batch(path, rows=ROWS, labels=LABELS, key=b"labels", protocol=2):
 
 
 def _cifar10(root: pathlib.Path, protocol=2) -> str:
-  for number, name in enumerate((*cifar.LAYOUTS[10].train, "test_batch")):
+  for number, name in enumerate((*cifar.FILES[10].train, "test_batch")):
     _batch(root / name, (ROWS + number).astype(np.uint8), protocol=protocol)
   return str(root)
 
@@ -68,7 +68,7 @@ def test_the_peak_is_what_the_model_wants(tmp_path):
   refused(lambda: readers.read(f"cifar10:{root}", peak=0), "peak=0")
 
 
-def test_names_are_read_where_they_are_told(tmp_path):
+def test_names_are_read_where_a_file_has_them(tmp_path):
   root = _cifar10(tmp_path)
   told = [f"thing{n}".encode() for n in range(10)]
   meta = pathlib.Path(root, "batches.meta")
@@ -80,7 +80,7 @@ def test_names_are_read_where_they_are_told(tmp_path):
 
 def test_binary_batches_of_both_sets_are_the_same_images(tmp_path):
   label = np.array(LABELS, np.uint8)[:, None]
-  for name in (*cifar.LAYOUTS[10].train, "test_batch"):
+  for name in (*cifar.FILES[10].train, "test_batch"):
     records = np.hstack([label, ROWS])
     (tmp_path / f"{name}.bin").write_bytes(records.tobytes())
   x, y, _, _ = readers.read(f"cifar10:{tmp_path}:test")

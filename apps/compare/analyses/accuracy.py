@@ -1,19 +1,31 @@
-"""Adapt to a data set in each of the benchmark's ways, and say what it gave."""
+"""Adapt to a data set by several methods, as a user would, and measure much.
+
+Beside accuracy: passes, seconds, what is forgotten of the source, when
+backpropagation's accuracy of the head is reached, how the file grows, and
+whether TFLM answers the same.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import tflm_fg
-from apps.benchmark_backprop import backpropagated, fit_keras
-from apps.benchmark_data import Part
-from apps.tflm_arena import arena
+from apps.compare.analyses.tflm_arena import arena
+from apps.compare.cell_settings import of_default, of_one_method
+from apps.compare.data import registry, voices
+from apps.compare.data.registry import UserData
+from apps.compare.data.sampling import Part
+from apps.compare.methods.backprop_epochs import fit_keras
+from apps.compare.methods.head_descent import backpropagated
+from apps.compare.results.analysis_rows import Adaptation, to_csv
+from apps.compare.results.rows import versions_text
 from tflm_fg.evaluation import evaluate_model
 from tflm_fg.placement.phase import TrainingData, open_for, run_phase
 from tflm_fg.placement.phase_record import masters_of
@@ -28,75 +40,88 @@ from tflm_fg.training.data import Dataset, model_input
 from tflm_fg.training.metrics import logits_of
 from tflm_fg.training.objective import CLASSIFY, checked, logits_spec
 from tflm_fg.training.settings import Settings
-
-METHODS = {
-  "before": "the model as it is",
-  "descent": "float backpropagation of the head to convergence",
-  "head": "the head, by its exact gradient",
-  "plain": "the head, by --method alone",
-  "self-set": "the same, its learning rate and epsilon chosen by itself",
-  "auto": "the default: places and settings chosen by measuring",
-  "unlabelled": "the same without labels",
-  "fit-head": "Keras backpropagation of the head, the best of three rates",
-  "fit-all": "Keras backpropagation of all weights, the best of three rates",
-}
+from tflm_fg.types import TflmFgError
 
 NEEDED = 0.01
 """How far under converged backpropagation of the head counts as reaching it."""
 
-LOOK_EVERY = 25
-"""Steps between looks of plain forward gradients at the test samples."""
+SCORE_EVERY = 25
+"""Steps of plain forward gradients between scores of the test samples."""
 
 TFLM_SAMPLES = 50
-"""Test clips at most that TFLM runs."""
+"""Test samples at most that TFLM runs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-  """One data set, seed and method; nan where a number means nothing.
+class Accuracy:
+  """One data set and seed to adapt to by several methods.
 
   Attributes:
-    data: the data set.
+    domain: the data set.
     seed: of samples and training.
-    method: a key of `METHODS`.
-    accuracy: share of the test samples.
-    source: the same on the source's samples, after adapting.
-    passes: forward passes of a batch, all of them.
-    seconds: of adapting, or of `fit` alone.
-    cpu_seconds: of this process meanwhile, scoring before and after included;
-      a busy machine lengthens them less.
-    reach_passes: passes until `NEEDED` under the method "descent".
-    reach_seconds: seconds until then.
-    added_bytes: by which the file grew.
-    trainer_bytes: beyond what inference needs.
-    arena_before: bytes of TFLM's arena for the file before adapting.
-    arena_after: the same for the adapted file.
-    tflm_equal: share of test samples that TFLM and LiteRT's reference kernels
-      answer alike.
-    tflm_lsb: largest difference of their logits, in steps.
-    chosen: what was trained, where that was a choice.
+    methods: keys of `ADAPTATIONS`.
+    plain_method: what the method "plain" is.
+    plain_steps: its steps; 0 for its method's own.
+    runtime: what runs the passes.
   """
 
-  data: str
+  domain: str
   seed: int
-  method: str
-  accuracy: float
-  source: float = math.nan
-  passes: float = math.nan
-  seconds: float = math.nan
-  cpu_seconds: float = math.nan
-  reach_passes: float = math.nan
-  reach_seconds: float = math.nan
-  added_bytes: float = math.nan
-  trainer_bytes: float = math.nan
-  arena_before: float = math.nan
-  arena_after: float = math.nan
-  tflm_equal: float = math.nan
-  tflm_lsb: float = math.nan
-  chosen: str = ""
+  methods: tuple[str, ...]
+  plain_method: str = "sign-m-spsa"
+  plain_steps: int = 0
+  runtime: str = "litert"
+
+  @property
+  def title(self) -> str:
+    """What it is, for people."""
+    return f"accuracy on {registry.title(self.domain)}, seed {self.seed}"
+
+  @property
+  def files(self) -> tuple[str, ...]:
+    """What it makes."""
+    return (f"accuracy-{registry.title(self.domain)}-{self.seed}.csv",)
+
+  def made_with(self, user_data: UserData) -> str:
+    """All that its rows depend on, in one line."""
+    own = dataclasses.asdict(self)
+    own |= {
+      "data": registry.fingerprint(self.domain, user_data),
+      "versions": versions_text(),
+    }
+    return json.dumps(own, sort_keys=True)
 
 
-class Job(NamedTuple):
+def run(job: Accuracy, user_data: UserData) -> dict[str, bytes]:
+  """Adapts by every method, and returns the CSV.
+
+  Raises:
+    TflmFgError: naming the job, if it cannot be run.
+  """
+  try:
+    rows = list(run_all(task_of(job, user_data), job.methods))
+  except TflmFgError as fault:
+    raise TflmFgError(f"{job.title}: {fault}") from None
+  return {job.files[0]: to_csv(rows, job.made_with(user_data))}
+
+
+def task_of(job: Accuracy, user_data: UserData) -> Task:
+  """The model and the samples of a job."""
+  episode = registry.load(job.domain, job.seed, user_data)
+  return Task(
+    model=episode.model,
+    data=registry.title(job.domain),
+    seed=job.seed,
+    train=episode.train,
+    test=episode.test,
+    source=voices.source_of(job.domain, job.seed),
+    runtime=job.runtime,
+    plain_method=job.plain_method,
+    plain_steps=job.plain_steps or None,
+  )
+
+
+class Task(NamedTuple):
   """What all methods share.
 
   Attributes:
@@ -107,7 +132,8 @@ class Job(NamedTuple):
     test: samples to score on.
     source: samples of the source, or None.
     runtime: what adapts.
-    plain: settings of the method "plain".
+    plain_method: what "plain" and "self-set" are.
+    plain_steps: their steps; None for the method's own.
   """
 
   model: bytes
@@ -117,31 +143,43 @@ class Job(NamedTuple):
   test: Part
   source: Part | None
   runtime: str
-  plain: Settings
+  plain_method: str
+  plain_steps: int | None
 
-  def run(self, method: str, accuracy: float, **others: object) -> Run:
+  def settings(self, method: str) -> Settings:
+    """What `tflm_fg.adapt` is given under one of the methods."""
+    if method in ("plain", "self-set"):
+      return of_one_method(
+        self.plain_method,
+        self.seed,
+        self.plain_steps,
+        self_set=method == "self-set",
+      )
+    return of_default(self.seed, method != "unlabelled")
+
+  def row(self, method: str, accuracy: float, **others: object) -> Adaptation:
     """A row of the results."""
     known = {"data": self.data, "seed": self.seed, "method": method}
-    return Run(**known, accuracy=accuracy, **others)  # type: ignore[arg-type]
+    return Adaptation(**known, accuracy=accuracy, **others)  # type: ignore[arg-type]
 
 
-def run_all(job: Job, methods: list[str]) -> Iterator[Run]:
+def run_all(task: Task, methods: Sequence[str]) -> Iterator[Adaptation]:
   """Runs each of the methods."""
-  goal = backpropagated(job.model, job.train, job.test)
+  goal = backpropagated(task.model, task.train, task.test)
   for method in methods:
     if method == "descent":
-      yield job.run(method, goal)
+      yield task.row(method, goal)
     elif method == "before":
-      yield _before(job)
+      yield _before(task)
     elif method.startswith("fit-"):
-      yield _keras(job, method, goal - NEEDED)
+      yield _keras(task, method, goal - NEEDED)
     else:
-      yield _adapted(job, method, goal - NEEDED)
+      yield _adapted(task, method, goal - NEEDED)
 
 
-def _before(job: Job) -> Run:
-  return job.run(
-    "before", _score(job.model, job.test), source=_source(job, job.model)
+def _before(task: Task) -> Adaptation:
+  return task.row(
+    "before", _score(task.model, task.test), source=_source(task, task.model)
   )
 
 
@@ -149,22 +187,22 @@ def _score(model: bytes, part: Part) -> float:
   return float(evaluate_model(model, *part)["accuracy"])
 
 
-def _source(job: Job, model: bytes) -> float:
-  return _score(model, job.source) if job.source else math.nan
+def _source(task: Task, model: bytes) -> float:
+  return _score(model, task.source) if task.source else math.nan
 
 
-def _keras(job: Job, method: str, goal: float) -> Run:
+def _keras(task: Task, method: str, goal: float) -> Adaptation:
   curves = fit_keras(
-    job.model,
-    job.train,
-    job.test,
-    job.source,
+    task.model,
+    task.train,
+    task.test,
+    task.source,
     trainable=method.removeprefix("fit-"),
-    seed=job.seed,
+    seed=task.seed,
   )
   best = max(curves, key=lambda curve: curve.accuracies[-1])
   reached = [c.reached(goal) for c in curves if not math.isnan(c.reached(goal))]
-  return job.run(
+  return task.row(
     method,
     best.accuracies[-1],
     source=best.source,
@@ -174,25 +212,17 @@ def _keras(job: Job, method: str, goal: float) -> Run:
   )
 
 
-def _adapted(job: Job, method: str, goal: float) -> Run:
+def _adapted(task: Task, method: str, goal: float) -> Adaptation:
   labelled = method != "unlabelled"
-  settings = Settings(seed=job.seed, labels="given" if labelled else "none")
-  if method in ("plain", "self-set"):
-    settings = job.plain
-  if method == "self-set":
-    settings = dataclasses.replace(
-      settings,
-      epsilon_lsb=None,  # type: ignore[arg-type]
-      learning_rate_lsb=None,  # type: ignore[arg-type]
-    )
+  settings = task.settings(method)
   cpu = time.process_time()
   result = tflm_fg.adapt(
-    job.model,
-    job.train[0],
-    job.train[1] if labelled else None,
-    test=job.test,
+    task.model,
+    task.train[0],
+    task.train[1] if labelled else None,
+    test=task.test,
     trainable="auto" if method in ("auto", "unlabelled") else "head",
-    runtime=job.runtime,
+    runtime=task.runtime,
     settings=settings,
   )
   cpu = time.process_time() - cpu
@@ -200,14 +230,14 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
   passes, seconds = report["forward_passes"], report["seconds"]
   reach = (passes, seconds)
   if method in ("plain", "self-set"):
-    reach = plain_reach(job, settings, goal)
+    reach = plain_reach(task, settings, goal)
   elif report["accuracy_after"] < goal:
     reach = (math.nan, math.nan)
-  equal, lsb = agreement(adapted, job.test[0][:TFLM_SAMPLES])
-  return job.run(
+  equal, lsb = agreement(adapted, task.test[0][:TFLM_SAMPLES])
+  return task.row(
     method,
     report["accuracy_after"],
-    source=_source(job, adapted),
+    source=_source(task, adapted),
     passes=passes,
     seconds=seconds,
     cpu_seconds=cpu,
@@ -215,7 +245,7 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
     reach_seconds=reach[1],
     added_bytes=report["added_bytes"],
     trainer_bytes=report["trainer_bytes"],
-    arena_before=arena(job.model),
+    arena_before=arena(task.model),
     arena_after=arena(adapted),
     tflm_equal=equal,
     tflm_lsb=lsb,
@@ -224,7 +254,7 @@ def _adapted(job: Job, method: str, goal: float) -> Run:
 
 
 def _chosen(report: dict[str, Any]) -> str:
-  """The way that was taken; "in part" where one of its phases did harm."""
+  """What was trained; "in part" where one of the phases did harm."""
   titles = [
     candidate["trainable"]
     for candidate in report["ways"]
@@ -239,7 +269,7 @@ def _chosen(report: dict[str, Any]) -> str:
 class _Watch(Callback):
   """Stops where the test samples are answered well enough.
 
-  Its looks at them are counted neither as passes nor as seconds.
+  Scoring them is counted neither in passes nor in seconds.
   """
 
   def __init__(self, goal: float) -> None:
@@ -259,23 +289,23 @@ class _Watch(Callback):
 
 
 def plain_reach(
-  job: Job, settings: Settings, goal: float
+  task: Task, settings: Settings, goal: float
 ) -> tuple[float, float]:
   """Passes and seconds of plain steps until the test samples reach a goal.
 
   Returns:
     nan twice where they never do.
   """
-  marked = mark_trainable(job.model, "head")
-  settings = dataclasses.replace(settings, validate_every=LOOK_EVERY)
+  marked = mark_trainable(task.model, "head")
+  settings = dataclasses.replace(settings, validate_every=SCORE_EVERY)
   (phase,) = phases_of(marked, settings)
   inputs = tensor_spec(
-    job.model, whole(job.model, unmarked(job.model)).inputs[0]
+    task.model, whole(task.model, unmarked(task.model)).inputs[0]
   )
-  outputs = logits_spec(job.model, unmarked(job.model))
+  outputs = logits_spec(task.model, unmarked(task.model))
   train, test = (
-    checked(Dataset(*part), inputs, outputs, "clips")
-    for part in (job.train, job.test)
+    checked(Dataset(*part), inputs, outputs, "samples")
+    for part in (task.train, task.test)
   )
   x, labels = (np.concatenate(pair) for pair in zip(train, test))
   open_phase = open_for(
@@ -284,7 +314,7 @@ def plain_reach(
     marked.mark,
     masters_of(marked.data, marked.mark),
     x,
-    RuntimeOptions(runtime=job.runtime),
+    RuntimeOptions(runtime=task.runtime),
   )
   numbers = np.arange(len(x))
   cut = len(train[0])
