@@ -269,7 +269,7 @@ def _seed(text: str) -> int:
 
 
 def _user_data() -> UserData:
-  cache = os.path.join(_OUT_DIR.value, "clips")
+  cache = os.path.join(_OUT_DIR.value, "samples")
   files.make_folder(_OUT_DIR.value)
   files.make_folder(cache)
   return UserData(

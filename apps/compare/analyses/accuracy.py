@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tflm_fg
-from apps.compare.analyses.tflm_arena import arena
+from apps.compare.analyses.tflm_arena import agreement, arena
 from apps.compare.cell_settings import of_default, of_one_method
 from apps.compare.data import registry, voices
 from apps.compare.data.registry import UserData
@@ -31,13 +31,11 @@ from tflm_fg.placement.phase import TrainingData, open_for, run_phase
 from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.search import phases_of
 from tflm_fg.placement.split_model import RuntimeOptions
-from tflm_fg.runtimes.registry import is_installed, open_session
 from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.callbacks import Callback, Logs, State
-from tflm_fg.training.data import Dataset, model_input
-from tflm_fg.training.metrics import logits_of
+from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import CLASSIFY, checked, logits_spec
 from tflm_fg.training.settings import Settings
 from tflm_fg.types import TflmFgError
@@ -326,21 +324,3 @@ def plain_reach(
   if not watch.stop_training:
     return math.nan, math.nan
   return watch.passes, watch.seconds
-
-
-def agreement(model: bytes, x: np.ndarray) -> tuple[float, float]:
-  """How TFLM and LiteRT's reference kernels agree; nan without TFLM.
-
-  Returns:
-    Share of samples that they answer alike; largest difference of their logits.
-  """
-  if not is_installed("tflm"):
-    return math.nan, math.nan
-  part = whole(model, unmarked(model, "adapted"))
-  samples = model_input(x, tensor_spec(model, part.inputs[0]))
-  one, other = (
-    logits_of(open_session(name, part), (samples,)).astype(int)
-    for name in ("litert-reference", "tflm")
-  )
-  equal = (one.argmax(axis=1) == other.argmax(axis=1)).mean()
-  return float(equal), float(np.abs(one - other).max())

@@ -145,7 +145,7 @@ class Line:
 
 
 def run(cosines: Cosines, user_data: UserData) -> dict[str, bytes]:
-  """Measures all, and gives the CSV."""
+  """Measures all, and returns the CSV."""
   task = load(cosines.domain, 0, user_data)
   marked = mark_trainable(task.model, "head")
   graph = Graph(marked.data, marked.mark, scoring.RUNTIME_OPTIONS)

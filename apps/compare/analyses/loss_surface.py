@@ -116,7 +116,7 @@ def plane_of(trails: Sequence[Floats]) -> Plane:
 
 
 def run(surface: Surface, user_data: UserData) -> dict[str, bytes]:
-  """Trains both ways, and gives the files."""
+  """Trains by both methods, and returns the files."""
   task = load(surface.domain, surface.seed, user_data)
   cell = surface.cell(PLAIN)
   marked = integer.marked_of(cell, task)

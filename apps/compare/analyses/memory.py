@@ -1,4 +1,4 @@
-"""Count a training step's memory three ways, network by network, as a table.
+"""Count a training step's memory in three modes, a network a row.
 
 Inference, forward gradients and backpropagation of the same tensors, for the
 shapes of known networks; nothing is trained. `tflm_fg.memory` says what is
@@ -51,7 +51,7 @@ def memory_rows(
   Returns:
     A row a network and choice. Beside names and the count of numbers:
     `tflm_arena`, TFLM's own report (nan without TFLM), `arena`, the same as
-    counted here, and WAY_scratch, WAY_total in bytes, where WAY is
+    counted here, and MODE_scratch, MODE_total in bytes, where MODE is
     "inference", "forward" or "backprop_PRECISION"; `ratio_PRECISION` is the
     scratch of backpropagation over that of forward gradients.
 
@@ -161,11 +161,11 @@ _BARS = {
 
 def figure(rows: Sequence[Row]) -> bytes:
   """Bars of scratch and of total memory, as a PNG."""
-  drawn, axes = plots.new_figure(2, width=7.0, height=4.2)
+  picture, axes = plots.new_figure(2, width=7.0, height=4.2)
   for place, what in zip(axes, ("scratch", "total")):
     _bars(place, rows, what)
   axes[0].legend(frameon=False, fontsize="small", loc="upper left")
-  return plots.to_png(drawn)
+  return plots.to_png(picture)
 
 
 def _bars(axes: Any, rows: Sequence[Row], what: str) -> None:

@@ -149,7 +149,7 @@ def timed(cases: Sequence[Case]) -> Iterator[Timing]:
 
 
 def speed(model: bytes) -> Iterator[Timing]:
-  """The whole model in every way, then its head alone."""
+  """The whole model by every strategy and worker count, then its head."""
   whole = [
     Case(
       model,

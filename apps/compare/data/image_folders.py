@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tflm_fg.types import TflmFgError, one_line
 
 SIZE = 28
-"""Pixels a side, where nobody says otherwise."""
+"""Pixels a side, where no other size is given."""
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 

@@ -31,7 +31,7 @@ FRONTEND = Frontend(
     clip_samples=80_000, coefficients=0, high_hz=7600.0, to_peak=False
   ),
 )
-"""Log-mel energies of five seconds, [249, 40, 1], where nobody names others."""
+"""Log-mel energies of five seconds, [249, 40, 1], where none is given."""
 
 
 class Line(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+
+from tflm_fg.types import TflmFgError
 
 LEAST_DOMAINS = 3
 """What is judged is shown on so many, or it is not judged."""
@@ -38,8 +40,20 @@ def interval(values: Iterable[float]) -> Interval:
     return Interval(math.nan, math.nan, 0)
   if len(v) == 1:
     return Interval(float(v[0]), math.nan, 1)
-  half = stats.t.ppf(0.975, len(v) - 1) * v.std(ddof=1) / math.sqrt(len(v))
+  half = _t_975(len(v) - 1) * v.std(ddof=1) / math.sqrt(len(v))
   return Interval(float(v.mean()), float(half), len(v))
+
+
+@functools.cache
+def _t_975(freedom: int) -> float:
+  """Student's t that 97.5 % lie below."""
+  try:
+    from scipy import stats  # it takes a second to import
+  except ImportError:
+    raise TflmFgError(
+      "intervals need: pip install 'tflm-fg[compare]'"
+    ) from None
+  return float(stats.t.ppf(0.975, freedom))
 
 
 def verdict(difference: Interval) -> str:

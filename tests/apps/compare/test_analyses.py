@@ -118,7 +118,7 @@ def cosine_rows():
 def test_every_cosine_is_near_theory(cosine_rows):
   rows, text = cosine_rows
   known = [row for row in rows if row["theory"] != "nan"]
-  assert len(known) == len(rows) - 3  # of guided signs nobody knows
+  assert len(known) == len(rows) - 3  # no formula is known for guided signs
   for row in known:
     ratio = float(row["cosine"]) / float(row["theory"])
     assert 0.75 < ratio < 1.3, row

@@ -141,7 +141,7 @@ def test_a_wide_head_takes_more_of_tflms_arena():
   before, after = (tflm_arena.arena(m) for m in (model, plan))
   assert 0 < before < after
   x = models.int8_samples((6, 5, 2), 8)
-  equal, lsb = accuracy.agreement(plan, x)
+  equal, lsb = tflm_arena.agreement(plan, x)
   assert equal >= 0.8 and lsb <= 1
 
 

@@ -67,9 +67,9 @@ def test_a_seed_chooses_the_words():
 
 def test_every_built_in_name_is_understood(monkeypatch):
   """Without speaking: who is asked for what."""
-  nobody = ((np.zeros((0, 1)), np.zeros(0)),) * 2
-  monkeypatch.setattr(voices, "split_of", lambda *told: nobody)
-  monkeypatch.setattr(voices, "words_of", lambda *told: nobody)
+  nothing = ((np.zeros((0, 1)), np.zeros(0)),) * 2
+  monkeypatch.setattr(voices, "split_of", lambda *unused: nothing)
+  monkeypatch.setattr(voices, "words_of", lambda *unused: nothing)
   assert len(set(episodes.NAMES)) == len(episodes.NAMES) >= 30
   for name in episodes.NAMES:
     assert episodes.episode(name, 0).name == name
@@ -138,14 +138,14 @@ def test_the_three_parts_of_the_digits_share_no_image():
 
 def test_the_digits_network_is_as_good_as_it_says():
   about = ROOT / "apps" / "compare" / digits.ABOUT
-  told = json.loads(about.read_text())["accuracy"]["test"]
+  known = json.loads(about.read_text())["accuracy"]["test"]
   held = digits.parts(*digits.images())
   model = digits.shipped_model()
   measured = tflm_fg.evaluate_model(model, *held.test)["accuracy"]
-  assert told["images"] == len(held.test[1])
+  assert known["images"] == len(held.test[1])
   # Other kernels round otherwise: an image or two.
-  assert abs(measured - told["int8"]) < 0.01
-  assert told["int8"] > 0.97
+  assert abs(measured - known["int8"]) < 0.01
+  assert known["int8"] > 0.97
   assert len(model) < 60_000
 
 

@@ -235,7 +235,7 @@ def test_rows_come_back_as_they_were(tmp_path):
   )
 
 
-def test_rows_stand_in_the_grids_order_whoever_finished_first():
+def test_rows_stand_in_the_grids_order_whichever_finished_first():
   other = dataclasses.replace(CELL, seed=0)
   one = to_csv({CELL: ROW, other: ROW}, [other, CELL], data)
   assert one == to_csv({other: ROW, CELL: ROW}, [other, CELL], data)

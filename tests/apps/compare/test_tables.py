@@ -154,12 +154,12 @@ def test_a_row_against_backpropagation_is_over_the_seeds_that_all_share():
 
 def test_settings_within_two_points_of_backpropagation_are_counted():
   rows = [row(0.5, "zero-shot", trainable="nothing", passes=0)]
-  for trainable, rival, own in (
+  for trainable, other, own in (
     ("head", 0.90, 0.89),  # near enough
     ("all", 0.95, 0.90),  # not
     ("bias", 0.80, 0.90),  # beyond
   ):
-    rows += [row(rival, "backprop", trainable=trainable, precision="fp32")]
+    rows += [row(other, "backprop", trainable=trainable, precision="fp32")]
     rows += [row(own, trainable=trainable)]
   text = backprop_tables.backprop(rows)
   near = "within 2 points of backpropagation, or above it, in"
@@ -167,7 +167,7 @@ def test_settings_within_two_points_of_backpropagation_are_counted():
   assert "| d | all | 10 | 1 | 50.0 | 95.0 | -5.0 |" in text
 
 
-def test_auto_counts_once_a_domain_against_the_best_rival():
+def test_auto_counts_once_a_domain_against_the_best_backpropagation():
   rows = [
     row(after, "backprop", trainable=trainable, precision="fp32")
     for trainable, after in (("head", 0.90), ("all", 0.95), ("bias", 0.80))
