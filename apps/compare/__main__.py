@@ -5,6 +5,8 @@
   tflm-fg-compare --preset=backprop --domains=child-20shot --out_dir=child
   tflm-fg-compare --preset=backprop --model=kws.tflite --domains=mine.npz
     --methods=zero-shot,backprop,auto --trainable=head,all --out_dir=mine
+  tflm-fg-compare --preset=accuracy --domains=whisper,child --out_dir=voices
+  tflm-fg-compare --preset=timing --model=kws.tflite --out_dir=timing
 
 Runs a grid of method, precision, what trains, domain and seed. Every run may
 take the same number of forward passes; backpropagation, in Keras and floats,
@@ -13,10 +15,23 @@ training samples. Writes into --out_dir: runs.csv with a row a run, tables.md
 with means and 95 % intervals, and PNGs. A command that was stopped goes on
 where it was when it is given again. A preset's surfaces, cosines and memory
 table are made only where no flag changes its axes.
+
+--preset=accuracy adapts as tflm-fg-adapt does, by its defaults and by single
+methods, next to float backpropagation, and measures what that costs: passes,
+seconds, bytes, what is forgotten of the source, and whether TFLM answers the
+same. Its data sets may also be voices of the demo that speak new training and
+test samples for every seed: whisper, child, hungarian, words (ten new words),
+source (voices as in training). Half a minute a data set and seed; the methods
+fit-head and fit-all, which need Keras, take minutes more and are left out by
+default. --preset=timing times steps: against the engine alone, in place against
+rebuilt, one worker against two. --preset=growth times steps of models made
+here, over trainable weights, samples and layers. Rows of these three presets
+are in rows.csv and rows.png.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import sys
@@ -28,8 +43,9 @@ from absl import flags
 
 from apps import cli
 from apps.compare import jobs, output_folder, workers
+from apps.compare.cell_settings import require_known
 from apps.compare.data import registry
-from apps.compare.data.registry import Own
+from apps.compare.data.registry import UserData
 from apps.compare.grid import (
   METHODS,
   PRECISIONS,
@@ -38,11 +54,12 @@ from apps.compare.grid import (
   Cell,
   cells_of,
   chosen,
-  require_known,
 )
-from apps.compare.presets import PRESETS, Preset
+from apps.compare.presets import PRESETS, Adaptations, Preset
+from apps.compare.results.analysis_rows import ADAPTATIONS
 from apps.compare.results.rows import Measured
 from tflm_fg import files, plots
+from tflm_fg.runtimes import NAMES
 from tflm_fg.types import TflmFgError, one_line
 
 _PRESET = flags.DEFINE_enum(
@@ -53,7 +70,10 @@ _PRESET = flags.DEFINE_enum(
 )
 _OUT_DIR = flags.DEFINE_string("out_dir", None, "folder for all results")
 _METHODS = flags.DEFINE_list(
-  "methods", None, f"in place of the preset's: {', '.join(METHODS)}"
+  "methods",
+  None,
+  f"in place of the preset's: {', '.join(METHODS)}; of preset accuracy: "
+  + "; ".join(f"{name}, {about}" for name, about in ADAPTATIONS.items()),
 )
 _VARIANTS = flags.DEFINE_list(
   "variants", None, f"in place of the preset's: {', '.join(VARIANTS)}"
@@ -83,16 +103,39 @@ _BATCH = flags.DEFINE_integer(
 _MODEL = flags.DEFINE_string(
   "model",
   None,
-  "the .tflite that .npz files and data sets are for; by default the demo's",
+  "the .tflite that .npz files, data sets and the demo's voices are for; by "
+  "default the demo's",
 )
 _TRAIN_SAMPLES = flags.DEFINE_integer(
-  "train_clips", 300, "samples of an .npz to train on", 1
+  "train_samples", 300, "samples of an .npz to train on", 1
 )
 _TEST_SAMPLES = flags.DEFINE_integer(
-  "test_clips", 200, "samples of an .npz or a data set to score on", 1
+  "test_samples", 200, "samples of an .npz or a data set to score on", 1
 )
+flags.DEFINE_alias("train_clips", "train_samples")
+flags.DEFINE_alias("test_clips", "test_samples")
 _SHOTS = flags.DEFINE_integer(
-  "shots", 20, "samples a class to train on, of a data set", 1
+  "shots", 20, "samples a class to train on, of a data set or a demo's voice", 1
+)
+_PLAIN_METHOD = flags.DEFINE_enum(
+  "plain_method",
+  "sign-m-spsa",
+  [m for m in defaults.METHODS if m not in ("auto", "statistics")],
+  "of preset accuracy: what the methods plain and self-set are",
+)
+_PLAIN_STEPS = flags.DEFINE_integer(
+  "plain_steps", None, "their steps; by default their method's own", 1
+)
+_RUNTIME = flags.DEFINE_enum(
+  "runtime",
+  "litert",
+  list(NAMES),
+  "of preset accuracy: the engine that runs the passes",
+)
+_ROWS = flags.DEFINE_list(
+  "rows",
+  [],
+  "rows.csv of earlier commands, to print and draw together; runs nothing",
 )
 _WAYS = flags.DEFINE_integer(
   "ways", 0, "classes of a data set, on a fresh head; 0 for all", 0
@@ -112,15 +155,21 @@ flags.mark_flag_as_required("out_dir")
 
 def main() -> None:
   """Runs what is not finished yet, then writes tables and pictures."""
-  began = time.perf_counter()
-  preset = PRESETS[_PRESET.value]
-  cells, pictures = planned(preset)
-  own = _own()
-  registry.require_known(list(dict.fromkeys(c.domain for c in cells)), own)
   plots.require_matplotlib()
-  folder = output_folder.Folder(_OUT_DIR.value, cells, pictures, own)
-  todo = jobs.dear_first(folder.unfinished())
-  work = functools.partial(jobs.do, own=own)
+  if _ROWS.value:
+    files.make_folder(_OUT_DIR.value)
+    print(output_folder.joined(_ROWS.value, _OUT_DIR.value))
+    return
+  began = time.perf_counter()
+  cells, analyses = planned(PRESETS[_PRESET.value])
+  user_data = _user_data()
+  domains = [
+    job.domain for job in (*cells, *analyses) if hasattr(job, "domain")
+  ]
+  registry.require_known(list(dict.fromkeys(domains)), user_data)
+  folder = output_folder.Folder(_OUT_DIR.value, cells, analyses, user_data)
+  todo = jobs.longest_first(folder.unfinished())
+  work = functools.partial(jobs.do, user_data=user_data)
   print(_plan(folder, todo), file=sys.stderr)
   refused: list[TflmFgError] = []
   for number, (job, found) in enumerate(
@@ -132,10 +181,10 @@ def main() -> None:
       folder.take(job, found)
     minutes = (time.perf_counter() - began) / 60
     print(
-      f"{number} of {len(todo)}, {minutes:.1f} min: {_said(job, found)}",
+      f"{number} of {len(todo)}, {minutes:.1f} min: {_summary(job, found)}",
       file=sys.stderr,
     )
-  print(folder.run_candidate(cli_line(), time.perf_counter() - began))
+  print(folder.finish(cli_line(), time.perf_counter() - began))
   if refused:
     raise TflmFgError(
       f"{len(refused)} of {folder.count} jobs could not be done and are in no "
@@ -143,26 +192,58 @@ def main() -> None:
     )
 
 
-def planned(preset: Preset) -> tuple[list[Cell], list[Any]]:
-  """The preset's cells and pictures, with the user's axes in place of its own.
+def planned(preset: Preset) -> tuple[list[Cell], list[jobs.Analysis]]:
+  """The preset's cells and analyses, with the user's axes in place of its own.
 
   Raises:
     TflmFgError: for a value that no axis has, or where nothing is left.
   """
   axes = _axes()
+  if preset.adaptations is not None:
+    return [], _adaptations(preset.adaptations, axes)
   grids = [chosen(grid, axes) for grid in preset.grids]
   cells = cells_of(grids)
   require_known(cells)
-  pictures = [] if axes else list(preset.pictures)
-  if not cells and not pictures:
+  analyses = [] if axes else list(preset.analyses)
+  if not cells and not analyses:
     raise TflmFgError(
       f"--preset={_PRESET.value}: nothing to run with these methods and axes"
     )
-  return cells, pictures
+  return cells, analyses
+
+
+def _adaptations(
+  adaptations: Adaptations, axes: dict[str, Any]
+) -> list[jobs.Analysis]:
+  """The jobs of preset accuracy.
+
+  Raises:
+    TflmFgError: for an axis that it does not have, or an unknown method.
+  """
+  known = [field.name for field in dataclasses.fields(adaptations)]
+  for axis in axes:
+    if axis not in known:
+      raise TflmFgError(
+        f"--{axis}: preset {_PRESET.value} has no such axis, only "
+        f"{', '.join(known)}; leave it out"
+      )
+  own = dataclasses.replace(adaptations, **axes)
+  for method in own.methods:
+    if method not in ADAPTATIONS:
+      raise TflmFgError(
+        f"--methods: {method!r} is unknown; choose of {', '.join(ADAPTATIONS)}"
+      )
+  return [
+    *own.jobs(
+      plain_method=_PLAIN_METHOD.value,
+      plain_steps=_PLAIN_STEPS.value or 0,
+      runtime=_RUNTIME.value,
+    )
+  ]
 
 
 def _axes() -> dict[str, Any]:
-  """The axes that the user gave; with one, pictures are left out."""
+  """The axes that the user gave; with one, analyses are left out."""
   given: dict[str, Any] = {
     "methods": _METHODS.value,
     "variants": _VARIANTS.value,
@@ -186,11 +267,11 @@ def _seed(text: str) -> int:
   return int(text)
 
 
-def _own() -> Own:
-  cache = os.path.join(_OUT_DIR.value, "clips")
+def _user_data() -> UserData:
+  cache = os.path.join(_OUT_DIR.value, "samples")
   files.make_folder(_OUT_DIR.value)
   files.make_folder(cache)
-  return Own(
+  return UserData(
     model=_MODEL.value or "",
     train_samples=_TRAIN_SAMPLES.value,
     test_samples=_TEST_SAMPLES.value,
@@ -206,7 +287,7 @@ def _plan(folder: output_folder.Folder, todo: Sequence[Any]) -> str:
   return f"{len(todo)} jobs to do, {finished} done before"
 
 
-def _said(job: jobs.Job, found: Measured | jobs.Files | TflmFgError) -> str:
+def _summary(job: jobs.Job, found: Measured | jobs.Files | TflmFgError) -> str:
   if isinstance(found, TflmFgError):
     own = one_line(found).removeprefix(f"{job.title}: ")
     return f"{job.title}: not done: {own}"

@@ -1,21 +1,23 @@
-"""Axes go in; the cells of a grid come out, each once and in one order."""
+"""Make the cells of a grid from its axes, each once and in one order."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tflm_fg.training.defaults import FORWARD
-from tflm_fg.training.settings import Settings
-
-from tflm_fg.gradients.spsa import METHODS as FLOAT_METHODS
+from tflm_fg import methods
 from tflm_fg.types import TflmFgError
 
-PERTURBING = FORWARD
+PERTURBING = tuple(
+  name
+  for name, kind in methods.registered().items()
+  if issubclass(kind, methods.DirectionalMethod) and kind is not methods.Auto
+)
 """Methods that perturb weights: they take any precision and variant."""
+
+_WITH_FLOAT_TWIN = ("sign-m-spsa", "spsa")
 
 PLAIN = "sign-m-spsa"
 """The method that the others and all variants are compared with."""
@@ -26,14 +28,28 @@ METHODS = (
   *PERTURBING,
   "node",
   "closed-form",
+  "statistics",
   "auto",
 )
+
+EXACT = ("closed-form", "node")
+"""Methods for heads, without variants."""
+
+OWN_PASSES = ("closed-form", "statistics", "auto")
+"""Methods that take their own count of passes."""
 
 SAME_RATE = "8w8a-same-rate"
 """8w8a with the learning rate that 16w8a chose, so that precision alone
 differs; "8w8a" chooses its own."""
 
-PRECISIONS = ("fp32", "16w8a", "8w8a", SAME_RATE)
+WEIGHTS = {"weights-int16": "int16", "weights-int8x2": "int8x2"}
+"""Precisions with kernels of 16 bits in the file, and what `--weights` calls
+them; the others have kernels of 8 bits there."""
+
+OF_8_BITS = ("fp32", "16w8a", "8w8a", SAME_RATE)
+"""Precisions with kernels of 8 bits in the file, and floats."""
+
+PRECISIONS = (*OF_8_BITS, *WEIGHTS)
 
 TRAINABLE = (
   "head",
@@ -46,6 +62,8 @@ TRAINABLE = (
 )
 
 HEADS = ("head", "wide-head")
+
+INNER_BIASES = ("first-bias", "inner-bias")
 
 OF_SEVERAL_LAYERS = ("inner-bias", "bias", "all")
 
@@ -122,9 +140,10 @@ class Grid:
 
     Zero-shot trains nothing and "auto" chooses by itself: one cell each.
     Backpropagation is float32. Variants and other precisions exist for methods
-    that perturb weights, the closed form for heads, and node perturbation for
-    a FULLY_CONNECTED head. In floats there are two methods, variants that
-    need no integers, and no wide head.
+    that perturb weights, the closed form for heads, node perturbation for a
+    FULLY_CONNECTED head, and statistic matching for biases before the head. In
+    floats there are two methods, variants that need no integers, and no wide
+    head. Kernels of 16 bits exist where kernels train, and in no prompt.
     """
     product = itertools.product(
       self.domains,
@@ -156,13 +175,17 @@ class Grid:
 
 def _exists(method: str, trainable: str, variant: str, precision: str) -> bool:
   if precision == "fp32" and not (
-    method in FLOAT_METHODS
+    method in _WITH_FLOAT_TWIN
     and trainable != "wide-head"
     and set(VARIANTS[variant]) <= _FLOAT_FIELDS
   ):
     return False
-  if method in ("closed-form", "node"):
+  if precision in WEIGHTS and trainable not in ("head", "all"):
+    return False
+  if method in EXACT:
     return trainable in HEADS and variant == "plain"
+  if method == "statistics":
+    return trainable in INNER_BIASES and variant == "plain"
   if variant in OF_LAYERS and trainable not in OF_SEVERAL_LAYERS:
     return False
   return variant == "plain" or method in PERTURBING
@@ -195,79 +218,6 @@ def chosen(grid: Grid, axes: Mapping[str, Any]) -> Grid:
   if "passes" in given:
     given["passes_of"] = {}
   return dataclasses.replace(grid, **given)
-
-
-_PASSES_A_STEP = {
-  "sign-m-spsa": lambda m: 2 * m,
-  "spsa": lambda m: 2 * m,
-  "multi-tangent": lambda m: 2 * m,
-  "one-sided": lambda m: m + 1,
-  "sharpness-aware": lambda m: 4 * m,
-  "node": lambda m: 2 * m + 1,
-}
-
-
-def steps_of(method: str, directions: int, passes: int) -> int:
-  """Steps that fit into a count of passes, at least one."""
-  return max(1, passes // _PASSES_A_STEP[method](directions))
-
-
-def _directions(method: str) -> int:
-  """What a method takes by itself."""
-  return Settings(method=method).num_directions
-
-
-def fields_of(cell: Cell) -> dict[str, Any]:
-  """The settings that a cell is run with, those left to themselves left out.
-
-  Methods with a gradient of their own take their own count of passes.
-
-  Raises:
-    TflmFgError: for a setting that this tflm-fg does not have.
-  """
-  fields: dict[str, Any] = {"method": cell.method, "seed": cell.seed}
-  fields |= VARIANTS[cell.variant]
-  if cell.precision in ("8w8a", SAME_RATE):
-    fields["precision"] = "8w8a"
-  if cell.method not in ("auto", "closed-form"):
-    directions = fields.get("num_directions") or _directions(cell.method)
-    fields["steps"] = steps_of(cell.method, directions, cell.passes)
-    fields["batch_size"] = cell.batch
-  if cell.method != "auto":
-    fields["validation_fraction"] = 0.0
-  known = {field.name for field in dataclasses.fields(Settings)}
-  for name in fields:
-    if name not in known:
-      raise TflmFgError(
-        f"{cell.title}: this tflm-fg has no setting {name!r}; leave out "
-        f"{cell.variant if cell.precision == '16w8a' else cell.precision!r}"
-      )
-  return fields
-
-
-def settings_of(cell: Cell) -> Settings:
-  """The same, checked."""
-  return Settings(**fields_of(cell))
-
-
-def settings_text(cell: Cell) -> str:
-  """The same as text, for the CSV: a row of other settings is another run."""
-  if cell.method in ("zero-shot", "backprop"):
-    return "{}"
-  fields = fields_of(cell)
-  del fields["method"], fields["seed"]
-  return json.dumps(fields, sort_keys=True)
-
-
-def require_known(cells: Iterable[Cell]) -> None:
-  """Refuses a cell that cannot be run, before any is.
-
-  Raises:
-    TflmFgError: naming it.
-  """
-  for cell in cells:
-    if cell.method not in ("zero-shot", "backprop"):
-      settings_of(cell)
 
 
 Fields = Mapping[str, Any]

@@ -1,14 +1,16 @@
-"""A job goes in, whatever its kind; a row or whole files come out."""
+"""Do any kind of job: a cell of a grid, or an analysis that makes files."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from apps.compare.analyses import cosines, loss_surface
+from apps.compare.analyses import accuracy, cosines, loss_surface, speed
+from apps.compare.analyses.accuracy import Accuracy
 from apps.compare.analyses.cosines import Cosines
 from apps.compare.analyses.loss_surface import Surface
-from apps.compare.data.registry import Own
+from apps.compare.analyses.speed import Growth, Speed
+from apps.compare.data.registry import UserData
 from apps.compare.grid import Cell
 from apps.compare.methods import run
 from apps.compare.results.rows import Measured
@@ -28,26 +30,30 @@ class Memory:
   files = ("memory.md", "memory.png")
 
 
-Picture = Surface | Cosines | Memory
+Analysis = Surface | Cosines | Memory | Accuracy | Speed | Growth
 """What makes files of its own, and is finished when they are there."""
 
-Job = Cell | Picture
+Job = Cell | Analysis
 
 Files = dict[str, bytes]
 
 
-def do(job: Job, own: Own) -> Measured | Files:
-  """Does it.
+def do(job: Job, user_data: UserData) -> Measured | Files:
+  """Does a job.
 
   Raises:
     TflmFgError: if it cannot be done.
   """
   if isinstance(job, Cell):
-    return run.run(job, own)
+    return run.run(job, user_data)
   if isinstance(job, Surface):
-    return loss_surface.run(job, own)
+    return loss_surface.run(job, user_data)
   if isinstance(job, Cosines):
-    return cosines.run(job, own)
+    return cosines.run(job, user_data)
+  if isinstance(job, Accuracy):
+    return accuracy.run(job, user_data)
+  if isinstance(job, Speed | Growth):
+    return speed.run(job, user_data)
   return _memory(job)
 
 
@@ -67,7 +73,7 @@ def _memory(job: Memory) -> Files:
   }
 
 
-def dear_first(jobs: Sequence[Job]) -> list[Job]:
+def longest_first(jobs: Sequence[Job]) -> list[Job]:
   """Long jobs before short ones, or a process would end long after others."""
   return sorted(jobs, key=_rank)
 
@@ -75,7 +81,7 @@ def dear_first(jobs: Sequence[Job]) -> list[Job]:
 def _rank(job: Job) -> int:
   if isinstance(job, Cosines | Memory):
     return 3
-  if isinstance(job, Surface):
+  if not isinstance(job, Cell):
     return 0
   inner = job.trainable not in ("head", "wide-head", "nothing")
   if job.method in ("backprop", "auto") or job.precision == "fp32":

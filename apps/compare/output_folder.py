@@ -1,8 +1,8 @@
-"""Results come in one by one; an output folder holds all of them, always whole.
+"""Keep the results of a command in a folder, as they are found.
 
 runs.csv      a row a run, which is also where a stopped command goes on
 tables.md     means, intervals, verdicts
-*.png, *.csv  curves, surfaces, cosines, memory
+*.png, *.csv  curves, surfaces, cosines, memory, adaptations, timings
 """
 
 from __future__ import annotations
@@ -12,11 +12,25 @@ import os
 from collections.abc import Sequence
 
 from apps.compare.analyses import cosines
-from apps.compare.data.registry import Own, fingerprint
+from apps.compare.analyses.accuracy import Accuracy
+from apps.compare.analyses.speed import Growth, Speed
+from apps.compare.data.registry import UserData, fingerprint
 from apps.compare.grid import Cell
-from apps.compare.jobs import Files, Job, Picture
+from apps.compare.jobs import Analysis, Files, Job
 from apps.compare.methods import learning_rates
-from apps.compare.results import curves, tables
+from apps.compare.results import (
+  accuracy_tables,
+  analysis_rows,
+  bars,
+  curves,
+  speed_tables,
+  tables,
+)
+from apps.compare.results.analysis_rows import (
+  Adaptation,
+  AnalysisRow,
+  Timing,
+)
 from apps.compare.results.rows import (
   Measured,
   Row,
@@ -39,29 +53,38 @@ class Folder:
     self,
     path: str,
     cells: Sequence[Cell],
-    pictures: Sequence[Picture],
-    own: Own,
+    analyses: Sequence[Analysis],
+    user_data: UserData,
   ) -> None:
     """Takes up what an earlier command left.
 
     Raises:
       TflmFgError: if that was another grid, or of other data or version.
     """
-    self._path, self._cells, self._pictures = path, cells, pictures
+    self._path, self._cells, self._analyses = path, cells, analyses
     self._csv = os.path.join(path, "runs.csv")
-    self._data = functools.cache(functools.partial(fingerprint, own=own))
+    self._data = functools.cache(
+      functools.partial(fingerprint, user_data=user_data)
+    )
     self.rows = read_csv(self._csv, cells, self._data)
-    self.count = len(cells) + len(pictures)
+    self.count = len(cells) + len(analyses)
+    for analysis in analyses:
+      if isinstance(analysis, Accuracy) and self._has(analysis.files[0]):
+        made_with = analysis.made_with(user_data)
+        analysis_rows.require_same(self._in(analysis.files[0]), made_with)
 
   def unfinished(self) -> list[Job]:
     """What is still to be done."""
     return [
       *(cell for cell in self._cells if cell not in self.rows),
-      *(p for p in self._pictures if not all(map(self._has, p.files))),
+      *(a for a in self._analyses if not all(map(self._has, a.files))),
     ]
 
+  def _in(self, name: str) -> str:
+    return os.path.join(self._path, name)
+
   def _has(self, name: str) -> bool:
-    return os.path.exists(os.path.join(self._path, name))
+    return os.path.exists(self._in(name))
 
   def take(self, job: Job, found: Measured | Files) -> None:
     """Keeps a result, on disk."""
@@ -76,20 +99,25 @@ class Folder:
         self._write(name, content)
 
   def _write(self, name: str, content: bytes) -> None:
-    files.write_atomically(os.path.join(self._path, name), content)
+    files.write_atomically(self._in(name), content)
 
-  def run_candidate(self, command: str, seconds: float) -> str:
-    """Writes tables and curves; gives the tables."""
+  def finish(self, command: str, seconds: float) -> str:
+    """Writes tables and curves, and returns the tables."""
     done = (cell for cell in self._cells if cell in self.rows)
     rows = [Row(cell, self.rows[cell]) for cell in done]
     for name, draw in _CURVES.items():
-      if (drawn := draw(rows)) is not None:
-        self._write(name, drawn)
+      if (picture := draw(rows)) is not None:
+        self._write(name, picture)
+    found = self._analysis_rows()
+    if found:
+      self._write("rows.csv", analysis_rows.to_csv(found))
+      self._write("rows.png", bars.draw(found))
     text = "\n\n".join(
       part
       for part in (
         self._head(command, seconds),
         tables.markdown(rows),
+        analysis_tables(found),
         self._cosines(),
         self._memory(),
       )
@@ -100,11 +128,16 @@ class Folder:
 
   def _head(self, command: str, seconds: float) -> str:
     seeds = sorted({cell.seed for cell in self._cells})
-    told = ", ".join(map(str, seeds)) or "0"
+    if not self._cells:
+      return (
+        f"# Forward gradients compared\n\n    {command}\n\n"
+        f"{versions_text()}. This command took {seconds / 60:.1f} minutes."
+      )
+    seeds_text = ", ".join(map(str, seeds))
     work = sum(found.seconds for found in self.rows.values())
     return (
       f"# Forward gradients compared\n\n    {command}\n\n"
-      f"{versions_text()}. Seeds {told}. {len(self.rows)} of "
+      f"{versions_text()}. Seeds {seeds_text}. {len(self.rows)} of "
       f"{len(self._cells)} runs; this "
       f"command took {seconds / 60:.1f} minutes, training alone "
       f"{work / 60:.1f} minutes of a core in all.\n\nAccuracy in percent of "
@@ -117,18 +150,61 @@ class Folder:
       "rate that 16w8a chose."
     )
 
+  def _analysis_rows(self) -> list[AnalysisRow]:
+    """Adaptations and timings of this command, in its order."""
+    names = [
+      name
+      for analysis in self._analyses
+      if isinstance(analysis, Accuracy | Speed | Growth)
+      for name in analysis.files
+      if self._has(name)
+    ]
+    return [r for n in names for r in analysis_rows.read_csv(self._in(n))]
+
   def _cosines(self) -> str:
     if not self._has("cosines.csv"):
       return ""
-    content = files.read_bytes(os.path.join(self._path, "cosines.csv"))
+    content = files.read_bytes(self._in("cosines.csv"))
     title = "## Cosine with the true gradient\n\n"
     return title + cosines.markdown(content)
 
   def _memory(self) -> str:
     if not self._has("memory.md"):
       return ""
-    content = files.read_bytes(os.path.join(self._path, "memory.md"))
+    content = files.read_bytes(self._in("memory.md"))
     return f"## Memory\n\n{content.decode().strip()}"
+
+
+def joined(paths: Sequence[str], folder: str) -> str:
+  """Writes rows of several CSVs as one, and returns their tables.
+
+  Args:
+    paths: CSVs of adaptations and timings.
+    folder: where rows.csv, rows.png and tables.md are written.
+
+  Raises:
+    TflmFgError: if one of them is not such a CSV.
+  """
+  rows = [row for path in paths for row in analysis_rows.read_csv(path)]
+  text = analysis_tables(rows)
+  for name, content in {
+    "rows.csv": analysis_rows.to_csv(rows),
+    "rows.png": bars.draw(rows),
+    "tables.md": f"{text}\n".encode(),
+  }.items():
+    files.write_atomically(os.path.join(folder, name), content)
+  return text
+
+
+def analysis_tables(rows: Sequence[AnalysisRow]) -> str:
+  """Adaptations and timings as tables."""
+  adaptations = [r for r in rows if isinstance(r, Adaptation)]
+  timings = [r for r in rows if isinstance(r, Timing)]
+  parts = [
+    accuracy_tables.markdown(adaptations),
+    speed_tables.markdown(timings),
+  ]
+  return "\n\n".join(part for part in parts if part)
 
 
 _CURVES = {

@@ -5,10 +5,21 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from apps.compare.analyses.accuracy import Accuracy
 from apps.compare.analyses.cosines import Cosines
 from apps.compare.analyses.loss_surface import Surface
-from apps.compare.grid import PERTURBING, PRECISIONS, Grid
-from apps.compare.jobs import Memory, Picture
+from apps.compare.analyses.speed import Growth, Speed
+from apps.compare.grid import (
+  OF_8_BITS,
+  PERTURBING,
+  PRECISIONS,
+  SAME_RATE,
+  WEIGHTS,
+  Grid,
+)
+from apps.compare.jobs import Analysis, Memory
+from apps.compare.results.analysis_rows import ADAPTATIONS
+from apps.kws.model import shipped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,12 +29,41 @@ class Preset:
   Attributes:
     about: what it is for, for --help.
     grids: runs; cells that are in several are run once.
-    pictures: what makes files of its own.
+    analyses: what makes files of its own.
+    adaptations: data sets to adapt to as a user would, or None.
   """
 
   about: str
   grids: tuple[Grid, ...] = ()
-  pictures: tuple[Picture, ...] = ()
+  analyses: tuple[Analysis, ...] = ()
+  adaptations: Adaptations | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adaptations:
+  """Axes of `Accuracy`, whose product is run.
+
+  Attributes:
+    domains: voices of the demo, episodes, .npz files or data sets.
+    seeds: of samples and training.
+    methods: keys of `ADAPTATIONS`.
+  """
+
+  domains: tuple[str, ...]
+  seeds: tuple[int, ...]
+  methods: tuple[str, ...]
+
+  def jobs(self, **fields: Any) -> list[Accuracy]:
+    """A job for each seed and domain.
+
+    Args:
+      fields: of `Accuracy`, for all of them.
+    """
+    return [
+      Accuracy(domain=domain, seed=seed, methods=self.methods, **fields)
+      for seed in self.seeds
+      for domain in self.domains
+    ]
 
 
 VOICES = ("whisper-20shot", "child-20shot", "hungarian-20shot")
@@ -66,7 +106,7 @@ _PRECISION = (
   ),
   Grid(
     methods=("sign-m-spsa",),
-    precisions=PRECISIONS[2:],
+    precisions=("8w8a", SAME_RATE),
     trainable=("head", "all"),
     domains=DIGITS,
     seeds=SEEDS,
@@ -74,11 +114,39 @@ _PRECISION = (
   ),
   Grid(
     methods=("sign-m-spsa",),
-    precisions=PRECISIONS,
+    precisions=OF_8_BITS,
     trainable=("head",),
     domains=VOICES,
     seeds=SEEDS,
     passes=PASSES,
+  ),
+)
+
+_WEIGHTS = (
+  Grid(
+    methods=("sign-m-spsa",),
+    precisions=("16w8a", *WEIGHTS),
+    trainable=("head",),
+    domains=DIGITS + VOICES,
+    seeds=SEEDS,
+    passes=PASSES,
+  ),
+  Grid(
+    methods=("sign-m-spsa",),
+    precisions=("16w8a", *WEIGHTS),
+    trainable=("all",),
+    domains=VOICES,
+    seeds=SEEDS[:1],
+    passes=VOICE_PASSES,
+  ),
+)
+
+_UNLABELLED = (
+  Grid(
+    methods=("zero-shot", "statistics"),
+    trainable=("first-bias", "inner-bias"),
+    domains=DIGITS + VOICES + FEW_VOICES[:2],
+    seeds=SEEDS,
   ),
 )
 
@@ -154,7 +222,7 @@ _ENHANCEMENTS = tuple(
     passes=PASSES,
     **axes,  # type: ignore[arg-type]
   )
-  # The domains count, not the seeds: fewer of what is dear.
+  # The domains count, not the seeds: fewer of what takes long.
   for trainable, seeds in (("head", SEEDS), ("all", SEEDS[:2]))
   for axes in (
     {"methods": ("sign-m-spsa",), "variants": _VARIANTS},
@@ -188,6 +256,7 @@ _SMOKES: tuple[dict[str, Any], ...] = (
   {"methods": PERTURBING},
   {"variants": _VARIANTS},
   {"precisions": PRECISIONS},
+  {"methods": ("statistics",), "trainable": ("inner-bias",)},
   {
     "methods": ("zero-shot", "backprop", "sign-m-spsa", "closed-form"),
     "trainable": ("wide-head",),
@@ -199,7 +268,7 @@ PRESETS = {
   "smoke": Preset(
     about="everything touched, in minutes",
     grids=tuple(dataclasses.replace(_SMOKE, **axes) for axes in _SMOKES),
-    pictures=(
+    analyses=(
       dataclasses.replace(_SURFACES[0], passes=400, side=9),
       dataclasses.replace(_COSINES[0], counts=(1, 16), steps=10),
       Memory(),
@@ -217,18 +286,49 @@ PRESETS = {
     about="each enhancement and each method alone against the plain one",
     grids=_ENHANCEMENTS,
   ),
+  "weights": Preset(
+    about="kernels of 16 bits in the file against int8 ones with int16 masters",
+    grids=_WEIGHTS,
+  ),
+  "statistics": Preset(
+    about="statistic matching without labels against the file as it is",
+    grids=_UNLABELLED,
+  ),
   "surface": Preset(
-    about="the loss on the plane of both trajectories", pictures=_SURFACES
+    about="the loss on the plane of both trajectories", analyses=_SURFACES
   ),
   "cosine": Preset(
-    about="cosine with the true gradient against theory", pictures=_COSINES
+    about="cosine with the true gradient against theory", analyses=_COSINES
   ),
   "memory": Preset(
-    about="bytes of training against backpropagation's", pictures=(Memory(),)
+    about="bytes of training against backpropagation's", analyses=(Memory(),)
+  ),
+  "accuracy": Preset(
+    about="what tflm-fg-adapt does by default and by single methods, on the "
+    "demo's voices or your data, with all that it costs",
+    adaptations=Adaptations(
+      domains=shipped.TARGETS,
+      seeds=SEEDS,
+      methods=tuple(m for m in ADAPTATIONS if not m.startswith("fit-")),
+    ),
+  ),
+  "timing": Preset(
+    about="seconds of a step over those in the engine alone",
+    analyses=(Speed(),),
+  ),
+  "growth": Preset(
+    about="seconds of a step over weights, samples and layers",
+    analyses=(Growth(),),
   ),
   "full": Preset(
-    about="all of these but smoke",
-    grids=(*_BACKPROP, *_PRECISION, *_ENHANCEMENTS),
-    pictures=(*_SURFACES, *_COSINES, Memory()),
+    about="all of these but smoke, accuracy, timing and growth",
+    grids=(
+      *_BACKPROP,
+      *_PRECISION,
+      *_ENHANCEMENTS,
+      *_WEIGHTS,
+      *_UNLABELLED,
+    ),
+    analyses=(*_SURFACES, *_COSINES, Memory()),
   ),
 }

@@ -1,4 +1,4 @@
-"""Jobs go in; they run in processes side by side, and results come as ready."""
+"""Run jobs in processes side by side, and give each result when it is ready."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def run_all(
   """Runs jobs; which process takes one changes no result.
 
   Args:
-    work: a function of a module, so that a process can be told of it.
-    jobs: the dear ones first, so that no process ends long before the others.
+    work: a function of a module, so that a process can import it.
+    jobs: the long ones first, so that no process ends long before the others.
     workers: processes; 1 runs all in this one.
 
   Yields:
@@ -48,19 +48,23 @@ def run_all(
     initializer=_leave_interrupts_to_the_parent,
   )
   others = set(multiprocessing.active_children())
+  finished = False
   try:
     futures = {pool.submit(work, job): job for job in jobs}
     for future in as_completed(futures):
       fault = future.exception()
       refused = isinstance(fault, TflmFgError)
       yield futures[future], fault if refused else future.result()
+    finished = True
   except BrokenProcessPool:
     raise TflmFgError(
       "a worker process died, perhaps for want of memory; what is finished is "
       "kept: run the command again, with --workers=1"
     ) from None
   finally:
-    pool.shutdown(wait=False, cancel_futures=True)
+    # A process that ends by itself also frees its semaphores; one that is
+    # stopped in the middle of a job cannot.
+    pool.shutdown(wait=finished, cancel_futures=True)
     for child in set(multiprocessing.active_children()) - others:
       child.terminate()
 

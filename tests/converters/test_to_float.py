@@ -165,10 +165,10 @@ def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
   run = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
   again = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
   assert run.model == again.model
-  assert run.looks == again.looks
-  assert [watch.passes for watch in run.looks] == [0, 100, 200, 300]
-  assert run.looks[-1].loss < 0.6 * run.looks[0].loss
-  assert run.looks[-1].accuracy > run.looks[0].accuracy + 0.2
+  assert run.scores == again.scores
+  assert [score.passes for score in run.scores] == [0, 100, 200, 300]
+  assert run.scores[-1].loss < 0.6 * run.scores[0].loss
+  assert run.scores[-1].accuracy > run.scores[0].accuracy + 0.2
   assert run.settings.epsilon_lsb is not None
 
 
@@ -177,20 +177,20 @@ def test_rebuilding_trains_alike():
   settings = Settings(
     method="spsa", steps=40, validate_every=40, epsilon_lsb=4.0
   )
-  looks = [
+  scores = [
     float_gradients(
       models.dense_model(), settings, TRAIN, TEST, "all", strategy
-    ).looks[-1]
+    ).scores[-1]
     for strategy in ("in-place", "rebuild")
   ]
-  assert abs(looks[0].loss - looks[1].loss) < 1e-3
+  assert abs(scores[0].loss - scores[1].loss) < 1e-3
 
 
-def test_the_trained_file_is_the_last_looks_model():
+def test_the_trained_file_is_the_one_scored_last():
   settings = Settings(method="sign-m-spsa", steps=40, validate_every=40)
   marked = mark_trainable(models.dense_model(), "all")
   run = float_gradients(marked.data, settings, TRAIN, TEST)
   session = open_session("litert", whole(run.model, marked.mark))
   logits = session.run((TEST[0],))[0]
   accuracy = float((logits.argmax(axis=1) == TEST[1]).mean())
-  assert accuracy == run.looks[-1].accuracy
+  assert accuracy == run.scores[-1].accuracy

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tflm_fg
-from apps import tflm_arena
+from apps.compare.analyses import tflm_arena
 from apps.kws.model.shipped import shipped_model
 from tests import models
 from tflm_fg.memory import arena, backpropagation, footprint

@@ -16,7 +16,7 @@ from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.surgery.wide_head import widths_of
@@ -29,7 +29,7 @@ MARGIN = 1.1
 
 
 def measured(
-  model: ModelFile,
+  model: Source,
   x: Array,
   graph_options: GraphOptions,
   runtime_options: RuntimeOptions,
@@ -45,6 +45,7 @@ def measured(
   Returns:
     The surgery, and the passes that it took.
   """
+  model = ModelFile.of(model)
   runtime_options = dataclasses.replace(runtime_options, workers=1)
   # Measured in the steps of int8, whatever weights will read them.
   bare = dataclasses.replace(graph_options, pooled=(), weights="int8")
@@ -63,7 +64,7 @@ def measured(
 
 
 def _pooled(
-  model: ModelFile,
+  model: Source,
   x: Array,
   bare: GraphOptions,
   reaches: Sequence[float],

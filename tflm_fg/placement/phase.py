@@ -21,7 +21,7 @@ from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.model_file import Source
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.callbacks import (
@@ -128,7 +128,7 @@ class OpenPhase:
 
 def open_for(
   phase: Phase,
-  marked: ModelFile,
+  marked: Source,
   mark: Mark,
   masters: Masters,
   x: Array,

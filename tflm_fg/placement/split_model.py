@@ -14,7 +14,7 @@ from tflm_fg.runtimes.registry import (
   rebuilds_faster,
 )
 from tflm_fg.runtimes.session import Session
-from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset
@@ -55,7 +55,7 @@ class Graph:
 
   def __init__(
     self,
-    marked: ModelFile,
+    marked: Source,
     mark: Mark,
     runtime_options: RuntimeOptions,
     taps: Collection[int] = (),
@@ -71,11 +71,11 @@ class Graph:
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
     """
-    self._marked, self._mark = marked, mark
+    self._marked, self._mark = ModelFile.of(marked), mark
     self._runtime_options = runtime_options
-    self._cut = cut(marked, mark, taps)
-    self.input = tensor_spec(marked, self._cut.graph_input)
-    self.logits = output_spec(marked, mark)
+    self._cut = cut(self._marked, mark, taps)
+    self.input = tensor_spec(self._marked, self._cut.graph_input)
+    self.logits = output_spec(self._marked, mark)
     self.suffix = self._open(runtime_options.strategy)
     self.helpers = []
     self.prefix = None

@@ -32,6 +32,7 @@ from tflm_fg.training.objective import (
   checked,
   logits_spec,
 )
+from tflm_fg.training.settings_record import from_record
 from tflm_fg.training.trainer import StepRule, evaluate, fit
 from tflm_fg.training.tuning import (
   FACTORS,
@@ -72,6 +73,7 @@ __all__ = [
   "class_labels",
   "evaluate",
   "fit",
+  "from_record",
   "hold_out",
   "load_npz",
   "logits_of",

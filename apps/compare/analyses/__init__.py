@@ -1,1 +1,1 @@
-"""What a comparison looks at beside accuracy."""
+"""What a comparison measures beside the accuracy of a grid's cells."""

@@ -1,9 +1,9 @@
-"""Estimators go in; how well they point along the true gradient comes out.
+"""Measure how well estimates point along the true gradient.
 
 The model is the integer head of an episode's network, run in the engine; the
 true gradient is its softmax regression's, (p - y) x^T, in float64 from the
 dequantized weights and inputs. Cosines are taken in steps of each number's
-grid, where the directions are drawn.
+grid, where the directions are random.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from tflm_fg.training.settings import Settings
 
-from apps.benchmark_backprop import features_of, head_start
-from apps.benchmark_tables import table
-from apps.compare.data.registry import Own, load
+from apps.compare import cell_settings
+from apps.compare.data.registry import UserData, load
 from apps.compare.methods import scoring
+from apps.compare.methods.head_descent import features_of, head_start
 from apps.compare.results.intervals import interval
+from apps.compare.results.markdown import table
 from tflm_fg.fixed_point import Layout, along_channels, saturate
+from tflm_fg.methods import Method
 from tflm_fg.placement import Graph, masters_of
 from tflm_fg.tflite import MarkedModel, mark_trainable, tensor_spec
-from tflm_fg.training import BatchPasses, Dataset
+from tflm_fg.training import BatchPasses, Dataset, step_rule
 from tflm_fg.types import Vectors
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ what all share once for each; the projection counts it once."""
 
 
 def of_guided_slopes(m: int, d: int) -> float:
-  """The mean of slopes along guided directions, the guide drawn at random.
+  """The mean of slopes along guided directions, the guide random.
 
   With b the guidance, c^2 = 1 - b^2 and u the guide's own slope in units of
   |g| / sqrt(d), a standard normal number: slopes are b u + c x, x independent.
@@ -139,11 +140,11 @@ class Line:
   theory: float
 
 
-def run(cosines: Cosines, own: Own) -> dict[str, bytes]:
-  """Measures all, and gives the CSV."""
-  task = load(cosines.domain, 0, own)
+def run(cosines: Cosines, user_data: UserData) -> dict[str, bytes]:
+  """Measures all, and returns the CSV."""
+  task = load(cosines.domain, 0, user_data)
   marked = mark_trainable(task.model, "head")
-  graph = Graph(marked.data, marked.mark, scoring.HOST)
+  graph = Graph(marked.data, marked.mark, scoring.RUNTIME_OPTIONS)
   x, y = task.train
   true = true_gradient(graph, marked, x, np.asarray(y))
   loss = graph.loss()
@@ -160,25 +161,18 @@ def run(cosines: Cosines, own: Own) -> dict[str, bytes]:
   return {cosines.files[0]: ("\n".join(body) + "\n").encode()}
 
 
-def kinds(cosines: Cosines, batch: int) -> list[Settings]:
+def kinds(cosines: Cosines, batch: int) -> list[Method]:
   """Settings of every estimator with every kind and number of directions."""
-  drawn = [
+  variants = [
     (method, {"directions": kind})
     for method in THEORY
     for kind in ("rademacher", "normal")
   ]
   guided = {"guidance": GUIDANCE, "momentum": 0.9}
-  drawn += [(method, guided) for method in GUIDED]
+  variants += [(method, guided) for method in GUIDED]
   return [
-    Settings(
-      method=method,
-      num_directions=m,
-      epsilon_lsb=cosines.epsilon_lsb,
-      learning_rate_lsb=1.0,
-      batch_size=batch,
-      **fields,
-    )
-    for method, fields in drawn
+    cell_settings.of_estimator(method, m, cosines.epsilon_lsb, batch, **fields)
+    for method, fields in variants
     for m in cosines.counts
   ]
 
@@ -186,14 +180,14 @@ def kinds(cosines: Cosines, batch: int) -> list[Settings]:
 def measured(
   marked: MarkedModel,
   passes: BatchPasses,
-  settings: Settings,
+  settings: Method,
   true: Floats,
   steps: int,
 ) -> Line:
   """One kind of estimate, several times from the same weights."""
   layout = Layout(marked.mark.trainable)
-  step_rule = settings.step_rule(layout, len(passes.labels))
-  start = step_rule.start(layout.gather(masters_of(marked.data, marked.mark)))
+  rule = step_rule(settings, layout, len(passes.labels))
+  start = rule.start(layout.gather(masters_of(marked.data, marked.mark)))
   found = []
   for step in range(steps):
     state = dataclasses.replace(start, step=step)
@@ -202,15 +196,15 @@ def measured(
         state,
         optimizer=start.optimizer._replace(velocity=_guide(layout, step)),
       )
-    estimate = step_rule.estimator(passes, state)
-    parts = step_rule.estimator.gradient(estimate, state)
-    drawn = np.concatenate(parts).astype(np.float64)
-    found.append(cosine(drawn, true))
+    estimate = rule.estimator(passes, state)
+    parts = rule.estimator.gradient(estimate, state)
+    estimated = np.concatenate(parts).astype(np.float64)
+    found.append(cosine(estimated, true))
   own, d, m = interval(found), len(true), settings.num_directions
   known = GUIDED_THEORY if settings.guidance else THEORY
-  theory = known.get(settings.method)
+  theory = known.get(settings.name)
   return Line(
-    settings.method,
+    settings.name,
     "guided" if settings.guidance else settings.directions,
     m,
     d,

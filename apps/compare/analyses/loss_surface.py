@@ -1,4 +1,4 @@
-"""Two trajectories of weights go in; the loss on their plane comes out.
+"""Draw the loss on the plane of two trajectories of weights.
 
 The plane holds the start and the two main directions (principal components) of
 where forward gradients and backpropagation went, in steps of each tensor's own
@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.compare.cell_settings import settings_of
 from apps.compare.data import registry
 from apps.compare.data.episodes import Episode
-from apps.compare.data.registry import Own, load
-from apps.compare.grid import PLAIN, Cell, settings_of
+from apps.compare.data.registry import UserData, load
+from apps.compare.grid import PLAIN, Cell
 from apps.compare.methods import backprop, integer, learning_rates, scoring
 from tflm_fg import plots
 from tflm_fg.fixed_point import MASTER_UNIT, Layout, along_channels, saturate
@@ -27,7 +28,7 @@ from tflm_fg.types import Array, Params, TrainableTensor
 
 Floats = NDArray[np.float64]
 
-LOOKS = 41
+NUM_POINTS = 41
 """Points of a trajectory."""
 
 SIDE = 25
@@ -113,9 +114,9 @@ def plane_of(trails: Sequence[Floats]) -> Plane:
   return Plane(start, axes[:2], share)
 
 
-def run(surface: Surface, own: Own) -> dict[str, bytes]:
-  """Trains both ways, and gives the files."""
-  task = load(surface.domain, surface.seed, own)
+def run(surface: Surface, user_data: UserData) -> dict[str, bytes]:
+  """Trains by both methods, and returns the files."""
+  task = load(surface.domain, surface.seed, user_data)
   cell = surface.cell(PLAIN)
   marked = integer.marked_of(cell, task)
   layout = Layout(marked.mark.trainable)
@@ -135,7 +136,7 @@ def run(surface: Surface, own: Own) -> dict[str, bytes]:
   )
   png, csv = surface.files
   return {
-    png: _drawn(surface, plane, axes, losses, paths),
+    png: _draw(surface, plane, axes, losses, paths),
     csv: _listed(axes, losses),
   }
 
@@ -152,7 +153,7 @@ def _forward(
     cell, settings_of(cell), task, integer.tuner_of(marked)
   )
   score = scoring.scorer_of(marked, Dataset(*task.test))
-  watch = scoring.Looks(score, LOOKS, keep_trail=True)
+  watch = scoring.TestScores(score, NUM_POINTS, keep_trail=True)
   integer.trained(marked, task, settings, watch)
   return np.stack([numbers_of(layout, params) for params in watch.trail])
 
@@ -162,8 +163,8 @@ def _backprop(
 ) -> Floats:
   net = backprop.net_of(cell, task)
   rate = backprop.best_rate(net, cell)
-  _, found, _ = backprop.trained(net, cell, rate, LOOKS)
-  return np.stack([_as_in_file(layout, values) for values in found])
+  found = backprop.trained(net, cell, rate, NUM_POINTS)
+  return np.stack([_as_in_file(layout, copy.values) for copy in found])
 
 
 def numbers_of(layout: Layout, params: Params) -> Floats:
@@ -200,7 +201,7 @@ def _turned(tensor: TrainableTensor, value: Array) -> Floats:
   return real.reshape(-1)
 
 
-def _drawn(
+def _draw(
   surface: Surface,
   plane: Plane,
   axes: Sequence[Floats],

@@ -1,4 +1,4 @@
-"""Count a training step's memory three ways, network by network, as a table.
+"""Count a training step's memory in three modes, a network a row.
 
 Inference, forward gradients and backpropagation of the same tensors, for the
 shapes of known networks; nothing is trained. `tflm_fg.memory` says what is
@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tflm_fg.training.settings import Settings
 
-from apps import tflm_arena
+from apps.compare.analyses import tflm_arena
 from apps.compare.analyses.networks import NETWORKS
+from apps.compare.cell_settings import of_counted_memory
+from apps.compare.results.markdown import table
 from tflm_fg import plots
 from tflm_fg.memory import (
   PRECISIONS,
@@ -24,11 +25,11 @@ from tflm_fg.memory import (
 )
 from tflm_fg.placement import Phase
 from tflm_fg.tflite import MarkedModel, mark_trainable
-from tflm_fg.training import logits_spec
+from tflm_fg.training import Objective, logits_spec
 
 TRAINS = ("head", "bias", "all")
 
-FORWARD = Settings(method="sign-m-spsa", momentum=0.0)
+FORWARD = of_counted_memory()
 """Two passes a direction, and no state but the masters."""
 
 PAPER_RATIO = 2.8
@@ -41,7 +42,7 @@ def memory_rows(
   networks: Mapping[str, Callable[[], bytes]] = NETWORKS,
   trains: Sequence[str] = TRAINS,
 ) -> list[Row]:
-  """Counts every network with everything that shall train.
+  """Counts every network with each choice of what trains.
 
   Args:
     networks: name -> what makes the .tflite.
@@ -50,7 +51,7 @@ def memory_rows(
   Returns:
     A row a network and choice. Beside names and the count of numbers:
     `tflm_arena`, TFLM's own report (nan without TFLM), `arena`, the same as
-    counted here, and WAY_scratch, WAY_total in bytes, where WAY is
+    counted here, and MODE_scratch, MODE_total in bytes, where MODE is
     "inference", "forward" or "backprop_PRECISION"; `ratio_PRECISION` is the
     scratch of backpropagation over that of forward gradients.
 
@@ -70,7 +71,7 @@ def memory_rows(
 def counted(marked: MarkedModel) -> Row:
   """All that is counted of one marked file, as `memory_rows` names it."""
   data, own = marked.data, marked.mark
-  phase = Phase(tuple(t.index for t in own.trainable), FORWARD)
+  phase = Phase(tuple(t.index for t in own.trainable), FORWARD, Objective())
   classes = logits_spec(data, own).shape[-1]
   plain = inference(data)
   modes = {
@@ -109,13 +110,7 @@ def markdown(rows: Sequence[Row]) -> str:
     "with Adam",
     "times the scratch: 8, 16, 32 bits",
   )
-  lines = [_line(head), _line(["---"] * len(head))]
-  lines += [_line(_cells(row)) for row in rows]
-  return "\n".join([*lines, "", _legend(rows), ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-  return f"| {' | '.join(cells)} |"
+  return f"{table(head, map(_cells, rows))}\n\n{_legend(rows)}\n"
 
 
 def _cells(row: Row) -> list[str]:
@@ -166,11 +161,11 @@ _BARS = {
 
 def figure(rows: Sequence[Row]) -> bytes:
   """Bars of scratch and of total memory, as a PNG."""
-  drawn, axes = plots.new_figure(2, width=7.0, height=4.2)
+  picture, axes = plots.new_figure(2, width=7.0, height=4.2)
   for place, what in zip(axes, ("scratch", "total")):
     _bars(place, rows, what)
   axes[0].legend(frameon=False, fontsize="small", loc="upper left")
-  return plots.to_png(drawn)
+  return plots.to_png(picture)
 
 
 def _bars(axes: Any, rows: Sequence[Row], what: str) -> None:

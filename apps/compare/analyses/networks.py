@@ -137,8 +137,9 @@ def _drawn(
 ) -> NDArray[np.float32]:
   """Kernels after He et al. 2015, the rest moved a little.
 
-  With Keras's own draw signals fade over fifty layers, and equal numbers are
-  one constant to the converter, zeros none: the file would be too small.
+  With Keras's own initial weights signals fade over fifty layers, and equal
+  numbers are one constant to the converter, zeros none: the file would be too
+  small.
   """
   if weights.ndim < 2:
     moved = weights + 0.1 * np.abs(random.normal(0, 1, weights.shape))

@@ -1,4 +1,4 @@
-"""A key and a recipe go in; samples come out, made once and then read again."""
+"""Keep samples that take long to make in files, and read them the next time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cached(folder: str | None, key: str, make: Callable[[], Part]) -> Part:
 
   Args:
     folder: made where it is missing; None keeps nothing.
-    key: a file's name, which tells everything that the samples depend on.
+    key: a file's name, which names everything that the samples depend on.
     make: makes the samples and their classes.
 
   Raises:

@@ -1,4 +1,4 @@
-"""Folders of CIFAR-10, CIFAR-100 and CIFAR10-C go in; images come out.
+"""Read the images in folders of CIFAR-10, CIFAR-100 and CIFAR10-C.
 
 The files are those of https://www.cs.toronto.edu/~kriz/cifar.html, as pickles
 ("python version") or as records of bytes ("binary version"), and the .npy files
@@ -27,7 +27,7 @@ Images = NDArray[np.uint8]
 """[N, 32, 32, 3], red, green, blue."""
 
 
-class Layout(NamedTuple):
+class FileNames(NamedTuple):
   """What the files of one of the two sets are called.
 
   Attributes:
@@ -45,15 +45,15 @@ class Layout(NamedTuple):
   meta: tuple[str, str, str]
 
 
-LAYOUTS = {
-  10: Layout(
+FILES = {
+  10: FileNames(
     train=tuple(f"data_batch_{n}" for n in range(1, 6)),
     test=("test_batch",),
     labels="labels",
     label_bytes=1,
     meta=("batches.meta", "label_names", "batches.meta.txt"),
   ),
-  100: Layout(
+  100: FileNames(
     train=("train",),
     test=("test",),
     labels="fine_labels",
@@ -74,20 +74,20 @@ def read(
     split: one of SPLITS.
 
   Returns:
-    Images, classes, and the classes' names; numbers where nobody tells them.
+    Images, classes, and the classes' names; numbers where no file has them.
 
   Raises:
     TflmFgError: if a file is missing, damaged or of another set.
   """
-  layout = LAYOUTS[classes]
+  file_names = FILES[classes]
   wanted = {
-    "all": layout.train + layout.test,
-    "train": layout.train,
-    "test": layout.test,
+    "all": file_names.train + file_names.test,
+    "train": file_names.train,
+    "test": file_names.test,
   }[split]
-  parts = [_batch(folder, name, layout, classes) for name in wanted]
+  parts = [_batch(folder, name, file_names, classes) for name in wanted]
   x, y = (np.concatenate(column) for column in zip(*parts))
-  return x, y, _names(folder, layout, classes)
+  return x, y, _names(folder, file_names, classes)
 
 
 def read_corrupted(
@@ -115,14 +115,14 @@ def read_corrupted(
 
 
 def _batch(
-  folder: str, name: str, layout: Layout, classes: int
+  folder: str, name: str, file_names: FileNames, classes: int
 ) -> tuple[Images, NDArray[np.int64]]:
   path = os.path.join(folder, name)
   if os.path.isfile(path):
-    rows, y = _from_pickle(path, layout)
+    rows, y = _from_pickle(path, file_names)
   elif os.path.isfile(f"{path}.bin"):
     path = f"{path}.bin"
-    rows, y = _from_records(path, layout)
+    rows, y = _from_records(path, file_names)
   else:
     raise TflmFgError(
       f"{path}: no such file, nor {name}.bin; need the files of "
@@ -133,14 +133,14 @@ def _batch(
   return planes.transpose(0, 2, 3, 1).copy(), _classes(y, classes, path)
 
 
-def _from_pickle(path: str, layout: Layout) -> tuple[Images, Array]:
+def _from_pickle(path: str, file_names: FileNames) -> tuple[Images, Array]:
   held = pickled.load(files.read_bytes(path), path)
-  if "data" not in held or layout.labels not in held:
+  if "data" not in held or file_names.labels not in held:
     raise TflmFgError(
       f"{path}: holds {', '.join(sorted(held)) or 'nothing'}; need 'data' and "
-      f"{layout.labels!r}"
+      f"{file_names.labels!r}"
     )
-  rows, y = held["data"], _integers(held[layout.labels], path)
+  rows, y = held["data"], _integers(held[file_names.labels], path)
   good = isinstance(rows, np.ndarray) and rows.dtype == np.uint8
   if not good or rows.ndim != 2 or rows.shape != (len(y), PIXELS):
     raise TflmFgError(
@@ -150,9 +150,9 @@ def _from_pickle(path: str, layout: Layout) -> tuple[Images, Array]:
   return rows, y
 
 
-def _integers(told: Any, path: str) -> Array:
+def _integers(classes: Any, path: str) -> Array:
   try:
-    y = np.asarray(told)
+    y = np.asarray(classes)
   except ValueError:  # lists of several lengths
     y = np.zeros(0)
   if y.ndim != 1 or y.dtype.kind not in "iu" or not len(y):
@@ -160,16 +160,16 @@ def _integers(told: Any, path: str) -> Array:
   return y
 
 
-def _from_records(path: str, layout: Layout) -> tuple[Images, Array]:
+def _from_records(path: str, file_names: FileNames) -> tuple[Images, Array]:
   content = np.frombuffer(files.read_bytes(path), np.uint8)
-  size = layout.label_bytes + PIXELS
+  size = file_names.label_bytes + PIXELS
   if not len(content) or len(content) % size:
     raise TflmFgError(
       f"{path}: {len(content)} bytes are not whole records of {size}; fetch it "
       "again"
     )
   rows = content.reshape(-1, size)
-  return rows[:, layout.label_bytes :], rows[:, layout.label_bytes - 1]
+  return rows[:, file_names.label_bytes :], rows[:, file_names.label_bytes - 1]
 
 
 def _classes(y: Array, classes: int, path: str) -> NDArray[np.int64]:
@@ -181,8 +181,8 @@ def _classes(y: Array, classes: int, path: str) -> NDArray[np.int64]:
   return wide
 
 
-def _names(folder: str, layout: Layout, classes: int) -> tuple[str, ...]:
-  pickle_name, key, text_name = layout.meta
+def _names(folder: str, file_names: FileNames, classes: int) -> tuple[str, ...]:
+  pickle_name, key, text_name = file_names.meta
   path = os.path.join(folder, pickle_name)
   names: Sequence[Any] = ()
   if os.path.isfile(path):
@@ -191,13 +191,13 @@ def _names(folder: str, layout: Layout, classes: int) -> tuple[str, ...]:
     names = files.read_bytes(path).split()
   else:
     return tuple(map(str, range(classes)))
-  told = tuple(
+  found = tuple(
     n.decode(errors="replace") if isinstance(n, bytes) else str(n)
     for n in names
   )
-  if len(told) != classes:
-    raise TflmFgError(f"{path}: names {len(told)} classes, need {classes}")
-  return told
+  if len(found) != classes:
+    raise TflmFgError(f"{path}: names {len(found)} classes, need {classes}")
+  return found
 
 
 def _array(path: str) -> Array:

@@ -1,4 +1,4 @@
-"""Images go in; the same images, spoilt in one way and by one degree, come out.
+"""Spoil images, in one of several ways and by one of five degrees.
 
 The kinds and the five severities are in the manner of CIFAR10-C (Hendrycks and
 Dietterich, "Benchmarking neural network robustness to common corruptions and
@@ -43,7 +43,7 @@ def corrupt(
     x: [N, H, W, C], integers or floats from 0 to `peak`.
     kind: a key of KINDS.
     severity: 1 to 5.
-    seed: of what is drawn; noise alone draws.
+    seed: of random numbers; noise alone has any.
     peak: the brightest that a pixel can be.
 
   Returns:

@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
 
 def shipped_model() -> bytes:
-  """The int8 network that `apps.compare.train_digits` made."""
+  """The int8 network that `apps.compare.data.train_digits` made."""
   path = importlib.resources.files("apps.compare").joinpath(MODEL)
   return files.read_bytes(str(path))
 
@@ -86,5 +86,5 @@ def split_of(
 ) -> tuple[Part, Part]:
   """A few corrupted images of each digit, and the same 447 to score on."""
   held = spoilt(kind, severity)
-  drawn = sampling.sample(*held.adapt, None, shots, 0, seed)
-  return drawn.train, held.test
+  found = sampling.sample(*held.adapt, None, shots, 0, seed)
+  return found.train, held.test

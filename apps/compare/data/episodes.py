@@ -1,10 +1,10 @@
-"""A name and a seed go in; a model and the clips it shall adapt to come out.
+"""Make a model and the samples that it shall adapt to, from a name and a seed.
 
   child-5shot            the shipped spotter, a new speaker, 5 samples a class
   words10-20shot         the same on a fresh head, 10 new words, 20 samples each
   digits-blur-5-20shot   the digits network, blurred images, 20 of each digit
 
-A seed draws what is adapted to; what is scored on is the same for all seeds.
+A seed chooses what is adapted to; what is scored on is the same for all seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from apps.kws.model import shipped
 from tflm_fg.tflite import new_rows
 from tflm_fg.types import Array, TflmFgError
 
-__all__ = ["NAMES", "Episode", "Part", "drawn", "episode"]
+__all__ = ["NAMES", "Episode", "Part", "episode", "sampled", "source_of"]
 
 SHOTS = (5, 20)
 WAYS = (5, 10)
@@ -51,10 +51,10 @@ class Episode:
 
   Attributes:
     name: one of NAMES, or another of their kind.
-    seed: what drew the training samples, and a fresh head.
+    seed: what chose the training samples, and a fresh head.
     model: the int8 .tflite to adapt, unmarked.
     train: samples [N, ...] in the model's float units; classes, int64 [N].
-    test: other samples, the same for every seed but of the words that it drew.
+    test: other samples, the same for every seed but where it chooses the words.
   """
 
   name: str
@@ -82,7 +82,7 @@ def episode(name: str, seed: int, cache: str | None = None) -> Episode:
   return Episode(name=name, seed=seed, model=model, train=train, test=test)
 
 
-def drawn(
+def sampled(
   name: str,
   model: bytes,
   pool: Part,
@@ -92,7 +92,7 @@ def drawn(
   ways: int | None = None,
   groups: Array | None = None,
 ) -> Episode:
-  """Draws an episode of a user's model and samples, as `readers` gives them.
+  """Samples an episode of a user's model and samples, as `readers` gives them.
 
   Args:
     name: what to call it.
@@ -119,8 +119,8 @@ def drawn(
 def _parts(
   name: str, seed: int, cache: str | None
 ) -> tuple[bytes, tuple[Part, Part]]:
-  kinds, told = "|".join(corruptions.KINDS), "|".join(voices.VOICES)
-  if found := re.fullmatch(rf"({told})-([1-9]\d*)shot", name):
+  kinds, names = "|".join(corruptions.KINDS), "|".join(voices.VOICES)
+  if found := re.fullmatch(rf"({names})-([1-9]\d*)shot", name):
     voice, shots = found[1], int(found[2])
     parts = voices.split_of(voice, shots, seed, cache)
     return shipped.shipped_model(), parts
@@ -136,4 +136,27 @@ def _parts(
     f"episode {name!r} is unknown; need VOICE-5shot "
     f"({', '.join(voices.VOICES)}), words10-5shot or digits-KIND-3-5shot "
     f"({', '.join(corruptions.KINDS)}; severities 1 to 5), or other counts"
+  )
+
+
+def source_of(name: str, cache: str | None = None) -> Array:
+  """Samples like those that an episode's network was trained on.
+
+  Args:
+    name: of an episode.
+    cache: as for `episode`.
+
+  Returns:
+    [N, ...], in the network's float units.
+
+  Raises:
+    TflmFgError: if the episode's source is not known, or a package is missing.
+  """
+  if name.startswith("digits-"):
+    return digits.parts(*digits.images()).train[0]
+  if name.split("-")[0] in voices.VOICES:
+    return voices.source_samples(cache)[0]
+  raise TflmFgError(
+    f"{name}: nothing is known of what its model was trained on, which method "
+    "statistics needs; use an episode of a voice or of digits"
   )

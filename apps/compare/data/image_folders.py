@@ -1,4 +1,4 @@
-"""Folders of drawings go in, one a class; grey images of one size come out.
+"""Read folders of drawings, one a class, as grey images of one size.
 
 The layout is Omniglot's (Lake et al., Science 2015): ALPHABET/CHARACTER/*.png.
 Any depth will do: a folder that holds images is a class.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tflm_fg.types import TflmFgError, one_line
 
 SIZE = 28
-"""Pixels a side, where nobody says otherwise."""
+"""Pixels a side, where no other size is given."""
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 

@@ -1,7 +1,7 @@
-"""Bytes of a pickle go in; dicts, lists, numbers and arrays come out, or none.
+"""Read pickles of dicts, lists, numbers and arrays, and of nothing else.
 
 A pickle can call whatever it names. Here it can name NumPy's arrays alone, and
-gets stand-ins for these: what they are given is looked at before NumPy sees it.
+gets stand-ins for these: what they are given is checked before NumPy gets it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DTYPES = frozenset(
 class _Dtype:
   """Stands for numpy.dtype."""
 
-  def __init__(self, code: str | bytes, *told: object) -> None:
+  def __init__(self, code: str | bytes, *unused: object) -> None:
     self._code, self._order = _text(code), "|"
 
   def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -38,7 +38,7 @@ class _Dtype:
 class _Array:
   """Stands for numpy.ndarray."""
 
-  def __init__(self, *told: object) -> None:
+  def __init__(self, *unused: object) -> None:
     self._state: tuple[Any, ...] = ()
 
   def __setstate__(self, state: tuple[Any, ...]) -> None:

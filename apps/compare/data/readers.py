@@ -1,4 +1,4 @@
-"""A data set's name goes in; labelled samples of what a user has come out.
+"""Read labelled samples of data sets that a user has on disk, by name.
 
 speech-commands:/path[:all]          WORD/*.wav, a part as `folders.SPLITS`
 esc50:/path[:1,2]                    meta/esc50.csv and audio, some folds

@@ -1,4 +1,4 @@
-"""A labelled pool goes in; an N-way K-shot episode of it comes out."""
+"""Sample N-way K-shot episodes of a labelled pool."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sample(
   seed: int,
   groups: Array | None = None,
 ) -> Sample:
-  """Draws an episode.
+  """Samples an episode.
 
   Args:
     x: [N, ...], the pool.
@@ -60,14 +60,14 @@ def sample(
     )
   classes = choose(np.unique(y), ways, seed)
   rng = np.random.default_rng([seed, 1])
-  drawn = [
+  shuffled = [
     _in_groups(rng.permutation(np.flatnonzero(y == label)), groups)
     for label in classes
   ]
-  train = [members[:shots] for members in drawn]
+  train = [members[:shots] for members in shuffled]
   known = None if groups is None else groups[np.concatenate(train)]
   test = []
-  for label, members in zip(classes, drawn):
+  for label, members in zip(classes, shuffled):
     others = members[shots:]
     if groups is not None:
       others = others[~np.isin(groups[others], known)]
@@ -82,7 +82,7 @@ def sample(
 
 
 def choose(classes: Array, ways: int | None, seed: int) -> NDArray[np.int64]:
-  """Draws the classes of an episode; they keep their order.
+  """Chooses the classes of an episode; they keep their order.
 
   Raises:
     TflmFgError: if there are not so many.
@@ -94,8 +94,8 @@ def choose(classes: Array, ways: int | None, seed: int) -> NDArray[np.int64]:
       f"ways={ways}: the pool has {len(classes)} classes; need 2 or more, and "
       "no more than it has"
     )
-  drawn = np.random.default_rng([seed, 0]).permutation(len(classes))[:ways]
-  return np.sort(np.asarray(classes)[drawn]).astype(np.int64)
+  taken = np.random.default_rng([seed, 0]).permutation(len(classes))[:ways]
+  return np.sort(np.asarray(classes)[taken]).astype(np.int64)
 
 
 def subset(x: Array, y: Array, classes: NDArray[np.int64]) -> Part:
@@ -105,7 +105,7 @@ def subset(x: Array, y: Array, classes: NDArray[np.int64]) -> Part:
 
 
 def _in_groups(members: Array, groups: Array | None) -> Array:
-  """Drawn samples, a group together: few shots then spoil few others."""
+  """Shuffled samples, a group together: few shots then spoil few others."""
   if groups is None:
     return members
   _, first, inverse = np.unique(

@@ -1,4 +1,4 @@
-"""A folder of ESC-50 goes in; features and classes of its samples come out.
+"""Read features and classes of the samples in a folder of ESC-50.
 
 ESC-50 (Piczak, "ESC: Dataset for Environmental Sound Classification", 2015):
 audio/*.wav of five seconds, and meta/esc50.csv with a line for each.
@@ -31,7 +31,7 @@ FRONTEND = Frontend(
     clip_samples=80_000, coefficients=0, high_hz=7600.0, to_peak=False
   ),
 )
-"""Log-mel energies of five seconds, [249, 40, 1], where nobody names others."""
+"""Log-mel energies of five seconds, [249, 40, 1], where none is given."""
 
 
 class Line(NamedTuple):
@@ -79,8 +79,10 @@ def read(
     ]
   )
   y = np.array([line.target for line in lines], np.int64)
-  told = {line.target: line.category for line in lines}
-  names = (told.get(label, str(label)) for label in range(int(y.max()) + 1))
+  categories = {line.target: line.category for line in lines}
+  names = (
+    categories.get(label, str(label)) for label in range(int(y.max()) + 1)
+  )
   sources = {line.source: n for n, line in enumerate(lines)}
   groups = np.array([sources[line.source] for line in lines], np.int64)
   return x, y, tuple(names), groups

@@ -1,6 +1,6 @@
 """The int8 digits network, trained from scratch on clean images.
 
-  python -m apps.compare.train_digits --out=apps/compare/digits.tflite
+  python -m apps.compare.data.train_digits --out=apps/compare/digits.tflite
 
 Reproducible on one machine with the same versions, as `tflm-fg-kws train` is.
 """
@@ -70,7 +70,7 @@ def train(epochs: int, seed: int) -> tuple[bytes, dict[str, Any]]:
     tflm_fg.mark_trainable(quantized, "head").data
   )  # aligned
   return tflite, {
-    "script": "python -m apps.compare.train_digits",
+    "script": "python -m apps.compare.data.train_digits",
     "flags": {"epochs": epochs, "seed": seed},
     "classes": list(digits.CLASSES),
     "images": "scikit-learn's load_digits, pixels divided by 16",
@@ -88,7 +88,7 @@ def _accuracies(model: Any, tflite: bytes, part: Part) -> dict[str, float]:
   return {
     "images": len(y),
     "float": round(float(np.mean(right)), 4),
-    "int8": round(tflm_fg.evaluate_model(tflite, x, y)["accuracy"], 4),
+    "int8": round(tflm_fg.evaluate(tflite, x, y)["accuracy"], 4),
   }
 
 

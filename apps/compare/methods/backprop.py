@@ -1,8 +1,8 @@
-"""A cell goes in; the same tensors are trained by backpropagation in Keras.
+"""Train what a cell trains by backpropagation, in Keras.
 
 Float32, Adam with cosine decay, the batches that the forward gradients take,
-and as many steps as they have passes. Layers that do not train in front of a
-head stay int8; anything else runs as a float network whole.
+and as many steps as they have passes. Layers in front of a head stay int8 where
+the head alone trains; anything else is a float network as a whole.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import dataclasses
 import functools
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.benchmark_backprop import (
+from apps.compare.data.episodes import Episode, Part
+from apps.compare.grid import Cell
+from apps.compare.methods import integer, learning_rates
+from apps.compare.methods.head_descent import (
   dequantized,
   features_of,
   head_start,
   one_thread,
 )
-from apps.compare.data.episodes import Episode
-from apps.compare.grid import Cell
-from apps.compare.methods import integer, learning_rates
-from apps.compare.methods.scoring import HOST, LOOKS
+from apps.compare.methods.scoring import NUM_SCORES, RUNTIME_OPTIONS
 from apps.compare.results.rows import Measured
 from converters.to_keras import to_keras
 from tflm_fg.placement import Graph
@@ -53,8 +53,13 @@ RATES = {
 }
 """Learning rates that are tried; of a prompt in standard deviations of x."""
 
-BETAS, EPSILON = (0.9, 0.999), 1e-7
-"""Of Adam, as Keras has them."""
+
+class Snapshot(NamedTuple):
+  """Copies of the variables after some steps, and the seconds until then."""
+
+  step: int
+  values: list[Floats]
+  seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Net:
   """A float network with what trains in it.
 
   Attributes:
-    descent: takes steps.
+    adam: takes steps.
     start: the variables' values before any.
     x: training inputs.
     y: their classes.
@@ -71,7 +76,7 @@ class Net:
     unit: what a learning rate counts in.
   """
 
-  descent: Descent
+  adam: Adam
   start: list[Floats]
   x: Floats
   y: Int64
@@ -79,57 +84,59 @@ class Net:
   test_y: Int64
   unit: float = 1.0
 
-  def taught(
-    self, rows: Sequence[Int64], rate: float, looks: Sequence[int] = ()
-  ) -> tuple[list[list[Floats]], float]:
-    """Trains from the start.
+  def trained(
+    self, rows: Sequence[Int64], rate: float, copy_at: Sequence[int] = ()
+  ) -> list[Snapshot]:
+    """Trains from the start, with Adam and cosine decay to zero.
 
     Args:
       rows: training samples of each step.
       rate: first learning rate.
-      looks: steps after which to copy the variables; the last one always is.
+      copy_at: steps after which to copy the variables; the last one always is.
 
     Returns:
-      The copies, and the seconds of the steps.
+      The copies; their seconds are those of the steps alone.
     """
-    lengths = adam_rates(rate * self.unit, len(rows))
+    rates = cosine_rates(rate * self.unit, len(rows))
     indices = np.array(rows)
-    self.descent.reset(self.start)
+    self.adam.reset(self.start)
     found, done, seconds = [], 0, 0.0
-    for end in sorted({*looks, len(rows)}):
+    for end in sorted({*copy_at, len(rows)}):
       if end > done:
         began = time.perf_counter()
         part = slice(done, end)
-        self.descent.steps(self.x, self.y, indices[part], lengths[part])
+        self.adam.steps(self.x, self.y, indices[part], rates[part])
         seconds += time.perf_counter() - began
-      found.append(self.descent.values())
+      found.append(Snapshot(end, self.adam.values(), seconds))
       done = end
-    return found, seconds
+    return found
 
   def scored(self, values: Sequence[Floats]) -> tuple[float, float]:
     """Accuracy and loss in nats on the test samples."""
-    return self.descent.scored(values, self.test_x, self.test_y)
+    return self.adam.scored(values, self.test_x, self.test_y)
 
 
-def adam_rates(rate: float, steps: int) -> Floats:
-  """Cosine decay to zero, with Adam's correction of its first steps."""
-  step = np.arange(steps)
-  decayed = rate * (1 + np.cos(np.pi * step / steps)) / 2
-  first, second = (1 - beta ** (step + 1.0) for beta in BETAS)
-  return (decayed * np.sqrt(second) / first).astype(np.float32)
+def cosine_rates(rate: float, steps: int) -> Floats:
+  """Keras's cosine decay to zero: the learning rate of each step."""
+  one_thread()
+  import keras
+
+  schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
+  return np.asarray(schedule(np.arange(steps)), np.float32)
 
 
-class Descent:
-  """Steps of Adam on some variables; traced once for all rates and samples."""
+class Adam:
+  """Steps of Keras's Adam; traced once for all rates and samples."""
 
   def __init__(
     self, forward: Any, variables: Sequence[Any], shape: Sequence[int]
   ) -> None:
     tf = one_thread()
+    import keras
+
     self._forward, self._variables = forward, list(variables)
-    self._moments = [
-      tuple(tf.Variable(tf.zeros_like(v)) for _ in BETAS) for v in variables
-    ]
+    self._optimizer = keras.optimizers.Adam()
+    self._optimizer.build(self._variables)
     signature = [
       tf.TensorSpec([None, *shape], tf.float32),
       tf.TensorSpec([None], tf.int64),
@@ -152,21 +159,15 @@ class Descent:
           )
         )
       gradients = tape.gradient(loss, self._variables)
-      for variable, gradient, moments in zip(
-        self._variables, gradients, self._moments
-      ):
-        for moment, beta, power in zip(moments, BETAS, (1, 2)):
-          moment.assign(beta * moment + (1 - beta) * gradient**power)
-        first, second = moments
-        step = first / (tf.sqrt(second) + EPSILON)
-        variable.assign_sub(rates[i] * step)
+      self._optimizer.learning_rate.assign(rates[i])
+      self._optimizer.apply(gradients, self._variables)
 
   def reset(self, values: Sequence[Floats]) -> None:
-    """Puts the variables where they shall start."""
-    for variable, value, moments in zip(self._variables, values, self._moments):
+    """Sets the variables to where they start, and the optimizer to zero."""
+    for variable, value in zip(self._variables, values):
       variable.assign(value)
-      for moment in moments:
-        moment.assign(np.zeros(moment.shape, np.float32))
+    for variable in self._optimizer.variables:
+      variable.assign(np.zeros(variable.shape, variable.dtype))
 
   def values(self) -> list[Floats]:
     """Copies of the variables."""
@@ -193,39 +194,33 @@ def run(cell: Cell, task: Episode) -> Measured:
   """Chooses a rate on a part of the training samples, then trains on all."""
   net = net_of(cell, task)
   rate = best_rate(net, cell)
-  steps, found, seconds = trained(net, cell, rate, LOOKS)
-  scores = [net.scored(values) for values in found]
+  found = trained(net, cell, rate, NUM_SCORES)
+  scores = [net.scored(snapshot.values) for snapshot in found]
   return Measured(
     accuracy_before=scores[0][0],
     accuracy_after=scores[-1][0],
     loss_before=scores[0][1],
     loss_after=scores[-1][1],
     forward_passes=cell.passes,
-    seconds=seconds,
+    seconds=found[-1].seconds,
     chosen=f"rate {rate:g}",
-    curve=tuple((n, a) for n, (a, _) in zip(steps, scores)),
+    curve=tuple((s.step, a) for s, (a, _) in zip(found, scores)),
   )
 
 
-def trained(
-  net: Net, cell: Cell, rate: float, looks: int
-) -> tuple[list[int], list[list[Floats]], float]:
+def trained(net: Net, cell: Cell, rate: float, copies: int) -> list[Snapshot]:
   """Trains a cell's network on all samples.
 
   Args:
     net: the network.
     cell: how many steps, of which samples.
     rate: first learning rate.
-    looks: copies to make of the variables, the first and the last among them.
-
-  Returns:
-    After which steps they were made, the copies, and the seconds of the steps.
+    copies: of the variables, evenly over the run, with the first and the last.
   """
   batches = Batches(len(net.y), cell.batch, cell.seed)
   rows = [batches.at(step) for step in range(cell.passes)]
-  steps = np.rint(np.linspace(0, cell.passes, looks)).astype(int)
-  due = sorted({int(step) for step in steps})
-  return due, *net.taught(rows, rate, due)
+  steps = np.rint(np.linspace(0, cell.passes, copies)).astype(int)
+  return net.trained(rows, rate, [int(step) for step in steps])
 
 
 def best_rate(net: Net, cell: Cell) -> float:
@@ -233,13 +228,13 @@ def best_rate(net: Net, cell: Cell) -> float:
   fit, kept = hold_out(net.y, learning_rates.KEPT_FRACTION, cell.seed)
   if not len(kept):  # a sample a class: nothing to compare by
     return RATES[cell.trainable][1]
-  aside = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
+  part = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
   batches = Batches(len(fit), cell.batch, cell.seed)
   steps = min(cell.passes, learning_rates.BACKPROP_STEPS)
   rows = [fit[batches.at(step)] for step in range(steps)]
   found = {}
   for rate in RATES[cell.trainable]:
-    accuracy, loss = aside.scored(aside.taught(rows, rate)[0][-1])
+    accuracy, loss = part.scored(part.trained(rows, rate)[-1].values)
     found[rate] = learning_rates.Found(1 - accuracy, loss)
   return min(found, key=lambda rate: found[rate])
 
@@ -249,19 +244,23 @@ def net_of(cell: Cell, task: Episode) -> Net:
   one_thread()
   if cell.trainable in ("head", "wide-head"):
     return _head(cell, task)
-  spec = input_spec(task.model)
-  x, test_x = (dequantized(part[0], spec) for part in (task.train, task.test))
-  descent, start = _whole(task.model, cell.trainable)
-  unit = float(x.std()) if cell.trainable == "prompt" else 1.0
-  classes = (np.asarray(part[1], np.int64) for part in (task.train, task.test))
-  y, test_y = classes
-  return Net(descent, start, x, y, test_x, test_y, unit)
+  return float_net(task.model, cell.trainable, task.train, task.test)
+
+
+def float_net(model: bytes, trainable: str, train: Part, test: Part) -> Net:
+  """The float counterpart of a whole model, with some samples."""
+  spec = input_spec(model)
+  x, test_x = (dequantized(part[0], spec) for part in (train, test))
+  y, test_y = (np.asarray(part[1], np.int64) for part in (train, test))
+  adam, start = _whole(model, trainable)
+  unit = float(x.std()) if trainable == "prompt" else 1.0
+  return Net(adam, start, x, y, test_x, test_y, unit)
 
 
 def _head(cell: Cell, task: Episode) -> Net:
   """A linear layer on what the int8 layers in front of it give."""
   marked = integer.marked_of(cell, task)
-  graph = Graph(marked.data, marked.mark, HOST)
+  graph = Graph(marked.data, marked.mark, RUNTIME_OPTIONS)
   spec = tensor_spec(marked.data, marked.mark.head_input)
   x, test_x = (
     features_of(graph, part, spec)[:, :-1].astype(np.float32)
@@ -271,20 +270,20 @@ def _head(cell: Cell, task: Episode) -> Net:
   y, test_y = (
     np.asarray(part[1], np.int64) for part in (task.train, task.test)
   )
-  descent = _linear(*start[:-1].shape)
-  return Net(descent, [start[:-1], start[-1]], x, y, test_x, test_y)
+  adam = _linear(*start[:-1].shape)
+  return Net(adam, [start[:-1], start[-1]], x, y, test_x, test_y)
 
 
 @functools.lru_cache(maxsize=4)
-def _linear(inputs: int, outputs: int) -> Descent:
+def _linear(inputs: int, outputs: int) -> Adam:
   tf = one_thread()
   kernel = tf.Variable(tf.zeros([inputs, outputs]))
   bias = tf.Variable(tf.zeros([outputs]))
-  return Descent(lambda x: x @ kernel + bias, [kernel, bias], [inputs])
+  return Adam(lambda x: x @ kernel + bias, [kernel, bias], [inputs])
 
 
 @functools.lru_cache(maxsize=4)
-def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
+def _whole(model: bytes, trainable: str) -> tuple[Adam, list[Floats]]:
   """The float network whole, and where its variables start."""
   tf = one_thread()
   shape = input_spec(model).shape
@@ -292,13 +291,13 @@ def _whole(model: bytes, trainable: str) -> tuple[Descent, list[Floats]]:
     net = to_keras(model)
     offset = tf.Variable(tf.zeros(channels_of(shape)))
     forward = lambda x: net(x + offset, training=False)  # noqa: E731
-    return Descent(forward, [offset], shape[1:]), [offset.numpy()]
+    return Adam(forward, [offset], shape[1:]), [offset.numpy()]
   marked = mark_trainable(model, trainable)
   net = to_keras(strip(marked.data))
   variables = [v for _, v in variables_of(net, marked)]
   start = [v.numpy() for v in variables]
   forward = functools.partial(net, training=False)
-  return Descent(forward, variables, shape[1:]), start
+  return Adam(forward, variables, shape[1:]), start
 
 
 def variables_of(

@@ -16,20 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tflm_fg.training.defaults import Defaults
-from tflm_fg.training.settings import Settings
 
-from apps.compare.data.episodes import Episode
-from apps.compare.grid import Cell, settings_of
+from apps.compare.cell_settings import settings_of
+from apps.compare.data.episodes import Episode, Part
+from apps.compare.grid import Cell
 from apps.compare.methods import learning_rates
-from apps.compare.methods.integer import marked_of, told, tuner_of
-from apps.compare.methods.scoring import LOOKS
+from apps.compare.methods.integer import description, marked_of, tuner_of
+from apps.compare.methods.scoring import NUM_SCORES
 from apps.compare.results.rows import Measured
 from converters.to_float import to_float
 from tflm_fg import optimizers
 from tflm_fg.fixed_point import Layout, along_channels, dequantize
 from tflm_fg.gradients import Directions
-from tflm_fg.gradients.spsa import METHODS
+from tflm_fg.methods import Method
 from tflm_fg.optimizers import Schedule
 from tflm_fg.placement import Graph, masters_of
 from tflm_fg.runtimes import (
@@ -56,13 +55,10 @@ from tflm_fg.training import (
 )
 from tflm_fg.types import Array, Samples, TflmFgError
 
-Part = tuple[Array, Array]
-"""Samples [N, ...], floats in the model's units or on its grid; classes [N]."""
-
 Floats = NDArray[np.float64]
 
 
-class Look(NamedTuple):
+class TestScore(NamedTuple):
   """How the test samples fared after so many passes of a batch."""
 
   passes: int
@@ -76,18 +72,18 @@ class FloatRun:
 
   Attributes:
     model: the trained float32 .tflite.
-    looks: before the first step, every `validate_every` steps, at the end.
+    scores: before the first step, every `validate_every` steps, at the end.
     settings: with what was measured filled in.
   """
 
   model: bytes
-  looks: tuple[Look, ...]
-  settings: Settings
+  scores: tuple[TestScore, ...]
+  settings: Method
 
 
 def float_gradients(
   model: bytes,
-  settings: Settings,
+  settings: Method,
   train: Part,
   test: Part,
   trainable: str | None = None,
@@ -115,43 +111,44 @@ def float_gradients(
   twin = Twin.of(marked, strategy)
   samples, held_back = twin.samples(train), twin.samples(test)
   batches = Batches(len(samples), settings.batch_size, settings.seed)
-  descent = Descent.of(twin, settings)
+  float_steps = FloatSteps.of(twin, settings)
   weights, velocity = twin.start, np.zeros_like(twin.start)
-  looks = [twin.look(weights, held_back, 0)]
+  scores = [twin.score(weights, held_back, 0)]
   for step in range(settings.steps):
     batch = samples.take(batches.at(step))
-    gradient = descent.gradient(weights, batch, step)
-    velocity = settings.momentum * velocity - descent.rate(step) * gradient
+    gradient = float_steps.gradient(weights, batch, step)
+    velocity = settings.momentum * velocity - float_steps.rate(step) * gradient
     weights = weights + velocity * twin.steps
     done = step + 1
     if done % settings.validate_every == 0 or done == settings.steps:
       passes = 2 * settings.num_directions * done
-      looks.append(twin.look(weights, held_back, passes))
+      scores.append(twin.score(weights, held_back, passes))
   return FloatRun(
-    model=twin.file(weights), looks=tuple(looks), settings=settings
+    model=twin.file(weights), scores=tuple(scores), settings=settings
   )
 
 
+_METHODS = ("sign-m-spsa", "spsa")
+
 _NOT_HERE = (
-  "anchor", "optimizer", "loss", "guidance", "kernel_wise", "sparsity",
+  "anchor", "optimizer", "guidance", "kernel_wise", "sparsity",
   "blocks", "rounding", "precision",
 )  # fmt: skip
 """Settings that change what a step is, and that the reference has not."""
 
 _ELSEWHERE = {
-  "labels": ("auto", "given"),
   "patience": (0,),
-  "validation_fraction": (0.0, Defaults._field_defaults["validation_fraction"]),
+  "validation_fraction": (0.0, Method.defaults["validation_fraction"]),
 }
-"""What stops, chooses or looks away, with what means that nothing does: the
+"""What stops or chooses, with what means that nothing does: the
 reference keeps no samples aside, and its end is what it gives."""
 
 
-def _require_plain(settings: Settings) -> None:
-  if settings.method not in METHODS:
+def _require_plain(settings: Method) -> None:
+  if settings.name not in _METHODS:
     raise TflmFgError(
-      f"method {settings.method!r} has no float reference; choose one of "
-      f"{', '.join(METHODS)}"
+      f"method {settings.name!r} has no float reference; choose one of "
+      f"{', '.join(_METHODS)}"
     )
   known = {
     field.name: (field.default,)
@@ -166,10 +163,11 @@ def _require_plain(settings: Settings) -> None:
       )
 
 
-def _filled(marked: MarkedModel, settings: Settings, train: Part) -> Settings:
+def _filled(marked: MarkedModel, settings: Method, train: Part) -> Method:
   """Settings without a None, measured on the integer model's first batch."""
   graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
-  settings = graph.filled(settings)
+  if settings.batch_size is None:
+    settings = dataclasses.replace(settings, batch_size=graph.batch_size)
   layout = Layout(marked.mark.trainable)
   size = min(settings.batch_size, len(train[0]))
   first = Batches(len(train[0]), size, settings.seed).at(0)
@@ -259,12 +257,12 @@ class Twin:
     (logits,) = run_all(self.suffix, samples.inputs)
     return logits.reshape(len(logits), -1).astype(np.float64)
 
-  def look(self, numbers: Floats, samples: Samples, passes: int) -> Look:
+  def score(self, numbers: Floats, samples: Samples, passes: int) -> TestScore:
     """Scores some numbers."""
     logits = self.logits(numbers, samples)
     right = logits.argmax(axis=1) == samples.labels
     loss = cross_entropy(logits, samples.labels) / len(samples)
-    return Look(passes, loss, float(right.mean()))
+    return TestScore(passes, loss, float(right.mean()))
 
 
 def flat(layout: Layout, arrays: Sequence[Array]) -> Floats:
@@ -289,16 +287,16 @@ def cross_entropy(logits: Floats, labels: Array) -> float:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Descent:
+class FloatSteps:
   """Slopes and rates, as the integer estimators and schedules have them."""
 
   twin: Twin
-  settings: Settings
+  settings: Method
   directions: Directions
   schedule: Schedule
 
   @classmethod
-  def of(cls, twin: Twin, settings: Settings) -> Descent:
+  def of(cls, twin: Twin, settings: Method) -> FloatSteps:
     """The parts that the settings name."""
     return cls(
       twin=twin,
@@ -315,8 +313,8 @@ class Descent:
 
   def gradient(self, numbers: Floats, batch: Samples, step: int) -> Floats:
     """Mean of slope times direction, a step of each number's own grid."""
-    drawn = self.directions.flat_at(step, self.settings.num_directions)
-    z = drawn / self.directions.unit
+    random = self.directions.flat_at(step, self.settings.num_directions)
+    z = random / self.directions.unit
     slopes = [self.slope(numbers, batch, direction) for direction in z]
     return np.asarray(slopes) @ z / len(z)
 
@@ -328,7 +326,7 @@ class Descent:
       cross_entropy(self.twin.logits(numbers + side, batch), batch.labels)
       for side in (away, -away)
     )
-    if self.settings.method == "sign-m-spsa":
+    if self.settings.name == "sign-m-spsa":
       return float(np.sign(plus - minus))
     return (plus - minus) / (2 * epsilon * len(batch))
 
@@ -339,11 +337,11 @@ def run(cell: Cell, task: Episode) -> Measured:
   settings = learning_rates.chosen(
     cell, settings_of(cell), task, tuner_of(marked)
   )
-  every = max(1, math.ceil(settings.steps / (LOOKS - 1)))
+  every = max(1, math.ceil(settings.steps / (NUM_SCORES - 1)))
   settings = dataclasses.replace(settings, validate_every=every)
   began = time.perf_counter()
   found = float_gradients(marked.data, settings, task.train, task.test)
-  first, last = found.looks[0], found.looks[-1]
+  first, last = found.scores[0], found.scores[-1]
   return Measured(
     accuracy_before=first.accuracy,
     accuracy_after=last.accuracy,
@@ -351,6 +349,6 @@ def run(cell: Cell, task: Episode) -> Measured:
     loss_after=last.loss,
     forward_passes=last.passes,
     seconds=time.perf_counter() - began,
-    chosen=told(found.settings),
-    curve=tuple((look.passes, look.accuracy) for look in found.looks),
+    chosen=description(found.settings),
+    curve=tuple((score.passes, score.accuracy) for score in found.scores),
   )

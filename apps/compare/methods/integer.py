@@ -6,25 +6,28 @@ import dataclasses
 import time
 from typing import NamedTuple
 
-from tflm_fg.training.settings import Settings
-
 import tflm_fg
-from apps.compare.data.episodes import Episode
-from apps.compare.grid import SAME_RATE, Cell, settings_of
+from apps.compare.cell_settings import settings_in_report, settings_of
+from apps.compare.data.episodes import Episode, source_of
+from apps.compare.grid import SAME_RATE, WEIGHTS, Cell
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
-from tflm_fg.placement import measured
+from tflm_fg.methods import Method
+from tflm_fg.placement import measured, with_source_means
 from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec, mark_trainable
 from tflm_fg.training import Callback, Dataset, model_input
 
+OWN_RATE = ("closed-form", "statistics")
+"""Methods that step by a known length: no learning rate is tried."""
+
 RUNTIME = "litert-xnnpack"
-"""What scores whole files: the kernels that score a run's looks as well."""
+"""What scores whole files: the kernels that also score during a run."""
 
 
 def zero_shot(task: Episode) -> Measured:
   """The file as it is, scored."""
   began = time.perf_counter()
-  found = tflm_fg.evaluate_model(task.model, *task.test, runtime=RUNTIME)
+  found = tflm_fg.evaluate(task.model, *task.test, runtime=RUNTIME)
   return Measured(
     accuracy_before=found["accuracy"],
     accuracy_after=found["accuracy"],
@@ -42,15 +45,13 @@ def auto(cell: Cell, task: Episode) -> Measured:
     task.model,
     *task.train,
     trainable="auto",
-    settings=settings_of(cell),
-    strategy=scoring.HOST.strategy,
+    method=settings_of(cell),
+    strategy=scoring.RUNTIME_OPTIONS.strategy,
     workers=1,
   )
   report = result.report
-  after = tflm_fg.evaluate_model(
-    tflm_fg.strip(result.model), *task.test, runtime=RUNTIME
-  )
-  candidates = [w["trainable"] for w in report["ways"] if w["chosen"]]
+  after = tflm_fg.evaluate(result.model, *task.test, runtime=RUNTIME)
+  candidates = [w["trainable"] for w in report["candidates"] if w["chosen"]]
   return dataclasses.replace(
     before,
     accuracy_after=after["accuracy"],
@@ -62,30 +63,39 @@ def auto(cell: Cell, task: Episode) -> Measured:
   )
 
 
-def forward(cell: Cell, task: Episode) -> Measured:
-  """One method on what a cell trains."""
+def forward(cell: Cell, task: Episode, cache: str | None = None) -> Measured:
+  """One method on what a cell trains.
+
+  Args:
+    cell: what to run.
+    task: its model and samples.
+    cache: a folder that keeps spoken samples, or None.
+  """
   marked = marked_of(cell, task)
+  if cell.method == "statistics":
+    source = model_input(source_of(task.name, cache), input_spec(task.model))
+    marked = with_source_means(marked, source, scoring.RUNTIME_OPTIONS)
   settings = settings_of(cell)
   if cell.precision == SAME_RATE:
-    rival = settings_of(dataclasses.replace(cell, precision="16w8a"))
-    rival = learning_rates.chosen(cell, rival, task, tuner_of(marked))
-    settings = dataclasses.replace(rival, precision=settings.precision)
-  elif cell.method != "closed-form":
+    other = settings_of(dataclasses.replace(cell, precision="16w8a"))
+    other = learning_rates.chosen(cell, other, task, tuner_of(marked))
+    settings = dataclasses.replace(other, precision=settings.precision)
+  elif cell.method not in OWN_RATE:
     settings = learning_rates.chosen(cell, settings, task, tuner_of(marked))
-  watch = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
+  watch = scoring.TestScores(scoring.scorer_of(marked, Dataset(*task.test)))
   ran = trained(marked, task, settings, watch)
-  return of_looks(watch, ran.seconds, told(ran.settings))
+  return result_of(watch, ran.seconds, description(ran.settings))
 
 
 def tuner_of(marked: MarkedModel) -> learning_rates.Tuner:
   """Trains the marked file for a while, to compare rates."""
 
-  def filled(settings: Settings, part: Episode) -> Settings:
+  def filled(settings: Method, part: Episode) -> Method:
     return trained(marked, part, settings, NoStep()).settings
 
-  def trial(settings: Settings, part: Episode) -> learning_rates.Found:
-    watch = scoring.Looks(
-      scoring.scorer_of(marked, Dataset(*part.test)), looks=2
+  def trial(settings: Method, part: Episode) -> learning_rates.Found:
+    watch = scoring.TestScores(
+      scoring.scorer_of(marked, Dataset(*part.test)), count=2
     )
     trained(marked, part, settings, watch)
     last = watch.scores[-1]
@@ -101,8 +111,10 @@ class NoStep(Callback):
   seconds = 0.0
 
 
-def of_looks(watch: scoring.Looks, seconds: float, chosen: str) -> Measured:
-  """What a run gave that was looked at from its start to its end."""
+def result_of(
+  watch: scoring.TestScores, seconds: float, chosen: str
+) -> Measured:
+  """What a run gave that was scored from its start to its end."""
   first, last = watch.scores[0], watch.scores[-1]
   return Measured(
     accuracy_before=first.accuracy,
@@ -120,29 +132,30 @@ class Ran(NamedTuple):
   """Seconds of training, and the settings with nothing left open."""
 
   seconds: float
-  settings: Settings
+  settings: Method
 
 
 def trained(
   marked: MarkedModel,
   task: Episode,
-  settings: Settings,
-  watch: scoring.Looks | NoStep,
+  settings: Method,
+  watch: scoring.TestScores | NoStep,
 ) -> Ran:
   """Trains a marked file under one method."""
   report = tflm_fg.adapt(
     marked.data,
     *task.train,
-    settings=settings,
-    strategy=scoring.HOST.strategy,
+    method=settings,
+    labels="auto" if settings.takes_loss else "none",
+    strategy=scoring.RUNTIME_OPTIONS.strategy,
     workers=1,
     callbacks=[watch],
   ).report
-  filled = Settings(**report["phases"][0]["settings"])
+  filled = settings_in_report(report["phases"][0]["settings"])
   return Ran(report["seconds"] - watch.seconds, filled)
 
 
-def told(settings: Settings) -> str:
+def description(settings: Method) -> str:
   """What was chosen for a run, for people."""
   return (
     f"rate {settings.learning_rate_lsb:g}, epsilon {settings.epsilon_lsb:g}"
@@ -151,8 +164,10 @@ def told(settings: Settings) -> str:
 
 def marked_of(cell: Cell, task: Episode) -> MarkedModel:
   """The file, marked for what a cell trains."""
-  graph_options = GraphOptions()
+  graph_options = GraphOptions(weights=WEIGHTS.get(cell.precision, "int8"))
   if cell.trainable == "wide-head":
     x = model_input(task.train[0], input_spec(task.model))
-    graph_options, _ = measured(task.model, x, graph_options, scoring.HOST)
+    graph_options, _ = measured(
+      task.model, x, graph_options, scoring.RUNTIME_OPTIONS
+    )
   return mark_trainable(task.model, cell.trainable, graph_options=graph_options)

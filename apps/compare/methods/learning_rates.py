@@ -1,4 +1,4 @@
-"""A cell and samples go in; the learning rate to run it with comes out.
+"""Choose the learning rate of a cell, on a part of its training samples.
 
 Forward gradients choose as backpropagation does: three stated rates are tried
 in short runs on a part of the training samples and compared on the rest. The
@@ -13,12 +13,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tflm_fg.training.settings import Settings
-
 from apps.compare.data.episodes import Episode
 from apps.compare.grid import Cell
 from tflm_fg import training
-from tflm_fg.optimizers import BOX
+from tflm_fg.methods import Method
+from tflm_fg.optimizers import OPTIMIZERS
 from tflm_fg.training import MOST_RATE, MOST_STEPS, SHARE, SHORT_RUN, hold_out
 
 FACTORS = (1.0, 2.5, 0.4)
@@ -51,16 +50,16 @@ class Tuner(NamedTuple):
   """What finds out how to run a cell.
 
   Attributes:
-    filled: settings and an episode go in; the settings come out with what sets
-      itself filled in, for the whole run, of which no step is taken.
-    trial: trains on an episode; gives how its test samples fared.
+    filled: from settings and an episode, the settings with what sets itself
+      filled in, for the whole run; it takes no step of that run.
+    trial: trains on an episode; returns how its test samples fared.
   """
 
-  filled: Callable[[Settings, Episode], Settings]
-  trial: Callable[[Settings, Episode], Found]
+  filled: Callable[[Method, Episode], Method]
+  trial: Callable[[Method, Episode], Found]
 
 
-def aside(task: Episode, seed: int) -> Episode | None:
+def held_out(task: Episode, seed: int) -> Episode | None:
   """The training samples with a part of them to score on; None with too few."""
   x, y = task.train
   fit, kept = hold_out(y, KEPT_FRACTION, seed)
@@ -71,9 +70,7 @@ def aside(task: Episode, seed: int) -> Episode | None:
   )
 
 
-def chosen(
-  cell: Cell, settings: Settings, task: Episode, tuner: Tuner
-) -> Settings:
+def chosen(cell: Cell, settings: Method, task: Episode, tuner: Tuner) -> Method:
   """Settings with the rate that does best on samples kept aside.
 
   What sets itself does so once; the trials are given their rates.
@@ -81,10 +78,10 @@ def chosen(
   Args:
     cell: what is run.
     settings: its settings; a rate that they fix is kept.
-    task: the episode; its test samples are not looked at.
+    task: the episode; its test samples are not used.
     tuner: fills in and trains.
   """
-  part = aside(task, cell.seed)
+  part = held_out(task, cell.seed)
   fixed = settings.learning_rate_lsb
   if part is None or (fixed is not None and cell.method != "node"):
     return settings
@@ -108,9 +105,9 @@ def chosen(
   )
 
 
-def _within(rate: float, settings: Settings) -> float:
+def _within(rate: float, settings: Method) -> float:
   """A rate that the optimizer takes; three digits read well."""
-  most = BOX if settings.optimizer == "frank-wolfe" else MOST_RATE
+  most = OPTIMIZERS[settings.optimizer].most_rate or MOST_RATE
   return float(f"{min(rate, most):.3g}")
 
 

@@ -1,4 +1,4 @@
-"""Masters of a training step go in; accuracy on the test samples comes out."""
+"""Score the test samples with the masters of a training step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tflm_fg.tflite import MarkedModel
 from tflm_fg.training import Callback, Dataset, Logs, Score, State, evaluate
 from tflm_fg.types import Mark, Params
 
-LOOKS = 12
-"""Looks at the test samples in a run, the first and the last included."""
+NUM_SCORES = 12
+"""Times that a run scores the test samples, its start and end included."""
 
-HOST = RuntimeOptions(strategy="rebuild", workers=1)
+RUNTIME_OPTIONS = RuntimeOptions(strategy="rebuild", workers=1)
 """What scores, and what trains: XNNPACK's kernels, chosen by no timing."""
 
 
@@ -28,9 +28,9 @@ class Scorer:
   """
 
   def __init__(self, marked: bytes, mark: Mark, part: Dataset) -> None:
-    graph = Graph(marked, mark, HOST)
+    graph = Graph(marked, mark, RUNTIME_OPTIONS)
     self._graph, self._loss = graph, graph.loss()
-    self._samples = graph.samples(part, "clips")
+    self._samples = graph.samples(part, "samples")
     self.layout = Layout(mark.trainable)
 
   def __call__(self, params: Params) -> Score:
@@ -44,19 +44,19 @@ def scorer_of(marked: MarkedModel, part: Dataset) -> Scorer:
   return Scorer(marked.data, marked.mark, part)
 
 
-class Looks(Callback):
+class TestScores(Callback):
   """Scores test samples now and then; neither passes nor seconds count.
 
   Attributes:
-    scores: the looks, the first before any step.
-    trail: masters at each look, where wanted.
-    seconds: that the looks took.
+    scores: what was found, the first before any step.
+    trail: masters at each of them, where wanted.
+    seconds: that scoring took.
   """
 
   def __init__(
-    self, score: Scorer, looks: int = LOOKS, keep_trail: bool = False
+    self, score: Scorer, count: int = NUM_SCORES, keep_trail: bool = False
   ) -> None:
-    self._score, self._looks, self._keep = score, looks, keep_trail
+    self._score, self._count, self._keep = score, count, keep_trail
     self._due: set[int] = set()
     self._steps: list[int] = []
     self._ran: list[int] = []
@@ -65,16 +65,16 @@ class Looks(Callback):
     self.seconds = 0.0
 
   def on_train_begin(self, state: State, logs: Logs) -> None:
-    """Looks once, and plans the other looks."""
-    steps = np.linspace(0, logs["steps"], self._looks)
+    """Scores once, and plans when to do it again."""
+    steps = np.linspace(0, logs["steps"], self._count)
     self._due = {int(s) for s in np.rint(steps)}
-    self._look(state)
+    self._take(state)
 
   def on_train_batch_end(self, state: State, logs: Logs) -> None:
-    """Looks where it is time to."""
+    """Scores where it is time to."""
     self._ran.append(logs["forward_passes"])
     if state.step in self._due:
-      self._look(state)
+      self._take(state)
 
   @property
   def passes(self) -> int:
@@ -83,7 +83,7 @@ class Looks(Callback):
 
   @property
   def curve(self) -> tuple[tuple[int, float], ...]:
-    """Forward passes and accuracy at each look."""
+    """Forward passes and accuracy at each score."""
     found = zip(self._steps, self.scores)
     return tuple((self._passes_at(step), s.accuracy) for step, s in found)
 
@@ -95,7 +95,7 @@ class Looks(Callback):
     one = others[0] - first if others else first
     return self._ran[step - 1] - first + one
 
-  def _look(self, state: State) -> None:
+  def _take(self, state: State) -> None:
     began = time.perf_counter()
     self._steps.append(state.step)
     self.scores.append(self._score(state.params))

@@ -1,13 +1,13 @@
-"""Rows of a grid go in; tables against backpropagation come out."""
+"""Make the tables that hold a grid's rows against backpropagation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from apps.benchmark_tables import table
 from apps.compare.data.registry import title
-from apps.compare.grid import HEADS
+from apps.compare.grid import HEADS, OWN_PASSES
 from apps.compare.results.intervals import interval, percent
+from apps.compare.results.markdown import table
 from apps.compare.results.pairing import (
   NONE,
   after,
@@ -19,9 +19,6 @@ from apps.compare.results.pairing import (
 )
 from apps.compare.results.rows import Row
 
-OWN_PASSES = ("auto", "closed-form")
-"""Methods that take their own count of passes."""
-
 BACKPROP_POINTS = 2.0
 """How near forward gradients shall come to backpropagation."""
 
@@ -31,8 +28,8 @@ def backprop(rows: Sequence[Row]) -> str:
 
   Of equal passes; methods with their own count have a table of their own.
   """
-  rivals = [r for r in rows if r.cell.method == "backprop"]
-  if not rivals:
+  others = [r for r in rows if r.cell.method == "backprop"]
+  if not others:
     return ""
   plain = [
     r
@@ -46,7 +43,7 @@ def backprop(rows: Sequence[Row]) -> str:
   gaps: dict[object, list[float]] = {name: [] for name in names}
   body = []
   settings = grouped(
-    rivals, lambda c: (c.domain, c.trainable, c.passes, c.batch)
+    others, lambda c: (c.domain, c.trainable, c.passes, c.batch)
   )
   for key, own in settings.items():
     domain, trainable, passes, _ = key  # type: ignore[misc]
@@ -79,24 +76,24 @@ def backprop(rows: Sequence[Row]) -> str:
     )
   header = ["domain", "trains", "passes", "seeds", "zero-shot %", "backprop %"]
   text = table([*header, *(f"{name}, points" for name in names)], body)
-  parts = (text, _counts(gaps, "settings"), own_passes(rows, rivals))
+  parts = (text, _counts(gaps, "settings"), own_passes(rows, others))
   return "\n\n".join(part for part in parts if part)
 
 
-def own_passes(rows: Sequence[Row], rivals: Sequence[Row]) -> str:
-  """Methods with their own count of passes against the domain's best rival.
+def own_passes(rows: Sequence[Row], others: Sequence[Row]) -> str:
+  """Methods with their own count of passes against the best backpropagation.
 
-  What "auto" trains is its own choice, so its rival may choose as well; of the
-  closed form, which is for heads, the best head.
+  What "auto" trains is its own choice, so backpropagation may choose as well;
+  the closed form, which is for heads, is compared with the best head.
   """
   body, gaps = [], dict[object, list[float]]()
-  own = [r for r in rows if r.cell.method in OWN_PASSES]
+  own = [r for r in rows if r.cell.method in ("closed-form", "auto")]
   kinds = grouped(own, lambda c: (c.method, c.domain, c.trainable))
   for (method, domain, trainable), group in kinds.items():  # type: ignore[misc]
     lines = [
       line
       for (there, what, _), line in grouped(
-        rivals, lambda c: (c.domain, c.trainable, c.passes)
+        others, lambda c: (c.domain, c.trainable, c.passes)
       ).items()  # type: ignore[misc]
       if there == domain and (method == "auto" or what in HEADS)
     ]

@@ -1,4 +1,4 @@
-"""Rows with their curves go in; accuracy over forward passes as PNGs out."""
+"""Draw accuracy over forward passes, as PNGs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def by_method(rows: Sequence[Row]) -> bytes | None:
     for r in rows
     if r.cell.variant == "plain" and r.cell.precision == _own(r.cell)
   ]
-  return _drawn(shown, name_of)
+  return _draw(shown, name_of)
 
 
 def by_precision(rows: Sequence[Row]) -> bytes | None:
@@ -58,7 +58,7 @@ def by_precision(rows: Sequence[Row]) -> bytes | None:
     if len({r.cell.precision for r in group}) > 1
     for r in group
   ]
-  return _drawn(several, lambda c: f"{name_of(c)}, {c.precision}")
+  return _draw(several, lambda c: f"{name_of(c)}, {c.precision}")
 
 
 def by_variant(rows: Sequence[Row]) -> bytes | None:
@@ -72,7 +72,7 @@ def by_variant(rows: Sequence[Row]) -> bytes | None:
     if (r.cell.method, r.cell.trainable) in kinds
     and r.cell.precision == "16w8a"
   ]
-  return _drawn(shown, name_of)
+  return _draw(shown, name_of)
 
 
 def _own(cell: Cell) -> str:
@@ -83,7 +83,7 @@ def _without_precision(cell: Cell) -> object:
   return (cell.domain, cell.seed, cell.trainable, cell.method, cell.passes)
 
 
-def _drawn(rows: Sequence[Row], label: Callable[[Cell], str]) -> bytes | None:
+def _draw(rows: Sequence[Row], label: Callable[[Cell], str]) -> bytes | None:
   """A panel for each of what trains and how long; None where there is none."""
   panels = panels_of(rows, label)
   if not panels:
@@ -91,11 +91,11 @@ def _drawn(rows: Sequence[Row], label: Callable[[Cell], str]) -> bytes | None:
   names = list(
     dict.fromkeys(name for lines in panels.values() for name in lines)
   )
-  looks = {name: _look(number) for number, name in enumerate(names)}
+  styles = {name: _style(number) for number, name in enumerate(names)}
   figure, axes = plots.new_figure(len(panels))
   zero = [r for r in rows if r.cell.method == "zero-shot"]
   for (title, lines), ax in zip(panels.items(), axes):
-    _panel(ax, title, lines, zero, looks)
+    _panel(ax, title, lines, zero, styles)
   axes[0].set_ylabel("accuracy (%), mean over domains and seeds")
   shown = {line.get_label(): line for ax in axes for line in ax.get_lines()}
   figure.legend(
@@ -119,7 +119,7 @@ def panels_of(
   return panels
 
 
-def _look(number: int) -> dict[str, str]:
+def _style(number: int) -> dict[str, str]:
   """Ten colours, then the same dashed."""
   return {
     "color": f"C{number % 10}",
@@ -132,7 +132,7 @@ def _panel(
   name: str,
   lines: dict[object, list[Row]],
   zero: Sequence[Row],
-  looks: dict[object, dict[str, str]],
+  styles: dict[object, dict[str, str]],
 ) -> None:
   """What trains the same way: a line a method, over the same runs."""
   there = {
@@ -151,7 +151,7 @@ def _panel(
       label=line,
       linewidth=1.2,
       marker=marker,
-      **looks[line],
+      **styles[line],
     )
   ax.set_title(name)
   ax.set_xlabel("forward passes, or steps")

@@ -1,4 +1,4 @@
-"""Rows of a grid go in; what can be compared comes out side by side."""
+"""Find the rows of a grid that can be compared with each other."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def over_domains(
 ) -> Interval:
   """The interval over the domains' means.
 
-  What trains and which seed drew the samples are no draws of their own: the
-  runs of one domain share its samples, so that they count as one.
+  Runs of one domain share its samples, whatever trains and whatever the seed,
+  so that together they count as one.
   """
   by: dict[str, list[float]] = {}
   for one in found:

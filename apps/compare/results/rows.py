@@ -1,4 +1,4 @@
-"""Rows of runs go into a CSV and come back: the CSV is all the state."""
+"""Write rows of runs to a CSV and read them back: the CSV is all the state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from apps.compare.grid import Cell, settings_text
+from apps.compare.cell_settings import settings_text
+from apps.compare.grid import Cell
 from tflm_fg import files
 from tflm_fg.runtimes import versions
 from tflm_fg.types import TflmFgError
@@ -27,9 +28,9 @@ class Measured:
     accuracy_after: the same in the end.
     loss_before: cross-entropy of the test samples, nats.
     loss_after: the same in the end.
-    forward_passes: that training took, looks at the test samples not counted;
-      steps of backpropagation, without those that chose its rate.
-    seconds: of training, looks not counted.
+    forward_passes: that training took, without those that score the test
+      samples; steps of backpropagation, without those that chose its rate.
+    seconds: of training, without scoring.
     chosen: what was chosen on training samples.
     curve: accuracy over passes.
   """
@@ -68,7 +69,7 @@ def versions_text() -> str:
 def to_csv(
   rows: Mapping[Cell, Measured], cells: Sequence[Cell], data: Data
 ) -> bytes:
-  """A row a finished cell, in the grid's order whoever finished first."""
+  """A row a finished cell, in the grid's order whichever finished first."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(COLUMNS)
@@ -175,7 +176,7 @@ def _measured(line: dict[str, str]) -> Measured:
 
 
 def _require_sense(measured: Measured) -> None:
-  """Refuses numbers that no run gives."""
+  """Refuses numbers that no run can give."""
   ends = (measured.accuracy_before, measured.accuracy_after)
   shares = [*ends, *(accuracy for _, accuracy in measured.curve)]
   passes = [0, *(number for number, _ in measured.curve)]

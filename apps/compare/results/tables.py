@@ -1,13 +1,12 @@
-"""Rows of a grid go in; Markdown tables of means and intervals come out."""
+"""Make Markdown tables of means and intervals from a grid's rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from apps.benchmark_tables import table
 from apps.compare.data import registry
-from apps.compare.grid import PLAIN, PRECISIONS
+from apps.compare.grid import PLAIN, PRECISIONS, WEIGHTS
 from apps.compare.results import backprop_tables
 from apps.compare.results.intervals import (
   LEAST_DOMAINS,
@@ -16,9 +15,11 @@ from apps.compare.results.intervals import (
   percent,
   verdict,
 )
+from apps.compare.results.markdown import table
 from apps.compare.results.pairing import (
   after,
   after_over_domains,
+  gain,
   gain_over_domains,
   grouped,
   name_of,
@@ -37,6 +38,7 @@ def markdown(rows: Sequence[Row]) -> str:
   parts = [
     _titled("Against backpropagation", backprop_tables.backprop(rows)),
     _titled("Precision", precision(rows)),
+    _titled("Statistic matching, without labels", unlabelled(rows)),
     _titled("Each enhancement alone against the plain method", against(rows)),
     _titled("All runs, means over seeds", means(rows)),
   ]
@@ -112,6 +114,8 @@ def precision(rows: Sequence[Row]) -> str:
     r for r in rows if r.cell.variant == "plain" and r.cell.method != "backprop"
   ]
   body = []
+  shown = _shown_precisions(forward)
+  others = [p for p in shown if p != "16w8a"]
   kinds = grouped(forward, lambda c: (c.trainable, c.method))
   for (trainable, method), group in kinds.items():  # type: ignore[misc]
     by = grouped(group, lambda c: c.precision)
@@ -119,21 +123,64 @@ def precision(rows: Sequence[Row]) -> str:
     if len(by) < 2 or not any(own.values()):
       continue
     first = own.get("16w8a", [])
-    gaps = (gain_of(own.get(p, []), first) for p in PRECISIONS if p != "16w8a")
+    gaps = (gain_of(own.get(p, []), first) for p in others)
     body.append(
       [
         str(trainable),
         str(method),
         str(len({r.cell.domain for r in first})),
-        *(percent(after_over_domains(own.get(p, []))) for p in PRECISIONS),
+        *(percent(after_over_domains(own.get(p, []))) for p in shown),
         *(percent(gap, "+") for gap in gaps),
       ]
     )
-  header = ["trains", "method", "domains", *(f"{p} %" for p in PRECISIONS)]
-  others = (f"{p} over 16w8a" for p in PRECISIONS if p != "16w8a")
-  text = table([*header, *others], body)
+  header = ["trains", "method", "domains", *(f"{p} %" for p in shown)]
+  text = table([*header, *(f"{p} over 16w8a" for p in others)], body)
   parts = [text, _nearness(forward)] if text else []
   return "\n\n".join(part for part in parts if part)
+
+
+def _shown_precisions(rows: Sequence[Row]) -> list[str]:
+  """The precisions that a table has columns for: 16-bit weights where run."""
+  there = {r.cell.precision for r in rows}
+  return [p for p in PRECISIONS if p not in WEIGHTS or p in there]
+
+
+def unlabelled(rows: Sequence[Row]) -> str:
+  """Statistic matching against the file as it is, domain by domain."""
+  start = [r for r in rows if r.cell.method == "zero-shot"]
+  own = [r for r in rows if r.cell.method == "statistics"]
+  body, found = [], dict[str, list[tuple[Row, Row]]]()
+  for key, group in grouped(own, lambda c: (c.domain, c.trainable)).items():
+    domain, trainable = key  # type: ignore[misc]
+    both = pairs(group, start, *_NO_TRAINING)
+    if not both:
+      continue
+    found.setdefault(trainable, []).extend(both)
+    before, after_ = zip(*both)
+    body.append(
+      [
+        registry.title(domain),
+        trainable,
+        str(len(both)),
+        f"{interval(r.measured.forward_passes for r, _ in both).mean:.0f}",
+        percent(after(after_)),
+        percent(after(before)),
+        percent(gain(both), "+"),
+      ]
+    )
+  header = "domain,trains,seeds,passes,zero-shot %,statistics %,points"
+  lines = [
+    f"- {trainable}: {percent(over, '+')} points over {_count(over.n)}: "
+    f"{verdict(over)}"
+    for trainable, both in found.items()
+    for over in [gain_over_domains(both)]
+  ]
+  text = table(header.split(","), body)
+  return f"{text}\n\n" + "\n".join(lines) if text else ""
+
+
+_NO_TRAINING = ("method", "trainable", "passes")
+"""What a run that trains nothing has otherwise."""
 
 
 def gain_of(rows: Sequence[Row], others: Sequence[Row]) -> Interval:

@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 
-from apps.compare.data.registry import Own
+from apps.compare.data.registry import UserData
 from apps.compare.grid import Cell
 from tests import models
 
 
 @pytest.fixture
-def own(tmp_path):
+def user_data(tmp_path):
   x, y = models.separable(samples=120)
   np.savez(tmp_path / "clips.npz", x=x, y=y)
   (tmp_path / "model.tflite").write_bytes(models.dense_model())
-  return Own(
+  return UserData(
     model=str(tmp_path / "model.tflite"), train_samples=80, test_samples=40
   )
 
 
 @pytest.fixture
-def cell(tmp_path, own):
+def cell(tmp_path, user_data):
   return Cell(
     domain=str(tmp_path / "clips.npz"),
     seed=0,

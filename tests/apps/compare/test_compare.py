@@ -12,7 +12,7 @@ import tflm_fg
 from apps import cli
 from apps.compare import __main__, jobs, output_folder, workers
 from apps.compare.data import digits
-from apps.compare.data.registry import Own, fingerprint, load, title
+from apps.compare.data.registry import UserData, fingerprint, load, title
 from apps.compare.grid import Grid, cells_of
 from apps.compare.methods import integer, run, scoring
 from tests import programs, refusals
@@ -28,19 +28,19 @@ def without_times(path):
   return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
-def test_forward_gradients_learn_and_take_the_passes_they_may(cell, own):
-  found = run.run(cell, own)
+def test_forward_gradients_learn_and_take_the_passes_they_may(cell, user_data):
+  found = run.run(cell, user_data)
   assert found.accuracy_after > found.accuracy_before + 0.1
   assert found.forward_passes == 120
   assert found.curve[0] == (0, found.accuracy_before)
   assert found.curve[-1] == (120, found.accuracy_after)
-  assert len(found.curve) == scoring.LOOKS
+  assert len(found.curve) == scoring.NUM_SCORES
 
 
-def test_what_is_scored_is_the_file_that_adapt_writes(cell, own):
-  task = load(cell.domain, cell.seed, own)
+def test_what_is_scored_is_the_file_that_adapt_writes(cell, user_data):
+  task = load(cell.domain, cell.seed, user_data)
   marked = integer.marked_of(cell, task)
-  watch = scoring.Looks(scoring.scorer_of(marked, Dataset(*task.test)))
+  watch = scoring.TestScores(scoring.scorer_of(marked, Dataset(*task.test)))
   settings = tflm_fg.Settings(
     method="sign-m-spsa", steps=40, batch_size=16, validation_fraction=0.0
   )
@@ -54,13 +54,13 @@ def test_what_is_scored_is_the_file_that_adapt_writes(cell, own):
   assert watch.passes == 80
 
 
-def test_looks_are_no_training(cell, own, monkeypatch):
-  often = run.run(cell, own)
-  monkeypatch.setattr(scoring, "LOOKS", 2)
+def test_scoring_is_no_training(cell, user_data, monkeypatch):
+  often = run.run(cell, user_data)
+  monkeypatch.setattr(scoring, "NUM_SCORES", 2)
   monkeypatch.setattr(
-    scoring.Looks.__init__, "__defaults__", (2, False), raising=False
+    scoring.TestScores.__init__, "__defaults__", (2, False), raising=False
   )
-  seldom = run.run(cell, own)
+  seldom = run.run(cell, user_data)
   assert len(seldom.curve) == 2 < len(often.curve)
   assert seldom.accuracy_after == often.accuracy_after
   assert seldom.forward_passes == often.forward_passes
@@ -79,25 +79,27 @@ def test_looks_are_no_training(cell, own, monkeypatch):
     {"method": "auto", "trainable": "auto"},
   ],
 )
-def test_every_kind_of_cell_runs(cell, own, fields):
-  found = run.run(dataclasses.replace(cell, **fields), own)
+def test_every_kind_of_cell_runs(cell, user_data, fields):
+  found = run.run(dataclasses.replace(cell, **fields), user_data)
   assert 0 <= found.accuracy_after <= 1
   assert found.forward_passes > 0 and found.chosen
   assert [n for n, _ in found.curve] == sorted({n for n, _ in found.curve})
 
 
-def test_float_and_8w8a_may_take_the_rate_that_16w8a_chose(cell, own):
+def test_float_and_8w8a_may_take_the_rate_that_16w8a_chose(cell, user_data):
   found = {
-    precision: run.run(dataclasses.replace(cell, precision=precision), own)
+    precision: run.run(
+      dataclasses.replace(cell, precision=precision), user_data
+    )
     for precision in ("16w8a", "fp32", "8w8a-same-rate")
   }
   assert len({measured.chosen for measured in found.values()}) == 1
   assert len({measured.loss_after for measured in found.values()}) == 3
 
 
-def test_zero_shot_is_the_file_as_it_is(cell, own):
-  found = run.run(dataclasses.replace(cell, method="zero-shot"), own)
-  task = load(cell.domain, 0, own)
+def test_zero_shot_is_the_file_as_it_is(cell, user_data):
+  found = run.run(dataclasses.replace(cell, method="zero-shot"), user_data)
+  task = load(cell.domain, 0, user_data)
   known = tflm_fg.evaluate_model(
     task.model, *task.test, runtime=integer.RUNTIME
   )
@@ -105,7 +107,7 @@ def test_zero_shot_is_the_file_as_it_is(cell, own):
   assert found.forward_passes == 0
 
 
-def test_a_users_data_set_is_drawn_into_episodes(tmp_path, cell):
+def test_a_users_data_set_is_sampled_into_episodes(tmp_path, cell):
   for letter in ("a", "b", "c"):
     folder = tmp_path / "drawings" / "Latin" / letter
     folder.mkdir(parents=True)
@@ -115,7 +117,7 @@ def test_a_users_data_set_is_drawn_into_episodes(tmp_path, cell):
       matplotlib.image.imsave(str(folder / f"{take}.png"), drawing)
   (tmp_path / "digits.tflite").write_bytes(digits.shipped_model())
   name = f"omniglot:{tmp_path}/drawings:8"
-  given = Own(
+  given = UserData(
     model=str(tmp_path / "digits.tflite"), shots=3, ways=2, test_samples=4
   )
   task = load(name, 1, given)
@@ -127,11 +129,11 @@ def test_a_users_data_set_is_drawn_into_episodes(tmp_path, cell):
   assert 0 <= run.run(own, given).accuracy_after <= 1
 
 
-def test_a_cell_that_cannot_run_is_named(cell, own):
+def test_a_cell_that_cannot_run_is_named(cell, user_data):
   odd = dataclasses.replace(cell, trainable="none-such")
-  refusals.refused(lambda: run.run(odd, own), "none-such")
+  refusals.refused(lambda: run.run(odd, user_data), "none-such")
   far = dataclasses.replace(cell, domain="martian-5shot")
-  refusals.refused(lambda: run.run(far, own), "martian")
+  refusals.refused(lambda: run.run(far, user_data), "martian")
 
 
 def broken(job):
@@ -156,7 +158,9 @@ def test_a_refusal_comes_back_from_a_worker_and_the_others_go_on(count):
   assert (found[2], found[3]) == (4, 6)
 
 
-def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
+def test_a_stopped_grid_goes_on_and_gives_the_same_rows(
+  cell, user_data, tmp_path
+):
   grid = Grid(
     methods=("zero-shot", "sign-m-spsa", "closed-form"),
     trainable=("head",),
@@ -168,19 +172,21 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
   cells = cells_of([grid])
   for name in ("whole", "parts"):
     (tmp_path / name).mkdir()
-  whole = output_folder.Folder(str(tmp_path / "whole"), cells, [], own)
+  whole = output_folder.Folder(str(tmp_path / "whole"), cells, [], user_data)
   for job in whole.unfinished():
-    whole.take(job, jobs.do(job, own))
-  whole.run_candidate("a command", 0.0)
-  first = output_folder.Folder(str(tmp_path / "parts"), cells, [], own)
-  job = jobs.dear_first(first.unfinished())[-1]
-  first.take(job, jobs.do(job, own))
-  second = output_folder.Folder(str(tmp_path / "parts"), cells, [], own)
+    whole.take(job, jobs.do(job, user_data))
+  whole.finish("a command", 0.0)
+  first = output_folder.Folder(str(tmp_path / "parts"), cells, [], user_data)
+  job = jobs.longest_first(first.unfinished())[-1]
+  first.take(job, jobs.do(job, user_data))
+  second = output_folder.Folder(str(tmp_path / "parts"), cells, [], user_data)
   assert second.unfinished() == [c for c in cells if c != job]
   for job in reversed(second.unfinished()):
-    second.take(job, jobs.do(job, own))
+    second.take(job, jobs.do(job, user_data))
   assert (
-    output_folder.Folder(str(tmp_path / "parts"), cells, [], own).unfinished()
+    output_folder.Folder(
+      str(tmp_path / "parts"), cells, [], user_data
+    ).unfinished()
     == []
   )
   assert without_times(tmp_path / "parts" / "runs.csv") == without_times(
@@ -189,31 +195,31 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(cell, own, tmp_path):
 
 
 def test_a_name_says_all_of_what_is_built_in_and_a_file_its_bytes(
-  own, cell, tmp_path
+  user_data, cell, tmp_path
 ):
-  assert fingerprint("child-5shot", own) == ""
-  known = fingerprint(cell.domain, own)
-  assert fingerprint(cell.domain, own) == known
-  fewer = dataclasses.replace(own, test_samples=20)
-  elsewhere = dataclasses.replace(own, cache=str(tmp_path), shots=7)
+  assert fingerprint("child-5shot", user_data) == ""
+  known = fingerprint(cell.domain, user_data)
+  assert fingerprint(cell.domain, user_data) == known
+  fewer = dataclasses.replace(user_data, test_samples=20)
+  elsewhere = dataclasses.replace(user_data, cache=str(tmp_path), shots=7)
   assert fingerprint(cell.domain, fewer) != known
   assert fingerprint(cell.domain, elsewhere) == known
   with np.load(cell.domain) as held:
     np.savez(cell.domain, x=held["x"] + np.float32(0.01), y=held["y"])
-  assert fingerprint(cell.domain, own) != known
+  assert fingerprint(cell.domain, user_data) != known
   folder = f"omniglot:{tmp_path}"
-  assert fingerprint(folder, own) != fingerprint(folder, elsewhere)
+  assert fingerprint(folder, user_data) != fingerprint(folder, elsewhere)
 
 
 def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
-  own, tmp_path, monkeypatch, capsys
+  user_data, tmp_path, monkeypatch, capsys
 ):
   arguments = [
     "--preset=backprop",
     "--model=model.tflite",
     "--domains=clips.npz",
-    "--train_clips=80",
-    "--test_clips=40",
+    "--train_samples=80",
+    "--test_samples=40",
     "--methods=zero-shot,sign-m-spsa",
     "--trainable=head,all",
     "--seeds=0,1",
@@ -234,18 +240,18 @@ def test_the_command_runs_a_grid_in_two_processes_and_goes_on(
   assert launch(*arguments, "--workers=1") == cli.DONE
   assert "2 jobs to do, 4 done before" in capsys.readouterr().err
   assert without_times(kept) == both
-  fewer = [a.replace("test_clips=40", "test_clips=30") for a in arguments]
+  fewer = [a.replace("test_samples=40", "test_samples=30") for a in arguments]
   assert launch(*fewer) == cli.FAILED
   (line,) = capsys.readouterr().err.strip().splitlines()
-  assert "other data" in line and '"test_clips": 30' in line
+  assert "other data" in line and '"test_samples": 30' in line
 
 
-def test_a_refused_cell_is_told_and_the_others_stand_in_tables(
-  own, tmp_path, monkeypatch, capsys
+def test_a_refused_cell_is_named_and_the_others_are_in_tables(
+  user_data, tmp_path, monkeypatch, capsys
 ):
   monkeypatch.chdir(tmp_path)
 
-  def forward(cell, task):
+  def forward(cell, task, cache):
     raise TflmFgError(f"{cell.seed} is\nunlucky")
 
   monkeypatch.setattr(integer, "forward", forward)

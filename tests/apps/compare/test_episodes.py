@@ -57,9 +57,9 @@ def test_a_seed_is_an_episode_and_another_seed_has_other_samples(few, name):
   assert np.array_equal(one.test[0], other.test[0])
 
 
-def test_a_seed_draws_the_words():
+def test_a_seed_chooses_the_words():
   one, same, other = (
-    [voices.WORDS[c] for c in sampling.choose(np.arange(10), 5, seed)]
+    [voices.NEW_WORDS[c] for c in sampling.choose(np.arange(10), 5, seed)]
     for seed in (1, 1, 2)
   )
   assert one == same != other
@@ -67,9 +67,9 @@ def test_a_seed_draws_the_words():
 
 def test_every_built_in_name_is_understood(monkeypatch):
   """Without speaking: who is asked for what."""
-  nobody = ((np.zeros((0, 1)), np.zeros(0)),) * 2
-  monkeypatch.setattr(voices, "split_of", lambda *told: nobody)
-  monkeypatch.setattr(voices, "words_of", lambda *told: nobody)
+  nothing = ((np.zeros((0, 1)), np.zeros(0)),) * 2
+  monkeypatch.setattr(voices, "split_of", lambda *unused: nothing)
+  monkeypatch.setattr(voices, "words_of", lambda *unused: nothing)
   assert len(set(episodes.NAMES)) == len(episodes.NAMES) >= 30
   for name in episodes.NAMES:
     assert episodes.episode(name, 0).name == name
@@ -138,14 +138,14 @@ def test_the_three_parts_of_the_digits_share_no_image():
 
 def test_the_digits_network_is_as_good_as_it_says():
   about = ROOT / "apps" / "compare" / digits.ABOUT
-  told = json.loads(about.read_text())["accuracy"]["test"]
+  known = json.loads(about.read_text())["accuracy"]["test"]
   held = digits.parts(*digits.images())
   model = digits.shipped_model()
   measured = tflm_fg.evaluate_model(model, *held.test)["accuracy"]
-  assert told["images"] == len(held.test[1])
+  assert known["images"] == len(held.test[1])
   # Other kernels round otherwise: an image or two.
-  assert abs(measured - told["int8"]) < 0.01
-  assert told["int8"] > 0.97
+  assert abs(measured - known["int8"]) < 0.01
+  assert known["int8"] > 0.97
   assert len(model) < 60_000
 
 
@@ -156,7 +156,7 @@ def _pool(classes=(0, 1, 3), each=6):
 
 
 def test_a_users_samples_keep_the_numbers_of_the_models_outputs():
-  made = episodes.drawn("mine", digits.shipped_model(), _pool(), 2, 3, 0)
+  made = episodes.sampled("mine", digits.shipped_model(), _pool(), 2, 3, 0)
   assert np.bincount(made.train[1]).tolist() == [2, 2, 0, 2]
   assert np.bincount(made.test[1]).tolist() == [3, 3, 0, 3]
   assert made.model == digits.shipped_model()
@@ -164,11 +164,11 @@ def test_a_users_samples_keep_the_numbers_of_the_models_outputs():
 
 def test_ways_of_a_users_samples_get_a_fresh_head():
   model = digits.shipped_model()
-  made = episodes.drawn("mine", model, _pool(), 2, None, 0, ways=2)
+  made = episodes.sampled("mine", model, _pool(), 2, None, 0, ways=2)
   assert np.bincount(made.train[1]).tolist() == [2, 2]
   assert np.bincount(made.test[1]).tolist() == [4, 4]
   assert tflm_fg.evaluate_model(made.model, *made.test)["accuracy"] <= 1
-  refused(lambda: episodes.drawn("mine", model, _pool(), 2, 9, 0), "need 11")
+  refused(lambda: episodes.sampled("mine", model, _pool(), 2, 9, 0), "need 11")
 
 
 def test_missing_scikit_learn_is_told_with_the_cure(monkeypatch):

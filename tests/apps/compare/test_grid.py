@@ -6,16 +6,8 @@ import pytest
 
 from apps.compare import presets
 from apps.compare.analyses import cosines
-from apps.compare.grid import (
-  VARIANTS,
-  Cell,
-  Grid,
-  cells_of,
-  chosen,
-  fields_of,
-  require_known,
-  steps_of,
-)
+from apps.compare.cell_settings import fields_of, require_known, steps_of
+from apps.compare.grid import VARIANTS, Cell, Grid, cells_of, chosen
 from apps.compare.results import intervals, rows
 from apps.compare.results.rows import Measured, read_csv, to_csv
 from tests import refusals
@@ -94,6 +86,34 @@ def test_exact_methods_are_for_heads_and_have_one_precision():
   assert found == ["d 0 head closed-form 16w8a", "d 0 head node 16w8a"]
 
 
+def test_statistic_matching_is_for_biases_before_the_head():
+  found = titles(
+    grid(
+      methods=("statistics",),
+      trainable=("head", "first-bias", "inner-bias", "all"),
+      precisions=("16w8a", "8w8a"),
+      variants=("plain", "m=3"),
+    )
+  )
+  assert found == [
+    "d 0 first-bias statistics 16w8a",
+    "d 0 inner-bias statistics 16w8a",
+  ]
+
+
+def test_kernels_of_16_bits_are_where_kernels_train():
+  found = titles(
+    grid(
+      trainable=("head", "wide-head", "prompt", "bias", "all"),
+      precisions=("weights-int16",),
+    )
+  )
+  assert found == [
+    "d 0 head sign-m-spsa weights-int16",
+    "d 0 all sign-m-spsa weights-int16",
+  ]
+
+
 def test_floats_have_what_needs_no_integers():
   found = cells_of(
     [
@@ -162,9 +182,9 @@ def test_an_unknown_setting_is_refused_before_anything_runs(monkeypatch):
 def test_every_preset_can_be_run_by_this_tflm_fg():
   for preset in presets.PRESETS.values():
     require_known(cells_of(preset.grids))
-    for picture in preset.pictures:
-      if isinstance(picture, cosines.Cosines):
-        assert cosines.kinds(picture, batch=8)
+    for analysis in preset.analyses:
+      if isinstance(analysis, cosines.Cosines):
+        assert cosines.kinds(analysis, batch=8)
 
 
 def test_what_is_judged_is_on_enough_domains_and_seeds():
@@ -179,14 +199,15 @@ def test_what_is_judged_is_on_enough_domains_and_seeds():
 
 
 def test_the_full_preset_has_all_that_the_others_show():
-  cells, pictures = set(), set()
+  """But those that measure time, beside which nothing else may run."""
+  cells, analyses = set(), set()
   for name, preset in presets.PRESETS.items():
-    if name not in ("full", "smoke"):
+    if name not in ("full", "smoke", "accuracy", "timing", "growth"):
       cells |= set(cells_of(preset.grids))
-      pictures |= set(preset.pictures)
+      analyses |= set(preset.analyses)
   full = presets.PRESETS["full"]
   assert set(cells_of(full.grids)) == cells
-  assert set(full.pictures) == pictures
+  assert set(full.analyses) == analyses
 
 
 def test_each_variant_changes_what_it_names():
@@ -214,7 +235,7 @@ def test_rows_come_back_as_they_were(tmp_path):
   )
 
 
-def test_rows_stand_in_the_grids_order_whoever_finished_first():
+def test_rows_stand_in_the_grids_order_whichever_finished_first():
   other = dataclasses.replace(CELL, seed=0)
   one = to_csv({CELL: ROW, other: ROW}, [other, CELL], data)
   assert one == to_csv({other: ROW, CELL: ROW}, [other, CELL], data)

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from apps import tflm_arena
-from apps.compare.analyses import memory, networks
+from apps.compare.analyses import memory, networks, tflm_arena
 from apps.kws.model.shipped import shipped_model
 from converters import quantize, to_keras
 from tests import models

@@ -10,8 +10,8 @@ from apps.compare.data.registry import load
 from apps.compare.methods import integer, learning_rates, run
 
 
-def test_the_rate_is_chosen_without_a_look_at_test_samples(cell, own):
-  task = load(cell.domain, 0, own)
+def test_the_rate_is_chosen_without_the_test_samples(cell, user_data):
+  task = load(cell.domain, 0, user_data)
   x, y = task.train
   seen = []
 
@@ -21,9 +21,9 @@ def test_the_rate_is_chosen_without_a_look_at_test_samples(cell, own):
     return dataclasses.replace(settings, learning_rate_lsb=1.0, epsilon_lsb=4.0)
 
   def shown(part):
-    told = {clip.tobytes() for clip in x}
-    assert {c.tobytes() for c in part.train[0]} <= told
-    assert {c.tobytes() for c in part.test[0]} <= told
+    known = {sample.tobytes() for sample in x}
+    assert {c.tobytes() for c in part.train[0]} <= known
+    assert {c.tobytes() for c in part.test[0]} <= known
     assert len(part.train[1]) + len(part.test[1]) == len(y)
 
   def trial(settings, part):
@@ -46,7 +46,7 @@ def test_the_rate_is_chosen_without_a_look_at_test_samples(cell, own):
   [("sgd", 50_000.0, 65536), ("frank-wolfe", 100.0, 127)],
 )
 def test_no_rate_is_tried_that_training_would_refuse(
-  cell, own, optimizer, first, most
+  cell, user_data, optimizer, first, most
 ):
   seen = []
 
@@ -57,7 +57,7 @@ def test_no_rate_is_tried_that_training_would_refuse(
     seen.append(settings.learning_rate_lsb)
     return learning_rates.Found(0.5, -len(seen))  # the factor above one is best
 
-  task = load(cell.domain, 0, own)
+  task = load(cell.domain, 0, user_data)
   settings = tflm_fg.Settings(
     method="spsa", optimizer=optimizer, steps=60, epsilon_lsb=2.0
   )
@@ -74,7 +74,7 @@ def test_no_rate_is_tried_that_training_would_refuse(
   )
 
 
-def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, own):
+def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, user_data):
   seen = []
 
   def filled(settings, part):
@@ -85,25 +85,25 @@ def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, own):
     return learning_rates.Found(0.5, 1.0)
 
   settings = tflm_fg.Settings(method="spsa", steps=60, epsilon_lsb=2.0)
-  task = load(cell.domain, 0, own)
+  task = load(cell.domain, 0, user_data)
   learning_rates.chosen(
     cell, settings, task, learning_rates.Tuner(filled, trial)
   )
   assert seen == [10 * factor for factor in learning_rates.FACTORS]
 
 
-def test_a_flat_loss_does_not_stop_a_run(own, cell, tmp_path):
+def test_a_flat_loss_does_not_stop_a_run(user_data, cell, tmp_path):
   """No slope shows there: spsa asks for the largest rate that there is."""
   with np.load(cell.domain) as held:
     np.savez(tmp_path / "flat.npz", x=np.zeros_like(held["x"]), y=held["y"])
   flat = dataclasses.replace(
     cell, domain=str(tmp_path / "flat.npz"), method="spsa", trainable="head"
   )
-  assert 0 <= run.run(flat, own).accuracy_after <= 1
+  assert 0 <= run.run(flat, user_data).accuracy_after <= 1
 
 
-def test_what_sets_itself_takes_no_step(cell, own):
-  task = load(cell.domain, 0, own)
+def test_what_sets_itself_takes_no_step(cell, user_data):
+  task = load(cell.domain, 0, user_data)
   tuner = integer.tuner_of(integer.marked_of(cell, task))
   settings = tflm_fg.Settings(
     method="sign-m-spsa", steps=60, batch_size=16, validation_fraction=0.0
@@ -127,14 +127,14 @@ def test_backpropagation_may_try_as_many_rates():
     assert len(tried) == len(learning_rates.FACTORS)
 
 
-def test_a_rate_of_its_own_is_where_trials_begin(cell, own):
+def test_a_rate_of_its_own_is_where_trials_begin(cell, user_data):
   seen = []
 
   def trial(settings, part):
     seen.append(settings.learning_rate_lsb)
     return learning_rates.Found(0.5, 1.0)
 
-  task = load(cell.domain, 0, own)
+  task = load(cell.domain, 0, user_data)
   node = dataclasses.replace(cell, method="node")
   settings = tflm_fg.Settings(method="node", steps=60)  # 0.5
   tuner = learning_rates.Tuner(lambda settings, part: settings, trial)

@@ -1,4 +1,4 @@
-"""Data sets as users have them, made small: what comes out, what is refused."""
+"""Data sets as users have them, made small: what is read, what is refused."""
 
 import os
 import pathlib
@@ -27,7 +27,7 @@ def _batch(path, rows=ROWS, labels=LABELS, key=b"labels", protocol=2):
 
 
 def _cifar10(root: pathlib.Path, protocol=2) -> str:
-  for number, name in enumerate((*cifar.LAYOUTS[10].train, "test_batch")):
+  for number, name in enumerate((*cifar.FILES[10].train, "test_batch")):
     _batch(root / name, (ROWS + number).astype(np.uint8), protocol=protocol)
   return str(root)
 
@@ -68,19 +68,19 @@ def test_the_peak_is_what_the_model_wants(tmp_path):
   refused(lambda: readers.read(f"cifar10:{root}", peak=0), "peak=0")
 
 
-def test_names_are_read_where_they_are_told(tmp_path):
+def test_names_are_read_where_a_file_has_them(tmp_path):
   root = _cifar10(tmp_path)
-  told = [f"thing{n}".encode() for n in range(10)]
+  said = [f"thing{n}".encode() for n in range(10)]
   meta = pathlib.Path(root, "batches.meta")
-  meta.write_bytes(pickle.dumps({b"label_names": told}, protocol=2))
+  meta.write_bytes(pickle.dumps({b"label_names": said}, protocol=2))
   assert readers.read(f"cifar10:{root}").names[9] == "thing9"
-  meta.write_bytes(pickle.dumps({b"label_names": told[:3]}, protocol=2))
+  meta.write_bytes(pickle.dumps({b"label_names": said[:3]}, protocol=2))
   refused(lambda: readers.read(f"cifar10:{root}"), "names 3 classes, need 10")
 
 
 def test_binary_batches_of_both_sets_are_the_same_images(tmp_path):
   label = np.array(LABELS, np.uint8)[:, None]
-  for name in (*cifar.LAYOUTS[10].train, "test_batch"):
+  for name in (*cifar.FILES[10].train, "test_batch"):
     records = np.hstack([label, ROWS])
     (tmp_path / f"{name}.bin").write_bytes(records.tobytes())
   x, y, _, _ = readers.read(f"cifar10:{tmp_path}:test")
@@ -147,7 +147,7 @@ def test_a_truncated_batch_is_refused(tmp_path, keep):
 
 
 @pytest.mark.parametrize(
-  "rows, labels, told",
+  "rows, labels, said",
   [
     (ROWS, [0, 1, 2, 10], "classes 0 to 10; need 0 to 9"),
     (ROWS, [0, 1, 2, -1], "classes -1 to 2"),
@@ -158,9 +158,9 @@ def test_a_truncated_batch_is_refused(tmp_path, keep):
     (b"pixels", LABELS, "'data' is bytes"),
   ],
 )
-def test_a_batch_that_does_not_fit_is_refused(tmp_path, rows, labels, told):
+def test_a_batch_that_does_not_fit_is_refused(tmp_path, rows, labels, said):
   _batch(tmp_path / "test_batch", rows, labels)
-  refused(lambda: readers.read(f"cifar10:{tmp_path}:test"), told)
+  refused(lambda: readers.read(f"cifar10:{tmp_path}:test"), said)
 
 
 def test_missing_and_cut_files_are_named(tmp_path):
@@ -278,7 +278,7 @@ def test_esc50_takes_the_front_end_of_a_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "lines, told",
+  "lines, said",
   [
     (["filename,fold,category", "0.wav,1,dog"], "has no column target"),
     ([HEADER, "0.wav,1,0,dog", "1.wav,6,0,dog"], "line 3: fold 6"),
@@ -289,8 +289,8 @@ def test_esc50_takes_the_front_end_of_a_model(tmp_path):
     ([HEADER, "9.wav,1,0,dog"], "9.wav: no such file"),
   ],
 )
-def test_a_bad_table_of_esc50_is_refused(tmp_path, lines, told):
-  refused(lambda: readers.read(_esc50(tmp_path, lines)), told)
+def test_a_bad_table_of_esc50_is_refused(tmp_path, lines, said):
+  refused(lambda: readers.read(_esc50(tmp_path, lines)), said)
 
 
 def test_a_sample_that_is_no_sound_is_named(tmp_path):

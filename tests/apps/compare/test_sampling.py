@@ -52,8 +52,8 @@ def test_fewer_shots_are_the_beginning_of_more():
 
 def test_without_a_count_all_that_is_left_is_test():
   x, y = _pool()
-  drawn = sampling.sample(x, y, None, 2, None, 0)
-  assert len(drawn.train[1]) + len(drawn.test[1]) == len(y)
+  found = sampling.sample(x, y, None, 2, None, 0)
+  assert len(found.train[1]) + len(found.test[1]) == len(y)
 
 
 @given(
@@ -97,7 +97,7 @@ def test_few_shots_take_whole_recordings():
 
 
 @pytest.mark.parametrize(
-  "ways, shots, tests, told",
+  "ways, shots, tests, said",
   [
     (7, 1, 1, "ways=7: the pool has 6 classes"),
     (1, 1, 1, "ways=1"),
@@ -106,8 +106,8 @@ def test_few_shots_take_whole_recordings():
     (2, 1, -1, "tests=-1"),
   ],
 )
-def test_what_the_pool_cannot_give_is_refused(ways, shots, tests, told):
-  refused(lambda: sampling.sample(*_pool(), ways, shots, tests, 0), told)
+def test_what_the_pool_cannot_give_is_refused(ways, shots, tests, said):
+  refused(lambda: sampling.sample(*_pool(), ways, shots, tests, 0), said)
 
 
 def test_labels_that_do_not_fit_the_samples_are_refused():

@@ -1,4 +1,4 @@
-"""Draw the benchmark's rows, as a PNG."""
+"""Draw adaptations and timings, as a PNG."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from apps.benchmark_accuracy import METHODS, Run
-from apps.benchmark_tables import Rows
-from apps.benchmark_timing import Timing
+from apps.compare.results.analysis_rows import (
+  ADAPTATIONS,
+  Adaptation,
+  AnalysisRow,
+  Timing,
+)
 from tflm_fg import plots
 
 
-def draw(rows: Rows) -> bytes:
+def draw(rows: Sequence[AnalysisRow]) -> bytes:
   """Accuracy bars, ratios of step to engine, and growth: what there is."""
-  speed = [t for t in rows.timings if t.what == "speed"]
-  growth = [t for t in rows.timings if t.what == "growth"]
-  parts = [(_bars, rows.runs), (_ratios, speed), (_growth, growth)]
+  runs = [r for r in rows if isinstance(r, Adaptation)]
+  timings = [r for r in rows if isinstance(r, Timing)]
+  speed = [t for t in timings if t.what == "speed"]
+  growth = [t for t in timings if t.what == "growth"]
+  parts = [(_bars, runs), (_ratios, speed), (_growth, growth)]
   present = [(drawer, found) for drawer, found in parts if found]
   figure, axes = plots.new_figure(max(1, len(present)), width=8.0, height=5.0)
   for place, (drawer, found) in zip(axes, present):
@@ -25,9 +30,9 @@ def draw(rows: Rows) -> bytes:
   return plots.to_png(figure)
 
 
-def _bars(axes: Any, runs: Sequence[Run]) -> None:
+def _bars(axes: Any, runs: Sequence[Adaptation]) -> None:
   names = list(dict.fromkeys(run.data for run in runs))
-  methods = [m for m in METHODS if any(run.method == m for run in runs)]
+  methods = [m for m in ADAPTATIONS if any(run.method == m for run in runs)]
   width = 0.85 / len(methods)
   for number, method in enumerate(methods):
     for place, name in enumerate(names):
@@ -61,7 +66,7 @@ def _ratios(axes: Any, timings: Sequence[Timing]) -> None:
 def _growth(axes: Any, timings: Sequence[Timing]) -> None:
   for case in dict.fromkeys(t.case for t in timings):
     own = [t for t in timings if t.case == case]
-    counts = [{"clips": t.batch}.get(case, getattr(t, case, 0)) for t in own]
+    counts = [{"samples": t.batch}.get(case, getattr(t, case, 0)) for t in own]
     axes.plot(counts, [t.step_us / 1e3 for t in own], "o-", label=case)
   axes.set(xscale="log", yscale="log", xlabel="count", ylabel="ms a step")
   axes.legend(frameon=False)

@@ -9,14 +9,17 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tflm_fg.training.settings import Settings
 
 import tflm_fg
-from apps.benchmark_models import dense_stack
+from apps.compare.analyses.dense_stack import dense_stack
+from apps.compare.cell_settings import of_timed_steps
+from apps.compare.data import registry
+from apps.compare.data.registry import UserData
+from apps.compare.results.analysis_rows import Timing, to_csv
 from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import Graph
 from tflm_fg.runtimes import RuntimeOptions
-from tflm_fg.training import Batches, fit
+from tflm_fg.training import Batches, fit, step_rule
 from tflm_fg.types import Samples
 
 ROUNDS = 150
@@ -26,39 +29,31 @@ ROUND_SECONDS = 0.01
 """Of a case in a round, at least."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Timing:
-  """One case.
+@dataclasses.dataclass(frozen=True)
+class Speed:
+  """Steps to time: against the engine, in place against rebuilt, by workers."""
 
-  Attributes:
-    what: "speed" or "growth".
-    case: its name.
-    strategy: "in-place" or "rebuild".
-    workers: passes side by side.
-    directions: pairs of passes a step.
-    batch: samples a pass.
-    weights: trainable numbers.
-    layers: trained layers.
-    pair: 1 where other strategies and workers run the same, else 0.
-    step_us: microseconds a step in the quietest round.
-    invoke_us: of them, inside the engine.
-    ratio: the former over the latter.
-    ratio_median: the median of that ratio over all rounds.
+  title = "speed"
+  files = ("speed.csv",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+  """Steps to time over trainable weights, samples and layers."""
+
+  title = "growth"
+  files = ("growth.csv",)
+
+
+def run(job: Speed | Growth, user_data: UserData) -> dict[str, bytes]:
+  """Times steps, and returns the CSV.
+
+  Nothing else should run on the machine meanwhile.
   """
-
-  what: str
-  case: str
-  strategy: str
-  workers: int
-  directions: int
-  batch: int
-  weights: int
-  layers: int
-  pair: int
-  step_us: float
-  invoke_us: float
-  ratio: float
-  ratio_median: float
+  found = growth()
+  if isinstance(job, Speed):
+    found = speed(registry.model_of(user_data))
+  return {job.files[0]: to_csv(found)}
 
 
 class Case:
@@ -80,14 +75,7 @@ class Case:
     self.what, self.name, self.pair = what, name, pair
     self.strategy, self.workers = strategy, workers
     marked = tflm_fg.mark_trainable(model, trainable)
-    self._settings = Settings(
-      method="sign-m-spsa",
-      epsilon_lsb=4.0,
-      learning_rate_lsb=0.01,
-      num_directions=directions,
-      batch_size=batch,
-      steps=10**8,
-    )
+    self._settings = of_timed_steps(directions, batch)
     runtime_options = RuntimeOptions(strategy=strategy, workers=workers)
     self._graph = Graph(marked.data, marked.mark, runtime_options)
     self._layout = Layout(marked.mark.trainable)
@@ -97,7 +85,7 @@ class Case:
     labels = np.arange(batch) % self._graph.logits.shape[-1]
     self._samples = Samples(inputs, labels)
     self._graph.settle(inputs, self._settings.passes_at_once())
-    self._rule = self._settings.step_rule(self._layout, batch)
+    self._rule = step_rule(self._settings, self._layout, batch)
     start = self._layout.params(self._graph.suffix.params())
     self._state = self._rule.start(start)
     self._steps, self._found = 1, list[tuple[float, float]]()
@@ -107,7 +95,7 @@ class Case:
     self._found.clear()
 
   def run(self) -> float:
-    """A round; gives the seconds of a step."""
+    """Runs a round, and returns the seconds of a step."""
     before, began = self._graph.invoke_seconds, time.perf_counter()
     self._state = fit(
       session=self._graph.suffix,
@@ -125,7 +113,7 @@ class Case:
     return seconds / self._steps
 
   def timing_of_one_round(self) -> Timing:
-    """Runs one round, and says what it gave."""
+    """Runs one round, and returns what it gave."""
     self.run()
     return self.timing()
 
@@ -161,7 +149,7 @@ def timed(cases: Sequence[Case]) -> Iterator[Timing]:
 
 
 def speed(model: bytes) -> Iterator[Timing]:
-  """The whole model in every way, then its head alone."""
+  """The whole model by every strategy and worker count, then its head."""
   whole = [
     Case(
       model,
@@ -200,7 +188,7 @@ def growth() -> Iterator[Timing]:
   yield from timed(plan)
   small = dense_stack([32, 240, 10])
   samples = [
-    Case(small, "clips", "all", batch, what="growth")
+    Case(small, "samples", "all", batch, what="growth")
     for batch in (1, 4, 16, 64, 256, 1024)
   ]
   yield from timed(samples)
