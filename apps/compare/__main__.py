@@ -58,7 +58,7 @@ from apps.compare.grid import (
 from apps.compare.presets import PRESETS, Adaptations, Preset
 from apps.compare.results.analysis_rows import ADAPTATIONS
 from apps.compare.results.rows import Measured
-from tflm_fg import files, plots
+from tflm_fg import files, methods, plots
 from tflm_fg.runtimes import NAMES
 from tflm_fg.types import TflmFgError, one_line
 
@@ -120,7 +120,7 @@ _SHOTS = flags.DEFINE_integer(
 _PLAIN_METHOD = flags.DEFINE_enum(
   "plain_method",
   "sign-m-spsa",
-  [m for m in defaults.METHODS if m not in ("auto", "statistics")],
+  [m for m in methods.registered() if m not in ("auto", "statistics")],
   "of preset accuracy: what the methods plain and self-set are",
 )
 _PLAIN_STEPS = flags.DEFINE_integer(
