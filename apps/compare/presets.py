@@ -145,7 +145,7 @@ _UNLABELLED = (
   Grid(
     methods=("zero-shot", "statistics"),
     trainable=("first-bias", "inner-bias"),
-    domains=DIGITS + VOICES + FEW_VOICES[:2],
+    domains=DIGITS + VOICES,
     seeds=SEEDS,
   ),
 )
