@@ -13,7 +13,7 @@ import numpy as np
 
 from apps.compare.data.sampling import Part
 from apps.compare.methods import backprop
-from apps.compare.methods.head_descent import dequantized
+from apps.compare.methods.head_descent import dequantized, one_thread
 from tflm_fg.tflite import input_spec
 from tflm_fg.training import Batches
 
@@ -68,7 +68,7 @@ def fit_keras(
   Raises:
     TflmFgError: if TensorFlow is missing.
   """
-  backprop.one_thread()
+  one_thread()
   net = backprop.float_net(model, trainable, train, test)
   known = None
   if source is not None:

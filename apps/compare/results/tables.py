@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from apps.compare.data import registry
-from apps.compare.grid import PLAIN, PRECISIONS, WEIGHTS
+from apps.compare.grid import OF_8_BITS, PLAIN, WEIGHTS
 from apps.compare.results import backprop_tables
 from apps.compare.results.intervals import (
   LEAST_DOMAINS,
@@ -29,6 +29,8 @@ from apps.compare.results.pairing import (
 )
 from apps.compare.results.rows import Row
 
+KERNELS = ("16w8a", *WEIGHTS)
+
 PRECISION_POINTS = 1.5
 """How near 16w8a shall come to fp32."""
 
@@ -38,6 +40,7 @@ def markdown(rows: Sequence[Row]) -> str:
   parts = [
     _titled("Against backpropagation", backprop_tables.backprop(rows)),
     _titled("Precision", precision(rows)),
+    _titled("Kernels of 16 bits in the file", precision(rows, KERNELS)),
     _titled("Statistic matching, without labels", unlabelled(rows)),
     _titled("Each enhancement alone against the plain method", against(rows)),
     _titled("All runs, means over seeds", means(rows)),
@@ -108,14 +111,24 @@ def against(rows: Sequence[Row]) -> str:
   return f"{text}\n\n{note}" if text else ""
 
 
-def precision(rows: Sequence[Row]) -> str:
-  """Precisions side by side, with paired differences."""
+def precision(
+  rows: Sequence[Row], precisions: Sequence[str] = OF_8_BITS
+) -> str:
+  """Precisions side by side, with paired differences.
+
+  Args:
+    rows: of a grid.
+    precisions: the columns, "16w8a" among them.
+  """
   forward = [
-    r for r in rows if r.cell.variant == "plain" and r.cell.method != "backprop"
+    r
+    for r in rows
+    if r.cell.variant == "plain"
+    and r.cell.method != "backprop"
+    and r.cell.precision in precisions
   ]
   body = []
-  shown = _shown_precisions(forward)
-  others = [p for p in shown if p != "16w8a"]
+  others = [p for p in precisions if p != "16w8a"]
   kinds = grouped(forward, lambda c: (c.trainable, c.method))
   for (trainable, method), group in kinds.items():  # type: ignore[misc]
     by = grouped(group, lambda c: c.precision)
@@ -129,20 +142,14 @@ def precision(rows: Sequence[Row]) -> str:
         str(trainable),
         str(method),
         str(len({r.cell.domain for r in first})),
-        *(percent(after_over_domains(own.get(p, []))) for p in shown),
+        *(percent(after_over_domains(own.get(p, []))) for p in precisions),
         *(percent(gap, "+") for gap in gaps),
       ]
     )
-  header = ["trains", "method", "domains", *(f"{p} %" for p in shown)]
+  header = ["trains", "method", "domains", *(f"{p} %" for p in precisions)]
   text = table([*header, *(f"{p} over 16w8a" for p in others)], body)
   parts = [text, _nearness(forward)] if text else []
   return "\n\n".join(part for part in parts if part)
-
-
-def _shown_precisions(rows: Sequence[Row]) -> list[str]:
-  """The precisions that a table has columns for: 16-bit weights where run."""
-  there = {r.cell.precision for r in rows}
-  return [p for p in PRECISIONS if p not in WEIGHTS or p in there]
 
 
 def unlabelled(rows: Sequence[Row]) -> str:

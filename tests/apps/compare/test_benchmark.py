@@ -8,7 +8,7 @@ import pytest
 
 import tflm_fg
 from apps import benchmark
-from apps.compare import output_folder
+from apps.compare import jobs, output_folder
 from apps.compare.analyses import accuracy, dense_stack, speed, tflm_arena
 from apps.compare.data import registry, voices
 from apps.compare.data.registry import UserData
@@ -267,3 +267,21 @@ def test_bad_input_is_one_line(tmp_path, flag, said):
   done = programs.run(tmp_path, "apps.benchmark", flag)
   assert done.returncode == 1
   assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("job", [speed.Speed(), speed.Growth()])
+def test_timings_are_jobs_whose_rows_become_tables(job, tmp_path, monkeypatch):
+  monkeypatch.setattr(speed, "ROUNDS", 1)
+  monkeypatch.setattr(speed, "ROUND_SECONDS", 0.0)
+  case = speed.Case(dense_stack.dense_stack([4, 3]), "tiny", "all", 2)
+  monkeypatch.setattr(
+    speed, "speed", lambda model: [case.timing_of_one_round()]
+  )
+  monkeypatch.setattr(speed, "growth", lambda: [case.timing_of_one_round()])
+  folder = output_folder.Folder(str(tmp_path), [], [job], UserData())
+  assert folder.unfinished() == [job]
+  folder.take(job, jobs.do(job, UserData()))
+  assert folder.unfinished() == []
+  text = folder.finish("a command", 0.0)
+  assert "| case | weights | layers | samples |" in text and "| tiny |" in text
+  assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")

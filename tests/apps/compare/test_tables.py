@@ -129,6 +129,27 @@ def test_precisions_are_paired_and_the_grids_mean_is_judged():
   assert "not within 1.5 points" in tables.precision(worse)
 
 
+def test_kernels_of_16_bits_have_a_table_that_takes_no_row_from_another():
+  rows = in_domains((0.80, 0.80, 0.80))
+  rows += in_domains((0.81, 0.81, 0.81), precision="fp32")
+  known = tables.precision(rows)
+  rows += in_domains((0.9, 0.9, 0.9), precision="weights-int8x2", passes=99)
+  rows += in_domains((0.8, 0.8, 0.8), passes=99)
+  assert tables.precision(rows) == known
+  text = tables.precision(rows, tables.KERNELS)
+  assert "| 3 | 80.5 ± 0.0 | - | 90.5 ± 0.0 | - | +10.0 ± 0.0 |" in text
+
+
+def test_statistic_matching_is_paired_with_the_file_as_it_is():
+  rows = in_domains((0.5, 0.5, 0.5), method="zero-shot", trainable="nothing")
+  rows += in_domains(
+    (0.6, 0.6, 0.6), method="statistics", trainable="inner-bias"
+  )
+  text = tables.unlabelled(rows)
+  assert "| a | inner-bias | 2 | 10 | 50.5 ± 6.4 | 60.5 ± 6.4 | +10.0" in text
+  assert "- inner-bias: +10.0 ± 0.0 points over 3 domains: helps" in text
+
+
 def test_few_domains_give_no_verdict_on_precision():
   rows = [row(0.80), row(0.81, precision="fp32")]
   text = tables.precision(rows)
