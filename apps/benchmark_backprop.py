@@ -16,7 +16,6 @@ from apps.benchmark_data import Part
 from converters.to_keras import to_keras
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.placement.split_model import Graph, RuntimeOptions
-from tflm_fg.runtimes.registry import native_output
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   mark_trainable,
@@ -111,8 +110,7 @@ def one_thread() -> Any:
   """
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
-    with native_output():  # it tells of its threads and of GPUs
-      import tensorflow as tf
+    import tensorflow as tf
   except ImportError:
     raise TflmFgError(
       "backpropagation in Keras needs: pip install 'tflm-fg[tf]'"

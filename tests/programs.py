@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -26,3 +27,20 @@ def run(
     text=True,
     check=False,
   )
+
+
+_OF_ENGINES = re.compile(
+  r"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.$"
+  r"|WARNING: All log messages before absl::InitializeLog\(\) is called"
+  r"|[IWE]\d{4} \d\d:\d\d:\d\d\.\d+ |[IWE]0000 00:00:\d+\.\d+ "
+)
+
+
+def own_lines(stderr: str) -> list[str]:
+  """What a program said itself, without what LiteRT and TensorFlow log.
+
+  LiteRT notes its first XNNPACK interpreter and TensorFlow its import; neither
+  has a switch for that.
+  """
+  lines = stderr.strip().splitlines()
+  return [line for line in lines if not _OF_ENGINES.match(line)]
