@@ -42,5 +42,6 @@ def own_lines(stderr: str) -> list[str]:
   LiteRT notes its first XNNPACK interpreter and TensorFlow its import; neither
   has a switch for that.
   """
-  lines = stderr.strip().splitlines()
-  return [line for line in lines if not _OF_ENGINES.match(line)]
+  lines = stderr.splitlines()
+  own = [line for line in lines if not _OF_ENGINES.match(line)]
+  return "\n".join(own).strip().splitlines()
