@@ -142,8 +142,15 @@ class ModelFile:
     Raises:
       TflmFgError: if the bytes are not a sound .tflite.
     """
-    verify(data, name)
-    model = _unpack(data, name)
+    return cls._of(data, name, verify(data, name))
+
+  @classmethod
+  def packed(cls, model: schema.ModelT, name: str) -> ModelFile:
+    """Writes a model that was made of a sound one by leaving out parts."""
+    return cls._of(pack(model), name, model)
+
+  @classmethod
+  def _of(cls, data: bytes, name: str, model: schema.ModelT) -> ModelFile:
     root = schema.Model.GetRootAsModel(data, 0)
     return cls(
       data=data,
@@ -160,7 +167,12 @@ class ModelFile:
 
   def unpack(self) -> schema.ModelT:
     """A model to edit, made anew at each call."""
-    return _unpack(self.data, self.name)
+    model = schema.ModelT.InitFromPackedBuf(self.data, 0)
+    for graph in model.subgraphs:
+      for op in graph.operators or []:  # engines take a missing vector as empty
+        op.inputs = [] if op.inputs is None else op.inputs
+        op.outputs = [] if op.outputs is None else op.outputs
+    return model
 
   def with_constants(self, data: bytes) -> ModelFile:
     """The file with other values in its constants, and no other change.
@@ -201,20 +213,6 @@ def read(source: Source, name: str = "model") -> schema.ModelT:
     TflmFgError: if the bytes are not a sound .tflite.
   """
   return ModelFile.of(source, name).unpack()
-
-
-def _unpack(data: bytes, name: str) -> schema.ModelT:
-  try:
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-  except Exception as fault:  # options tables that only the schema knows
-    raise TflmFgError(
-      f"{name}: corrupted .tflite: {fault}; copy or convert it again"
-    ) from None
-  for graph in model.subgraphs:
-    for op in graph.operators or []:  # engines take a missing vector as empty
-      op.inputs = [] if op.inputs is None else op.inputs
-      op.outputs = [] if op.outputs is None else op.outputs
-  return model
 
 
 def subgraph_of(model: schema.ModelT) -> Subgraph:

@@ -22,7 +22,6 @@ from tflm_fg.tflite.model_file import (
   Source,
   Subgraph,
   op_name,
-  pack,
 )
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
@@ -209,7 +208,7 @@ def _extract(
   _free_batch(model)
   _drop_unused_buffers(model)
   return Part(
-    ModelFile.open(pack(model), file.name),
+    ModelFile.packed(model, file.name),
     tuple(inputs),
     tuple(outputs),
     tuple(place[i] for i in writable),

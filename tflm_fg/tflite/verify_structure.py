@@ -10,7 +10,11 @@ import struct
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.verify_indices import BrokenError, check_indices
+from tflm_fg.tflite.verify_indices import (
+  BrokenError,
+  check_indices,
+  check_root,
+)
 from tflm_fg.types import TflmFgError
 
 IDENTIFIER = b"TFL3"
@@ -87,30 +91,30 @@ _OPTION_TABLES = {
 }
 
 
-def verify(data: bytes, name: str = "model") -> None:
+def verify(data: bytes, name: str = "model") -> schema.ModelT:
   """Refuses bytes that are not a sound .tflite.
 
   Args:
     data: the file.
     name: what to call it in the error.
 
+  Returns:
+    The model, unpacked.
+
   Raises:
     TflmFgError: with the first fault found.
   """
-  fault = _fault(data)
-  if fault:
-    raise TflmFgError(f"{name}: {fault}")
-
-
-def _fault(data: bytes) -> str:
-  """The first fault of a file, empty for none."""
   if not data:
-    return "the file is empty; need a .tflite"
+    raise TflmFgError(f"{name}: the file is empty; need a .tflite")
   if len(data) < 16 or data[4:8] != IDENTIFIER:
-    return "no TFL3 identifier, this is not a .tflite file"
+    raise TflmFgError(f"{name}: no TFL3 identifier, this is not a .tflite file")
   try:
-    _Walker(data).table("Model", _Walker(data).offset(0), 0)
-    check_indices(schema.Model.GetRootAsModel(data, 0))
+    walker = _Walker(data)
+    walker.table("Model", walker.offset(0), 0)
+    root = schema.Model.GetRootAsModel(data, 0)
+    check_root(root)
+    model = _unpack(root)
+    check_indices(model)
   except (
     BrokenError,
     struct.error,
@@ -118,8 +122,17 @@ def _fault(data: bytes) -> str:
     ValueError,
     TypeError,
   ) as fault:
-    return f"corrupted .tflite: {fault}; copy or convert it again"
-  return ""
+    raise TflmFgError(
+      f"{name}: corrupted .tflite: {fault}; copy or convert it again"
+    ) from None
+  return model
+
+
+def _unpack(root: schema.Model) -> schema.ModelT:
+  try:
+    return schema.ModelT.InitFromObj(root)
+  except Exception as fault:  # options tables that only the schema knows
+    raise BrokenError(f"{fault}") from None
 
 
 class _Walker:
