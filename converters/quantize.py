@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.runtimes import native_output
 from tflm_fg.types import TflmFgError, one_line
 
 ACTIVATIONS = ("int8", "int16")
@@ -39,7 +38,7 @@ def load(path: str) -> Any:
   try:
     if os.path.isdir(path):
       return tf.saved_model.load(path)
-    with native_output(), _custom_layers():
+    with _custom_layers():
       return _keras_for(path).models.load_model(path, compile=False)
   except TflmFgError:
     raise
@@ -79,7 +78,7 @@ def to_integer(
   if representative is not None:
     samples = _calibration_samples(representative, shape)
   try:
-    with tempfile.TemporaryDirectory() as folder, native_output():
+    with tempfile.TemporaryDirectory() as folder:
       _export(tf, model, function, folder)
       converter = tf.lite.TFLiteConverter.from_saved_model(folder)
       _set_integer(tf, converter, samples, activations)
@@ -206,8 +205,7 @@ def tensorflow() -> Any:
   """Imports TensorFlow, or fails with the cure."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
-    with native_output():
-      import tensorflow as module
+    import tensorflow as module
   except ImportError:
     raise TflmFgError(
       "converting a Keras model needs TensorFlow: pip install 'tflm-fg[tf]'"

@@ -13,6 +13,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import runpy
 import signal
 import subprocess
@@ -77,6 +78,24 @@ def run_anew(
     timeout=TIMEOUT_SECONDS,
     check=False,
   )
+
+
+_OF_ENGINES = re.compile(
+  r"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.$"
+  r"|WARNING: All log messages before absl::InitializeLog\(\) is called"
+  r"|[IWE]\d{4} \d\d:\d\d:\d\d\.\d+ |[IWE]0000 00:00:\d+\.\d+ "
+)
+
+
+def own_lines(stderr: str) -> list[str]:
+  """What a program said itself, without what LiteRT and TensorFlow log.
+
+  LiteRT notes its first XNNPACK interpreter and TensorFlow its import; neither
+  has a switch for that.
+  """
+  lines = stderr.splitlines()
+  own = [line for line in lines if not _OF_ENGINES.match(line)]
+  return "\n".join(own).strip().splitlines()
 
 
 class Server:

@@ -18,6 +18,7 @@ import pytest
 
 import tflm_fg
 from tests import models, programs
+from tests.programs import own_lines
 
 DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
@@ -72,7 +73,7 @@ class Folder:
     before = self.files()
     result = self.run(program, *arguments, env=env)
     assert result.returncode == status, result.stderr
-    lines = result.stderr.strip().splitlines()
+    lines = own_lines(result.stderr)
     assert len(lines) == 1, result.stderr
     assert self.files() == before
     return lines[0]
@@ -285,7 +286,7 @@ def test_runtime_that_is_not_installed_is_refused_with_the_cure(folder):
 def test_warning_is_one_line_and_no_fault(folder):
   result = folder.run("adapt", *folder.adapt_flags("--epsilon_lsb=0.5"))
   assert result.returncode == DONE
-  assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+  assert [line.split(":")[0] for line in own_lines(result.stderr)] == [
     "warning"
   ]
 
@@ -399,7 +400,7 @@ def test_interrupt_writes_nothing_and_has_status_130(folder):
     folder.path, "apps.adapt", *flags, before=INTERRUPT_AT_WORK
   )
   assert result.returncode == INTERRUPTED
-  (line,) = result.stderr.strip().splitlines()
+  (line,) = own_lines(result.stderr)
   assert "interrupted" in line
   assert folder.files() == before
 

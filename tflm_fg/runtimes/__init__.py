@@ -7,7 +7,6 @@ from tflm_fg.runtimes.registry import (
   RuntimeOptions,
   installed,
   is_installed,
-  native_output,
   open_session,
   versions,
 )
@@ -24,7 +23,6 @@ __all__ = [
   "installed",
   "interpreter_maker",
   "is_installed",
-  "native_output",
   "open_session",
   "require_visible",
   "versions",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
 import os
-import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tflm_fg.runtimes.interpreters import interpreter_maker
@@ -198,49 +196,14 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
     )
   in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"
   try:
-    with native_output() as last_line:
-      try:
-        return runtime.open(part, in_place)
-      except (TflmFgError, RuntimeError, ValueError) as fault:
-        raise TflmFgError(f"{name}: {fault} {last_line()}".rstrip()) from None
+    return runtime.open(part, in_place)
+  except (TflmFgError, RuntimeError, ValueError) as fault:
+    raise TflmFgError(f"{name}: {fault}".rstrip()) from None
   except (ImportError, SystemError, AttributeError) as fault:
     raise TflmFgError(
       f"runtime {name!r} does not import ({fault}); pip install "
       f"'{runtime.install}' in an environment of its own"
     ) from None
-
-
-@contextlib.contextmanager
-def native_output() -> Iterator[Callable[[], str]]:
-  """Catches what C and C++ code writes to stdout and stderr.
-
-  Yields:
-    A function that gives the last line caught so far.
-  """
-  sys.stdout.flush()
-  sys.stderr.flush()
-  with tempfile.TemporaryFile() as sink:
-    try:
-      kept = [os.dup(1), os.dup(2)]
-    except OSError:  # a program without a terminal may have closed them
-      yield lambda: ""
-      return
-    os.dup2(sink.fileno(), 1)
-    os.dup2(sink.fileno(), 2)
-
-    def last_line() -> str:
-      sink.seek(0)
-      lines = sink.read().decode("utf-8", "replace").split("\n")
-      return next((line.strip() for line in lines[::-1] if line.strip()), "")
-
-    try:
-      yield last_line
-    finally:
-      sys.stdout.flush()
-      sys.stderr.flush()
-      for number, copy in zip((1, 2), kept):
-        os.dup2(copy, number)
-        os.close(copy)
 
 
 _PACKAGES = (

@@ -56,7 +56,9 @@ class TFLMSession:
         self._model, arena_size=arena
       )
     except (RuntimeError, MemoryError) as fault:
-      raise TflmFgError(f"TFLM refused the model: {fault}") from None
+      raise TflmFgError(
+        f"TFLM refused the model ({fault}); its own words on stderr say why"
+      ) from None
     details = [
       self._interpreter.get_input_details(i) for i in range(len(part.inputs))
     ]

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.verify_indices import ITEM_BYTES, check_indices
+from tflm_fg.tflite.verify_indices import ITEM_BYTES, check_indices, check_root
 from tflm_fg.tflite.verify_structure import (
   CORRUPTED,
   IDENTIFIER,
@@ -146,8 +146,15 @@ class ModelFile:
     Raises:
       TflmFgError: if the bytes are not a sound .tflite.
     """
-    verify(data, name)
-    model = _unpack(data, name)
+    return cls._of(data, name, verify(data, name))
+
+  @classmethod
+  def packed(cls, model: schema.ModelT, name: str) -> ModelFile:
+    """Writes a model that was made of a sound one by leaving out parts."""
+    return cls._of(pack(model), name, model)
+
+  @classmethod
+  def _of(cls, data: bytes, name: str, model: schema.ModelT) -> ModelFile:
     root = schema.Model.GetRootAsModel(data, 0)
     return cls(
       data=data,
@@ -164,7 +171,12 @@ class ModelFile:
 
   def unpack(self) -> schema.ModelT:
     """A model to edit, made anew at each call."""
-    return _unpack(self.data, self.name)
+    model = schema.ModelT.InitFromPackedBuf(self.data, 0)
+    for graph in model.subgraphs:
+      for op in graph.operators or []:  # engines take a missing vector as empty
+        op.inputs = [] if op.inputs is None else op.inputs
+        op.outputs = [] if op.outputs is None else op.outputs
+    return model
 
   def with_constants(self, data: bytes) -> ModelFile:
     """The file with other values in its constants, and no other change.
@@ -198,24 +210,37 @@ Source = bytes | ModelFile
 """A file as bytes, or opened. Bytes are opened anew wherever they come."""
 
 
-def verify(data: bytes, name: str = "model") -> None:
+def verify(data: bytes, name: str = "model") -> schema.ModelT:
   """Refuses bytes that are not a sound .tflite.
 
   Args:
     data: the file.
     name: what to call it in the error.
 
+  Returns:
+    The model, unpacked.
+
   Raises:
     TflmFgError: with the first fault found.
   """
   fault = structure_fault(data)
-  if not fault:
-    try:
-      check_indices(schema.Model.GetRootAsModel(data, 0))
-    except (struct.error, IndexError, ValueError, TypeError) as broken:
-      fault = CORRUPTED.format(broken)
   if fault:
     raise TflmFgError(f"{name}: {fault}")
+  try:
+    root = schema.Model.GetRootAsModel(data, 0)
+    check_root(root)
+    model = _unpack(root)
+    check_indices(model)
+  except (struct.error, IndexError, ValueError, TypeError) as broken:
+    raise TflmFgError(f"{name}: {CORRUPTED.format(broken)}") from None
+  return model
+
+
+def _unpack(root: schema.Model) -> schema.ModelT:
+  try:
+    return schema.ModelT.InitFromObj(root)
+  except Exception as fault:  # options tables that only the schema knows
+    raise ValueError(f"{fault}") from None
 
 
 def read(source: Source, name: str = "model") -> schema.ModelT:
@@ -225,20 +250,6 @@ def read(source: Source, name: str = "model") -> schema.ModelT:
     TflmFgError: if the bytes are not a sound .tflite.
   """
   return ModelFile.of(source, name).unpack()
-
-
-def _unpack(data: bytes, name: str) -> schema.ModelT:
-  try:
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-  except Exception as fault:  # options tables that only the schema knows
-    raise TflmFgError(
-      f"{name}: corrupted .tflite: {fault}; copy or convert it again"
-    ) from None
-  for graph in model.subgraphs:
-    for op in graph.operators or []:  # engines take a missing vector as empty
-      op.inputs = [] if op.inputs is None else op.inputs
-      op.outputs = [] if op.outputs is None else op.outputs
-  return model
 
 
 def subgraph_of(model: schema.ModelT) -> Subgraph:

@@ -95,16 +95,17 @@ def mark_trainable(
   old, name = _old_mark(file), file.name
   file = training_metadata.stripped(file)
   _refuse_foreign_operators(file)
-  model = file.unpack()
+  model, graph = file.unpack(), file.subgraph
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
   graph_options = graph_options or GraphOptions()
   notes = _operate(model, parts, graph_options, name)
-  wanted = _choose(subgraph_of(model), parts, name)
+  graph = subgraph_of(model) if notes else graph
+  wanted = _choose(graph, parts, name)
   weights = weights or graph_options.weights
   notes += mend(model, with_biases(wanted, weights), name)
-  roles = by_kernel(subgraph_of(model), wanted)
+  roles = by_kernel(subgraph_of(model) if notes else graph, wanted)
   notes += refine(model, roles, weights, name)
   if not notes and not file.is_aligned:
     notes = ["constants moved to 16-byte boundaries"]

@@ -17,7 +17,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import HEAD_OPS
-from tflm_fg.tflite.model_file import ModelFile, Source, Subgraph, op_name, pack
+from tflm_fg.tflite.model_file import ModelFile, Source, Subgraph, op_name
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
@@ -183,7 +183,7 @@ def _extract(
   _free_batch(model)
   _drop_unused_buffers(model)
   return Part(
-    ModelFile.open(pack(model), file.name),
+    ModelFile.packed(model, file.name),
     tuple(inputs),
     tuple(outputs),
     tuple(place[i] for i in writable),

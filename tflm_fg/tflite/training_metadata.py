@@ -174,7 +174,18 @@ def write_mark(source: Source, mark: Mark) -> ModelFile:
     content["classes"] = list(mark.classes)
   text = json.dumps(content, separators=(",", ":")).encode()
   marked = prepend_metadata(file.data, MARK_NAME, text)
-  return ModelFile.open(marked, file.name)
+  # The old file lies whole behind the new root, so what is known of it stays.
+  front = len(marked) - len(file.data)
+  spans = [
+    (start + front, size) if size else (0, 0) for start, size in file.spans
+  ]
+  spans.append((marked.index(text, 0, front), len(text)))
+  return dataclasses.replace(
+    file,
+    data=marked,
+    spans=tuple(spans),
+    metadata=(*file.metadata, (MARK_NAME.encode(), len(file.spans))),
+  )
 
 
 def describe_input(

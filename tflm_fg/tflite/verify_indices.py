@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -32,33 +33,39 @@ MAX_ELEMENTS = 1 << 28
 """No tensor of a model for phones and microcontrollers is larger."""
 
 
-def check_indices(model: schema.Model) -> None:
-  """Checks every index, shape and buffer size of a structurally sound model.
+def check_root(root: schema.Model) -> None:
+  """Refuses another schema and weights that the file does not hold.
+
+  Raises:
+    ValueError: with the reason.
+  """
+  if root.Version() != 3:
+    raise ValueError(f"schema version {root.Version()}, need 3")
+  if not root.SubgraphsLength():
+    raise ValueError("no subgraph")
+  if root.ExternalBuffersLength() or root.ExternalBufferGroupsLength():
+    raise ValueError("weights in other files")
+
+
+def check_indices(model: schema.ModelT) -> None:
+  """Checks every index, shape and buffer size of an unpacked model.
 
   Raises:
     ValueError: naming the subgraph, operator or tensor.
   """
-  if model.Version() != 3:
-    raise ValueError(f"schema version {model.Version()}, need 3")
-  if not model.SubgraphsLength():
-    raise ValueError("no subgraph")
-  if model.ExternalBuffersLength() or model.ExternalBufferGroupsLength():
-    raise ValueError("weights in other files")
-  for i in range(model.BuffersLength()):
-    if model.Buffers(i).Offset() > 1:
+  buffers = model.buffers or []
+  for i, buffer in enumerate(buffers):
+    if buffer.offset > 1:
       raise ValueError(f"buffer {i} lies outside the flatbuffer")
-  for number in range(model.SubgraphsLength()):
-    graph = model.Subgraphs(number)
+  for number, graph in enumerate(model.subgraphs):
     where = f"subgraph {number}"
     constants = [
-      _check_tensor(model, graph.Tensors(i), f"{where} tensor {i}")
-      for i in range(graph.TensorsLength())
+      _check_tensor(buffers, tensor, f"{where} tensor {i}")
+      for i, tensor in enumerate(graph.tensors or [])
     ]
     _check_operators(model, graph, constants, where)
-  for i in range(model.MetadataLength()):
-    _check_range(
-      model.Metadata(i).Buffer(), model.BuffersLength(), f"metadata {i} buffer"
-    )
+  for i, entry in enumerate(model.metadata or []):
+    _check_range(entry.buffer, len(buffers), f"metadata {i} buffer")
 
 
 def _check_range(index: int, size: int, what: str) -> None:
@@ -66,126 +73,117 @@ def _check_range(index: int, size: int, what: str) -> None:
     raise ValueError(f"{what} is {index}, out of {size}")
 
 
+def _integers(values: Iterable[int] | None) -> list[int]:
+  return [] if values is None else [int(value) for value in values]
+
+
 def _check_tensor(
-  model: schema.Model, tensor: schema.Tensor, what: str
+  buffers: Sequence[schema.BufferT], tensor: schema.TensorT, what: str
 ) -> bool:
   """Checks one tensor; True if it holds a constant or a variable."""
-  _check_range(tensor.Buffer(), model.BuffersLength(), f"{what} buffer")
-  shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+  _check_range(tensor.buffer, len(buffers), f"{what} buffer")
+  shape = _integers(tensor.shape)
   if any(d < 0 for d in shape) or math.prod(shape) > MAX_ELEMENTS:
     raise ValueError(f"{what} has shape {shape}")
-  (tensor.Name() or b"").decode()  # engines raise on names that are no text
-  _check_quantization(tensor, shape, what)
-  held = int(model.Buffers(tensor.Buffer()).DataLength())
-  item = ITEM_BYTES.get(tensor.Type())
-  if held and item and tensor.Sparsity() is None:
+  (tensor.name or b"").decode()  # engines raise on names that are no text
+  _check_quantization(tensor.quantization, shape, what)
+  content = buffers[tensor.buffer].data
+  held = 0 if content is None else len(content)
+  item = ITEM_BYTES.get(tensor.type)
+  if held and item and tensor.sparsity is None:
     need = math.prod(shape) * item
     if held != need:
       raise ValueError(
         f"{what} of shape {shape} holds {held} bytes, needs {need}"
       )
-  return bool(held) or bool(tensor.IsVariable())
+  return bool(held) or bool(tensor.isVariable)
 
 
 def _check_quantization(
-  tensor: schema.Tensor, shape: list[int], what: str
+  quantization: schema.QuantizationParametersT | None,
+  shape: list[int],
+  what: str,
 ) -> None:
-  quantization = tensor.Quantization()
-  if quantization is None or not quantization.ScaleLength():
+  if quantization is None or quantization.scale is None:
     return
-  scales = quantization.ScaleAsNumpy()
+  scales = np.asarray(quantization.scale)
+  count = len(scales)
+  if not count:
+    return
   if not np.all(np.isfinite(scales)) or np.any(scales < 0):
     raise ValueError(f"{what} has a scale that is negative or not finite")
-  axis = quantization.QuantizedDimension()
-  count = len(scales)
+  axis = quantization.quantizedDimension
   if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
     raise ValueError(
       f"{what} of shape {shape} has {count} scales on axis {axis}"
     )
-  if quantization.ZeroPointLength() not in (0, 1, count):
-    raise ValueError(f"{what} has {quantization.ZeroPointLength()} zero points")
+  points = len(_integers(quantization.zeroPoint))
+  if points not in (0, 1, count):
+    raise ValueError(f"{what} has {points} zero points")
 
 
 def _check_operators(
-  model: schema.Model,
-  graph: schema.SubGraph,
+  model: schema.ModelT,
+  graph: schema.SubGraphT,
   constants: list[bool],
   where: str,
 ) -> None:
-  tensors = len(constants)
+  tensors = graph.tensors or []
   known = {i for i, constant in enumerate(constants) if constant}
-  for i in range(graph.InputsLength()):
-    _check_range(graph.Inputs(i), tensors, f"{where} input {i}")
-    known.add(graph.Inputs(i))
-  variables = {i for i in range(tensors) if graph.Tensors(i).IsVariable()}
-  for number in range(graph.OperatorsLength()):
-    operator = graph.Operators(number)
+  for i, index in enumerate(_integers(graph.inputs)):
+    _check_range(index, len(tensors), f"{where} input {i}")
+    known.add(index)
+  variables = {i for i, tensor in enumerate(tensors) if tensor.isVariable}
+  for number, operator in enumerate(graph.operators or []):
     what = f"{where} operator {number}"
-    _check_range(operator.OpcodeIndex(), model.OperatorCodesLength(), what)
-    for i in range(operator.InputsLength()):
-      index = operator.Inputs(i)
+    _check_range(operator.opcodeIndex, len(model.operatorCodes or []), what)
+    for i, index in enumerate(_integers(operator.inputs)):
       if index != -1:
-        _check_range(index, tensors, f"{what} input {i}")
-        _require_known(model, graph, index, known, f"{what} input {i}")
-    for i in range(operator.OutputsLength()):
-      index = operator.Outputs(i)
-      _check_range(index, tensors, f"{what} output {i}")
+        _check_range(index, len(tensors), f"{what} input {i}")
+        _require_known(tensors, index, known, f"{what} input {i}")
+    for i, index in enumerate(_integers(operator.outputs)):
+      _check_range(index, len(tensors), f"{what} output {i}")
       if index in known - variables:
         raise ValueError(f"{what} writes tensor {index}, which is taken")
       known.add(index)
-    _check_strides(model, operator, what)
-  for i in range(graph.OutputsLength()):
-    _check_range(graph.Outputs(i), tensors, f"{where} output {i}")
-    _require_known(model, graph, graph.Outputs(i), known, f"{where} output {i}")
+    _check_strides(model.operatorCodes[operator.opcodeIndex], operator, what)
+  for i, index in enumerate(_integers(graph.outputs)):
+    _check_range(index, len(tensors), f"{where} output {i}")
+    _require_known(tensors, index, known, f"{where} output {i}")
 
 
 def _require_known(
-  model: schema.Model,
-  graph: schema.SubGraph,
-  index: int,
-  known: set[int],
-  what: str,
+  tensors: Sequence[schema.TensorT], index: int, known: set[int], what: str
 ) -> None:
-  empty = 0 in [
-    graph.Tensors(index).Shape(i)
-    for i in range(graph.Tensors(index).ShapeLength())
-  ]
-  if index not in known and not empty:
+  if index not in known and 0 not in _integers(tensors[index].shape):
     raise ValueError(f"{what} reads tensor {index} before anything writes it")
 
 
-_Options = tuple[int, Callable[[], schema.Conv2DOptions]]
-_STRIDED: dict[int, _Options] = {
-  getattr(schema.BuiltinOperator, operator): (
-    getattr(schema.BuiltinOptions, options),
-    getattr(schema, options),
-  )
+_STRIDED: dict[int, type[Any]] = {
+  getattr(schema.BuiltinOperator, operator): options
   for operator, options in (
-    ("CONV_2D", "Conv2DOptions"),
-    ("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"),
-    ("TRANSPOSE_CONV", "TransposeConvOptions"),
-    ("AVERAGE_POOL_2D", "Pool2DOptions"),
-    ("MAX_POOL_2D", "Pool2DOptions"),
-    ("L2_POOL_2D", "Pool2DOptions"),
+    ("CONV_2D", schema.Conv2DOptionsT),
+    ("DEPTHWISE_CONV_2D", schema.DepthwiseConv2DOptionsT),
+    ("TRANSPOSE_CONV", schema.TransposeConvOptionsT),
+    ("AVERAGE_POOL_2D", schema.Pool2DOptionsT),
+    ("MAX_POOL_2D", schema.Pool2DOptionsT),
+    ("L2_POOL_2D", schema.Pool2DOptionsT),
   )
 }
 """Operators whose kernels divide by what their options say."""
 
 
 def _check_strides(
-  model: schema.Model, operator: schema.Operator, what: str
+  code: schema.OperatorCodeT, operator: schema.OperatorT, what: str
 ) -> None:
-  code = model.OperatorCodes(operator.OpcodeIndex())
-  number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+  number = max(code.builtinCode, code.deprecatedBuiltinCode)
   if number not in _STRIDED:
     return
-  kind, make = _STRIDED[number]
-  raw = operator.BuiltinOptions()
-  if raw is None or operator.BuiltinOptionsType() != kind:
+  options = operator.builtinOptions
+  if not isinstance(options, _STRIDED[number]):
     raise ValueError(f"{what} lacks its strides")
-  options = make()
-  options.Init(raw.Bytes, raw.Pos)
-  for name in ("StrideW", "StrideH", "FilterWidth", "FilterHeight"):
-    read = getattr(options, name, None)
-    if read is not None and not 0 < read() < 2**15:
-      raise ValueError(f"{what} has {name} {read()}")
+  for field in ("strideW", "strideH", "filterWidth", "filterHeight"):
+    value = getattr(options, field, 1)
+    if not 0 < value < 2**15:
+      name = field[0].upper() + field[1:]
+      raise ValueError(f"{what} has {name} {value}")

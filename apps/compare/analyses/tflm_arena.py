@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 
-from tflm_fg.runtimes import is_installed, native_output, open_session
+from tflm_fg.runtimes import is_installed, open_session
 from tflm_fg.tflite import tensor_spec, unmarked, whole
 from tflm_fg.training import logits_of, model_input
 from tflm_fg.types import TflmFgError
+
+_REPORT = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+model = sys.stdin.buffer.read()
+try:
+  interpreter = runtime.Interpreter.from_bytes(
+    model, arena_size=int(sys.argv[1])
+  )
+except RuntimeError as fault:
+  sys.exit(f"{fault}")
+interpreter.print_allocations()
+"""
+"""Run as a process of its own: TFLM reports on C's stderr and nowhere else."""
 
 
 def arena(model: bytes) -> float:
@@ -34,19 +49,17 @@ def reported(model: bytes) -> dict[str, float]:
   parts = ("total", "head", "tail")
   if not is_installed("tflm"):
     return dict.fromkeys(parts, math.nan)
-  # Behind `is_installed`: it is an extra.
-  from tflite_micro.python.tflite_micro import runtime
-
   # An arena that is far too small makes TFLM crash, so be generous.
   size = 10 * len(model) + (1 << 20)
-  try:
-    interpreter = runtime.Interpreter.from_bytes(model, arena_size=size)
-  except RuntimeError as fault:
-    raise TflmFgError(f"TFLM refused the model: {fault}") from None
-  with native_output():
-    # It writes to C's stderr and nowhere else, which is a file just now.
-    interpreter.print_allocations()
-    text = os.pread(2, 1 << 16, 0).decode("utf-8", "replace")
+  done = subprocess.run(
+    [sys.executable, "-c", _REPORT, str(size)],
+    input=model,
+    capture_output=True,
+    check=False,
+  )
+  text = done.stderr.decode("utf-8", "replace")
+  if done.returncode:
+    raise TflmFgError(f"TFLM refused the model: {' '.join(text.split())}")
   found = {p: re.search(rf"allocation {p} (\d+) bytes", text) for p in parts}
   return {p: float(f[1]) if f else math.nan for p, f in found.items()}
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from apps.compare.data.sampling import Part
 from tflm_fg.fixed_point import dequantize
 from tflm_fg.placement import Graph
-from tflm_fg.runtimes import RuntimeOptions, native_output
+from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import MarkedModel, mark_trainable, tensor_spec, weights_of
 from tflm_fg.training import Dataset, model_input
 from tflm_fg.types import Array, TensorSpec, TflmFgError
@@ -100,8 +100,7 @@ def one_thread() -> Any:
   """
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
-    with native_output():  # it reports its threads and GPUs
-      import tensorflow as tf
+    import tensorflow as tf
   except ImportError:
     raise TflmFgError(
       "backpropagation in Keras needs: pip install 'tflm-fg[tf]'"
