@@ -517,7 +517,7 @@ def test_directions_grow_and_rows_of_different_length_replay():
     method="sign-m-spsa",
     steps=60,
     validate_every=3,
-    patience=6,
+    patience=8,
     learning_rate_lsb=8.0,
     epsilon_lsb=2.0,
     batch_size=8,

@@ -1,5 +1,6 @@
 """Prefix then suffix is the whole graph, bit for bit, in every engine."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -102,10 +103,10 @@ def test_cutting_leaves_the_marked_file_as_it_was():
 def test_a_reshape_to_one_sample_takes_a_batch():
   net = models.Network()
   x = net.activation("x", (1, 2, 4), 4.0)
-  flat = net.tensor("flat", (1, 8), "int8", x.scale)
+  flat = net.tensor("flat", (1, 8), "int8", x.scale, x.zero_point)
   shape = net.tensor("shape", (2,), "int32", data=np.array([1, 8]))
   net.operator("RESHAPE", [x.index, shape], flat)
-  flow = net.dense(models.Flow(flat, (1, 8), x.scale), 3, "head")
+  flow = net.dense(dataclasses.replace(x, index=flat, shape=(1, 8)), 3, "head")
   marked = mark_trainable(net.run_candidate([x.index], [flow.index]), "head")
   part = whole(marked.data, marked.mark)
   session = open_session("litert", part)
