@@ -19,6 +19,16 @@ _TYPES = {
 }
 
 
+FEATURES = -9
+"""An input of numbers of both signs."""
+
+IMAGE = -128
+"""An input from zero up; also what a ReLU lets through."""
+
+SIGNED = 11
+"""Any other activation, logits among them."""
+
+
 class Builder:
   """Adds tensors and operators to a one-subgraph model."""
 
@@ -86,7 +96,7 @@ class Builder:
       op.builtinOptions = options
     self.graph.operators.append(op)
 
-  def run_candidate(self, inputs: list[int], outputs: list[int]) -> bytes:
+  def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
     self.graph.inputs = np.array(inputs, np.int32)
     self.graph.outputs = np.array(outputs, np.int32)
     return model_file.pack(self.model)
@@ -99,10 +109,14 @@ class Flow:
   index: int
   shape: tuple[int, ...]
   scale: float
+  zero_point: int
 
 
 class Network(Builder):
-  """Layers with random int8 weights, scaled so that activations fill int8."""
+  """Layers with random int8 weights, scaled so that activations fill int8.
+
+  Zero points are as converters give them: none is 0 but those of int16.
+  """
 
   def __init__(
     self, seed: int = 0, wide: bool = False, per_channel: bool = True
@@ -112,9 +126,17 @@ class Network(Builder):
     self.wide, self.per_channel = wide, per_channel
     self.flow_type = "int16" if wide else "int8"
 
-  def activation(self, name: str, shape: tuple[int, ...], reach: float) -> Flow:
+  def activation(
+    self,
+    name: str,
+    shape: tuple[int, ...],
+    reach: float,
+    zero_point: int = SIGNED,
+  ) -> Flow:
     scale = reach / (32767 if self.wide else 127)
-    return Flow(self.tensor(name, shape, self.flow_type, scale), shape, scale)
+    zero_point = 0 if self.wide else zero_point
+    index = self.tensor(name, shape, self.flow_type, scale, zero_point)
+    return Flow(index, shape, scale, zero_point)
 
   def _weights(
     self, name: str, shape: tuple[int, ...], axis: int, flow: Flow, bias: bool
@@ -150,7 +172,8 @@ class Network(Builder):
     reach: float = 4.0,
   ) -> Flow:
     weights = self._weights(name, (units, flow.shape[-1]), 0, flow, bias)
-    out = self.activation(f"{name}/out", (1, units), reach)
+    zero_point = IMAGE if relu else SIGNED
+    out = self.activation(f"{name}/out", (1, units), reach, zero_point)
     options = schema.FullyConnectedOptionsT()
     options.fusedActivationFunction = int(relu)
     version = 4 if not self.wide else 7
@@ -175,7 +198,9 @@ class Network(Builder):
     axis = 3 if depthwise else 0
     weights = self._weights(name, shape, axis, flow, True)
     channels = depth if depthwise else channels
-    out = self.activation(f"{name}/out", (1, height, width, channels), reach)
+    zero_point = IMAGE if relu else SIGNED
+    shape = (1, height, width, channels)
+    out = self.activation(f"{name}/out", shape, reach, zero_point)
     options = (
       schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
     )
@@ -204,7 +229,7 @@ class Network(Builder):
   def mean(self, flow: Flow, keep: bool = False) -> Flow:
     axes = self.tensor("axes", (2,), "int32", data=np.array([1, 2]))
     shape = (1, *([1, 1] if keep else []), flow.shape[-1])
-    out = self.activation("mean/out", shape, 4.0)
+    out = self.activation("mean/out", shape, 4.0, flow.zero_point)
     options = schema.ReducerOptionsT()
     options.keepDims = keep
     self.operator("MEAN", [flow.index, axes], out.index, options, 2)
@@ -217,7 +242,7 @@ class Network(Builder):
     options = schema.SoftmaxOptionsT()
     options.beta = 1.0
     self.operator("SOFTMAX", [flow.index], index, options, 2)
-    return Flow(index, flow.shape, scale)
+    return Flow(index, flow.shape, scale, zero)
 
 
 def dense_model(
@@ -233,27 +258,27 @@ def dense_model(
 ) -> bytes:
   """x [1, inputs] -> dense, ReLU -> dense -> softmax; logits scale 8 / 127."""
   net = Network(seed, wide, per_channel)
-  x = net.activation("x", (1, inputs), 4.0)
+  x = net.activation("x", (1, inputs), 4.0, FEATURES)
   flow = net.dense(x, hidden, "hidden", relu=True, bias=bias)
   flow = net.dense(flow, classes, "head", bias=bias, reach=8.0)
   out = net.softmax(flow) if softmax else flow
-  return net.run_candidate([x.index], [out.index])
+  return net.finish([x.index], [out.index])
 
 
 def regression_model(
   outputs: int = 1, *, seed: int = 0, wide: bool = False, tail: str = ""
 ) -> bytes:
-  """x [1, 8] -> dense, ReLU -> dense [1, outputs], numbers from -8 to 8.
+  """x [1, 8] -> dense, ReLU -> dense [1, outputs], numbers from -8.7 to 7.3.
 
   Tail: "squeeze" makes the output [1], "dequantize" floats, "logistic" bends.
   """
   net = Network(seed, wide)
-  x = net.activation("x", (1, 8), 4.0)
+  x = net.activation("x", (1, 8), 4.0, FEATURES)
   flow = net.dense(x, 16, "hidden", relu=True)
   flow = net.dense(flow, outputs, "head", reach=8.0)
   out = flow.index
   if tail == "squeeze":
-    out = net.tensor("out", (1,), net.flow_type, flow.scale)
+    out = net.tensor("out", (1,), net.flow_type, flow.scale, flow.zero_point)
     options = schema.SqueezeOptionsT()
     options.squeezeDims = np.array([1], np.int32)
     net.operator("SQUEEZE", [flow.index], out, options, 1)
@@ -265,7 +290,7 @@ def regression_model(
   elif tail == "logistic":
     out = net.tensor("out", flow.shape, "int8", 1 / 256, -128)
     net.operator("LOGISTIC", [flow.index], out, version=2)
-  return net.run_candidate([x.index], [out])
+  return net.finish([x.index], [out])
 
 
 def conv_model(
@@ -273,11 +298,11 @@ def conv_model(
 ) -> bytes:
   """x [1, 6, 5, 2] -> conv, depthwise, mean, dense -> softmax of 3."""
   net = Network(seed, wide, per_channel)
-  x = net.activation("x", (1, 6, 5, 2), 4.0)
+  x = net.activation("x", (1, 6, 5, 2), 4.0, IMAGE)
   flow = net.convolution(x, 4, "conv")
   flow = net.convolution(flow, 4, "depthwise", depthwise=True)
   flow = net.dense(net.mean(flow), 3, "head", reach=8.0)
-  return net.run_candidate([x.index], [net.softmax(flow).index])
+  return net.finish([x.index], [net.softmax(flow).index])
 
 
 def deep_model(
@@ -285,24 +310,27 @@ def deep_model(
 ) -> bytes:
   """x [1, 8] -> dense, dense with ReLU -> dense -> softmax of 4."""
   net = Network(seed, wide, per_channel)
-  x = net.activation("x", (1, 8), 4.0)
+  x = net.activation("x", (1, 8), 4.0, FEATURES)
   flow = net.dense(x, 16, "first", relu=True)
   flow = net.dense(flow, 12, "second", relu=True)
   flow = net.dense(flow, 4, "head", reach=8.0)
-  return net.run_candidate([x.index], [net.softmax(flow).index])
+  return net.finish([x.index], [net.softmax(flow).index])
 
 
 def pointwise_model(
-  *, seed: int = 0, wide: bool = False, per_channel: bool = True
+  *, seed: int = 6, wide: bool = False, per_channel: bool = True
 ) -> bytes:
-  """x [1, 6, 5, 2] -> two conv, mean -> 1x1 conv, logits [1, 1, 1, 3]."""
+  """x [1, 6, 5, 2] -> two conv, mean -> 1x1 conv, logits [1, 1, 1, 3].
+
+  The usual seed is one under which the ReLUs let something through.
+  """
   net = Network(seed, wide, per_channel)
-  x = net.activation("x", (1, 6, 5, 2), 4.0)
+  x = net.activation("x", (1, 6, 5, 2), 4.0, IMAGE)
   flow = net.convolution(x, 4, "conv")
   flow = net.convolution(flow, 5, "second")
   flow = net.mean(flow, keep=True)
   flow = net.convolution(flow, 3, "head", size=1, relu=False, reach=8.0)
-  return net.run_candidate([x.index], [flow.index])
+  return net.finish([x.index], [flow.index])
 
 
 def float_model(dtype: str = "float32") -> bytes:
@@ -316,7 +344,7 @@ def float_model(dtype: str = "float32") -> bytes:
   out = net.tensor("out", (1, 3), "float32")
   options = schema.FullyConnectedOptionsT()
   net.operator("FULLY_CONNECTED", [x, kernel, -1], out, options, 3)
-  return net.run_candidate([x], [out])
+  return net.finish([x], [out])
 
 
 def int8_samples(

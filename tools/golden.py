@@ -350,14 +350,14 @@ class Converted(models.Network):
     self._spans = spans
 
   def activation(
-    self, name: str, shape: tuple[int, ...], reach: float
+    self, name: str, shape: tuple[int, ...], reach: float, zero_point: int = 0
   ) -> models.Flow:
-    """Adds an activation tensor of its span; the reach is not looked at."""
+    """Adds an activation tensor of its span, whatever else is asked for."""
     low, high = self._spans[name]
     scale = (high - low) / 255
     zero_point = -128 - round(low / scale)
     index = self.tensor(name, shape, self.flow_type, scale, zero_point)
-    return models.Flow(index, shape, scale)
+    return models.Flow(index, shape, scale, zero_point)
 
 
 def _conv() -> bytes:

@@ -83,13 +83,25 @@ def test_tensors_keep_their_indices_and_none_keeps_a_scale():
     assert np.allclose(values, real_values(old, tensor.index))
 
 
+def test_a_constant_stands_for_its_distance_from_the_zero_point():
+  """One of a whole tensor, and one of each channel along an axis."""
+  net = models.Builder()
+  values = np.arange(-6, 6).reshape(2, 3, 2)
+  whole_ = net.tensor("whole", (2, 3, 2), "int8", 0.5, -4, data=values)
+  rows = net.tensor("rows", (2, 3, 2), "int8", [1, 2, 3], 5, 1, data=values)
+  model = net.model
+  assert np.array_equal(real_values(model, whole_), (values + 4) * 0.5)
+  scales = np.array([1, 2, 3]).reshape(1, 3, 1)
+  assert np.array_equal(real_values(model, rows), (values - 5) * scales)
+
+
 def test_requantizing_operators_let_floats_through():
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
   finer = net.activation("finer", (1, 8), 2.0)
   net.operator("QUANTIZE", [x.index], finer.index, version=2)
   flow = net.dense(finer, 4, "head", reach=8.0)
-  data = net.run_candidate([x.index], [flow.index])
+  data = net.finish([x.index], [flow.index])
   samples = models.int8_samples((8,), 30) // 3
   rounded, exact = both_answers(data, samples)
   assert np.abs(rounded - exact).max() < 3

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import models
 from tflm_fg.fixed_point import random_bits
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.tflite.select_trainable import mark_trainable
 
 # Random123's known-answer file, threefry2x32 with 20 rounds.
 PUBLISHED = [
@@ -23,6 +26,37 @@ PUBLISHED = [
 def test_threefry_gives_the_published_vectors(key, counter, expected):
   words = random_bits.threefry_2x32(key, tuple(np.uint32(c) for c in counter))
   assert tuple(int(w) for w in words) == expected
+
+
+@pytest.mark.parametrize(("key", "counter", "expected"), PUBLISHED)
+def test_a_seed_is_the_key_and_step_then_direction_the_counter(
+  key, counter, expected
+):
+  words = random_bits.key_of(key[0] | key[1] << 32, *counter)
+  assert tuple(int(w) for w in words) == expected
+
+
+@pytest.mark.parametrize(("key", "counter", "expected"), PUBLISHED)
+def test_bytes_are_the_words_of_tensor_and_block_in_little_endian(
+  key, counter, expected
+):
+  tensor, block = ([c] for c in counter)
+  drawn = random_bits.random_bytes(
+    tuple(np.uint32(k) for k in key), tensor, block
+  )
+  assert drawn.tobytes() == b"".join(w.to_bytes(4, "little") for w in expected)
+
+
+def test_a_tensors_blocks_count_from_zero():
+  layout = Layout(mark_trainable(models.conv_model(), "head").mark.trainable)
+  key = random_bits.key_of(5, 6, 7)
+  drawn = random_bits.Addresses(layout, 8).draw(key, lambda raw: raw)
+  kernel = next(t for t in layout.tensors if t.has_master)
+  blocks = np.arange(-(-kernel.size // 8))
+  alone = random_bits.random_bytes(
+    key, np.full_like(blocks, kernel.index), blocks
+  )
+  assert np.array_equal(drawn[: kernel.size], alone[: kernel.size])
 
 
 def test_threefry_of_arrays_equals_threefry_of_their_elements():

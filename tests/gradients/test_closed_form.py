@@ -224,7 +224,7 @@ def test_a_head_that_ends_in_a_relu_is_refused():
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
   flow = net.dense(net.dense(x, 16, "hidden"), 4, "head", relu=True)
-  data = net.run_candidate([x.index], [flow.index])
+  data = net.finish([x.index], [flow.index])
   with pytest.raises(TflmFgError, match="'closed-form' trains the last"):
     tflm_fg.adapt(data, X, Y, settings=SETTINGS)
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tests import models
+from tflm_fg.fixed_point import random_bits
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.gradients.directions import KINDS as KINDS_OF_DRAWS
 from tflm_fg.gradients.directions import NORMAL_UNIT, Directions
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.types import TflmFgError
@@ -45,6 +47,22 @@ def test_a_tensor_keeps_its_draw_whatever_else_trains():
     wide.kernels[0, -narrow.kernels.size :], narrow.kernels[0]
   )
   assert np.array_equal(wide.biases[0, -narrow.biases.size :], narrow.biases[0])
+
+
+def test_a_sign_is_a_bit_of_its_block_the_lowest_first():
+  layout = layout_of("head")
+  kernel = layout.tensors[0]
+  drawn = Directions(layout, 9).at(11, 2).kernels[1]
+  key = random_bits.key_of(9, 11, 1)
+  raw = random_bits.random_bytes(key, [kernel.index], [0])
+  block = int.from_bytes(raw.tobytes(), "little")
+  bits = [block >> place & 1 for place in range(kernel.size)]
+  assert drawn.tolist() == [2 * bit - 1 for bit in bits]
+
+
+def test_the_rounded_normal_is_as_often_below_zero_as_above():
+  values = np.sort(KINDS_OF_DRAWS["normal"][0](np.arange(256, dtype=np.uint8)))
+  assert np.array_equal(values, -values[::-1])
 
 
 def test_rademacher_is_plus_or_minus_one_and_balanced():

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tflm_fg
+from tests.contract.test_estimator_optimizer import LAYOUT, START
+from tflm_fg.fixed_point.state import (
+  EMPTY,
+  Estimate,
+  OptimizerState,
+  TrainState,
+)
 from tflm_fg.gradients.multi_tangent import projected, solve
+from tflm_fg.types import Vectors
 
 
 def wide(vectors):
@@ -43,6 +52,31 @@ def test_the_projection_has_the_slopes_that_were_measured(unit, m):
   length = (drawn.astype(float) ** 2).sum() / m / unit**2
   want = wide(drawn / unit) @ (slopes / 65536) * length / m
   assert np.abs(got - want).max() <= 0.51 / 65536 * (1 + 1e-6)
+
+
+def test_the_estimators_gradient_is_the_projection_and_not_the_mean():
+  settings = tflm_fg.Settings(
+    method="multi-tangent",
+    num_directions=4,
+    epsilon_lsb=2.0,
+    guidance=0.9,
+    momentum=0.9,
+  )
+  estimator = settings.forward_gradient(LAYOUT, 1)
+  velocity = Vectors(
+    np.full(LAYOUT.num_kernels, 900), np.full(LAYOUT.num_biases, 900)
+  )
+  state = TrainState(3, START, OptimizerState(velocity, EMPTY, EMPTY))
+  drawn = estimator.directions.of(state, 4)
+  slopes = np.array([9 << 16, 8 << 16, -(3 << 16), 7 << 16])
+  found = estimator.gradient(Estimate(slopes, slopes), state)
+  flat = np.concatenate(found)
+  unit = estimator.directions.unit
+  assert np.array_equal(flat, projected(drawn, slopes, unit))
+  # The slopes along the directions come out again, as no mean's would.
+  length = (drawn.astype(float) ** 2).sum() / 4 / unit**2
+  again = drawn.astype(float) @ flat / unit * 4 / length
+  assert np.abs(again - slopes).max() < 1e-3 * np.abs(slopes).max()
 
 
 def test_orthogonal_directions_give_the_plain_mean():

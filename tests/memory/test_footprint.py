@@ -127,14 +127,14 @@ def tangled(seed):
     net.operator("CONCATENATION", read, made.index, options, 2)
     flows.append(made)
   early = [flows[2].index] if seed == EARLY else []
-  return net.run_candidate([flows[0].index], [flows[-1].index, *early])
+  return net.finish([flows[0].index], [flows[-1].index, *early])
 
 
 def image_to_image():
   net = models.Network(0)
   x = net.activation("x", (1, 6, 5, 2), 4.0)
   flow = net.transposed(net.convolution(x, 8, "conv"), 3, "up")
-  return net.run_candidate([x.index], [net.mean(flow).index])
+  return net.finish([x.index], [net.mean(flow).index])
 
 
 FILES = {

@@ -1,63 +1,107 @@
-"""The candidate that was chosen is trained again, whatever grew meanwhile."""
+"""What a user chose is run as chosen, phase by phase."""
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+import json
 
 import tflm_fg
 from tests import models
-from tflm_fg import adaptation, journal
-from tflm_fg.placement import phase_record
+from tests.placement.runs import (
+  adapt,
+  cured,
+  source,
+)
+from tflm_fg import journal
+from tflm_fg.placement import search
 from tflm_fg.tflite.select_trainable import mark_trainable
-
-WANTED = "first-bias, wide-head"
-
-
-def unbiased() -> bytes:
-  """Three dense layers; the converter dropped the first one's bias."""
-  net = models.Network(3)
-  x = net.activation("x", (1, 8), 4.0)
-  flow = net.dense(x, 16, "first", relu=True, bias=False)
-  flow = net.dense(flow, 12, "second", relu=True)
-  flow = net.dense(flow, 4, "head", reach=8.0)
-  return net.run_candidate([x.index], [net.softmax(flow).index])
+from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.defaults import ignored_by
 
 
-@pytest.fixture(scope="module")
-def adapted():
-  """As if the samples had shown that this candidate is the best."""
-
-  def wanted(candidates):
-    (found,) = (c for c in candidates if c.title == WANTED)
-    return found
-
-  x, y = models.separable(samples=120, seed=2)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(adaptation, "best_candidate", wanted)
-    return tflm_fg.adapt(
-      unbiased(), x + 1, y, settings=tflm_fg.Settings(seed=5)
-    )
-
-
-def test_a_bias_put_back_trains_in_a_file_that_grew_further(adapted):
-  first, head = adapted.report["phases"]
-  assert first["trainable"] == ["first/kernel/bias"]
-  assert head["trainable"] == ["head/kernel", "head/bias"]
-  assert first["kept_step"] > 0
-
-
-def test_its_journal_draws_as_the_smaller_file_did(adapted):
-  text = adapted.journal.to_bytes()
-  replayed = tflm_fg.replay(journal.parse(text), unbiased())
-  assert replayed == adapted.model
-  (first, _) = adapted.journal.records
-  assert first.drawn_as != first.phase.tensors
+def test_settings_that_are_given_hold_for_every_phase():
+  given = {
+    "epsilon_lsb": 3.0, "learning_rate_lsb": 1.5, "steps": 12,
+    "batch_size": 32, "momentum": 0.25, "num_directions": 2,
+  }  # fmt: skip
+  result = adapt(trainable="prompt,head", settings=tflm_fg.Settings(**given))
+  front, back = result.journal.records
+  for record in (front, back):
+    settings = dataclasses.asdict(record.phase.settings)
+    ignored = ignored_by(settings["method"])
+    taken = {k: v for k, v in given.items() if k not in ignored}
+    assert {name: settings[name] for name in taken} == taken
+    assert record.batch_size == 32
+    assert len(record.slopes) == 12
+  assert len(taken) == 4 and front.phase.settings.num_directions == 2
+  # Earlier releases wrote down what a phase's method ignored.
+  head, *rest = result.journal.to_bytes().splitlines(keepends=True)
+  entry = json.loads(head)
+  entry["phases"][1]["settings"] |= {"num_directions": 2, "epsilon_lsb": 3.0}
+  older = json.dumps(entry).encode() + b"\n" + b"".join(rest)
+  assert journal.parse(older).records == result.journal.records
+  assert {len(row) for row in front.slopes} == {2}
+  assert result.report["phases"][0]["chosen"] == {}
 
 
-def test_tensors_are_matched_by_what_they_are():
-  small = mark_trainable(unbiased(), "first-bias").mark.trainable
-  grown = mark_trainable(unbiased(), "first-bias,wide-head").mark.trainable
-  (index,) = phase_record.matched(small, grown).values()
-  (bias,) = (t for t in grown if t.index == index)
-  assert (bias.name, bias.role) == ("first/kernel/bias", "bias")
-  assert index != small[0].index
+def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
+  marked = mark_trainable(models.conv_model(), "prompt,bias,head")
+  first, last = search.phases_of(marked, tflm_fg.Settings())
+  names = {t.index: t.name for t in marked.mark.trainable}
+  assert [names[i] for i in first.tensors] == [
+    "tflm_fg/prompt/offset", "conv/bias", "depthwise/bias",
+  ]  # fmt: skip
+  assert [names[i] for i in last.tensors] == ["head/kernel", "head/bias"]
+  assert first.settings.method == "sign-m-spsa"
+  assert last.settings.method == "closed-form"
+  assert first.settings.steps == search.QUICK["steps"]
+
+
+def test_many_numbers_get_many_steps():
+  marked = mark_trainable(models.dense_model(hidden=200), "all")
+  first, _ = search.phases_of(marked, tflm_fg.Settings())
+  assert first.settings.steps == search.LONG["steps"]
+  assert first.settings.patience == search.LONG["patience"]
+
+
+def test_one_method_for_all_is_one_phase():
+  marked = mark_trainable(models.conv_model(), "all")
+  settings = tflm_fg.Settings(method="spsa")
+  (phase,) = search.phases_of(marked, settings)
+  assert len(phase.tensors) == len(marked.mark.trainable)
+
+
+def test_an_explicit_method_without_a_place_trains_the_head():
+  settings = tflm_fg.Settings(method="sign-m-spsa", steps=3)
+  report = adapt(settings=settings).report
+  assert report["trainable"] == ["head/kernel", "head/bias"]
+  assert report["ways"] == []
+
+
+def test_a_marked_file_keeps_its_own_choice():
+  marked = mark_trainable(source(), "hidden/bias").data
+  report = adapt(marked, settings=tflm_fg.Settings(steps=5)).report
+  assert report["trainable"] == ["hidden/bias"]
+  assert report["ways"] == []
+
+
+def test_a_callback_sees_the_steps_of_forward_gradients_and_can_stop():
+  class Stop(Callback):
+    steps = 0
+
+    def on_train_begin(self, state, logs):
+      self.stop_training = False
+
+    def on_train_batch_end(self, state, logs):
+      self.steps += 1
+      self.stop_training = state.step == 7
+
+  watcher = Stop()
+  report = adapt(trainable="prompt", callbacks=[watcher]).report
+  assert watcher.steps == report["steps"] == 7
+
+
+def test_an_adapted_file_adapts_again_without_growing_twice():
+  again = adapt(tflm_fg.strip(cured().model), trainable="prompt,head")
+  assert again.report["added_bytes"] == 0
+  assert again.report["accuracy_after"] >= again.report["accuracy_before"]

@@ -152,7 +152,7 @@ def test_logits_are_found_where_a_reshape_stands_behind_the_softmax(shaping):
   soft = net.softmax(net.dense(x, 3, "head"))
   out = net.tensor("shaped", (1, 3), "int8", soft.scale, -128)
   net.operator(shaping, [soft.index], out, shaping_options(shaping))
-  graph = ModelFile.open(net.run_candidate([x.index], [out])).subgraph
+  graph = ModelFile.open(net.finish([x.index], [out])).subgraph
   assert graph.tensors[find_logits(graph)].name == "head/out"
 
 

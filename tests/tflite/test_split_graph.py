@@ -1,5 +1,6 @@
 """Prefix then suffix is the whole graph, bit for bit, in every engine."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -25,7 +26,7 @@ def residual_model():
     "ADD", [a.index, b.index], total.index, models.schema.AddOptionsT(), 2
   )
   flow = net.dense(net.mean(total), 3, "head", reach=8.0)
-  return net.run_candidate([x.index], [net.softmax(flow).index])
+  return net.finish([x.index], [net.softmax(flow).index])
 
 
 def parallel_model():
@@ -39,7 +40,7 @@ def parallel_model():
     "ADD", [a.index, c.index], total.index, models.schema.AddOptionsT(), 2
   )
   flow = net.dense(net.mean(total), 3, "head", reach=8.0)
-  return net.run_candidate([x.index], [net.softmax(flow).index])
+  return net.finish([x.index], [net.softmax(flow).index])
 
 
 @pytest.mark.parametrize("runtime", installed())
@@ -102,11 +103,11 @@ def test_cutting_leaves_the_marked_file_as_it_was():
 def test_a_reshape_to_one_sample_takes_a_batch():
   net = models.Network()
   x = net.activation("x", (1, 2, 4), 4.0)
-  flat = net.tensor("flat", (1, 8), "int8", x.scale)
+  flat = net.tensor("flat", (1, 8), "int8", x.scale, x.zero_point)
   shape = net.tensor("shape", (2,), "int32", data=np.array([1, 8]))
   net.operator("RESHAPE", [x.index, shape], flat)
-  flow = net.dense(models.Flow(flat, (1, 8), x.scale), 3, "head")
-  marked = mark_trainable(net.run_candidate([x.index], [flow.index]), "head")
+  flow = net.dense(dataclasses.replace(x, index=flat, shape=(1, 8)), 3, "head")
+  marked = mark_trainable(net.finish([x.index], [flow.index]), "head")
   part = whole(marked.data, marked.mark)
   session = open_session("litert", part)
   assert session.traits.batches
@@ -143,7 +144,7 @@ def test_several_inputs_are_refused():
   )
   out = net.dense(total, 3, "head")
   marked = mark_trainable(
-    net.run_candidate([first.index, second.index], [out.index]), "head"
+    net.finish([first.index, second.index], [out.index]), "head"
   )
   with pytest.raises(TflmFgError, match="2 inputs"):
     cut(marked.data, marked.mark)

@@ -59,7 +59,7 @@ def test_a_model_without_a_dense_head_is_refused():
   net = models.Network(0, False, True)
   x = net.activation("x", (1, 6, 5, 2), 4.0)
   flow = net.softmax(net.mean(net.convolution(x, 4, "conv")))
-  model = net.run_candidate([x.index], [flow.index])
+  model = net.finish([x.index], [flow.index])
   refused(
     lambda: class_outputs.add_rows(model, 1, "m.tflite"),
     "m.tflite: no FULLY_CONNECTED to add outputs to",
@@ -71,7 +71,7 @@ def test_what_fixes_the_count_of_outputs_is_refused():
   x = net.activation("x", (1, 8), 4.0)
   first = net.dense(x, 4, "first", reach=8.0)
   last = net.dense(first, 4, "last", reach=8.0)
-  model = model_file.read(net.run_candidate([x.index], [last.index]))
+  model = model_file.read(net.finish([x.index], [last.index]))
   model.subgraphs[0].outputs = np.array([first.index], np.int32)
   refused(
     lambda: class_outputs.add_rows(model_file.pack(model), 1, "m.tflite"),

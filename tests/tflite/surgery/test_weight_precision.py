@@ -63,7 +63,7 @@ def layer_model(kind, relu=False, per_channel=True):
   else:
     x = net.activation("x", (1, 4, 3, 32), 4.0)
     out = net.convolution(x, 16, "layer", size=1, relu=relu)
-  return net.run_candidate([x.index], [out.index])
+  return net.finish([x.index], [out.index])
 
 
 def output_of(data):

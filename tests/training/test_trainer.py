@@ -1,0 +1,83 @@
+"""The loop trains as many steps as it is told, and says where it stands."""
+
+import numpy as np
+
+import tflm_fg
+from tests import models
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.losses.cross_entropy import CrossEntropy
+from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.split_graph import whole
+from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.data import Batches
+from tflm_fg.training.trainer import fit
+from tflm_fg.types import Samples
+
+MARKED = mark_trainable(models.dense_model(), "head")
+PART = whole(MARKED.data, MARKED.mark)
+LAYOUT = Layout(MARKED.mark.trainable)
+SETTINGS = tflm_fg.Settings(
+  method="sign-m-spsa", steps=7, epsilon_lsb=4.0, learning_rate_lsb=3.0
+)
+
+
+class Looks(Callback):
+  """Remembers at which steps the samples kept aside were scored."""
+
+  def __init__(self):
+    self.steps = []
+
+  def on_test_end(self, state, logs):
+    self.steps.append(state.step)
+
+
+def samples(count, seed):
+  x = models.int8_samples((8,), count, seed)
+  return Samples((x,), np.arange(count) % 4)
+
+
+def fitted(callbacks=(), **options):
+  session = open_session("litert", PART)
+  own = samples(24, 0)
+  batches = Batches(len(own), 8, 0)
+  step_rule = SETTINGS.step_rule(LAYOUT, batches.size)
+  state = fit(
+    session=session,
+    step_rule=step_rule,
+    loss=CrossEntropy(8 / 127),
+    samples=own,
+    batches=batches,
+    state=step_rule.start(LAYOUT.params(session.params())),
+    steps=SETTINGS.steps,
+    validation=samples(9, 1),
+    callbacks=callbacks,
+    **options,
+  )
+  return session, state
+
+
+def test_the_session_is_left_with_the_last_states_weights():
+  session, state = fitted()
+  held = zip(session.params(), LAYOUT.weights(state.params), strict=True)
+  assert all(np.array_equal(a, b) for a, b in held)
+  assert state.step == SETTINGS.steps
+  start = open_session("litert", PART).params()
+  assert not np.array_equal(start[0], session.params()[0])
+
+
+def test_samples_kept_aside_are_scored_first_in_between_and_last():
+  looks = Looks()
+  fitted([looks], validate_every=3)
+  assert looks.steps == [0, 3, 6, 7]
+
+
+def test_they_are_scored_last_too_where_a_callback_stops():
+  class Stop(Callback):
+    def on_train_batch_end(self, state, logs):
+      self.stop_training = state.step == 5
+
+  looks = Looks()
+  _, state = fitted([looks, Stop()], validate_every=3)
+  assert state.step == 5
+  assert looks.steps == [0, 3, 5]
