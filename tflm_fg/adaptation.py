@@ -366,7 +366,19 @@ def _scores(
   ends = (start, run_result.tried[-1].logits if run_result.records else start)
   known = samples.y is not None
   given = samples.y if samples.y is not None else training_data.labels
-  # Of the graph that ran: int16 weights bring finer logits than the plain file.
+  marked = run_result.marked
+  if unmarked(marked.data).logits != marked.mark.logits:
+    # Training saw finer logits than the file gives: run what is written.
+    files = [marked.data] * 2
+    if run_result.records:
+      files[1] = write_masters(
+        marked.data, marked.mark, run_result.tried[-1].masters
+      )
+    seen = training_data.x[indices], given[indices]
+    before, after = (
+      score_file(f, runtime, seen, samples.scored) for f in files
+    )
+    return _both(part, before, after, known)
   graph = run_result.tried[0].graph
   labels = graph.targets(given, samples.scored)
   loss = graph.loss(samples.scored)

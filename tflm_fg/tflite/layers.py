@@ -43,6 +43,22 @@ def find_logits(model: schema.ModelT) -> int:
   return logits
 
 
+def served_logits(model: schema.ModelT) -> int:
+  """The logits as the file gives them away.
+
+  Training looks at a layer of int16 weights before its sums are rounded to
+  int8; whoever runs the file does not see them.
+  """
+  logits, graph = find_logits(model), model.subgraphs[0]
+  for op in graph.operators or []:
+    if op_name(model, op) == "QUANTIZE" and int(op.inputs[0]) == logits:
+      rounded = int(op.outputs[0])
+      types = [TYPE_NAMES.get(graph.tensors[i].type) for i in (logits, rounded)]
+      if types == ["int16", "int8"]:
+        return rounded
+  return logits
+
+
 def last_head(model: schema.ModelT) -> Site | None:
   """The last FULLY_CONNECTED or CONV_2D; None if there is none."""
   operators = model.subgraphs[0].operators

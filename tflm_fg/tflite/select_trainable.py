@@ -13,6 +13,7 @@ from tflm_fg.tflite.layers import (
   Site,
   find_logits,
   last_head,
+  served_logits,
   sites_of,
   tensor_name,
   untrainable,
@@ -303,5 +304,5 @@ def present_mark(
 
 def unmarked(data: bytes, name: str = "model") -> Mark:
   """What evaluating must know of a file in which nothing shall train."""
-  logits = find_logits(model_file.read_shared(data, name))
+  logits = served_logits(model_file.read_shared(data, name))
   return Mark(trainable=(), logits=logits, head_input=logits)
