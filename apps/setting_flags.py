@@ -96,7 +96,7 @@ flags.DEFINE_float(
   _DEFAULTS.learning_rate_lsb,
   "first learning rate, in int8 steps, or for closed-form in safe steps of "
   "gradient descent" + _own("learning_rate_lsb"),
-  lower_bound=0.0,  # below it is for tests, which climb
+  lower_bound=0.0,
 )
 _choice("decay", DECAYS, "how the learning rate falls over the steps")
 _real("momentum", "0 to 1, as Keras has it" + _own("momentum"))

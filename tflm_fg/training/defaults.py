@@ -104,6 +104,10 @@ def require_range(name: str, value: Any) -> None:
     low, high = RANGES[name]
     if not low <= value <= high:
       raise TflmFgError(f"{name}={value}: need {low} to {high}")
+  if name == "learning_rate_lsb" and not value > 0:
+    raise TflmFgError(
+      f"{name}={value}: need a rate above 0; below it training would climb"
+    )
   if name in SHARES and not 0 <= value < 1:
     raise TflmFgError(f"{name}={value}: need 0 <= {name} < 1")
 

@@ -81,7 +81,7 @@ class Settings:
     epsilon_lsb: perturbation, in int8 steps.
     rho_lsb: how far uphill sharpness-aware looks, in int8 steps.
     learning_rate_lsb: first learning rate, in int8 steps; for closed-form,
-      in safe steps of gradient descent. A negative rate climbs.
+      in safe steps of gradient descent; above 0.
     decay: "linear", "cosine" or "constant".
     momentum: 0 <= momentum < 1.
     optimizer: "sgd"; "sign", every number by the rate; or "frank-wolfe",
