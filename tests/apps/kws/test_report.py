@@ -1,5 +1,6 @@
 """The report is one page that a browser shows whole, and its numbers agree."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -102,3 +103,16 @@ def test_scores_are_counted_right():
   assert second["precision"] == pytest.approx(2 / 3)
   text = scores.table(score, ["a", "b", "c"])
   assert "c" not in text
+
+
+def test_a_word_with_dollars_is_drawn(tmp_path):
+  phase_result = _outcome()
+  words = ("us$ca$h", "a$\\frac$b", "$$")
+  spotter = phase_result.job.spotter
+  spotter = dataclasses.replace(
+    spotter, classes=(*words, *spotter.classes[len(words) :])
+  )
+  job = dataclasses.replace(phase_result.job, spotter=spotter)
+  named = dataclasses.replace(phase_result, job=job)
+  report_page.write(str(tmp_path), named)
+  assert (tmp_path / "confusion.png").exists()
