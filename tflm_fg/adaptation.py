@@ -101,7 +101,7 @@ def adapt(
     graph_options: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" times both and takes what is clearly faster.
+      "auto", which on "litert" rebuilds where a batch is much work.
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
     settings: how to train.

@@ -120,6 +120,7 @@ def _cost(
     "feature_cache_bytes": last.cached_bytes,
     "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
     "strategy": last.choice.strategy,
+    "strategy_reason": last.choice.reason,
     "strategy_seconds": last.choice.seconds,
     "workers": last.choice.workers,
   }
@@ -157,6 +158,7 @@ def _model_facts(
         "settings": dataclasses.asdict(record.phase.settings),
         "chosen": phase_result.reasons,
         "strategy": phase_result.choice.strategy,
+        "strategy_reason": phase_result.choice.reason,
         "strategy_seconds": phase_result.choice.seconds,
         "workers": phase_result.choice.workers,
       }

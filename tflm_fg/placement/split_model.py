@@ -24,6 +24,7 @@ from tflm_fg.tflite.layers import activations_of, outputs_of
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import cut, is_head, whole
 from tflm_fg.tflite.tensors import TensorSpec, tensor_spec
+from tflm_fg.tflite.workload import int8_work
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
 from tflm_fg.training.objective import (
@@ -61,7 +62,7 @@ class RuntimeOptions:
   Attributes:
     runtime: one of `runtimes.NAMES`, for what trains.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" times both and takes what is clearly faster.
+      "auto", which on "litert" rebuilds where a batch is much work.
     exact_prefix: run frozen layers on `runtime` too. By default they run on
       XNNPACK, three to four times faster than optimized kernels; features
       differ by up to 3 steps, 0.1 to 0.3 on the mean, which changed up to
@@ -160,7 +161,7 @@ class Graph:
     )
 
   def settle(self, inputs: Tensors, passes: int) -> Choice:
-    """Chooses strategy and workers for training, by timing where it is open.
+    """Chooses strategy and workers for training, where they are open.
 
     Args:
       inputs: a batch as training will have it.
@@ -169,12 +170,14 @@ class Graph:
     Returns:
       What `suffix` and `helpers` now are.
     """
+    is_open = self._runtime_options.strategy == "auto" and rebuilds_faster(
+      self._runtime_options.runtime
+    )
     choice = choose(
       self.suffix,
       self._open,
       inputs,
-      may_rebuild=self._runtime_options.strategy == "auto"
-      and rebuilds_faster(self._runtime_options.runtime),
+      work=int8_work(self._cut.suffix.data) if is_open else None,
       passes=passes,
       workers=self._runtime_options.workers,
     )
