@@ -72,8 +72,8 @@ _STRATEGY = flags.DEFINE_enum(
   "auto",
   list(STRATEGIES),
   "write weights in place; rebuild the interpreter for every pass, which on "
-  "litert runs XNNPACK's kernels; or time both there and take rebuild where it "
-  "is clearly faster",
+  "litert runs XNNPACK's kernels; or auto, which rebuilds there where a batch "
+  "is much work",
 )
 _EXACT_PREFIX = flags.DEFINE_boolean(
   "exact_prefix",

@@ -9,6 +9,7 @@ from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
+from tests.climbing import reverse_rates
 from tflm_fg import journal, plots
 from tflm_fg.memory import footprint
 from tflm_fg.placement import run_plan
@@ -206,8 +207,12 @@ def test_only_the_marked_bytes_differ_and_strip_is_a_plain_model():
   assert after["loss"] == pytest.approx(result.report["loss_after"])
 
 
-def test_the_result_is_never_worse_than_the_start_on_the_validation_part():
-  for rate in (-1.0, 64.0):  # climbing, and steps far too long
+def test_the_result_is_never_worse_than_the_start_on_the_validation_part(
+  monkeypatch,
+):
+  for rate in (64.0, 1.0):  # steps far too long, and climbing
+    if rate == 1.0:
+      reverse_rates(monkeypatch)
     settings = quick(learning_rate_lsb=rate, steps=60, validate_every=7)
     report = tflm_fg.adapt(MODEL, X, Y, settings=settings).report
     assert report["scored_on"] == "validation"
@@ -215,15 +220,18 @@ def test_the_result_is_never_worse_than_the_start_on_the_validation_part():
     assert report["loss_after"] <= report["loss_before"]
 
 
-def test_without_a_validation_part_a_reversed_sign_climbs():
-  settings = quick(learning_rate_lsb=-0.5, validation_fraction=0.0)
+def test_without_a_validation_part_a_reversed_sign_climbs(monkeypatch):
+  reverse_rates(monkeypatch)
+  settings = quick(learning_rate_lsb=0.5, validation_fraction=0.0)
   report = tflm_fg.adapt(MODEL, X, Y, settings=settings).report
   assert report["scored_on"] == "train"
   assert report["loss_after"] > report["loss_before"] + 0.1
 
 
-def test_the_report_says_when_nothing_was_gained_or_kept_aside():
-  worse = tflm_fg.adapt(MODEL, X, Y, settings=quick(learning_rate_lsb=-1.0))
+def test_the_report_says_when_nothing_was_gained_or_kept_aside(monkeypatch):
+  with monkeypatch.context() as patch:
+    reverse_rates(patch)
+    worse = tflm_fg.adapt(MODEL, X, Y, settings=quick(learning_rate_lsb=1.0))
   assert "no step was better than the start" in worse.report["notes"][0]
   assert worse.model == worse.marked
   few = tflm_fg.adapt(MODEL, X[:8], Y[:8], settings=quick(steps=3))
@@ -280,8 +288,9 @@ def test_frozen_layers_run_once_a_sample():
   assert many["samples_run"] - few["samples_run"] == 2 * 10 * 64
 
 
-def test_early_stopping_ends_before_the_last_step():
-  settings = quick(learning_rate_lsb=-0.5, patience=2, validate_every=10)
+def test_early_stopping_ends_before_the_last_step(monkeypatch):
+  reverse_rates(monkeypatch)
+  settings = quick(learning_rate_lsb=0.5, patience=2, validate_every=10)
   assert adapt(settings=settings).report["steps"] == 20
 
 

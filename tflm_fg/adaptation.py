@@ -33,6 +33,7 @@ from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   mark_trainable,
+  unmarked,
 )
 from tflm_fg.tflite.training_metadata import read_mark, strip
 from tflm_fg.training.auto import Auto
@@ -126,7 +127,7 @@ def adapt(
     graph_options: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" chooses between them.
+      "auto", which on "litert" rebuilds where a batch is much work.
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
     callbacks: told of every step of forward gradients.
@@ -273,7 +274,18 @@ def _scores(
   ends = (start, run_result.tried[-1].logits if run_result.records else start)
   known = samples.y is not None
   given = samples.y if samples.y is not None else training_data.labels
-  # Of the graph that ran: int16 weights bring finer logits than the plain file.
+  marked = run_result.marked
+  if unmarked(marked.file).logits != marked.mark.logits:
+    # Training saw finer logits than the file gives: run what is written.
+    written = [marked.file] * 2
+    if run_result.records:
+      masters = run_result.tried[-1].masters
+      written[1] = write_masters(marked.file, marked.mark, masters)
+    seen = training_data.x[indices], given[indices]
+    before, after = (
+      score_file(file, runtime, seen, samples.scored) for file in written
+    )
+    return _both(part, before, after, known)
   graph = run_result.tried[0].graph
   labels = graph.targets(given, samples.scored)
   loss = graph.loss(samples.scored)

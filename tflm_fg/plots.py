@@ -42,10 +42,30 @@ def new_figure(columns: int, width: float = 4.5, height: float = 3.6) -> Any:
 
 
 def to_png(figure: Any) -> bytes:
-  """Renders a figure; the same figure gives the same bytes."""
+  """Renders a figure; the same figure gives the same bytes.
+
+  Names come from users, so that a dollar in one begins no formula.
+  """
+  _write_plainly(figure)
   content = io.BytesIO()
   figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
   return content.getvalue()
+
+
+def _write_plainly(figure: Any) -> None:
+  """Draws all text as it is, but for numbers that an axis makes itself."""
+  from matplotlib.category import StrCategoryFormatter
+  from matplotlib.text import Text
+  from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+  for text in figure.findobj(Text):
+    text.set_parse_math(False)
+  for axes in figure.axes:
+    for axis in (axes.xaxis, axes.yaxis):
+      named = (FixedFormatter, FuncFormatter, StrCategoryFormatter)
+      if not isinstance(axis.get_major_formatter(), named):
+        for text in axis.findobj(Text):
+          text.set_parse_math(text is not axis.label)
 
 
 def draw_loss(axes: Any, history: History, unit: str = " (nats)") -> None:

@@ -62,6 +62,7 @@ class Report(Mapping[str, Any]):
     feature_cache_bytes: of what flows into the trained part.
     prefix_runtime: what ran the frozen layers; None where all train.
     strategy: "in-place" or "rebuild".
+    strategy_reason: why that one.
     strategy_seconds: seconds a pass, where it was timed.
     workers: passes side by side.
     trainer_bytes: what a step needs beyond inference on a microcontroller.
@@ -97,6 +98,7 @@ class Report(Mapping[str, Any]):
   feature_cache_bytes: int
   prefix_runtime: str | None
   strategy: str
+  strategy_reason: str
   strategy_seconds: dict[str, float]
   workers: int
   trainable: list[str]
@@ -247,6 +249,7 @@ def _cost(
     "feature_cache_bytes": last.cached_bytes,
     "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
     "strategy": last.choice.strategy,
+    "strategy_reason": last.choice.reason,
     "strategy_seconds": last.choice.seconds,
     "workers": last.choice.workers,
   }
@@ -284,6 +287,7 @@ def _model_facts(
         "settings": to_record(record.phase.method, record.phase.objective),
         "chosen": phase_result.reasons,
         "strategy": phase_result.choice.strategy,
+        "strategy_reason": phase_result.choice.reason,
         "strategy_seconds": phase_result.choice.seconds,
         "workers": phase_result.choice.workers,
       }

@@ -14,6 +14,7 @@ from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
+from tests.climbing import reverse_rates
 from tflm_fg.fixed_point import arithmetic, layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
@@ -71,8 +72,8 @@ def named(options):
 EVERY = pytest.mark.parametrize("options", ESTIMATORS + OPTIMIZERS, ids=named)
 
 
-def settings_of(options, rate=1.0, **more):
-  """Settings for 100 steps on the bowl, climbing where the rate is below 0."""
+def settings_of(options, **more):
+  """Settings for 100 steps on the bowl."""
   given = {"epsilon_lsb": 2.0, "steps": 100, "momentum": 0.0, **options, **more}
   own = RATES.get(given["method"], 0.5)
   if given.get("precision") == "8w8a":
@@ -81,11 +82,11 @@ def settings_of(options, rate=1.0, **more):
     own *= 1 - given["momentum"]
     if given.get("precision") == "8w8a" and given["rounding"] == "nearest":
       own = 1.6  # a mean of three signs may be a third
-  return tflm_fg.Settings(learning_rate_lsb=own * rate, **given)
+  return tflm_fg.Settings(learning_rate_lsb=own, **given)
 
 
-def rule_of(options, rate=1.0, **more):
-  return settings_of(options, rate, **more).step_rule(LAYOUT, 1)
+def rule_of(options, **more):
+  return settings_of(options, **more).step_rule(LAYOUT, 1)
 
 
 def estimator_of(method, kind, m, seed=0, epsilon=2.0):
@@ -155,10 +156,11 @@ def bytes_of(state):
 
 
 @EVERY
-def test_training_descends_and_a_reversed_sign_climbs(options):
+def test_training_descends_and_a_reversed_sign_climbs(options, monkeypatch):
   start = bowl(LAYOUT.weights(START))
   down, _ = train(rule_of(options), 100)
-  up, _ = train(rule_of(options, rate=-1.0), 30)
+  reverse_rates(monkeypatch)
+  up, _ = train(rule_of(options), 30)
   assert bowl(LAYOUT.weights(down.params)) < 0.93 * start
   assert bowl(LAYOUT.weights(up.params)) > start
 

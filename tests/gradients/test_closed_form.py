@@ -10,6 +10,7 @@ from tflm_fg.training.defaults import DEFAULTS
 
 import tflm_fg
 from tests import models
+from tests.climbing import reverse_rates
 from tflm_fg import journal
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.fixed_point.layout import Layout
@@ -206,9 +207,10 @@ def test_one_seed_gives_the_same_bytes_and_the_journal_replays_to_them():
   assert tflm_fg.replay(recorded, one.marked) == one.model
 
 
-def test_a_reversed_sign_climbs():
+def test_a_reversed_sign_climbs(monkeypatch):
+  reverse_rates(monkeypatch)
   climbing = tflm_fg.Settings(
-    method="closed-form", learning_rate_lsb=-4.0, validation_fraction=0.0
+    method="closed-form", learning_rate_lsb=4.0, validation_fraction=0.0
   )
   report = tflm_fg.adapt(MODELS["int8"], X, Y, settings=climbing).report
   assert report["loss_after"] > 2 * report["loss_before"]

@@ -7,6 +7,7 @@ from tflm_fg.training.defaults import FORWARD
 import tflm_fg
 from converters import quantize
 from tests import models
+from tests.climbing import reverse_rates
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.placement.split_model import Graph
@@ -113,11 +114,12 @@ def test_cosine_with_the_keras_gradient_follows_theory(
   assert cosine == pytest.approx(expected, rel=0.15)
 
 
-def test_a_reversed_sign_climbs_in_the_interpreter(converted):
+def test_a_reversed_sign_climbs_in_the_interpreter(converted, monkeypatch):
+  reverse_rates(monkeypatch)
   settings = tflm_fg.Settings(
     method="sign-m-spsa",
     steps=800,
-    learning_rate_lsb=-0.5,
+    learning_rate_lsb=0.5,
     validation_fraction=0.0,
   )
   report = tflm_fg.adapt(converted, X, Y, settings=settings).report

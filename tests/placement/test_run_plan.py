@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from tflm_fg.training.defaults import ignored_by
+
 import tflm_fg
 from tests import models
 from tests.placement.runs import (
@@ -16,7 +18,6 @@ from tflm_fg import journal
 from tflm_fg.placement import search
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.training.callbacks import Callback
-from tflm_fg.training.defaults import ignored_by
 
 
 def test_settings_that_are_given_hold_for_every_phase():

@@ -132,9 +132,7 @@ def single_layer():
   """Its first layer is its head."""
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
-  return net.finish(
-    [x.index], [net.dense(x, 4, "head", reach=8.0).index]
-  )
+  return net.finish([x.index], [net.dense(x, 4, "head", reach=8.0).index])
 
 
 ODD = {

@@ -1,10 +1,12 @@
-"""What is taken depends on clear differences; no test claims a speed."""
+"""How a part runs depends on what it holds; no test claims a speed."""
 
+import pathlib
 import types
 
 import numpy as np
 import pytest
 
+import apps.kws
 import tflm_fg
 from tests import models
 from tflm_fg.placement.split_model import Graph
@@ -15,6 +17,9 @@ from tflm_fg.types import TflmFgError
 MODEL = models.conv_model()
 X = np.random.default_rng(0).normal(0, 1.5, (40, 6, 5, 2)).astype("f4")
 Y = np.arange(40) % 3
+
+
+BATCH = (np.zeros((4, 1), np.int8),)
 
 
 class Stand:
@@ -35,40 +40,86 @@ def choose(monkeypatch, seconds, **options):
 
   monkeypatch.setattr(parallel, "_of_a_pass", of_a_pass)
   monkeypatch.setattr(parallel, "_cores", lambda: 4)
-  given = {"may_rebuild": False, "passes": 2, "workers": 1, **options}
+  given = {"work": None, "passes": 2, "workers": 1, **options}
   session = given.pop("session", Stand())
-  return parallel.choose(session, Stand, (), **given)
+  return parallel.choose(session, Stand, BATCH, **given)
 
 
-@pytest.mark.parametrize(
-  ("rebuilt", "taken"),
-  [(1e-3, "rebuild"), (1.9e-3, "rebuild"), (2.1e-3, "in-place")],
-)
-def test_rebuild_is_taken_only_where_it_is_clearly_faster(
-  monkeypatch, rebuilt, taken
-):
-  seconds = {("in-place", 1, 1): 3e-3, ("rebuild", 1, 1): rebuilt}
-  choice = choose(monkeypatch, seconds, may_rebuild=True)
-  assert choice.strategy == taken
-  assert choice.seconds == {"in-place": 3e-3, "rebuild": rebuilt}
+MUCH = -(-parallel.WORTH_REBUILDING // len(BATCH[0]))
+"""Work of a sample from which a batch of this size is rebuilt."""
 
 
-def test_a_short_pass_is_not_timed_against_a_new_interpreter(monkeypatch):
-  choice = choose(monkeypatch, {("in-place", 1, 1): 1e-5}, may_rebuild=True)
-  assert choice == ("in-place", {"in-place": 1e-5}, 1)
+def test_rebuild_is_taken_where_a_batch_is_much_work(monkeypatch):
+  for work, strategy in ((MUCH, "rebuild"), (MUCH - 1, "in-place")):
+    choice = choose(monkeypatch, {}, work=work)
+    assert choice.strategy == strategy
+    assert f"work of {work * len(BATCH[0])} convolution" in choice.reason
+    assert choice.seconds == {}
 
 
-def test_a_model_that_cannot_be_rebuilt_stays_in_place(monkeypatch):
+def test_what_was_asked_for_is_kept(monkeypatch):
+  for strategy in ("in-place", "rebuild"):
+    choice = choose(monkeypatch, {}, session=Stand(strategy))
+    assert choice.strategy == strategy
+
+
+def test_a_model_that_cannot_be_rebuilt_stays_in_place():
   def refuse(strategy):
     if strategy == "rebuild":
       raise TflmFgError("refused")
     return Stand(strategy)
 
-  monkeypatch.setattr(parallel, "_of_a_pass", lambda *_: 1.0)
   choice = parallel.choose(
-    Stand(), refuse, (), may_rebuild=True, passes=2, workers=1
+    Stand(), refuse, BATCH, work=MUCH, passes=2, workers=1
   )
-  assert choice == ("in-place", {"in-place": 1.0}, 1)
+  assert choice.strategy == "in-place"
+  assert choice.reason.endswith("refused")
+
+
+@pytest.mark.parametrize("quick", ["in-place", "rebuild"])
+def test_one_seed_gives_the_same_bytes_whatever_a_stopwatch_says(
+  monkeypatch, quick
+):
+  def of_a_pass(sessions, inputs, passes):
+    fast = sessions[0].traits.in_place == (quick == "in-place")
+    return (1.0 if fast else 9.0) / len(sessions)
+
+  options = {
+    "trainable": "all",
+    "settings": tflm_fg.Settings(method="sign-m-spsa", steps=4, seed=2),
+  }
+  want = tflm_fg.adapt(MODEL, X, Y, **options)
+  monkeypatch.setattr(parallel, "_of_a_pass", of_a_pass)
+  busy = tflm_fg.adapt(MODEL, X, Y, **options)
+  assert busy.model == want.model
+  for key in ("strategy", "strategy_reason"):
+    assert busy.report[key] == want.report[key]
+    assert busy.report["phases"][0][key] == want.report[key]
+
+
+def choice_of(data, trainable, batch=64):
+  marked = tflm_fg.mark_trainable(data, trainable)
+  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  x = models.int8_samples(graph.input.shape[1:], 2, dtype=graph.input.dtype)
+  inputs = graph.features(np.resize(x, (batch, *x.shape[1:])))
+  return graph.settle(inputs, 2).strategy
+
+
+@pytest.mark.parametrize("trainable", ["first-bias", "prompt", "all"])
+def test_the_shipped_spotter_is_rebuilt_where_more_than_its_head_trains(
+  trainable,
+):
+  data = pathlib.Path(apps.kws.__file__).with_name("ds_cnn.tflite").read_bytes()
+  assert choice_of(data, trainable) == "rebuild"
+  assert choice_of(data, "head", 256) == "in-place"
+  assert choice_of(data, "wide-head", 256) == "in-place"
+
+
+def test_int16_layers_are_never_rebuilt():
+  """XNNPACK runs none of them."""
+  data = models.conv_model(wide=True)
+  assert choice_of(data, "all", 4096) == "in-place"
+  assert choice_of(models.conv_model(), "all", 4096) == "rebuild"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +146,7 @@ def test_a_real_graph_settles_and_keeps_its_weights():
   graph = Graph(marked.data, marked.mark, RuntimeOptions())
   before = graph.suffix.flatbuffer()
   choice = graph.settle((models.int8_samples((6, 5, 2), 8),), 4)
-  assert choice.seconds["in-place"] > 0
+  assert choice.strategy == "in-place"
   assert len(graph.helpers) == choice.workers - 1
   assert graph.forward_passes == 0
   assert graph.suffix.flatbuffer() == before
@@ -149,5 +200,8 @@ def test_the_report_says_what_was_chosen():
     exact_prefix=True,
   ).report
   assert report["prefix_runtime"] == "litert"
-  assert report["strategy"] in report["strategy_seconds"]
+  assert report["strategy"] == "in-place"
+  assert "too little to pay" in report["strategy_reason"]
+  # Workers are timed where there is a choice of them.
+  assert set(report["strategy_seconds"]) <= {"in-place"}
   assert report["workers"] >= 1

@@ -140,6 +140,8 @@ class Layout:
     """Narrows masters, of any width and range, to what the engine holds."""
     kernels = Kernels(params.kernels.shape, self)
     kernels.narrow(params.kernels.astype(np.int32))
+    if isinstance(params, Params):
+      kernels.keep_lowest(params.kernels == _UNTRAINED_LOWEST)
     return [
       saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
       if form == "bias"
@@ -180,6 +182,21 @@ class Kernels:
       _low_into(whole, high, self.forms["low"])
     _narrow_into(masters, self.forms["rounded"], self._limits, dither)
 
+  def keep_lowest(self, where: NDArray[np.bool_]) -> None:
+    """Leaves a file's own -128 as it is.
+
+    No trained master is that low, so it is a weight that no step has moved.
+
+    Args:
+      where: bool [K], the masters of -128.
+    """
+    for form, value in _LOWEST.items():
+      if form in self.forms:
+        self.forms[form][where] = value
+
+
+_LOWEST = {"rounded": -128, "high": -128, "low": 0, "whole": -128 * MASTER_UNIT}
+_UNTRAINED_LOWEST = -128 * MASTER_UNIT
 
 _EMPTY = np.zeros(0, np.int64)
 

@@ -17,6 +17,7 @@ from tflm_fg.runtimes.session import Session
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.tflite.workload import int8_work
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
 from tflm_fg.training.objective import (
@@ -90,7 +91,7 @@ class Graph:
     )
 
   def settle(self, inputs: Tensors, passes: int) -> Choice:
-    """Chooses strategy and workers for training, by timing where it is open.
+    """Chooses strategy and workers for training, where they are open.
 
     Args:
       inputs: a batch as training will have it.
@@ -99,12 +100,13 @@ class Graph:
     Returns:
       What `suffix` and `helpers` now are.
     """
+    options = self._runtime_options
+    is_open = options.strategy == "auto" and rebuilds_faster(options.runtime)
     choice = choose(
       self.suffix,
       self._open,
       inputs,
-      may_rebuild=self._runtime_options.strategy == "auto"
-      and rebuilds_faster(self._runtime_options.runtime),
+      work=int8_work(self._cut.suffix.file) if is_open else None,
       passes=passes,
       workers=self._runtime_options.workers,
     )

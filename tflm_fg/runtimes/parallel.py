@@ -1,13 +1,13 @@
-"""Choose how a part runs by timing its passes, where the runs differ in speed.
+"""Choose how a part runs: in place or rebuilt, and on how many sessions.
 
 In place or rebuilt is a choice of kernels, so it changes outputs by their
-declared LSBs: rebuilding is taken only where it is clearly faster, so that
-noise does not flip it. The number of workers changes no output.
+declared LSBs. It is made by what the part holds and never by a stopwatch: one
+seed gives the same bytes on a busy machine. The number of workers changes no
+output, so it may be timed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
@@ -80,17 +80,22 @@ def _run(
   return rows
 
 
-CLEARLY = 1.5
-"""How many times faster a rebuilt pass must be to be taken."""
+WORTH_REBUILDING = 18_000
+"""Outputs of int8 convolutions in a batch from which rebuilding is taken.
+
+In place they take about 0.2 ms, and a new interpreter with XNNPACK's kernels
+half to two thirds of that; larger batches and networks gain up to seven times.
+Measured on x86-64 over 146 pairs of a model and of what trains.
+"""
 
 WORTH_A_THREAD = 1.1
-"""The same for a pair of passes in two threads."""
+"""How many times faster a pair of passes in two threads must be."""
 
 _REPEATS, _ENOUGH = 7, 1.0
 """Runs, and seconds after which fewer are enough."""
 
 _TOO_SHORT = 2e-4
-"""Seconds of a pass that no new interpreter and no thread can beat."""
+"""Seconds of a pass that no thread can beat."""
 
 
 class Choice(NamedTuple):
@@ -98,11 +103,13 @@ class Choice(NamedTuple):
 
   Attributes:
     strategy: "in-place" or "rebuild".
-    seconds: shortest pass of each strategy that was timed; empty if none was.
+    reason: why that one.
+    seconds: shortest pass by the strategy that was timed; empty if none was.
     workers: sessions that run side by side.
   """
 
   strategy: str
+  reason: str
   seconds: dict[str, float]
   workers: int
 
@@ -112,17 +119,18 @@ def choose(
   reopen: Callable[[str], Session],
   inputs: Tensors,
   *,
-  may_rebuild: bool,
+  work: int | None,
   passes: int,
   workers: int | None,
 ) -> Choice:
-  """Times passes on sessions of their own, which are dropped again.
+  """Chooses by the part's work, and times workers on sessions of their own.
 
   Args:
     session: what would run the passes; it is not run.
     reopen: opens another such session with a strategy.
     inputs: a batch as training will have it.
-    may_rebuild: to rebuild instead where that is clearly faster.
+    work: of a sample, as `int8_work` counts it, to rebuild where that is much;
+      None to keep the session's strategy.
     passes: passes that a step has to run at once.
     workers: at most so many sessions; None for as many as pay.
 
@@ -132,38 +140,44 @@ def choose(
   if workers is not None and workers < 1:
     raise TflmFgError(f"workers={workers}: need at least 1")
   strategy = "in-place" if session.traits.in_place else "rebuild"
-  seconds: dict[str, float] = {}
-  if may_rebuild:
-    seconds = _seconds(reopen, inputs)
-    pays = CLEARLY * seconds.get("rebuild", math.inf) < seconds["in-place"]
-    strategy = "rebuild" if pays else "in-place"
+  reason = "as asked for, or all that the runtime has"
+  if work is not None:
+    strategy, reason = _strategy(reopen, work * len(inputs[0]))
   most = min(passes, workers or _cores()) if session.traits.parallel else 1
-  if (
-    workers is None
-    and most > 1
-    and not _threads_pay(reopen(strategy), reopen(strategy), inputs)
-  ):
-    most = 1
-  return Choice(strategy, seconds, most)
+  seconds: dict[str, float] = {}
+  if workers is None and most > 1:
+    one, two = (reopen(strategy) for _ in range(2))
+    alone = _of_a_pass([one], inputs, 2)
+    seconds[strategy] = alone / 2
+    if not _threads_pay(alone, one, two, inputs):
+      most = 1
+  return Choice(strategy, reason, seconds, most)
 
 
-def _seconds(
-  reopen: Callable[[str], Session], inputs: Tensors
-) -> dict[str, float]:
-  """Seconds of a pass in place and, where it may be shorter, rebuilt."""
-  seconds = {"in-place": _of_a_pass([reopen("in-place")], inputs, 1)}
-  if seconds["in-place"] > _TOO_SHORT:
-    # XNNPACK refuses some models that other kernels run.
-    with contextlib.suppress(TflmFgError):
-      seconds["rebuild"] = _of_a_pass([reopen("rebuild")], inputs, 1)
-  return seconds
+def _strategy(reopen: Callable[[str], Session], work: int) -> tuple[str, str]:
+  """The strategy for a batch's work, and why."""
+  if work < WORTH_REBUILDING:
+    return "in-place", (
+      f"the work of {work} convolution outputs a batch is under "
+      f"{WORTH_REBUILDING}: too little to pay for new interpreters"
+    )
+  try:
+    reopen("rebuild")
+  except TflmFgError as fault:  # XNNPACK refuses what other kernels run
+    return "in-place", f"rebuilt on XNNPACK it does not open: {fault}"
+  return "rebuild", (
+    f"the work of {work} convolution outputs a batch is {WORTH_REBUILDING} or "
+    "more: XNNPACK's kernels pay for new interpreters"
+  )
 
 
-def _threads_pay(session: Session, other: Session, inputs: Tensors) -> bool:
-  one = _of_a_pass([session], inputs, 2)
-  if one < 2 * _TOO_SHORT:
+def _threads_pay(
+  alone: float, session: Session, other: Session, inputs: Tensors
+) -> bool:
+  """Whether two sessions run a pair of passes clearly faster than one."""
+  if alone < 2 * _TOO_SHORT:
     return False
-  return one > WORTH_A_THREAD * _of_a_pass([session, other], inputs, 2)
+  return alone > WORTH_A_THREAD * _of_a_pass([session, other], inputs, 2)
 
 
 def _of_a_pass(

@@ -27,7 +27,7 @@ class RuntimeOptions:
   Attributes:
     runtime: one of `runtimes.NAMES`, for what trains.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" times both and takes what is clearly faster.
+      "auto", which on "litert" rebuilds where a batch is much work.
     exact_prefix: run frozen layers on `runtime` too. By default they run on
       XNNPACK, three to four times faster than optimized kernels; features
       differ by up to 3 steps, 0.1 to 0.3 on the mean, which changed up to

@@ -41,6 +41,22 @@ def find_logits(graph: Subgraph) -> int:
   return logits
 
 
+def served_logits(graph: Subgraph) -> int:
+  """The logits as the file gives them away.
+
+  Training looks at a layer of int16 weights before its sums are rounded to
+  int8; whoever runs the file does not see them.
+  """
+  logits = find_logits(graph)
+  for op in graph.operators:
+    if op.name == "QUANTIZE" and op.inputs[0] == logits:
+      rounded = op.outputs[0]
+      types = [graph.tensors[i].dtype for i in (logits, rounded)]
+      if types == ["int16", "int8"]:
+        return rounded
+  return logits
+
+
 def last_head(graph: Subgraph) -> Site | None:
   """The last FULLY_CONNECTED or CONV_2D; None if there is none."""
   heads = [

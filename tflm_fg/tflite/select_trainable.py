@@ -13,6 +13,7 @@ from tflm_fg.tflite.layers import (
   Site,
   find_logits,
   last_head,
+  served_logits,
   sites_of,
   untrainable,
 )
@@ -290,7 +291,7 @@ def present_mark(
 
 def unmarked(source: Source, name: str = "model") -> Mark:
   """What evaluating must know of a file in which nothing shall train."""
-  logits = find_logits(ModelFile.of(source, name).subgraph)
+  logits = served_logits(ModelFile.of(source, name).subgraph)
   return Mark(trainable=(), logits=logits, head_input=logits)
 
 

@@ -1,15 +1,17 @@
 """The report is one page that a browser shows whole, and its numbers agree."""
 
+import dataclasses
 import functools
 import json
 import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from apps.kws.features import examples
-from apps.kws.model import adaptation, report_page
+from apps.kws.model import adaptation, report_page, scores
 from apps.kws.model.spotter import load
 from tests.apps.kws import corpora
 
@@ -89,3 +91,28 @@ def test_a_headless_browser_shows_every_picture(tmp_path):
   assert found, done.stderr[-500:]
   assert found.group(1) == "3"
   assert int(found.group(2)) > 50
+
+
+def test_scores_are_counted_right():
+  confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+  score = scores.Score(confusion, 0.5)
+  assert score.accuracy == pytest.approx(5 / 6)
+  first, second = score.words(["a", "b", "c"])
+  assert (first["recall"], first["precision"]) == (0.75, 1.0)
+  assert first["taken_for"] == "b"
+  assert second["precision"] == pytest.approx(2 / 3)
+  text = scores.table(score, ["a", "b", "c"])
+  assert "c" not in text
+
+
+def test_a_word_with_dollars_is_drawn(tmp_path):
+  phase_result = _outcome()
+  words = ("us$ca$h", "a$\\frac$b", "$$")
+  spotter = phase_result.job.spotter
+  spotter = dataclasses.replace(
+    spotter, classes=(*words, *spotter.classes[len(words) :])
+  )
+  job = dataclasses.replace(phase_result.job, spotter=spotter)
+  named = dataclasses.replace(phase_result, job=job)
+  report_page.write(str(tmp_path), named)
+  assert (tmp_path / "confusion.png").exists()

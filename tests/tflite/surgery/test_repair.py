@@ -5,7 +5,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+import tflm_fg
 from tests import models
+from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file, training_metadata
@@ -169,16 +171,50 @@ def test_a_kernel_of_zeros_with_a_useless_scale_is_refused_by_name(scale):
     mark_trainable(edited(models.dense_model(), zero), "head")
 
 
-def test_weights_of_minus_128_are_moved_and_said():
+def lowest(wide):
+  """A model with some weights of -128, which converters may write."""
+
   def lower(model, graph):
     buffer = model.buffers[tensor(graph, b"head/kernel").buffer]
     values = np.array(buffer.data)
     values[:3] = 128  # -128 as int8
     buffer.data = values
 
-  marked = mark_trainable(edited(models.dense_model(), lower), "head")
-  assert marked.notes == ("head/kernel: 3 weights of -128 moved to -127",)
-  assert weights_of(marked.data, marked.mark.trainable)[0].min() == -127
+  return edited(models.dense_model(wide=wide), lower)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_weights_of_minus_128_stay_as_they_are(wide):
+  data = lowest(wide)
+  marked = mark_trainable(data, "head")
+  assert marked.notes == ()
+  assert training_metadata.strip(marked.data) == data
+  masters = masters_of(marked.data, marked.mark)
+  assert write_masters(marked.data, marked.mark, masters) == marked.data
+
+
+@pytest.mark.parametrize("weights", ["int16", "int8x2"])
+def test_weights_of_minus_128_stay_as_they_are_in_16_bits(weights):
+  marked = mark_trainable(lowest(False), "head", weights=weights)
+  masters = masters_of(marked.data, marked.mark)
+  assert write_masters(marked.data, marked.mark, masters) == marked.data
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_weights_of_minus_128_train_and_never_come_back(wide):
+  x, y = models.separable(samples=60)
+  result = tflm_fg.adapt(
+    lowest(wide),
+    x,
+    y,
+    trainable="head",
+    settings=tflm_fg.Settings(
+      method="sign-m-spsa", steps=3, validation_fraction=0.0
+    ),
+  )
+  tensors = training_metadata.read_mark(result.model).trainable
+  kernel, *_ = weights_of(result.model, tensors)
+  assert -127 <= kernel.min() < -120
 
 
 def test_constants_off_their_boundary_are_moved_and_the_output_stays():

@@ -22,8 +22,6 @@ from tflm_fg.tflite.surgery.input_prompt import (
   OFFSET_STEPS,
   channels_of,
 )
-from tflm_fg.tflite.surgery.wide_head import widths_of
-from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.tflite.surgery.wide_head import Pooled, widths_of
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 from tflm_fg.types import TflmFgError

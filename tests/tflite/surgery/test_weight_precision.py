@@ -35,7 +35,7 @@ from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
 from tflm_fg.tflite.split_graph import cut, exact_tensors, whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec, weights_of
 from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.training.data import Dataset
+from tflm_fg.training.data import Dataset, model_input
 from tflm_fg.types import Mark, Params, TflmFgError, Vectors
 
 FINER = ("int16", "int8x2")
@@ -489,3 +489,30 @@ def test_the_programs_convert_and_show_them(tmp_path):
   rows = json.loads(tmp_path.joinpath("r.json").read_text())["tensors"]
   assert all(row["write_seen"] for row in rows)
   assert [row["role"] for row in rows][-3:] == ["kernel", "low", "bias"]
+
+
+@pytest.mark.parametrize("given_test", [True, False])
+def test_the_report_scores_the_answers_of_the_file_that_is_written(given_test):
+  """A user sees int8 answers, whatever training looked at."""
+  data = models.dense_model(classes=8, softmax=False, seed=3)
+  x, y = models.separable(samples=400, classes=8, seed=3)
+  x += np.random.default_rng(3).normal(0, 1.5, x.shape)
+  x = x.clip(-4, 4)
+  result = tflm_fg.adapt(
+    data,
+    x,
+    y,
+    test=(x, y) if given_test else None,
+    trainable="head",
+    graph_options=GraphOptions(weights="int16"),
+    # Keeps the last step: what is scored is what is written.
+    settings=tflm_fg.Settings(method="closed-form", validation_fraction=0.0),
+  )
+  plain, report = tflm_fg.strip(result.model), result.report
+  spec = tensor_spec(plain, whole(plain, unmarked(plain)).inputs[0])
+  given = answers(plain, model_input(x, spec, "x"))
+  assert given.dtype == np.int8
+  assert report["accuracy_after"] == (given.argmax(axis=1) == y).mean()
+  again = tflm_fg.evaluate_model(plain, x, y)
+  assert again["accuracy"] == report["accuracy_after"]
+  assert again["loss"] == report["loss_after"]

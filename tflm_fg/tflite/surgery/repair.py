@@ -39,8 +39,6 @@ def mend(
       if role in roles:
         notes += unshare(model, op, position)
     notes += _mend_scale(model, op, kernel_at, bias_at, name)
-    if "kernel" in roles:
-      notes += _narrow_range(model, int(op.inputs[kernel_at]))
   return notes
 
 
@@ -160,15 +158,3 @@ def _rescale_bias(
   fresh.data = np.frombuffer(values.tobytes(), np.uint8)
   model.buffers[bias.buffer] = fresh
   bias.quantization.scale = scale.astype("<f4")
-
-
-def _narrow_range(model: schema.ModelT, index: int) -> list[str]:
-  """Moves -128 to -127: kernels of this format do not use it."""
-  tensor = model.subgraphs[0].tensors[index]
-  buffer = model.buffers[tensor.buffer]
-  values = np.asarray(buffer.data).view(np.int8)
-  outside = int(np.count_nonzero(values == -128))
-  if not outside:
-    return []
-  buffer.data = np.maximum(values, -127).view(np.uint8)
-  return [f"{tensor_name(tensor)}: {outside} weights of -128 moved to -127"]
