@@ -14,13 +14,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.tflite import model_file
 from tflm_fg.types import TflmFgError
 
 MODEL = models.dense_model()
 MARKED = tflm_fg.mark_trainable(MODEL).data
 X, Y = models.separable(samples=48)
-QUICK = tflm_fg.Settings(method="sign-m-spsa", steps=3)
+QUICK = options(method="sign-m-spsa", steps=3)
 
 
 def adapt(model: bytes = MODEL, x: Any = X, y: Any = Y, **options: Any) -> Any:

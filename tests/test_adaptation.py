@@ -8,6 +8,7 @@ import pytest
 from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
+from tests.options import options
 from tests import models
 from tests.climbing import reverse_rates
 from tflm_fg import journal, plots
@@ -26,7 +27,7 @@ X, Y = models.separable()
 TEST = models.separable(seed=1)
 MODEL = models.dense_model()
 SPSA = {"method": "sign-m-spsa", "steps": 400, "batch_size": 64}
-QUICK = tflm_fg.Settings(**SPSA)
+QUICK = options(**SPSA)
 
 REPORT_KEYS = {
   "accuracy_before",
@@ -49,12 +50,12 @@ REPORT_KEYS = {
 
 
 def quick(**changes):
-  return tflm_fg.Settings(**{**SPSA, **changes})
+  return options(**{**SPSA, **changes})
 
 
-def adapt(model=MODEL, settings=QUICK, **options):
+def adapt(model=MODEL, **QUICK, **options):
   """Sign-m-SPSA on the head, or as told."""
-  return tflm_fg.adapt(model, X, Y, test=TEST, settings=settings, **options)
+  return tflm_fg.adapt(model, X, Y, test=TEST, **settings, **options)
 
 
 @pytest.mark.parametrize("trainable", ["head", "bias", "all"])
@@ -67,7 +68,7 @@ def test_adapting_learns_what_it_is_shown(trainable):
 @pytest.mark.parametrize("runtime", installed())
 def test_every_runtime_trains(runtime):
   settings = quick(steps=150, learning_rate_lsb=2.0)
-  report = adapt(runtime=runtime, settings=settings).report
+  report = adapt(runtime=runtime, **settings).report
   assert report["runtime"] == runtime
   assert report["loss_after"] < report["loss_before"] - 0.1
 
@@ -107,7 +108,7 @@ class Count(Callback):
 @pytest.mark.parametrize("directions", ["rademacher", "normal"])
 def test_every_method_and_direction_learns(method, directions):
   settings = quick(method=method, directions=directions, num_directions=2)
-  report = adapt(settings=settings).report
+  report = adapt(**settings).report
   assert report["loss_after"] < report["loss_before"] - 0.1
 
 
@@ -154,7 +155,7 @@ def test_replaying_the_journal_gives_the_adapted_bytes(method, more):
   settings = quick(
     method=method, momentum=0.5, num_directions=2, steps=100, **more
   )
-  result = adapt(settings=settings)
+  result = adapt(**settings)
   recorded = journal.parse(result.journal.to_bytes())
   (record,) = recorded.records
   assert 0 < record.kept_step <= len(record.slopes)
@@ -202,7 +203,7 @@ def test_only_the_marked_bytes_differ_and_strip_is_a_plain_model():
   patchable = Patchable(result.marked, [t.index for t in mark.trainable])
   adapted = Patchable(result.model, [t.index for t in mark.trainable])
   assert patchable.write(adapted.read()) == result.model
-  after = tflm_fg.evaluate_model(stripped, *TEST)
+  after = tflm_fg.evaluate(stripped, *TEST)
   assert after["accuracy"] == result.report["accuracy_after"]
   assert after["loss"] == pytest.approx(result.report["loss_after"])
 
@@ -214,7 +215,7 @@ def test_the_result_is_never_worse_than_the_start_on_the_validation_part(
     if rate == 1.0:
       reverse_rates(monkeypatch)
     settings = quick(learning_rate_lsb=rate, steps=60, validate_every=7)
-    report = tflm_fg.adapt(MODEL, X, Y, settings=settings).report
+    report = tflm_fg.adapt(MODEL, X, Y, **settings).report
     assert report["scored_on"] == "validation"
     assert report["accuracy_after"] >= report["accuracy_before"]
     assert report["loss_after"] <= report["loss_before"]
@@ -223,7 +224,7 @@ def test_the_result_is_never_worse_than_the_start_on_the_validation_part(
 def test_without_a_validation_part_a_reversed_sign_climbs(monkeypatch):
   reverse_rates(monkeypatch)
   settings = quick(learning_rate_lsb=0.5, validation_fraction=0.0)
-  report = tflm_fg.adapt(MODEL, X, Y, settings=settings).report
+  report = tflm_fg.adapt(MODEL, X, Y, **settings).report
   assert report["scored_on"] == "train"
   assert report["loss_after"] > report["loss_before"] + 0.1
 
@@ -242,7 +243,7 @@ def test_the_report_says_when_nothing_was_gained_or_kept_aside(monkeypatch):
 def test_test_samples_are_never_trained_on():
   """The same model comes out whatever the test samples are."""
   other = TEST[0][::-1].copy(), (TEST[1] + 1) % 4
-  with_other = tflm_fg.adapt(MODEL, X, Y, test=other, settings=QUICK)
+  with_other = tflm_fg.adapt(MODEL, X, Y, test=other, **QUICK)
   assert adapt().model == with_other.model
 
 
@@ -254,7 +255,7 @@ def test_the_report_counts_passes_samples_and_bytes():
     epsilon_lsb=2.0,
     learning_rate_lsb=0.5,
   )
-  report = adapt(settings=settings).report
+  report = adapt(**settings).report
   assert report.keys() >= REPORT_KEYS
   assert report["trainable_parameters"] == 4 * 16 + 4
   # 2 m steps, three validations, both ends scored, the guard's 1 + 2, one of
@@ -291,7 +292,7 @@ def test_frozen_layers_run_once_a_sample():
 def test_early_stopping_ends_before_the_last_step(monkeypatch):
   reverse_rates(monkeypatch)
   settings = quick(learning_rate_lsb=0.5, patience=2, validate_every=10)
-  assert adapt(settings=settings).report["steps"] == 20
+  assert adapt(**settings).report["steps"] == 20
 
 
 def test_a_callback_sees_every_step_and_can_stop():
@@ -351,7 +352,7 @@ def test_a_model_that_is_no_classifier_is_refused():
 )
 def test_settings_out_of_range_are_refused_by_name(change):
   with pytest.raises(TflmFgError, match=next(iter(change))):
-    tflm_fg.Settings(**change)
+    options(**change)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +390,7 @@ def test_it_is_not_warned_of_where_it_is_seen(given, options):
     settings = dataclasses.replace(settings, epsilon_lsb=1.0, rho_lsb=0.5)
   with warnings.catch_warnings():
     warnings.simplefilter("error")
-    assert adapt(settings=settings, **options).model
+    assert adapt(**settings, **options).model
 
 
 @pytest.mark.parametrize("weights", ["int16", "int8x2"])
@@ -397,7 +398,7 @@ def test_16_bit_weights_refuse_steps_of_whole_int8(weights):
   marked = tflm_fg.mark_trainable(MODEL, "head", weights=weights).data
   settings = quick(precision="8w8a", steps=3)
   with pytest.raises(TflmFgError, match=r"precision='8w8a': .* 16w8a"):
-    tflm_fg.adapt(marked, X, Y, settings=settings)
+    tflm_fg.adapt(marked, X, Y, **settings)
 
 
 def test_trainer_bytes_count_each_part():
@@ -405,7 +406,7 @@ def test_trainer_bytes_count_each_part():
   everything = tuple(t.index for t in tensors)
 
   def count(**settings):
-    settings = tflm_fg.Settings(**{"method": "sign-m-spsa", **settings})
+    settings = options(**{"method": "sign-m-spsa", **settings})
     return footprint.trainer_bytes(tensors, [Phase(everything, settings)], 4)
 
   assert count(momentum=0.5) == footprint.TrainerBytes(
@@ -433,7 +434,7 @@ def test_trainer_bytes_count_masters_once_and_the_dearest_phase():
   assert (prompt.size, kernel.size, bias.size) == (8, 64, 4)
   first = Phase((prompt.index,), quick(momentum=0.5))
   then = Phase(
-    (kernel.index, bias.index), tflm_fg.Settings(method="closed-form")
+    (kernel.index, bias.index), options(method="closed-form")
   )
   both, swapped = (
     footprint.trainer_bytes(marked, phases, 4)
@@ -476,15 +477,15 @@ def test_a_front_that_moves_nothing_on_the_samples_is_left_out():
   """A gain changes no sample of zeros; the other ways still run."""
   x = np.where(np.arange(len(X))[:, None] < len(X) - 8, 0, X)
   report = tflm_fg.adapt(MODEL, x.astype(np.float32), Y).report
-  assert report["ways"]
+  assert report["candidates"]
 
 
 def test_a_file_left_alone_is_reported_as_it_was(monkeypatch):
   """The tries may have given more: nothing of them is in the file."""
   monkeypatch.setattr(run_plan, "WORTHWHILE", 99.0)
-  result = tflm_fg.adapt(MODEL, X, Y, settings=tflm_fg.Settings(labels="none"))
+  result = tflm_fg.adapt(MODEL, X, Y, **options(labels="none"))
   report = result.report
-  assert any(candidate["chosen"] for candidate in report["ways"])
+  assert any(candidate["chosen"] for candidate in report["candidates"])
   assert result.model == result.marked
   assert tflm_fg.strip(result.model) == MODEL
   assert report["loss_after"] == report["loss_before"]

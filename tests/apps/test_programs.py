@@ -18,6 +18,7 @@ import pytest
 
 import tflm_fg
 from tests import models, programs
+from tests.options import options
 from tests.programs import own_lines
 
 DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
@@ -366,7 +367,7 @@ def test_damaged_journal_makes_no_file(
     models.dense_model(),
     x,
     y,
-    settings=tflm_fg.Settings(method="sign-m-spsa", steps=4),
+    **options(method="sign-m-spsa", steps=4),
   )
   folder.write("j.jsonl", damage(recorded.journal.to_bytes()))
   folder.refused(

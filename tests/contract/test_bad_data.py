@@ -13,6 +13,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import MODEL, X, Y, adapt, refused
 from tflm_fg.training import data
 from tflm_fg.types import TflmFgError
@@ -142,7 +143,7 @@ BAD_X = {
 def test_samples_that_do_not_fit_are_refused(kind):
   y = Y[: len(BAD_X[kind])] if np.ndim(BAD_X[kind]) > 1 else Y
   refused(lambda: adapt(x=BAD_X[kind], y=y), "train x")
-  refused(lambda: tflm_fg.evaluate_model(MODEL, BAD_X[kind], y), "x")
+  refused(lambda: tflm_fg.evaluate(MODEL, BAD_X[kind], y), "x")
 
 
 BAD_Y = {
@@ -188,9 +189,5 @@ def test_odd_but_sound_samples_are_taken(kind):
 
 
 def test_batch_larger_than_the_set_is_the_whole_set():
-  large = adapt(
-    settings=tflm_fg.Settings(
-      method="sign-m-spsa", steps=3, batch_size=2**31 - 1
-    )
-  )
+  large = adapt(**options(method="sign-m-spsa", steps=3, batch_size=2**31 - 1))
   assert large.model == adapt().model

@@ -100,7 +100,7 @@ def test_two_inputs_are_refused_everywhere():
     graph.inputs = np.array([0, len(graph.tensors) - 1], np.int32)
 
   refused(lambda: adapt(edited(edit)), "2 inputs")
-  refused(lambda: tflm_fg.evaluate_model(edited(edit), X, Y), "2 inputs")
+  refused(lambda: tflm_fg.evaluate(edited(edit), X, Y), "2 inputs")
 
 
 def test_model_of_batch_eight_is_refused_with_the_cure():
@@ -110,7 +110,7 @@ def test_model_of_batch_eight_is_refused_with_the_cure():
         tensor.shape = np.array([8, tensor.shape[1]], np.int32)
 
   refused(lambda: adapt(edited(edit)), "batch")
-  refused(lambda: tflm_fg.evaluate_model(edited(edit), X, Y), "batch")
+  refused(lambda: tflm_fg.evaluate(edited(edit), X, Y), "batch")
 
 
 # Models that are sound flatbuffers and broken graphs.

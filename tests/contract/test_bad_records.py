@@ -10,6 +10,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import MARKED, MODEL, X, Y, adapt, refused
 from tflm_fg import journal
 from tflm_fg.placement.phase_record import replay_phases, write_masters
@@ -58,7 +59,7 @@ def test_broken_mark_is_refused(kind):
   broken = remarked(BAD_MARKS[kind])
   refused(lambda: adapt(broken))
   # Nothing is trained, so the mark is not read: the file scores as before.
-  assert tflm_fg.evaluate_model(broken, X, Y)["clips"] == len(X)
+  assert tflm_fg.evaluate(broken, X, Y)["clips"] == len(X)
 
 
 def test_broken_mark_comes_off():
@@ -69,14 +70,10 @@ def test_broken_mark_comes_off():
 # The journal.
 
 RECORDED = adapt(
-  settings=tflm_fg.Settings(
-    method="sign-m-spsa", steps=6, validation_fraction=0.0
-  )
+  **options(method="sign-m-spsa", steps=6, validation_fraction=0.0)
 )
 LINES = RECORDED.journal.to_bytes().decode().splitlines()
-EXACT = adapt(
-  settings=tflm_fg.Settings(method="closed-form", steps=3, momentum=0.5)
-)
+EXACT = adapt(**options(method="closed-form", steps=3, momentum=0.5))
 EXACT_LINES = EXACT.journal.to_bytes().decode().splitlines()
 
 
@@ -299,7 +296,7 @@ WIDE = tflm_fg.adapt(
   X,
   Y,
   trainable="wide-head",
-  settings=tflm_fg.Settings(steps=3, validation_fraction=0.0),
+  **options(steps=3, validation_fraction=0.0),
 )
 WIDE_LINES = WIDE.journal.to_bytes().decode().splitlines()
 GROWN = json.loads(WIDE_LINES[0])["grown"]
@@ -351,9 +348,7 @@ def test_a_journal_whose_file_grew_otherwise_is_refused(kind):
 
 # Of node perturbation: slopes of whole layers.
 
-NODE = adapt(
-  trainable="head", settings=tflm_fg.Settings(method="node", steps=3)
-)
+NODE = adapt(trainable="head", **options(method="node", steps=3))
 NODE_LINES = NODE.journal.to_bytes().decode().splitlines()
 WIDTH = len(json.loads(NODE_LINES[1])["slopes"])
 

@@ -11,6 +11,7 @@ import pytest
 from tflm_fg.training.defaults import METHODS, TAKERS
 
 import tflm_fg
+from tests.options import options
 from tests.refusals import MODEL, adapt, refused
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import importlib, installed, open_session
@@ -73,18 +74,16 @@ def test_number_out_of_range_is_named_without_a_warning(bad, method):
   with warnings.catch_warnings():
     warnings.simplefilter("error")
     message = refused(
-      lambda: adapt(
-        settings=tflm_fg.Settings(**{"method": method, "steps": 3, **bad})
-      )
+      lambda: adapt(**options(**{"method": method, "steps": 3, **bad}))
     )
   (name,) = bad
   assert name.removesuffix("s") in message
 
 
 def test_small_perturbation_warns_and_runs():
-  settings = tflm_fg.Settings(method="sign-m-spsa", steps=3, epsilon_lsb=0.5)
+  settings = options(method="sign-m-spsa", steps=3, epsilon_lsb=0.5)
   with pytest.warns(UserWarning, match="epsilon_lsb"):
-    assert adapt(settings=settings).model
+    assert adapt(**settings).model
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_small_perturbation_warns_and_runs():
   ],
 )
 def test_what_does_not_fit_together_is_refused(together, name):
-  assert name in refused(lambda: tflm_fg.Settings(**together))
+  assert name in refused(lambda: options(**together))
 
 
 OTHERS: dict[str, Any] = {
@@ -141,13 +140,13 @@ def test_the_table_of_takers_names_settings_and_methods():
 def test_a_setting_that_would_do_nothing_is_refused(name, method):
   given = {**BESIDE.get(name, {}), name: OTHERS[name], "method": method}
   if method in TAKERS[name]:
-    assert getattr(tflm_fg.Settings(**given), name) == OTHERS[name]
+    assert getattr(options(**given), name) == OTHERS[name]
     return
-  message = refused(lambda: tflm_fg.Settings(**given))
+  message = refused(lambda: options(**given))
   assert "does nothing under method" in message and repr(method) in message
   assert TAKERS[name][0] in message
-  kept = tflm_fg.Settings(**{**given, "method": "auto"}).under(method)
-  assert kept == tflm_fg.Settings(method=method, momentum=kept.momentum)
+  kept = options(**{**given, "method": "auto"}).under(method)
+  assert kept == options(method=method, momentum=kept.momentum)
 
 
 @pytest.mark.parametrize(
@@ -157,18 +156,18 @@ def test_a_setting_that_would_do_nothing_is_refused(name, method):
 def test_auto_refuses_what_no_phase_of_it_takes(name, trainable):
   """A head of its own is found exactly; a prompt before it takes most."""
   given = {**BESIDE.get(name, {}), name: OTHERS[name]}
-  settings = tflm_fg.Settings(**given, steps=2)
+  settings = options(**given, steps=2)
   if trainable == "auto" and name != "rho_lsb":
-    assert adapt(trainable="auto", settings=settings).report["ways"]
+    assert adapt(trainable="auto", **settings).report["candidates"]
     return
-  message = refused(lambda: adapt(trainable=trainable, settings=settings))
+  message = refused(lambda: adapt(trainable=trainable, **settings))
   assert "does nothing under method" in message and "'closed-form'" in message
 
 
 def test_what_a_choice_needs_is_named():
-  one = refused(lambda: tflm_fg.Settings(sparse_by="seed"))
+  one = refused(lambda: options(sparse_by="seed"))
   assert "sparsity" in one
-  two = refused(lambda: tflm_fg.Settings(huber_delta=0.5, loss="mse"))
+  two = refused(lambda: options(huber_delta=0.5, loss="mse"))
   assert "huber_delta=0.5" in two and "'mse'" in two
 
 
@@ -177,11 +176,9 @@ def test_what_a_choice_needs_is_named():
 def test_signs_take_a_rate_in_steps_where_a_method_has_one_of_its_own(
   method, optimizer
 ):
-  settings = tflm_fg.Settings(method=method, optimizer=optimizer)
+  settings = options(method=method, optimizer=optimizer)
   assert settings.learning_rate_lsb == 1.0
-  given = tflm_fg.Settings(
-    method=method, optimizer=optimizer, learning_rate_lsb=3.0
-  )
+  given = options(method=method, optimizer=optimizer, learning_rate_lsb=3.0)
   assert given.learning_rate_lsb == 3.0
 
 
@@ -189,7 +186,7 @@ def test_signs_take_a_rate_in_steps_where_a_method_has_one_of_its_own(
 @pytest.mark.parametrize("method", ["auto", "sign-m-spsa", "closed-form"])
 def test_a_rate_that_would_not_descend_is_refused(method, rate):
   refused(
-    lambda: tflm_fg.Settings(method=method, learning_rate_lsb=rate),
+    lambda: options(method=method, learning_rate_lsb=rate),
     f"learning_rate_lsb={rate}",
   )
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tflm_fg.training.defaults import FORWARD
 
-import tflm_fg
 from tests import models
 from tests.climbing import reverse_rates
+from tests.options import options
 from tflm_fg.fixed_point import arithmetic, layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
@@ -82,7 +82,7 @@ def settings_of(options, **more):
     own *= 1 - given["momentum"]
     if given.get("precision") == "8w8a" and given["rounding"] == "nearest":
       own = 1.6  # a mean of three signs may be a third
-  return tflm_fg.Settings(learning_rate_lsb=own, **given)
+  return options(learning_rate_lsb=own, **given)
 
 
 def rule_of(options, **more):
@@ -340,7 +340,7 @@ def test_momentum_out_of_range_is_refused(kind, momentum):
 
 def test_settings_of_every_method_take_a_copy_with_one_field_changed():
   for method in FORWARD:
-    settings = tflm_fg.Settings(method=method)
+    settings = options(method=method)
     changed = dataclasses.replace(settings, sparsity=0.5)
     assert changed.sparsity == 0.5
     assert changed.num_directions == settings.num_directions

@@ -7,11 +7,11 @@ import importlib.resources
 
 import numpy as np
 import pytest
-from tflm_fg.training.settings import Settings
 
 from apps.compare.methods.float_twin import Twin, cross_entropy, float_gradients
 from converters.to_float import real_values, to_float
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg.fixed_point.arithmetic import dequantize
 from tflm_fg.fixed_point.layout import Layout
@@ -114,7 +114,7 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
   refused(lambda: to_float(wide, "m.tflite"), "m.tflite", "another scale")
   refused(
     lambda: float_gradients(
-      models.dense_model(), Settings(method="node"), TRAIN, TEST
+      models.dense_model(), options(method="node"), TRAIN, TEST
     ),
     "'node'",
     "sign-m-spsa, spsa",
@@ -133,7 +133,7 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
   ],
 )
 def test_a_setting_that_the_float_reference_has_not_is_refused(field):
-  settings = Settings(method="spsa", steps=2, **field)
+  settings = options(method="spsa", steps=2, **field)
   (name,) = field
   refused(
     lambda: float_gradients(models.dense_model(), settings, TRAIN, TEST),
@@ -150,7 +150,7 @@ def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
   passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
-  step_rule = Settings(
+  step_rule = options(
     method="sign-m-spsa", epsilon_lsb=4.0, learning_rate_lsb=1.0
   ).step_rule(layout, len(samples))
   twin = Twin.of(marked)
@@ -171,7 +171,7 @@ def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
 
 @pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
 def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
-  settings = Settings(
+  settings = options(
     method=method, steps=150, validate_every=50, momentum=0.5, seed=3
   )
   run = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
@@ -186,7 +186,7 @@ def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
 
 def test_rebuilding_trains_alike():
   """XNNPACK sums in another order, which moves no sign of these steps."""
-  settings = Settings(
+  settings = options(
     method="spsa", steps=40, validate_every=40, epsilon_lsb=4.0
   )
   scores = [
@@ -199,7 +199,7 @@ def test_rebuilding_trains_alike():
 
 
 def test_the_trained_file_is_the_one_scored_last():
-  settings = Settings(method="sign-m-spsa", steps=40, validate_every=40)
+  settings = options(method="sign-m-spsa", steps=40, validate_every=40)
   marked = mark_trainable(models.dense_model(), "all")
   run = float_gradients(marked.data, settings, TRAIN, TEST)
   session = open_session("litert", whole(run.model, marked.mark))

@@ -11,6 +11,7 @@ from tflm_fg.training.defaults import DEFAULTS
 import tflm_fg
 from tests import models
 from tests.climbing import reverse_rates
+from tests.options import options
 from tflm_fg import journal
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.fixed_point.layout import Layout
@@ -35,7 +36,7 @@ MODELS = {
   "16x8": models.dense_model(wide=True),
   "conv": models.conv_model(),
 }
-SETTINGS = tflm_fg.Settings(method="closed-form", learning_rate_lsb=18)
+SETTINGS = options(method="closed-form", learning_rate_lsb=18)
 
 
 def data_for(model):
@@ -191,7 +192,7 @@ def test_without_a_centre_an_optimizer_stays_as_it_is():
 @pytest.mark.parametrize("kind", ["int8", "per-tensor", "16x8"])
 def test_a_hundred_passes_are_enough(kind, runtime):
   report = tflm_fg.adapt(
-    MODELS[kind], X, Y, test=TEST, runtime=runtime, settings=SETTINGS
+    MODELS[kind], X, Y, test=TEST, runtime=runtime, **SETTINGS
   ).report
   assert report["forward_passes"] <= 100
   assert report["accuracy_after"] > 0.9
@@ -199,9 +200,7 @@ def test_a_hundred_passes_are_enough(kind, runtime):
 
 
 def test_one_seed_gives_the_same_bytes_and_the_journal_replays_to_them():
-  one, two = (
-    tflm_fg.adapt(MODELS["int8"], X, Y, settings=SETTINGS) for _ in range(2)
-  )
+  one, two = (tflm_fg.adapt(MODELS["int8"], X, Y, **SETTINGS) for _ in range(2))
   assert one.model == two.model
   recorded = journal.parse(one.journal.to_bytes())
   assert tflm_fg.replay(recorded, one.marked) == one.model
@@ -209,7 +208,7 @@ def test_one_seed_gives_the_same_bytes_and_the_journal_replays_to_them():
 
 def test_a_reversed_sign_climbs(monkeypatch):
   reverse_rates(monkeypatch)
-  climbing = tflm_fg.Settings(
+  climbing = options(
     method="closed-form", learning_rate_lsb=4.0, validation_fraction=0.0
   )
   report = tflm_fg.adapt(MODELS["int8"], X, Y, settings=climbing).report
@@ -219,7 +218,7 @@ def test_a_reversed_sign_climbs(monkeypatch):
 @pytest.mark.parametrize("trainable", ["bias", "all", "hidden", "head,hidden"])
 def test_more_than_the_head_is_refused(trainable):
   with pytest.raises(TflmFgError, match="'closed-form' trains the last"):
-    tflm_fg.adapt(MODELS["int8"], X, Y, trainable=trainable, settings=SETTINGS)
+    tflm_fg.adapt(MODELS["int8"], X, Y, trainable=trainable, **SETTINGS)
 
 
 def test_a_head_that_ends_in_a_relu_is_refused():
@@ -228,18 +227,18 @@ def test_a_head_that_ends_in_a_relu_is_refused():
   flow = net.dense(net.dense(x, 16, "hidden"), 4, "head", relu=True)
   data = net.finish([x.index], [flow.index])
   with pytest.raises(TflmFgError, match="'closed-form' trains the last"):
-    tflm_fg.adapt(data, X, Y, settings=SETTINGS)
+    tflm_fg.adapt(data, X, Y, **SETTINGS)
 
 
 def test_defaults_are_the_methods_own_and_a_value_overrides():
-  assert tflm_fg.Settings().method == "auto"
-  assert tflm_fg.Settings().steps is None
-  assert tflm_fg.Settings(method="sign-m-spsa").steps > 1000
+  assert options().method == "auto"
+  assert options().steps is None
+  assert options(method="sign-m-spsa").steps > 1000
   assert SETTINGS.steps == DEFAULTS["closed-form"].steps < 100
-  assert tflm_fg.Settings(method="closed-form", steps=7).steps == 7
-  assert tflm_fg.Settings().under("closed-form").steps == SETTINGS.steps
-  assert tflm_fg.Settings(steps=7).under("closed-form", steps=9).steps == 7
-  assert tflm_fg.Settings().under("closed-form", steps=9).steps == 9
+  assert options(method="closed-form", steps=7).steps == 7
+  assert options().under("closed-form").steps == SETTINGS.steps
+  assert options(steps=7).under("closed-form", steps=9).steps == 7
+  assert options().under("closed-form", steps=9).steps == 9
 
 
 def test_a_head_is_exact_wherever_its_constants_stand_in_the_file():
@@ -258,7 +257,7 @@ def test_any_part_of_the_head_trains_and_replays(trainable):
     MODELS["conv"],
     *data_for(MODELS["conv"]),
     trainable=trainable,
-    settings=tflm_fg.Settings(method="closed-form", validation_fraction=0.0),
+    **options(method="closed-form", validation_fraction=0.0),
   )
   assert result.report["loss_after"] < result.report["loss_before"]
   recorded = journal.parse(result.journal.to_bytes())

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tflm_fg
 from tests.contract.test_estimator_optimizer import LAYOUT, START
+from tests.options import options
 from tflm_fg.fixed_point.state import (
   EMPTY,
   Estimate,
@@ -55,7 +55,7 @@ def test_the_projection_has_the_slopes_that_were_measured(unit, m):
 
 
 def test_the_estimators_gradient_is_the_projection_and_not_the_mean():
-  settings = tflm_fg.Settings(
+  settings = options(
     method="multi-tangent",
     num_directions=4,
     epsilon_lsb=2.0,

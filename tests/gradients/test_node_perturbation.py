@@ -7,6 +7,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.fixed_point.layout import Layout
@@ -32,7 +33,7 @@ def softmax(logits):
 def test_the_mean_estimate_points_where_the_gradient_does():
   """Of the head, whose gradient is (p - y) x^T."""
   marked = tflm_fg.mark_trainable(MODEL, "head")
-  settings = tflm_fg.Settings(method="node", num_directions=64)
+  settings = options(method="node", num_directions=64)
   everything = tuple(t.index for t in marked.mark.trainable)
   masters = masters_of(marked.data, marked.mark)
   graph = Graph(marked.data, marked.mark, RuntimeOptions())
@@ -83,7 +84,7 @@ def test_it_learns_and_replays_on_every_runtime(trainable, runtime):
     test=TEST,
     trainable=trainable,
     runtime=runtime,
-    settings=tflm_fg.Settings(**NODE),
+    **options(**NODE),
   )
   report = result.report
   assert report["loss_after"] < report["loss_before"] - 0.1
@@ -99,7 +100,7 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers():
       Y,
       trainable="all",
       workers=workers,
-      settings=tflm_fg.Settings(**{**NODE, "steps": 20, "seed": seed}),
+      **options(**{**NODE, "steps": 20, "seed": seed}),
     )
     for workers, seed in ((1, 0), (2, 0), (1, 1))
   )
@@ -115,7 +116,7 @@ def test_other_layers_are_refused_with_the_cure(trainable):
       x,
       np.arange(30) % 3,
       trainable=trainable,
-      settings=tflm_fg.Settings(**NODE),
+      **options(**NODE),
     ),
     "'node'",
     "FULLY_CONNECTED",

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import OptimizerState, TrainState
 from tflm_fg.gradients.directions import NORMAL_UNIT, Directions
@@ -237,7 +237,7 @@ def test_a_huge_velocity_guides_as_a_small_one_does():
 
 def test_plain_directions_are_drawn_without_a_detour():
   """Cached lots of steps, as steps must stay cheap."""
-  plain = tflm_fg.Settings(method="sign-m-spsa", epsilon_lsb=2.0)
+  plain = options(method="sign-m-spsa", epsilon_lsb=2.0)
   source = plain.forward_gradient(LAYOUT, 1).directions
   assert type(source) is Directions
   for own in ({"kernel_wise": True}, {"sparsity": 0.5}, {"blocks": 2}):
@@ -254,4 +254,4 @@ def test_the_unit_is_that_of_the_draw_unless_something_is_mixed_in():
 @pytest.mark.parametrize("momentum", [None, 0.0])
 def test_guidance_without_momentum_is_refused(momentum):
   with pytest.raises(TflmFgError, match=r"guidance=0\.5.*momentum"):
-    tflm_fg.Settings(guidance=0.5, momentum=momentum)
+    options(guidance=0.5, momentum=momentum)

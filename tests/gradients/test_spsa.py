@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import tflm_fg
 from tests.contract.test_estimator_optimizer import (
   LAYOUT,
   START,
@@ -11,15 +10,14 @@ from tests.contract.test_estimator_optimizer import (
   bowl,
   linear,
 )
+from tests.options import options
 from tflm_fg.fixed_point.state import Estimate, TrainState
 from tflm_fg.gradients.one_sided import over_spread
 from tflm_fg.gradients.spsa import ONE
 
 
 def estimator_of(method, m, **more):
-  settings = tflm_fg.Settings(
-    method=method, num_directions=m, epsilon_lsb=2.0, **more
-  )
+  settings = options(method=method, num_directions=m, epsilon_lsb=2.0, **more)
   return settings.forward_gradient(LAYOUT, 1)
 
 
@@ -121,10 +119,10 @@ def test_on_flat_ground_sharpness_aware_stays_where_it_is():
 @pytest.mark.filterwarnings("ignore:epsilon_lsb")
 def test_a_perturbation_under_one_step_shows_on_average_with_dither():
   """To the nearest it is rounded away whole; both sides share the dither."""
-  settings = tflm_fg.Settings(
+  settings = options(
     method="sign-m-spsa", epsilon_lsb=0.25, rounding="stochastic"
   )
-  whole = tflm_fg.Settings(method="sign-m-spsa", epsilon_lsb=0.25)
+  whole = options(method="sign-m-spsa", epsilon_lsb=0.25)
   seen = {"dithered": 0.0, "nearest": 0.0}
   for step in range(200):
     state = TrainState(step, START)
@@ -141,7 +139,7 @@ def test_a_perturbation_under_one_step_shows_on_average_with_dither():
 
 @pytest.mark.parametrize("epsilon_lsb", [1.0, 4.0])
 def test_whole_steps_need_no_dither(epsilon_lsb):
-  settings = tflm_fg.Settings(
+  settings = options(
     method="spsa", epsilon_lsb=epsilon_lsb, rounding="stochastic"
   )
   assert settings.forward_gradient(LAYOUT, 1).dither is None
@@ -150,9 +148,7 @@ def test_whole_steps_need_no_dither(epsilon_lsb):
 @pytest.mark.parametrize("method", ["spsa", "multi-tangent"])
 def test_a_steep_slope_saturates_at_what_a_journal_holds(method):
   """A small perturbation divides by little: 32 bits would not do."""
-  settings = tflm_fg.Settings(
-    method=method, num_directions=2, epsilon_lsb=1 / 256
-  )
+  settings = options(method=method, num_directions=2, epsilon_lsb=1 / 256)
   estimator = settings.forward_gradient(LAYOUT, 1)
   values = iter([2**34, 0, 0, 2**34])
   estimate = estimator(Landscape(lambda w: next(values)), TrainState(0, START))

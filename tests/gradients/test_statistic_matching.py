@@ -10,6 +10,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.gradients.statistic_matching import MEAN_BITS, channel_means
@@ -20,7 +21,7 @@ from tflm_fg.tflite.layers import outputs_of
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import up_to
 
-SETTINGS = tflm_fg.Settings(method="statistics", validation_fraction=0.0)
+SETTINGS = options(method="statistics", validation_fraction=0.0)
 BUILDERS = {
   "conv": (models.conv_model, (6, 5, 2)),
   "dense": (models.deep_model, (8,)),
@@ -73,7 +74,7 @@ def test_channel_means_are_over_samples_and_places_in_sixteenths():
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_matching_brings_the_means_back(kind):
   home, x = at_home(kind), samples_of(kind, 100, 3, shift=15)
-  result = tflm_fg.adapt(home.data, x, settings=SETTINGS)
+  result = tflm_fg.adapt(home.data, x, **SETTINGS)
   target = np.concatenate(list(home.mark.statistics.values()))
 
   def away(data):
@@ -89,7 +90,7 @@ def test_labels_change_no_byte_and_the_journal_replays():
   y = np.random.default_rng(0).integers(0, 3, len(x))
   # Under "auto" the strategy, and with it the kernels, hang on the clock.
   one, again, told = (
-    tflm_fg.adapt(home.data, x, y, settings=SETTINGS, strategy="in-place")
+    tflm_fg.adapt(home.data, x, y, **SETTINGS, strategy="in-place")
     for y in (None, None, y)
   )
   assert one.model == again.model == told.model != one.marked
@@ -102,7 +103,7 @@ def test_every_runtime_matches_statistics(runtime):
   if runtime == "tf":
     pytest.skip("the same kernels as litert's")
   home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
-  result = tflm_fg.adapt(home.data, x, runtime=runtime, settings=SETTINGS)
+  result = tflm_fg.adapt(home.data, x, runtime=runtime, **SETTINGS)
   assert result.model != result.marked
 
 
@@ -110,7 +111,7 @@ def test_a_file_without_means_is_refused_with_the_cure():
   for trainable in ("inner-bias", "bias"):
     refused(
       lambda t=trainable: tflm_fg.adapt(
-        models.conv_model(), samples_of("conv"), trainable=t, settings=SETTINGS
+        models.conv_model(), samples_of("conv"), trainable=t, **SETTINGS
       ),
       "'statistics'",
       "--statistics=",
@@ -121,7 +122,7 @@ def test_a_file_without_means_is_refused_with_the_cure():
 def test_more_than_biases_is_refused(trainable):
   home = at_home("conv", trainable)
   refused(
-    lambda: tflm_fg.adapt(home.data, samples_of("conv"), settings=SETTINGS),
+    lambda: tflm_fg.adapt(home.data, samples_of("conv"), **SETTINGS),
     "'statistics'",
     "biases before the head alone",
   )
@@ -131,7 +132,7 @@ def test_more_than_biases_is_refused(trainable):
 def test_a_row_that_is_no_layers_is_refused(length):
   """The conv model's inner layers have four channels each."""
   home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
-  result = tflm_fg.adapt(home.data, x, settings=SETTINGS)
+  result = tflm_fg.adapt(home.data, x, **SETTINGS)
   lines = result.journal.to_bytes().decode().splitlines()
   row = {"phase": 0, "step": 0, "slopes": [65536] * length}
   broken = "\n".join([lines[0], json.dumps(row), *lines[2:]]).encode()
@@ -153,4 +154,4 @@ def test_broken_means_in_a_mark_are_refused(bad):
   content = json.dumps({**text, "statistics": bad}).encode()
   plain = tflm_fg.strip(home.data)
   broken = training_metadata.prepend_metadata(plain, "tflm_fg", content)
-  refused(lambda: tflm_fg.adapt(broken, samples_of("conv"), settings=SETTINGS))
+  refused(lambda: tflm_fg.adapt(broken, samples_of("conv"), **SETTINGS))

@@ -8,6 +8,7 @@ import tflm_fg
 from converters import quantize
 from tests import models
 from tests.climbing import reverse_rates
+from tests.options import options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.placement.split_model import Graph
@@ -70,7 +71,7 @@ def mean_cosine(data, pattern, truth, **settings):
   samples = graph.samples(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
-  options = tflm_fg.Settings(epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings)
+  options = options(epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings)
   estimator = options.step_rule(layout, len(samples)).estimator
 
   passes = BatchPasses(graph.suffix, loss_of(graph.logits), samples)
@@ -116,13 +117,13 @@ def test_cosine_with_the_keras_gradient_follows_theory(
 
 def test_a_reversed_sign_climbs_in_the_interpreter(converted, monkeypatch):
   reverse_rates(monkeypatch)
-  settings = tflm_fg.Settings(
+  settings = options(
     method="sign-m-spsa",
     steps=800,
     learning_rate_lsb=0.5,
     validation_fraction=0.0,
   )
-  report = tflm_fg.adapt(converted, X, Y, settings=settings).report
+  report = tflm_fg.adapt(converted, X, Y, **settings).report
   assert report["loss_after"] > 1.2 * report["loss_before"]
 
 
@@ -143,9 +144,7 @@ def test_adapting_ends_within_three_points_of_keras_backpropagation(
   predicted = clone.predict(test[0], verbose=0).argmax(axis=1)
   backpropagation = (predicted == test[1]).mean()
   reached = [
-    tflm_fg.adapt(
-      converted, X, Y, test=test, settings=tflm_fg.Settings(seed=seed)
-    ).report
+    tflm_fg.adapt(converted, X, Y, test=test, **options(seed=seed)).report
     for seed in range(3)
   ]
   mean = np.mean([r["accuracy_after"] for r in reached])

@@ -12,6 +12,7 @@ from scipy.optimize import lsq_linear
 
 import tflm_fg
 from tests import models, programs
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg import journal, plots
 from tflm_fg.placement.split_model import Graph
@@ -37,14 +38,14 @@ def adapt(
   loss: Any = "mse",
   settings: dict[str, Any] | None = None,
   **options: Any,
-) -> tflm_fg.Adapted:
+) -> tflm_fg.AdaptResult:
   """Adapts a head by default; a loss is a name or a function."""
   own = {"loss": loss} if isinstance(loss, str) else {}
   return tflm_fg.adapt(
     model,
     *samples,
     trainable=options.pop("trainable", "head"),
-    settings=tflm_fg.Settings(**own, **(settings or {})),
+    **options(**own, **(settings or {})),
     loss=None if isinstance(loss, str) else loss,
     workers=1,
     name="m.tflite",
@@ -140,8 +141,8 @@ def test_auto_compares_ways_by_the_loss_and_replays(outputs):
   )
   report = result.report
   assert report["loss_after"] < 0.5 * report["loss_before"]
-  assert {candidate["accuracy"] for candidate in report["ways"]} == {None}
-  assert len(report["ways"]) >= 3
+  assert {candidate["accuracy"] for candidate in report["candidates"]} == {None}
+  assert len(report["candidates"]) >= 3
   again = journal.parse(result.journal.to_bytes())
   assert tflm_fg.replay(again, MODELS[outputs]) == result.model
   json.dumps(report)
@@ -158,10 +159,8 @@ def test_one_seed_gives_the_same_bytes():
 @pytest.mark.parametrize("tail", ["", "squeeze", "dequantize"])
 def test_outputs_of_other_shapes_and_types_are_scored_alike(tail):
   model = models.regression_model(tail=tail)
-  assert tflm_fg.evaluate_model(model, *TEST[1], loss="mse")[
-    "mae"
-  ] == pytest.approx(
-    tflm_fg.evaluate_model(MODELS[1], *TEST[1], loss="mse")["mae"]
+  assert tflm_fg.evaluate(model, *TEST[1], loss="mse")["mae"] == pytest.approx(
+    tflm_fg.evaluate(MODELS[1], *TEST[1], loss="mse")["mae"]
   )
   report = adapt(model, settings={"steps": 60}).report
   assert report["loss_after"] < report["loss_before"]
@@ -180,13 +179,11 @@ def test_16_bit_weights_end_as_near_and_are_scored_as_the_file_is(outputs):
       settings={"validation_fraction": 0.0},
       test=(x, y + 3),
     )
-    told = tflm_fg.evaluate_model(
-      tflm_fg.strip(result.model), x, y + 3, loss="mse"
-    )
+    told = tflm_fg.evaluate(tflm_fg.strip(result.model), x, y + 3, loss="mse")
     report = result.report
     assert report["loss_after"] == told["loss"]
     assert report["mae_after"] == told["mae"]
-    untouched = tflm_fg.evaluate_model(MODELS[outputs], x, y + 3, loss="mse")
+    untouched = tflm_fg.evaluate(MODELS[outputs], x, y + 3, loss="mse")
     assert report["loss_before"] == pytest.approx(untouched["loss"], rel=0.05)
     ends[weights] = report["loss_after"]
   assert ends["int8x2"] < 0.2 * report["loss_before"]
@@ -225,8 +222,8 @@ def test_lists_do_as_well_as_arrays():
   x, y = TRAIN[1]
   lists = x.tolist(), y.tolist()
   assert adapt(samples=lists, test=lists).model == adapt().model
-  arrays = tflm_fg.evaluate_model(MODELS[1], x, y, loss="mse")
-  told = tflm_fg.evaluate_model(MODELS[1], *lists, loss="mse")
+  arrays = tflm_fg.evaluate(MODELS[1], x, y, loss="mse")
+  told = tflm_fg.evaluate(MODELS[1], *lists, loss="mse")
   assert told["loss"] == arrays["loss"]
   classes = x, (np.arange(len(x)) % 3).tolist()
   assert adapt(MODELS[3], classes, loss="cross-entropy").model
@@ -289,7 +286,7 @@ def test_auto_tries_ways_under_a_function_of_all_samples():
   )
   assert result.report["loss"] == "<lambda>"
   assert result.report["loss_after"] < result.report["loss_before"]
-  assert len(result.report["ways"]) >= 3
+  assert len(result.report["candidates"]) >= 3
   plots.training_curves(result.history, result.report)
 
 
@@ -305,9 +302,7 @@ def test_targets_of_a_function_may_be_of_any_shape(tmp_path):
 
   log = CSVLogger(str(tmp_path / "log.csv"))
   settings = {"method": "node", "steps": 60, "validate_every": 20}
-  result = adapt(
-    samples=(x, bands), loss=outside, settings=settings, callbacks=[log]
-  )
+  result = adapt(samples=(x, bands), loss=outside, **settings, callbacks=[log])
   report = result.report
   assert report["loss_after"] < report["loss_before"]
   assert report["accuracy_after"] is None and report["mae_after"] is None
@@ -363,8 +358,8 @@ def test_what_does_not_fit_the_loss_is_refused():
   refused(lambda: adapt(settings={"labels": "none"}), "needs y and labels")
   refused(lambda: adapt(loss=share_wrong, samples=(X, None)), "'share_wrong'")
   for delta in (0, -1, float("nan")):
-    refused(lambda d=delta: tflm_fg.Settings(huber_delta=d), "huber_delta")
-  refused(lambda: tflm_fg.Settings(loss="mae"), "choose one of cross-entropy")
+    refused(lambda d=delta: options(huber_delta=d), "huber_delta")
+  refused(lambda: options(loss="mae"), "choose one of cross-entropy")
   bad_test = (X, np.full(200, np.nan))
   refused(lambda: adapt(test=bad_test), "test y: holds NaN")
 
@@ -373,9 +368,9 @@ def test_a_function_goes_with_forward_gradients_alone():
   exact = {"method": "closed-form"}
   refused(lambda: adapt(loss=share_wrong, settings=exact), "closed-form")
   refused(lambda: adapt(loss=42), "need a function")
-  settings = tflm_fg.Settings(loss="mse")
+  settings = options(loss="mse")
   refused(
-    lambda: tflm_fg.adapt(MODELS[1], X, Y, loss=are_wrong, settings=settings),
+    lambda: tflm_fg.adapt(MODELS[1], X, Y, loss=are_wrong, **settings),
     "give one",
   )
   node = {"method": "node", "steps": 3}
@@ -398,7 +393,7 @@ def test_no_step_that_is_worse_by_its_loss_is_kept():
   """There is no accuracy to look at; an uphill rate changes nothing."""
   for method, rate in (("sign-m-spsa", -8.0), ("closed-form", -1.0)):
     settings = {"method": method, "learning_rate_lsb": rate, "steps": 20}
-    report = adapt(settings=settings).report
+    report = adapt(**settings).report
     assert report["loss_after"] == report["loss_before"]
     assert "unchanged" in report["notes"][0]
 

@@ -12,6 +12,7 @@ import tflm_fg
 from apps.compare.analyses import tflm_arena
 from apps.kws.model.shipped import shipped_model
 from tests import models
+from tests.options import options
 from tflm_fg.memory import arena, backpropagation, footprint
 from tflm_fg.memory.arena import Buffer
 from tflm_fg.memory.dataflow import Dataflow, Node, Piece, read_dataflow
@@ -320,7 +321,7 @@ def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
   """All of `TrainerBytes` but the copy of the best masters."""
   found = mark_trainable(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
-  phase = Phase(everything, tflm_fg.Settings(method="sign-m-spsa", **given))
+  phase = Phase(everything, options(method="sign-m-spsa", **given))
   own = footprint.trainer_bytes(found.mark.trainable, [phase], 12)
   forward = footprint.forward_gradients(found.data, found.mark, [phase], 12)
   plain = footprint.inference(found.data)
@@ -332,7 +333,7 @@ def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
 def test_forward_gradients_take_the_scratch_of_inference():
   found = mark_trainable(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
-  phase = Phase(everything, tflm_fg.Settings(method="sign-m-spsa"))
+  phase = Phase(everything, options(method="sign-m-spsa"))
   plain = footprint.inference(found.data)
   forward = footprint.forward_gradients(found.data, found.mark, [phase], 12)
   assert forward.scratch == plain.scratch == 48_000

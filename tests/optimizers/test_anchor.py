@@ -8,6 +8,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg.fixed_point.arithmetic import apply_updates
 from tflm_fg.fixed_point.layout import Layout
@@ -58,10 +59,10 @@ def test_an_anchored_run_stays_nearer_and_replays_to_its_bytes():
   x, y = models.separable(samples=64)
   moves = []
   for anchor in (0.0, 0.2):
-    settings = tflm_fg.Settings(
+    settings = options(
       method="closed-form", steps=60, anchor=anchor, validation_fraction=0.0
     )
-    done = tflm_fg.adapt(models.dense_model(), x, y, settings=settings)
+    done = tflm_fg.adapt(models.dense_model(), x, y, **settings)
     assert tflm_fg.replay(done.journal, done.marked) == done.model
     end = LAYOUT.params(weights_of(done.model, MARKED.mark.trainable))
     moves.append(np.abs(end.kernels.astype(int) - _start().kernels).sum())
@@ -70,7 +71,7 @@ def test_an_anchored_run_stays_nearer_and_replays_to_its_bytes():
 
 @pytest.mark.parametrize("anchor", [-0.1, 1.0, float("nan")])
 def test_an_anchor_out_of_range_is_refused(anchor):
-  refused(lambda: tflm_fg.Settings(anchor=anchor), "anchor")
+  refused(lambda: options(anchor=anchor), "anchor")
 
 
 class _InterruptAt(Callback):
@@ -86,11 +87,9 @@ def test_control_c_ends_after_the_present_step_and_restores_its_handler():
   x, y = models.separable(samples=64)
   before = signal.getsignal(signal.SIGINT)
   stop = StopOnInterrupt()
-  settings = tflm_fg.Settings(
-    method="sign-m-spsa", steps=10**6, validate_every=2
-  )
+  settings = options(method="sign-m-spsa", steps=10**6, validate_every=2)
   done = tflm_fg.adapt(
-    models.dense_model(), x, y, settings=settings,
+    models.dense_model(), x, y, **settings,
     callbacks=[stop, _InterruptAt(7)],
   )  # fmt: skip
   assert stop.interrupted
@@ -98,6 +97,6 @@ def test_control_c_ends_after_the_present_step_and_restores_its_handler():
   assert done.report["kept_step"] in (0, 2, 4, 6, 7)
   assert signal.getsignal(signal.SIGINT) is before
   again = tflm_fg.adapt(
-    models.dense_model(), x, y, settings=settings, callbacks=[stop]
+    models.dense_model(), x, y, **settings, callbacks=[stop]
   )
   assert again.report["steps"] == 0

@@ -8,6 +8,7 @@ import numpy as np
 
 import tflm_fg
 from tests import models
+from tests.options import options
 
 SHIFT = 20
 """Steps by which a new sensor is off: the prompt reaches 31."""
@@ -30,7 +31,7 @@ def source():
     models.dense_model(2, 48, 2, seed=1),
     *crossed(400, 0),
     trainable="head",
-    settings=tflm_fg.Settings(method="closed-form", learning_rate_lsb=24.0),
+    **options(method="closed-form", learning_rate_lsb=24.0),
   )
   assert result.report["accuracy_after"] > 0.98
   return tflm_fg.strip(result.model)
@@ -49,7 +50,7 @@ def cured():
 
 def chosen(report):
   (candidate,) = [
-    candidate for candidate in report["ways"] if candidate["chosen"]
+    candidate for candidate in report["candidates"] if candidate["chosen"]
   ]
   return candidate["trainable"]
 
@@ -71,7 +72,7 @@ def clustered():
     models.dense_model(INPUTS, 24, CLASSES, seed=3),
     *clusters(600, 0),
     trainable="head",
-    settings=tflm_fg.Settings(method="closed-form"),
+    **options(method="closed-form"),
   )
   return tflm_fg.strip(result.model)
 

@@ -6,6 +6,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.placement.runs import (
   adapt,
   clustered,
@@ -18,7 +19,7 @@ from tflm_fg.tflite.select_trainable import GraphOptions
 
 
 def test_directions_grow_and_rows_of_different_length_replay():
-  settings = tflm_fg.Settings(
+  settings = options(
     method="sign-m-spsa",
     steps=60,
     validate_every=3,
@@ -28,7 +29,7 @@ def test_directions_grow_and_rows_of_different_length_replay():
     batch_size=8,
     seed=2,
   )
-  result = adapt(trainable="head", settings=settings)
+  result = adapt(trainable="head", **settings)
   (record,) = result.journal.records
   lengths = [len(row) for row in record.slopes]
   assert lengths == sorted(lengths)
@@ -49,7 +50,7 @@ def grown_run():
     y,
     trainable="prompt,wide-head",
     graph_options=GraphOptions(gain=True),
-    settings=tflm_fg.Settings(steps=25),
+    **options(steps=25),
   )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg import adaptation, journal
 from tflm_fg.placement import phase_record
 from tflm_fg.tflite.select_trainable import mark_trainable
@@ -34,9 +35,7 @@ def adapted():
   x, y = models.separable(samples=120, seed=2)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(adaptation, "best_candidate", wanted)
-    return tflm_fg.adapt(
-      unbiased(), x + 1, y, settings=tflm_fg.Settings(seed=5)
-    )
+    return tflm_fg.adapt(unbiased(), x + 1, y, **options(seed=5))
 
 
 def test_a_bias_put_back_trains_in_a_file_that_grew_further(adapted):

@@ -9,6 +9,7 @@ from tflm_fg.training.defaults import ignored_by
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.placement.runs import (
   adapt,
   cured,
@@ -25,7 +26,7 @@ def test_settings_that_are_given_hold_for_every_phase():
     "epsilon_lsb": 3.0, "learning_rate_lsb": 1.5, "steps": 12,
     "batch_size": 32, "momentum": 0.25, "num_directions": 2,
   }  # fmt: skip
-  result = adapt(trainable="prompt,head", settings=tflm_fg.Settings(**given))
+  result = adapt(trainable="prompt,head", **options(**given))
   front, back = result.journal.records
   for record in (front, back):
     settings = dataclasses.asdict(record.phase.settings)
@@ -47,7 +48,7 @@ def test_settings_that_are_given_hold_for_every_phase():
 
 def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
   marked = mark_trainable(models.conv_model(), "prompt,bias,head")
-  first, last = search.phases_of(marked, tflm_fg.Settings())
+  first, last = search.phases_of(marked, options())
   names = {t.index: t.name for t in marked.mark.trainable}
   assert [names[i] for i in first.tensors] == [
     "tflm_fg/prompt/offset", "conv/bias", "depthwise/bias",
@@ -60,30 +61,30 @@ def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
 
 def test_many_numbers_get_many_steps():
   marked = mark_trainable(models.dense_model(hidden=200), "all")
-  first, _ = search.phases_of(marked, tflm_fg.Settings())
+  first, _ = search.phases_of(marked, options())
   assert first.settings.steps == search.LONG["steps"]
   assert first.settings.patience == search.LONG["patience"]
 
 
 def test_one_method_for_all_is_one_phase():
   marked = mark_trainable(models.conv_model(), "all")
-  settings = tflm_fg.Settings(method="spsa")
+  settings = options(method="spsa")
   (phase,) = search.phases_of(marked, settings)
   assert len(phase.tensors) == len(marked.mark.trainable)
 
 
 def test_an_explicit_method_without_a_place_trains_the_head():
-  settings = tflm_fg.Settings(method="sign-m-spsa", steps=3)
-  report = adapt(settings=settings).report
+  settings = options(method="sign-m-spsa", steps=3)
+  report = adapt(**settings).report
   assert report["trainable"] == ["head/kernel", "head/bias"]
-  assert report["ways"] == []
+  assert report["candidates"] == []
 
 
 def test_a_marked_file_keeps_its_own_choice():
   marked = mark_trainable(source(), "hidden/bias").data
-  report = adapt(marked, settings=tflm_fg.Settings(steps=5)).report
+  report = adapt(marked, **options(steps=5)).report
   assert report["trainable"] == ["hidden/bias"]
-  assert report["ways"] == []
+  assert report["candidates"] == []
 
 
 def test_a_callback_sees_the_steps_of_forward_gradients_and_can_stop():

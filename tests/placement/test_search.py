@@ -6,6 +6,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.placement.runs import (
   CLASSES,
   SHIFT,
@@ -26,7 +27,9 @@ from tflm_fg.placement.search import input_stages_of
 
 def test_an_offset_at_the_input_is_cured_by_a_prompt():
   report = cured().report
-  assert {"head", "prompt, head"} <= {w["trainable"] for w in report["ways"]}
+  assert {"head", "prompt, head"} <= {
+    w["trainable"] for w in report["candidates"]
+  }
   assert chosen(report).startswith("prompt")
   assert "tflm_fg/prompt/offset" in report["trainable"]
   alone = adapt(test=crossed(400, 2, SHIFT), trainable="head").report
@@ -38,7 +41,9 @@ def test_an_offset_at_the_input_is_cured_by_a_prompt():
 def test_swapped_classes_are_cured_by_the_head_alone():
   x, y = clusters(300, 1)
   report = adapt(clustered(), x, (y + 1) % CLASSES).report
-  assert any("prompt" in candidate["trainable"] for candidate in report["ways"])
+  assert any(
+    "prompt" in candidate["trainable"] for candidate in report["candidates"]
+  )
   assert chosen(report) == "head"
   assert report["added_bytes"] == 0
   assert report["accuracy_before"] < 0.1
@@ -47,9 +52,9 @@ def test_swapped_classes_are_cured_by_the_head_alone():
 
 def test_the_chosen_way_has_the_lowest_loss_and_its_phases_are_reported():
   report = cured().report
-  losses = {w["trainable"]: w["loss"] for w in report["ways"]}
+  losses = {w["trainable"]: w["loss"] for w in report["candidates"]}
   assert losses[chosen(report)] == min(losses.values())
-  assert all(0 <= w["accuracy"] <= 1 for w in report["ways"])
+  assert all(0 <= w["accuracy"] <= 1 for w in report["candidates"])
   front, back = report["phases"]
   assert all("prompt" in name for name in front["trainable"])
   assert back["trainable"] == ["head/kernel", "head/bias"]
@@ -70,15 +75,15 @@ def test_the_chosen_way_has_the_lowest_loss_and_its_phases_are_reported():
 def test_all_passes_of_all_ways_are_counted():
   report = cured().report
   finished = sum(p["steps"] for p in report["phases"])
-  assert report["forward_passes"] > finished + 10 * len(report["ways"])
+  assert report["forward_passes"] > finished + 10 * len(report["candidates"])
 
 
 def test_one_seed_gives_the_same_bytes_and_journal():
   again = adapt(test=crossed(400, 2, SHIFT))
   assert again.model == cured().model
   assert again.journal.to_bytes() == cured().journal.to_bytes()
-  assert again.report["ways"] == cured().report["ways"]
-  other = adapt(settings=tflm_fg.Settings(seed=1))
+  assert again.report["candidates"] == cured().report["candidates"]
+  other = adapt(**options(seed=1))
   assert other.model != again.model
 
 
@@ -99,7 +104,7 @@ def test_strategies_of_the_same_kernels_change_no_byte(labelled):
       runtime="litert-reference",
       exact_prefix=True,
       strategy=strategy,
-      settings=tflm_fg.Settings(steps=25),
+      **options(steps=25),
     )
     for strategy in ("in-place", "rebuild")
   )
@@ -110,11 +115,11 @@ def test_strategies_of_the_same_kernels_change_no_byte(labelled):
 @pytest.mark.parametrize("method", ["sign-m-spsa", "closed-form"])
 def test_places_are_tried_for_one_method_too(method):
   x, y = models.separable(96)
-  settings = tflm_fg.Settings(method=method, steps=10)
+  settings = options(method=method, steps=10)
   result = tflm_fg.adapt(
-    models.deep_model(), x, y, trainable="auto", settings=settings
+    models.deep_model(), x, y, trainable="auto", **settings
   )
-  tried = [candidate["trainable"] for candidate in result.report["ways"]]
+  tried = [candidate["trainable"] for candidate in result.report["candidates"]]
   assert tried == ["head", "wide-head"]
   assert {r.phase.settings.method for r in result.journal.records} <= {method}
   assert tflm_fg.replay(result.journal, result.marked) == result.model
@@ -152,9 +157,9 @@ def test_what_a_file_does_not_allow_is_left_out(kind, labelled):
     ODD[kind],
     x,
     y if labelled else None,
-    settings=tflm_fg.Settings(steps=20),
+    **options(steps=20),
   )
-  tried = [candidate["trainable"] for candidate in result.report["ways"]]
+  tried = [candidate["trainable"] for candidate in result.report["candidates"]]
   assert tried[0] == "head"
   assert not any("wide" in candidate for candidate in tried)
   recorded = journal.parse(result.journal.to_bytes())
@@ -171,14 +176,14 @@ def test_too_few_samples_to_compare_train_the_head_and_say_so(
   x, y = crossed(8, 1)
   x, y = x[:samples], y[:samples]
   report = adapt(x=x, y=y if labelled else None).report
-  assert report["ways"] == []
+  assert report["candidates"] == []
   assert "too few samples" in report["notes"][-1]
   assert report["trainable"] == ["head/kernel", "head/bias"]
 
 
 def test_no_part_kept_aside_trains_the_head_without_a_note():
-  report = adapt(settings=tflm_fg.Settings(validation_fraction=0.0)).report
-  assert report["ways"] == []
+  report = adapt(**options(validation_fraction=0.0)).report
+  assert report["candidates"] == []
   assert report["trainable"] == ["head/kernel", "head/bias"]
   assert report["notes"] == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tflm_fg
+from tests.options import options
 from tests.placement.runs import (
   chosen,
   clustered,
@@ -20,15 +21,15 @@ def test_an_offset_is_learnt_without_labels():
   assert report["accuracy_before"] < 0.85
   assert report["accuracy_after"] > report["accuracy_before"] + 0.03
   assert "prompt" in chosen(report)
-  assert all(candidate["accuracy"] is None for candidate in report["ways"])
+  assert all(
+    candidate["accuracy"] is None for candidate in report["candidates"]
+  )
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_labels_that_are_not_to_be_looked_at_change_no_byte(order):
   x, y = clusters(120, 1, 0.9)
-  blind = tflm_fg.adapt(
-    clustered(), x, y[::order], settings=tflm_fg.Settings(labels="none")
-  )
+  blind = tflm_fg.adapt(clustered(), x, y[::order], **options(labels="none"))
   assert blind.model == unlabelled().model
   recorded = [r.slopes for r in unlabelled().journal.records]
   assert [r.slopes for r in blind.journal.records] == recorded
@@ -37,9 +38,7 @@ def test_labels_that_are_not_to_be_looked_at_change_no_byte(order):
 
 def test_without_test_samples_or_labels_no_accuracy_is_claimed():
   x, _ = clusters(60, 1, 0.9)
-  report = tflm_fg.adapt(
-    clustered(), x, settings=tflm_fg.Settings(steps=10)
-  ).report
+  report = tflm_fg.adapt(clustered(), x, **options(steps=10)).report
   assert report["accuracy_before"] is None
   assert report["accuracy_after"] is None
   assert report["loss_after"] <= report["loss_before"]
@@ -48,9 +47,9 @@ def test_without_test_samples_or_labels_no_accuracy_is_claimed():
 
 def test_labels_that_were_promised_and_are_missing_are_refused():
   x, _ = clusters(30, 1)
-  settings = tflm_fg.Settings(labels="given")
+  settings = options(labels="given")
   refused(
-    lambda: tflm_fg.adapt(clustered(), x, settings=settings),
+    lambda: tflm_fg.adapt(clustered(), x, **settings),
     "'y'",
     "--labels=none",
   )
@@ -61,17 +60,15 @@ def test_labels_that_were_promised_and_are_missing_are_refused():
 def test_answers_never_collapse_without_labels(trainable, rate):
   """Steps far too long or uphill: what is kept still tells classes apart."""
   x, y = clusters(120, 1)
-  settings = tflm_fg.Settings(
+  settings = options(
     method="sign-m-spsa",
     labels="none",
     steps=30,
     validate_every=3,
     learning_rate_lsb=rate,
   )
-  result = tflm_fg.adapt(
-    clustered(), x, y, trainable=trainable, settings=settings
-  )
+  result = tflm_fg.adapt(clustered(), x, y, trainable=trainable, **settings)
   kept = result.report
   assert kept["loss_after"] <= kept["loss_before"]
-  after = tflm_fg.evaluate_model(result.model, *clusters(300, 2))
+  after = tflm_fg.evaluate(result.model, *clusters(300, 2))
   assert after["accuracy"] > 0.5

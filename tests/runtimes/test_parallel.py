@@ -9,6 +9,7 @@ import pytest
 import apps.kws
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes import parallel, registry
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
@@ -86,7 +87,7 @@ def test_one_seed_gives_the_same_bytes_whatever_a_stopwatch_says(
 
   options = {
     "trainable": "all",
-    "settings": tflm_fg.Settings(method="sign-m-spsa", steps=4, seed=2),
+    "settings": options(method="sign-m-spsa", steps=4, seed=2),
   }
   want = tflm_fg.adapt(MODEL, X, Y, **options)
   monkeypatch.setattr(parallel, "_of_a_pass", of_a_pass)
@@ -196,7 +197,7 @@ def test_the_report_says_what_was_chosen():
     X,
     Y,
     trainable="head",
-    settings=tflm_fg.Settings(method="sign-m-spsa", steps=2),
+    **options(method="sign-m-spsa", steps=2),
     exact_prefix=True,
   ).report
   assert report["prefix_runtime"] == "litert"

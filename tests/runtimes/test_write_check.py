@@ -5,6 +5,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
@@ -16,7 +17,7 @@ X, Y = models.separable(40)
 
 @pytest.mark.parametrize("method", ["sign-m-spsa", "closed-form"])
 def test_adapting_is_refused_where_the_engine_holds_a_copy(method):
-  settings = tflm_fg.Settings(method=method, steps=1)
+  settings = options(method=method, steps=1)
   refused(
     lambda: tflm_fg.adapt(
       models.dense_model(),
@@ -25,7 +26,7 @@ def test_adapting_is_refused_where_the_engine_holds_a_copy(method):
       trainable="head",
       runtime="litert-xnnpack",
       strategy="in-place",
-      settings=settings,
+      **settings,
     ),
     "does not see a write to 'head/",
     "--strategy=rebuild",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.layers import find_logits
 from tflm_fg.tflite.model_file import ModelFile, verify
@@ -322,7 +323,7 @@ def adapted(trainable, **settings):
     x.astype(CONV_INPUT.dtype),
     np.arange(24) % 3,
     trainable=trainable,
-    settings=tflm_fg.Settings(**settings),
+    **options(**settings),
   )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients import perturbation
@@ -105,9 +106,7 @@ def test_a_fault_in_a_thread_reaches_the_caller():
 def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(
   method, m, strategy
 ):
-  settings = tflm_fg.Settings(
-    method=method, steps=12, batch_size=16, num_directions=m
-  )
+  settings = options(method=method, steps=12, batch_size=16, num_directions=m)
   one, *others = (
     tflm_fg.adapt(
       models.conv_model(),
@@ -116,7 +115,7 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(
       trainable="all",
       strategy=strategy,
       workers=workers,
-      settings=settings,
+      **settings,
     )
     for workers in (1, 2, 3, None)
   )
@@ -133,7 +132,7 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(
 def test_directions_in_small_lots_give_the_same_slopes(directions, monkeypatch):
   layout = Layout(MARKED.mark.trainable)
   params = layout.params(open_session("litert", PART).params())
-  settings = tflm_fg.Settings(
+  settings = options(
     num_directions=5,
     method="spsa",
     directions=directions,

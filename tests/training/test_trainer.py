@@ -2,8 +2,8 @@
 
 import numpy as np
 
-import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.runtimes.registry import open_session
@@ -17,7 +17,7 @@ from tflm_fg.types import Samples
 MARKED = mark_trainable(models.dense_model(), "head")
 PART = whole(MARKED.data, MARKED.mark)
 LAYOUT = Layout(MARKED.mark.trainable)
-SETTINGS = tflm_fg.Settings(
+SETTINGS = options(
   method="sign-m-spsa", steps=7, epsilon_lsb=4.0, learning_rate_lsb=3.0
 )
 

@@ -7,15 +7,16 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.training import tuning
 from tflm_fg.training.metrics import Score
 from tflm_fg.training.tuning import FACTORS, has_to_spare, tried
 
 MODEL = models.dense_model(8, 16, 4)
-OPEN = tflm_fg.Settings(
+OPEN = options(
   method="sign-m-spsa", epsilon_lsb=2.0, steps=tuning.SHORT_RUN + 1
 )
-FIRST = tflm_fg.Settings(
+FIRST = options(
   method="sign-m-spsa", epsilon_lsb=2.0, learning_rate_lsb=0.5, steps=320
 )
 
@@ -53,16 +54,15 @@ def test_the_rate_of_the_lowest_end_is_taken_shorter_for_the_longer_run(best):
 )
 def test_long_unset_runs_of_forward_gradients_try(change, tries):
   given = {"method": "sign-m-spsa", "steps": OPEN.steps, **change}
-  assert has_to_spare(tflm_fg.Settings(**given)) == tries
+  assert has_to_spare(options(**given)) == tries
 
 
 def test_all_weights_learn_with_nothing_set_and_one_seed_gives_the_same_bytes():
   """The steps that suit the start alone would end in noise."""
   x, y = models.separable(96)
-  settings = tflm_fg.Settings(method="sign-m-spsa", steps=320, batch_size=16)
+  settings = options(method="sign-m-spsa", steps=320, batch_size=16)
   one, two = (
-    tflm_fg.adapt(MODEL, x, y, trainable="all", settings=settings)
-    for _ in range(2)
+    tflm_fg.adapt(MODEL, x, y, trainable="all", **settings) for _ in range(2)
   )
   assert one.model == two.model
   assert one.report["loss_after"] < 0.8 * one.report["loss_before"]

@@ -10,6 +10,7 @@ from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import CentralDifference
@@ -24,9 +25,7 @@ from tflm_fg.training.tuning import Growing, tuned
 MARKED = tflm_fg.mark_trainable(models.conv_model(), "prompt,bias")
 LAYOUT = Layout(MARKED.mark.trainable)
 PARAMS = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
-OPEN = tflm_fg.Settings(
-  method="sign-m-spsa", batch_size=16, steps=tuning.SHORT_RUN
-)
+OPEN = options(method="sign-m-spsa", batch_size=16, steps=tuning.SHORT_RUN)
 SCALE = 0.02
 
 
@@ -308,7 +307,7 @@ def test_a_rule_that_has_more_directions_by_choice_keeps_them():
 def test_a_head_of_more_inputs_gets_a_higher_exact_rate(inputs, rate):
   kernel = next(t for t in LAYOUT.tensors if t.has_master)
   head = dataclasses.replace(kernel, role="kernel", shape=(3, inputs))
-  settings = tflm_fg.Settings(method="closed-form")
+  settings = options(method="closed-form")
   filled, why = tuned(settings, Layout((head,)), PARAMS, None, None)
   assert filled.learning_rate_lsb == rate
   assert f"{inputs} inputs" in why["learning_rate_lsb"]

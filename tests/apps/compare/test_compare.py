@@ -16,6 +16,7 @@ from apps.compare.data.registry import UserData, fingerprint, load, title
 from apps.compare.grid import Grid, cells_of
 from apps.compare.methods import integer, run, scoring
 from tests import programs, refusals
+from tests.options import options
 from tflm_fg.training.data import Dataset
 from tflm_fg.types import TflmFgError
 
@@ -41,15 +42,13 @@ def test_what_is_scored_is_the_file_that_adapt_writes(cell, user_data):
   task = load(cell.domain, cell.seed, user_data)
   marked = integer.marked_of(cell, task)
   watch = scoring.TestScores(scoring.scorer_of(marked, Dataset(*task.test)))
-  settings = tflm_fg.Settings(
+  settings = options(
     method="sign-m-spsa", steps=40, batch_size=16, validation_fraction=0.0
   )
   result = tflm_fg.adapt(
-    marked.data, *task.train, settings=settings, callbacks=[watch]
+    marked.data, *task.train, **settings, callbacks=[watch]
   )
-  whole = tflm_fg.evaluate_model(
-    result.model, *task.test, runtime=integer.RUNTIME
-  )
+  whole = tflm_fg.evaluate(result.model, *task.test, runtime=integer.RUNTIME)
   assert watch.scores[-1].accuracy == whole["accuracy"]
   assert watch.passes == 80
 
@@ -100,9 +99,7 @@ def test_float_and_8w8a_may_take_the_rate_that_16w8a_chose(cell, user_data):
 def test_zero_shot_is_the_file_as_it_is(cell, user_data):
   found = run.run(dataclasses.replace(cell, method="zero-shot"), user_data)
   task = load(cell.domain, 0, user_data)
-  known = tflm_fg.evaluate_model(
-    task.model, *task.test, runtime=integer.RUNTIME
-  )
+  known = tflm_fg.evaluate(task.model, *task.test, runtime=integer.RUNTIME)
   assert found.accuracy_before == found.accuracy_after == known["accuracy"]
   assert found.forward_passes == 0
 

@@ -42,7 +42,7 @@ def test_training_and_test_samples_are_disjoint_and_counted(few, name, classes):
   assert (x.dtype, y.dtype) == (np.float32, np.int64)
   assert set(made.test[1]) == set(range(classes))
   assert _rows(made.train).isdisjoint(_rows(made.test))
-  report = tflm_fg.evaluate_model(made.model, *made.test)
+  report = tflm_fg.evaluate(made.model, *made.test)
   assert 0 <= report["accuracy"] <= 1
 
 
@@ -141,7 +141,7 @@ def test_the_digits_network_is_as_good_as_it_says():
   known = json.loads(about.read_text())["accuracy"]["test"]
   held = digits.parts(*digits.images())
   model = digits.shipped_model()
-  measured = tflm_fg.evaluate_model(model, *held.test)["accuracy"]
+  measured = tflm_fg.evaluate(model, *held.test)["accuracy"]
   assert known["images"] == len(held.test[1])
   # Other kernels round otherwise: an image or two.
   assert abs(measured - known["int8"]) < 0.01
@@ -167,7 +167,7 @@ def test_ways_of_a_users_samples_get_a_fresh_head():
   made = episodes.sampled("mine", model, _pool(), 2, None, 0, ways=2)
   assert np.bincount(made.train[1]).tolist() == [2, 2]
   assert np.bincount(made.test[1]).tolist() == [4, 4]
-  assert tflm_fg.evaluate_model(made.model, *made.test)["accuracy"] <= 1
+  assert tflm_fg.evaluate(made.model, *made.test)["accuracy"] <= 1
   refused(lambda: episodes.sampled("mine", model, _pool(), 2, 9, 0), "need 11")
 
 

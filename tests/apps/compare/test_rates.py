@@ -8,6 +8,7 @@ import pytest
 import tflm_fg
 from apps.compare.data.registry import load
 from apps.compare.methods import integer, learning_rates, run
+from tests.options import options
 
 
 def test_the_rate_is_chosen_without_the_test_samples(cell, user_data):
@@ -32,7 +33,7 @@ def test_the_rate_is_chosen_without_the_test_samples(cell, user_data):
     assert (settings.steps, settings.epsilon_lsb) == (15, 4.0)
     return learning_rates.Found(0.5, abs(settings.learning_rate_lsb - 0.8))
 
-  settings = tflm_fg.Settings(method="sign-m-spsa", steps=60)
+  settings = options(method="sign-m-spsa", steps=60)
   found = learning_rates.chosen(
     cell, settings, task, learning_rates.Tuner(filled, trial)
   )
@@ -58,7 +59,7 @@ def test_no_rate_is_tried_that_training_would_refuse(
     return learning_rates.Found(0.5, -len(seen))  # the factor above one is best
 
   task = load(cell.domain, 0, user_data)
-  settings = tflm_fg.Settings(
+  settings = options(
     method="spsa", optimizer=optimizer, steps=60, epsilon_lsb=2.0
   )
   found = learning_rates.chosen(
@@ -84,7 +85,7 @@ def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, user_data):
     seen.append(settings.learning_rate_lsb)
     return learning_rates.Found(0.5, 1.0)
 
-  settings = tflm_fg.Settings(method="spsa", steps=60, epsilon_lsb=2.0)
+  settings = options(method="spsa", steps=60, epsilon_lsb=2.0)
   task = load(cell.domain, 0, user_data)
   learning_rates.chosen(
     cell, settings, task, learning_rates.Tuner(filled, trial)
@@ -105,18 +106,18 @@ def test_a_flat_loss_does_not_stop_a_run(user_data, cell, tmp_path):
 def test_what_sets_itself_takes_no_step(cell, user_data):
   task = load(cell.domain, 0, user_data)
   tuner = integer.tuner_of(integer.marked_of(cell, task))
-  settings = tflm_fg.Settings(
+  settings = options(
     method="sign-m-spsa", steps=60, batch_size=16, validation_fraction=0.0
   )
   filled = tuner.filled(settings, task)
   whole = tflm_fg.adapt(
     integer.marked_of(cell, task).data,
     *task.train,
-    settings=settings,
+    **settings,
     strategy="rebuild",
     workers=1,
   ).report["phases"][0]["settings"]
-  assert filled == tflm_fg.Settings(**whole)
+  assert filled == options(**whole)
 
 
 @pytest.mark.tensorflow
@@ -136,7 +137,7 @@ def test_a_rate_of_its_own_is_where_trials_begin(cell, user_data):
 
   task = load(cell.domain, 0, user_data)
   node = dataclasses.replace(cell, method="node")
-  settings = tflm_fg.Settings(method="node", steps=60)  # 0.5
+  settings = options(method="node", steps=60)  # 0.5
   tuner = learning_rates.Tuner(lambda settings, part: settings, trial)
   learning_rates.chosen(node, settings, task, tuner)
   assert seen == pytest.approx([2 * 0.5 * f for f in learning_rates.FACTORS])

@@ -112,7 +112,7 @@ def test_an_unknown_split_is_refused_in_one_line():
 
 def _accuracy(name: str, clips_per_class: int) -> float:
   x, y = features.make(name, "test", clips_per_class, 7, progress=False)
-  return float(tflm_fg.evaluate_model(_MODEL.read_bytes(), x, y)["accuracy"])
+  return float(tflm_fg.evaluate(_MODEL.read_bytes(), x, y)["accuracy"])
 
 
 def test_the_shipped_model_knows_voices_it_never_heard():

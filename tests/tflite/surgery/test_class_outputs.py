@@ -5,6 +5,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg.runtimes.registry import is_installed, open_session
 from tflm_fg.tflite import model_file, training_metadata
@@ -38,8 +39,8 @@ def test_the_new_rows_can_be_trained():
   plan = class_outputs.add_rows(models.dense_model(), 1)
   x, y = models.separable(samples=64)
   y = np.where(y == 0, grown_class(plan), y)
-  settings = tflm_fg.Settings(method="closed-form", steps=200)
-  report = tflm_fg.adapt(plan, x, y, settings=settings).report
+  settings = options(method="closed-form", steps=200)
+  report = tflm_fg.adapt(plan, x, y, **settings).report
   assert report["loss_after"] < report["loss_before"]
 
 
@@ -108,8 +109,8 @@ def test_a_fresh_head_is_drawn_by_its_seed():
 def test_a_fresh_head_can_be_trained_from_chance():
   x, y = models.separable(samples=64)
   made = class_outputs.new_rows(models.dense_model(), int(y.max()) + 1)
-  settings = tflm_fg.Settings(method="closed-form", steps=200)
-  report = tflm_fg.adapt(made, x, y, settings=settings).report
+  settings = options(method="closed-form", steps=200)
+  report = tflm_fg.adapt(made, x, y, **settings).report
   assert report["loss_after"] < 0.7 * report["loss_before"]
 
 

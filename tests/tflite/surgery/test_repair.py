@@ -7,6 +7,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
@@ -208,9 +209,7 @@ def test_weights_of_minus_128_train_and_never_come_back(wide):
     x,
     y,
     trainable="head",
-    settings=tflm_fg.Settings(
-      method="sign-m-spsa", steps=3, validation_fraction=0.0
-    ),
+    **options(method="sign-m-spsa", steps=3, validation_fraction=0.0),
   )
   tensors = training_metadata.read_mark(result.model).trainable
   kernel, *_ = weights_of(result.model, tensors)

@@ -9,6 +9,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.options import options
 from tests.refusals import refused
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.split_model import Graph
@@ -22,7 +23,7 @@ from tflm_fg.tflite.surgery.input_prompt import (
   OFFSET_STEPS,
   channels_of,
 )
-from tflm_fg.tflite.surgery.wide_head import Pooled, widths_of
+from tflm_fg.tflite.surgery.wide_head import widths_of
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 from tflm_fg.types import TflmFgError
 
@@ -251,7 +252,7 @@ def test_adapted_files_on_tflm_are_within_its_steps_of_the_reference(kind):
   x = samples_of(kind, 48)
   classes = answers(model_of(kind), x[:1]).size
   y = np.arange(48) % classes
-  settings = tflm_fg.Settings(validation_fraction=0.0, steps=30)
+  settings = options(validation_fraction=0.0, steps=30)
   for growth in ("prompt", "both"):
     trainable, graph_options = GROWTHS[growth]
     result = tflm_fg.adapt(
@@ -260,7 +261,7 @@ def test_adapted_files_on_tflm_are_within_its_steps_of_the_reference(kind):
       y,
       trainable=f"{trainable},head",
       graph_options=graph_options,
-      settings=settings,
+      **settings,
     )
     plain = tflm_fg.strip(result.model)
     assert result.model != result.marked

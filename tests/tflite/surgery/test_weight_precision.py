@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tflm_fg.training.settings import Settings
 
 import tflm_fg
 from apps.compare.methods.float_twin import Twin, cross_entropy
 from converters.to_float import to_float
 from tests import models
+from tests.options import options
 from tests.programs import run
 from tests.refusals import refused
 from tflm_fg import journal
@@ -230,7 +230,7 @@ def agreement(data, weights, epsilon, steps=40):
   passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
-  settings = Settings(method="spsa", epsilon_lsb=epsilon, learning_rate_lsb=1.0)
+  settings = options(method="spsa", epsilon_lsb=epsilon, learning_rate_lsb=1.0)
   estimator = settings.step_rule(layout, len(samples)).estimator
   twin = Twin.of(marked)
   held = twin.samples((X, Y))
@@ -258,7 +258,7 @@ def test_perturbations_under_one_int8_step_reach_the_output():
   assert agreement(data, "int16", 1 / 16) > 0.85
 
 
-QUICK = Settings(
+QUICK = options(
   method="sign-m-spsa", steps=60, epsilon_lsb=4.0, learning_rate_lsb=1.0
 )
 
@@ -275,17 +275,17 @@ def test_they_train_replay_and_strip_like_any_other(trainable, weights):
     Y,
     trainable=trainable,
     graph_options=graph_options,
-    settings=settings,
+    **settings,
   )
   assert result.report["loss_after"] < 0.8 * result.report["loss_before"]
   text = result.journal.to_bytes()
   assert journal.replay(journal.parse(text), data) == result.model
-  marked = tflm_fg.adapt(result.marked, X, Y, settings=settings)
+  marked = tflm_fg.adapt(result.marked, X, Y, **settings)
   assert marked.model == result.model, "a marked file simply trains"
   plain = tflm_fg.strip(result.model)
-  scored = tflm_fg.evaluate_model(plain, X, Y)
+  scored = tflm_fg.evaluate(plain, X, Y)
   for runtime in engines_of(weights):
-    other = tflm_fg.evaluate_model(plain, X, Y, runtime=runtime)
+    other = tflm_fg.evaluate(plain, X, Y, runtime=runtime)
     assert abs(other["accuracy"] - scored["accuracy"]) < 0.03
   # Only the trained bytes differ.
   indices = [t.index for t in mark_trainable(plain, trainable).mark.trainable]
@@ -317,8 +317,8 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
 def test_node_perturbation_refuses_finer_weights_by_name():
   for weights in FINER:
     marked = mark_trainable(models.deep_model(), "head", weights=weights).data
-    settings = Settings(method="node", steps=3)
-    refused(lambda: tflm_fg.adapt(marked, X, Y, settings=settings), "'node'")  # noqa: B023
+    settings = options(method="node", steps=3)
+    refused(lambda: tflm_fg.adapt(marked, X, Y, **settings), "'node'")  # noqa: B023
 
 
 @pytest.mark.parametrize("weights", FINER)
@@ -329,7 +329,7 @@ def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
   x, y = X[:24], Y[:24]
   models_made = {
     (runtime, strategy): tflm_fg.adapt(
-      data, x, y, runtime=runtime, strategy=strategy, settings=settings
+      data, x, y, runtime=runtime, strategy=strategy, **settings
     )
     for runtime, strategy in (
       ("litert-reference", "in-place"),
@@ -506,13 +506,13 @@ def test_the_report_scores_the_answers_of_the_file_that_is_written(given_test):
     trainable="head",
     graph_options=GraphOptions(weights="int16"),
     # Keeps the last step: what is scored is what is written.
-    settings=tflm_fg.Settings(method="closed-form", validation_fraction=0.0),
+    **options(method="closed-form", validation_fraction=0.0),
   )
   plain, report = tflm_fg.strip(result.model), result.report
   spec = tensor_spec(plain, whole(plain, unmarked(plain)).inputs[0])
   given = answers(plain, model_input(x, spec, "x"))
   assert given.dtype == np.int8
   assert report["accuracy_after"] == (given.argmax(axis=1) == y).mean()
-  again = tflm_fg.evaluate_model(plain, x, y)
+  again = tflm_fg.evaluate(plain, x, y)
   assert again["accuracy"] == report["accuracy_after"]
   assert again["loss"] == report["loss_after"]
