@@ -87,7 +87,10 @@ def main() -> None:
   )
   plain = _quantized() if _is_keras(path) else _as_it_is(path)
   marked = tflm_fg.mark_trainable(
-    plain, _TRAINABLE.value, path, _surgery(plain)
+    plain,
+    _TRAINABLE.value,
+    graph_options=_graph_options(plain),
+    name=path,
   )
   if _STATISTICS.value is not None:
     samples = _samples(_STATISTICS.value, plain)
@@ -101,7 +104,7 @@ def main() -> None:
   )
 
 
-def _surgery(plain: bytes) -> GraphOptions:
+def _graph_options(plain: bytes) -> GraphOptions:
   """How the file may grow, measured on the calibration samples if there are."""
   graph_options = GraphOptions(
     gain=_PROMPT_GAIN.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tflm_fg.optimizers.schedules import Schedule, schedule
-from tflm_fg.training import settings
+from tflm_fg.training import build
 
 
 def reverse_rates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,4 +14,4 @@ def reverse_rates(monkeypatch: pytest.MonkeyPatch) -> None:
   def reversed_schedule(rate: float, decay: str, steps: int) -> Schedule:
     return schedule(-rate, decay, steps)
 
-  monkeypatch.setattr(settings, "schedule", reversed_schedule)
+  monkeypatch.setattr(build, "schedule", reversed_schedule)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tflm_fg.methods import Method, named
+from tflm_fg.methods import Auto, DirectionalMethod, Method, named, registered
 from tflm_fg.training.objective import Objective
+
+FORWARD = sorted(
+  name
+  for name, kind in registered().items()
+  if issubclass(kind, DirectionalMethod) and kind is not Auto
+)
+"""The names of the methods that perturb weights along directions."""
 
 _OBJECTIVE = ("loss", "huber_delta", "labels")
 

@@ -24,9 +24,8 @@ X, Y = models.separable(samples=48)
 QUICK = options(method="sign-m-spsa", steps=3)
 
 
-def adapt(model: bytes = MODEL, x: Any = X, y: Any = Y, **options: Any) -> Any:
-  options.setdefault("settings", QUICK)
-  return tflm_fg.adapt(model, x, y, name="m.tflite", **options)
+def adapt(model: bytes = MODEL, x: Any = X, y: Any = Y, **given: Any) -> Any:
+  return tflm_fg.adapt(model, x, y, name="m.tflite", **{**QUICK, **given})
 
 
 def refused(call: Callable[[], object], *words: str) -> str:

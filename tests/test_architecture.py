@@ -1,72 +1,96 @@
-"""The architecture, held: who may import whom, and how long files are."""
+"""The architecture, held: who may import whom, what is public, how long."""
+
+from __future__ import annotations
 
 import ast
+import functools
+import importlib
 import pathlib
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDERS = ("tflm_fg", "converters", "apps")
 
-# A file of tflm_fg imports only files above it.
-ORDER = """
-  base quant sides rng state addresses files quiet
-  flatbuffer_indices flatbuffer_verify flatbuffer_patch flatbuffer_prepend
-  flatbuffer flatbuffer_tensors
-  flatbuffer_sites flatbuffer_grow flatbuffer_mend flatbuffer_rows
-  flatbuffer_prompt flatbuffer_wide flatbuffer_int16 flatbuffer_int8x2
-  flatbuffer_finer flatbuffer_mark flatbuffer_cut
-  litert_session tflm_session runtimes
-  last_layer
-  losses information distances black_box directions masks shapes queries
-  estimators one_sided tangents sharpness closed_form nodes statistics
-  schedules rounding optimizers
-  data metrics callbacks passes timing trainer defaults settings tasks graph
-  widening
-  home_means tuning trials
-  records phases ways placement courses journal dataflow arena backward memory
-  plots reports evaluation adaptation __init__
+# From the top down: a package imports only packages that stand further down.
+PACKAGES = """
+  adaptation inspection evaluation report journal plots methods callbacks
+  marking memory placement training gradients runtimes optimizers losses tflite
+  fixed_point files types
 """.split()
-SCHEMA = {n for n in ORDER if n.startswith("flatbuffer")}
 
-
-def imported(path):
-  """Dotted names that a file imports, at any depth."""
-  found = set()
-  for node in ast.walk(ast.parse(path.read_text())):
-    if isinstance(node, ast.Import):
-      found |= {alias.name for alias in node.names}
-    elif isinstance(node, ast.ImportFrom) and node.module:
-      found |= {f"{node.module}.{alias.name}" for alias in node.names}
-      found.add(node.module)
-  return found
+MOST_FILES, MOST_FLOORS, MOST_LINES, MOST_LINES_A_FUNCTION = 16, 11, 350, 85
 
 
 def sources(folder):
   return sorted((ROOT / folder).rglob("*.py"))
 
 
-def test_every_file_of_the_trainer_has_its_place_in_the_order():
-  assert sorted(p.stem for p in sources("tflm_fg")) == sorted(ORDER)
+@functools.cache
+def modules():
+  """Dotted name -> file, of all but the tests."""
+  found = {}
+  for folder in FOLDERS:
+    for path in sources(folder):
+      parts = path.relative_to(ROOT).with_suffix("").parts
+      parts = parts[:-1] if parts[-1] == "__init__" else parts
+      found[".".join(parts)] = path
+  return found
 
 
-def test_imports_in_the_trainer_point_up_the_list():
-  for path in sources("tflm_fg"):
-    for name in imported(path):
-      parts = name.split(".")
-      if parts[0] == "tflm_fg" and len(parts) > 1 and parts[1] in ORDER:
-        assert ORDER.index(parts[1]) < ORDER.index(path.stem), (path, name)
+@functools.cache
+def imported(path):
+  """Dotted names that a file imports, at any depth of it."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      inner = {f"{node.module}.{alias.name}" for alias in node.names}
+      found |= (inner & set(modules())) or {node.module}
+  return found
+
+
+@functools.cache
+def graph():
+  return {
+    name: imported(path) & set(modules()) - {name}
+    for name, path in modules().items()
+  }
+
+
+def package_of(name):
+  """The name below tflm_fg, or None for tflm_fg itself and what is outside."""
+  first, *rest = name.split(".")
+  return rest[0] if first == "tflm_fg" and rest else None
+
+
+def test_every_part_of_the_library_has_its_place_in_the_order():
+  assert {package_of(name) for name in modules()} - {None} == set(PACKAGES)
+
+
+def test_imports_between_packages_point_down():
+  for name, used in graph().items():
+    here = package_of(name)
+    for other in used:
+      there = package_of(other)
+      if here and there:
+        assert PACKAGES.index(here) <= PACKAGES.index(there), (name, other)
 
 
 def test_no_file_imports_itself_in_a_circle():
-  """Bazel refuses circles, and only CI has Bazel."""
-  files = {
-    ".".join(p.relative_to(ROOT).with_suffix("").parts): p
-    for folder in FOLDERS
-    for p in sources(folder)
-  }
-  known = {name: imported(p) & set(files) for name, p in files.items()}
-  while ends := {name for name, used in known.items() if not used}:
-    known = {n: used - ends for n, used in known.items() if n not in ends}
-  assert not known
+  left = dict(graph())
+  while ends := {name for name, used in left.items() if not used}:
+    left = {n: used - ends for n, used in left.items() if n not in ends}
+  assert not left
+
+
+def test_imports_of_the_library_are_not_deeper_than_eleven_floors():
+  @functools.cache
+  def floor(name):
+    below = [n for n in graph()[name] if n.startswith("tflm_fg")]
+    return 1 + max(map(floor, below), default=0)
+
+  floors = {n: floor(n) for n in graph() if n.startswith("tflm_fg")}
+  assert max(floors.values()) <= MOST_FLOORS
 
 
 def test_imports_between_folders_point_one_way():
@@ -77,7 +101,26 @@ def test_imports_between_folders_point_one_way():
       assert not tops & set(later), path
 
 
-def test_the_trainer_needs_no_tensorflow_to_import():
+def test_programs_and_converters_use_what_is_public_alone():
+  """Packages of the library, or its single modules, and names in `__all__`."""
+  for folder in ("converters", "apps"):
+    for path in sources(folder):
+      for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+          continue
+        top, *rest = node.module.split(".")
+        if top != "tflm_fg":
+          continue
+        assert len(rest) < 2, (path, node.module)
+        public = importlib.import_module(node.module)
+        for alias in node.names:
+          known = getattr(public, "__all__", dir(public))
+          inner = f"{node.module}.{alias.name}" in modules()
+          assert alias.name in known or (not rest and inner), (path, alias.name)
+          assert not alias.name.startswith("_"), (path, alias.name)
+
+
+def test_the_library_needs_no_tensorflow_to_import():
   for path in sources("tflm_fg"):
     tree = ast.parse(path.read_text())
     for node in tree.body:
@@ -87,16 +130,22 @@ def test_the_trainer_needs_no_tensorflow_to_import():
           assert package not in text, path
 
 
-def test_only_the_flatbuffer_files_know_the_schema():
+def test_only_the_tflite_package_knows_the_schema():
   for path in sources("tflm_fg"):
     knows = any("schema_py_generated" in name for name in imported(path))
-    assert knows <= (path.stem in SCHEMA), path
+    assert not knows or "tflite" in path.parts, path
+
+
+def test_no_folder_of_the_library_has_more_than_sixteen_files():
+  for folder in {path.parent for path in sources("tflm_fg")}:
+    own = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+    assert len(own) <= MOST_FILES, folder
 
 
 def test_no_source_file_is_longer_than_350_lines():
   for folder in FOLDERS:
     for path in sources(folder):
-      assert len(path.read_text().splitlines()) <= 350, path
+      assert len(path.read_text().splitlines()) <= MOST_LINES, path
 
 
 def test_no_function_is_longer_than_85_lines_with_its_docstring():
@@ -105,4 +154,4 @@ def test_no_function_is_longer_than_85_lines_with_its_docstring():
       for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
           length = node.end_lineno - node.lineno + 1
-          assert length <= 85, (path, node.name, length)
+          assert length <= MOST_LINES_A_FUNCTION, (path, node.name, length)

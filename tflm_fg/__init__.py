@@ -1,14 +1,14 @@
 """Adapt quantized .tflite models on the device, with forward passes alone."""
 
-from tflm_fg import methods
+from tflm_fg import callbacks, losses, methods, optimizers, runtimes
 from tflm_fg.adaptation import AdaptResult, adapt
 from tflm_fg.evaluation import evaluate
 from tflm_fg.inspection import inspect
 from tflm_fg.journal import Journal, replay
+from tflm_fg.marking import mark_trainable, strip
 from tflm_fg.report import Report
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
-from tflm_fg.tflite.training_metadata import strip
+from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.types import TflmFgError
 
 __version__ = "0.1.0"
@@ -21,10 +21,14 @@ __all__ = [
   "Report",
   "TflmFgError",
   "adapt",
+  "callbacks",
   "evaluate",
   "inspect",
+  "losses",
   "mark_trainable",
   "methods",
+  "optimizers",
   "replay",
+  "runtimes",
   "strip",
 ]

@@ -12,8 +12,9 @@ from typing import Any
 from tflm_fg import files
 from tflm_fg.evaluation import score_file
 from tflm_fg.gradients.method import Method
-from tflm_fg.journal import Journal, sha256
+from tflm_fg.journal import Journal
 from tflm_fg.losses.custom import LossFunction, exact_refusal
+from tflm_fg.marking import Model, opened
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.measure import measured
@@ -89,7 +90,7 @@ class AdaptResult:
 
 
 def adapt(
-  model: bytes | str | os.PathLike[str],
+  model: Model,
   x: Array,
   y: Array | None = None,
   *,
@@ -119,9 +120,8 @@ def adapt(
     trainable: as for `mark_trainable`, or "auto" to try the places that the
       file allows and take the best; None takes the file's mark, or "auto" where
       it has none.
-    method: how to train, one of `tflm_fg.methods`; by default `methods.Auto()`.
-    loss: "cross-entropy", "mse" or "huber", or a function of your own of
-      outputs and y; see `losses.BlackBox`.
+    method: how to train, one of `methods`; by default `methods.Auto()`.
+    loss: "cross-entropy", "mse", "huber", or a function; see `BlackBox`.
     huber_delta: the error up to which huber is a square, in the outputs' units.
     labels: "given"; "none" to look at no label; "auto" for what the data has.
     graph_options: how the file may change for what shall train.
@@ -134,9 +134,8 @@ def adapt(
     name: what to call the model in errors; by default its path.
 
   Returns:
-    The adapted file and a report. No phase is kept that is right on fewer of
-    the samples kept aside than its start; without labels, for real targets and
-    under a function, none with a higher loss there. The notes say where none.
+    The adapted file and a report. No phase is kept that is worse than its start
+    on the samples kept aside; the notes say where none was kept.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -145,7 +144,7 @@ def adapt(
     >>> result = tflm_fg.adapt("kws.tflite", x, y)
     >>> result.save("adapted.tflite")
   """
-  file = ModelFile.open(*files.read_model(model, name))
+  file = opened(model, name)
   request = Request(
     method=Auto() if method is None else _checked(method, loss),
     objective=Objective.of(loss, huber_delta, labels),
@@ -159,8 +158,19 @@ def adapt(
     callbacks=callbacks,
   )
   samples = CheckedSamples.of(file, x, y, request.objective)
-  # Checked now, run after training.
-  held_back = samples.others(test) if test else None
+  held_back = samples.others(test) if test else None  # checked before it runs
+  return _adapted(file, trainable, samples, held_back, request)
+
+
+def _adapted(
+  file: ModelFile,
+  trainable: str | None,
+  samples: CheckedSamples,
+  held_back: tuple[Array, Array] | None,
+  request: Request,
+) -> AdaptResult:
+  """Runs all phases, scores before and after, and tells of it."""
+  runtime = request.runtime_options.runtime
   began = time.perf_counter()
   run_result, tried, training_data = _run(file, trainable, samples, request)
   seconds = time.perf_counter() - began
@@ -171,14 +181,13 @@ def adapt(
     **_scores(run_result, samples, training_data, held_back, adapted, runtime),
     **facts(run_result, *tried, training_data, file, request, seconds),
   )
-  journal = Journal(
-    sha256(run_result.marked.data),
-    run_result.plan,
-    run_result.records,
-    sha256(adapted.data),
+  return AdaptResult(
+    adapted.data,
+    run_result.marked.data,
+    report,
+    Journal.of(run_result, adapted),
+    _history(run_result),
   )
-  start = run_result.marked.data
-  return AdaptResult(adapted.data, start, report, journal, _history(run_result))
 
 
 def _checked(method: Method, loss: str | LossFunction) -> Method:

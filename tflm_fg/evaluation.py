@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
-from tflm_fg import files
 from tflm_fg.losses.custom import LossFunction
+from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import unmarked
@@ -28,7 +27,7 @@ from tflm_fg.types import Array
 
 
 def evaluate(
-  model: bytes | str | os.PathLike[str],
+  model: Model,
   x: Array,
   y: Array,
   *,
@@ -54,7 +53,7 @@ def evaluate(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
-  file = ModelFile.open(*files.read_model(model, name))
+  file = opened(model, name)
   mark = unmarked(file)
   part = whole(file, mark)
   output = tensor_spec(file, mark.logits)

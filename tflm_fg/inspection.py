@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from typing import Any
 
-from tflm_fg import files
+from tflm_fg.marking import Model, opened
 from tflm_fg.memory.footprint import (
   backpropagation,
   forward_gradients,
@@ -29,7 +28,7 @@ from tflm_fg.types import TrainableTensor
 
 
 def inspect(
-  model: bytes | str | os.PathLike[str],
+  model: Model,
   *,
   trainable: str | None = None,
   graph_options: GraphOptions | None = None,
@@ -54,7 +53,7 @@ def inspect(
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
   """
-  file = ModelFile.open(*files.read_model(model, name))
+  file = opened(model, name)
   report = describe_file(file)
   found = read_mark(file) if trainable is None else None
   if found is None:

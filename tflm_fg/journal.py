@@ -11,12 +11,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tflm_fg import files
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.marking import Model, opened
 from tflm_fg.placement.phase_record import (
   Masters,
   Phase,
@@ -24,10 +27,10 @@ from tflm_fg.placement.phase_record import (
   masters_of,
   write_masters,
 )
-from tflm_fg.placement.run_plan import RunPlan
+from tflm_fg.placement.run_plan import RunPlan, RunResult
 from tflm_fg.tflite import select_trainable
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
-from tflm_fg.tflite.model_file import ModelFile, Source
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.build import step_rule
@@ -57,6 +60,16 @@ class Journal:
   plan: RunPlan | None
   records: tuple[Record, ...]
   adapted_sha256: str
+
+  @classmethod
+  def of(cls, run_result: RunResult, adapted: ModelFile) -> Journal:
+    """The journal of an adaptation, and of the marked file that it made."""
+    return cls(
+      sha256(run_result.marked.data),
+      run_result.plan,
+      run_result.records,
+      sha256(adapted.data),
+    )
 
   @property
   def steps(self) -> int:
@@ -197,13 +210,18 @@ def _is_slope(value: object) -> bool:
   return type(value) is int and abs(value) <= 1 << 31
 
 
-def replay(journal: Journal, model: Source, name: str = "model") -> bytes:
+def replay(
+  journal: Journal | bytes | str | os.PathLike[str],
+  model: Model,
+  name: str | None = None,
+) -> bytes:
   """Applies the recorded steps to a file, without any engine.
 
   Args:
-    journal: as recorded.
-    model: the file that was adapted, marked or plain, before training.
-    name: what to call the file in errors.
+    journal: as recorded; or its file, as a path or bytes.
+    model: the path or the bytes of the file that was adapted, marked or plain,
+      before training.
+    name: what to call the file in errors; by default its path.
 
   Returns:
     The adapted file, byte for byte, marked.
@@ -211,7 +229,10 @@ def replay(journal: Journal, model: Source, name: str = "model") -> bytes:
   Raises:
     TflmFgError: if the file is not the one that was trained.
   """
-  marked = ModelFile.of(model, name)
+  if not isinstance(journal, Journal):
+    journal = parse(*files.read_model(journal, None))
+  marked = opened(model, name)
+  name = marked.name
   if sha256(marked.data) != journal.model_sha256 and journal.plan is not None:
     marked = _marked_again(journal.plan, marked, name)
   mark = read_mark(marked)

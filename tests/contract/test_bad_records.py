@@ -77,7 +77,7 @@ EXACT = adapt(**options(method="closed-form", steps=3, momentum=0.5))
 EXACT_LINES = EXACT.journal.to_bytes().decode().splitlines()
 
 
-def replayed(lines: list[str], model: bytes = RECORDED.marked) -> bytes:
+def replayed(lines: list[str], model: bytes = RECORDED.start) -> bytes:
   content = "\n".join(lines).encode("utf-8", "surrogateescape")
   return tflm_fg.replay(journal.parse(content, "j.jsonl"), model, "m.tflite")
 
@@ -108,10 +108,10 @@ def _line(number: int, text: str) -> list[str]:
 
 
 def test_replay_gives_the_same_bytes():
-  assert replayed(LINES) == RECORDED.model
-  assert RECORDED.model != RECORDED.marked
-  assert replayed(EXACT_LINES, EXACT.marked) == EXACT.model
-  assert EXACT.model != EXACT.marked
+  assert replayed(LINES) == RECORDED.marked_model
+  assert RECORDED.marked_model != RECORDED.start
+  assert replayed(EXACT_LINES, EXACT.start) == EXACT.marked_model
+  assert EXACT.marked_model != EXACT.start
 
 
 def test_a_journal_from_before_newer_settings_replays_with_their_defaults():
@@ -123,7 +123,7 @@ def test_a_journal_from_before_newer_settings_replays_with_their_defaults():
   own = PHASE["settings"]
   assert known < set(own)
   old = _phase(settings={k: v for k, v in own.items() if k in known})
-  assert replayed(old) == RECORDED.model
+  assert replayed(old) == RECORDED.marked_model
 
 
 (PHASE,) = json.loads(LINES[0])["phases"]
@@ -211,13 +211,13 @@ def test_broken_journal_is_refused_by_name(kind):
 
 
 @pytest.mark.parametrize(
-  "same", [MODEL, tflm_fg.mark_trainable(MODEL, "bias").data, RECORDED.marked]
+  "same", [MODEL, tflm_fg.mark_trainable(MODEL, "bias").data, RECORDED.start]
 )
 def test_a_journal_replays_on_its_model_marked_or_plain(same):
-  assert replayed(LINES, same) == RECORDED.model
+  assert replayed(LINES, same) == RECORDED.marked_model
 
 
-@pytest.mark.parametrize("other", [models.dense_model(seed=1), RECORDED.model])
+@pytest.mark.parametrize("other", [models.dense_model(seed=1), RECORDED.marked_model])
 def test_journal_of_another_model_is_refused(other):
   refused(lambda: replayed(LINES, other), "m.tflite", "journal")
 
@@ -256,26 +256,26 @@ BAD_EXACT: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("kind", list(BAD_EXACT))
 def test_broken_journal_of_a_head_is_refused_by_name(kind):
-  refused(lambda: replayed(BAD_EXACT[kind], EXACT.marked))
+  refused(lambda: replayed(BAD_EXACT[kind], EXACT.start))
 
 
 def test_a_journal_of_no_phase_replays_to_the_marked_file():
   """What auto writes where nothing helped."""
-  tail = {"steps": 0, "adapted_sha256": journal.sha256(RECORDED.marked)}
+  tail = {"steps": 0, "adapted_sha256": journal.sha256(RECORDED.start)}
   lines = [_head(phases=[])[0], json.dumps(tail)]
-  assert replayed(lines) == RECORDED.marked
+  assert replayed(lines) == RECORDED.start
 
 
 def test_rows_of_different_length_replay_where_directions_grow():
   rows = [json.loads(line) for line in LINES[1:-1]]
   rows[-1]["slopes"] = [65536, -65536]
   lines = [LINES[0], *map(json.dumps, rows), LINES[-1]]
-  mark = training_metadata.read_mark(RECORDED.marked)
+  mark = training_metadata.read_mark(RECORDED.start)
   masters = replay_phases(
-    journal.parse("\n".join(lines).encode()).records, RECORDED.marked, mark
+    journal.parse("\n".join(lines).encode()).records, RECORDED.start, mark
   )
-  written = write_masters(RECORDED.marked, mark, masters)
-  assert written not in (RECORDED.marked, RECORDED.model)
+  written = write_masters(RECORDED.start, mark, masters)
+  assert written not in (RECORDED.start, RECORDED.marked_model)
 
 
 @pytest.mark.parametrize("change", [{"seed": 99}, {"decay": "constant"}])
@@ -336,9 +336,9 @@ BAD_GROWN: dict[str, list[str]] = {
 
 
 def test_a_journal_lets_a_plain_file_grow_again():
-  assert replayed(WIDE_LINES, DEEP) == WIDE.model
+  assert replayed(WIDE_LINES, DEEP) == WIDE.marked_model
   older = {k: v for k, v in GROWN.items() if k != "weights"}
-  assert replayed(_head(WIDE_LINES, grown=older), DEEP) == WIDE.model
+  assert replayed(_head(WIDE_LINES, grown=older), DEEP) == WIDE.marked_model
 
 
 @pytest.mark.parametrize("kind", list(BAD_GROWN))
@@ -357,9 +357,9 @@ WIDTH = len(json.loads(NODE_LINES[1])["slopes"])
 def test_a_row_that_is_no_whole_layer_is_refused(length):
   row = {"phase": 0, "step": 0, "slopes": [1] * length}
   lines = [NODE_LINES[0], json.dumps(row), *NODE_LINES[2:]]
-  refused(lambda: replayed(lines, NODE.marked))
+  refused(lambda: replayed(lines, NODE.start))
 
 
 def test_a_layer_without_its_bias_is_refused():
   lines = _phase(NODE_LINES, tensors=[KERNEL])
-  refused(lambda: replayed(lines, NODE.marked))
+  refused(lambda: replayed(lines, NODE.start))

@@ -6,26 +6,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflm_fg.training.defaults import DEFAULTS
 
 import tflm_fg
 from tests import models
 from tests.climbing import reverse_rates
-from tests.options import options
+from tests.options import method_of, options
 from tflm_fg import journal
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients import closed_form
 from tflm_fg.losses.cross_entropy import CrossEntropy
+from tflm_fg.methods import Auto, ClosedForm, SignSPSA
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes.registry import RuntimeOptions, installed
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import Dataset
-from tflm_fg.training.objective import loss_of
+from tflm_fg.training.objective import CLASSIFY, loss_of
 from tflm_fg.types import Params, TflmFgError, Vectors
 
 X, Y = models.separable()
@@ -69,12 +70,13 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   graph = Graph(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(x, y), "x")
   layout = Layout(marked.mark.trainable)
-  head = graph.head(samples)
   weights = graph.suffix.params()
-  step_rule = SETTINGS.step_rule(layout, len(samples), head)
+  part = graph.part(samples, CLASSIFY)
+  rule = step_rule(SETTINGS["method"].filled(), layout, len(samples), part)
+  head = rule.estimator.head
   passes = BatchPasses(graph.suffix, loss_of(graph.logits), samples)
   state = TrainState(0, layout.params(weights))
-  estimate = step_rule.estimator(passes, state)
+  estimate = rule.estimator(passes, state)
   assert graph.suffix.forward_passes == 1
 
   # Weights of centred inputs, each divided by its spread: V u = W x, and the
@@ -89,7 +91,7 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   safe, bias_square = 2 / (1.1 * length), length / 10
   logits = passes.logits(weights) * graph.logits.scale
   residual = (softmax(logits) - np.eye(logits.shape[1])[y]) / len(y)
-  gradient = step_rule.estimator.gradient(estimate, state)
+  gradient = rule.estimator.gradient(estimate, state)
   for tensor in marked.mark.trainable:
     if tensor.role == "kernel":
       scales = np.reshape(tensor.scales, (-1, 1))
@@ -167,12 +169,12 @@ def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
   layout = Layout((kernel, bias))
   params = Params(kernels, np.zeros(classes, np.int32))
   inner = transforms.sgd(layout, schedule(1.0, "constant", 1), 0.5)
-  step_rule = transforms.centred(inner, layout, centre)
+  optimizer = transforms.centred(inner, layout, centre)
   still = Vectors(gradient.astype(np.int64), np.zeros(classes, np.int64))
-  state, now = step_rule.init(params), params
+  state, now = optimizer.init(params), params
   for step in range(3):
     copy = Vectors(*(g.copy() for g in still))
-    updates, state = step_rule.update(copy, state, now, step)
+    updates, state = optimizer.update(copy, state, now, step)
     after = arithmetic.apply_updates(now, updates)
     moved = after.kernels.astype(np.int64) - now.kernels
     at_mean = moved.reshape(classes, inputs) @ centre
@@ -201,9 +203,9 @@ def test_a_hundred_passes_are_enough(kind, runtime):
 
 def test_one_seed_gives_the_same_bytes_and_the_journal_replays_to_them():
   one, two = (tflm_fg.adapt(MODELS["int8"], X, Y, **SETTINGS) for _ in range(2))
-  assert one.model == two.model
+  assert one.marked_model == two.marked_model
   recorded = journal.parse(one.journal.to_bytes())
-  assert tflm_fg.replay(recorded, one.marked) == one.model
+  assert tflm_fg.replay(recorded, one.start) == one.marked_model
 
 
 def test_a_reversed_sign_climbs(monkeypatch):
@@ -211,7 +213,7 @@ def test_a_reversed_sign_climbs(monkeypatch):
   climbing = options(
     method="closed-form", learning_rate_lsb=4.0, validation_fraction=0.0
   )
-  report = tflm_fg.adapt(MODELS["int8"], X, Y, settings=climbing).report
+  report = tflm_fg.adapt(MODELS["int8"], X, Y, **climbing).report
   assert report["loss_after"] > 2 * report["loss_before"]
 
 
@@ -231,14 +233,22 @@ def test_a_head_that_ends_in_a_relu_is_refused():
 
 
 def test_defaults_are_the_methods_own_and_a_value_overrides():
-  assert options().method == "auto"
-  assert options().steps is None
-  assert options(method="sign-m-spsa").steps > 1000
-  assert SETTINGS.steps == DEFAULTS["closed-form"].steps < 100
-  assert options(method="closed-form", steps=7).steps == 7
-  assert options().under("closed-form").steps == SETTINGS.steps
-  assert options(steps=7).under("closed-form", steps=9).steps == 7
-  assert options().under("closed-form", steps=9).steps == 9
+  report = tflm_fg.adapt(MODELS["int8"], X, Y, trainable="head").report
+  assert report["settings"]["method"] == "auto"
+  assert report["method"] == "closed-form"
+  own = ClosedForm.defaults["steps"]
+  assert own < 100
+  assert Auto().steps is None
+  assert SignSPSA().filled().steps > 1000
+  assert SETTINGS["method"].filled().steps == own
+  assert method_of("closed-form", steps=7).steps == 7
+
+  def as_phase(method, **own):
+    return method.as_phase(ClosedForm, **own).filled().steps
+
+  assert as_phase(Auto()) == own
+  assert as_phase(Auto(steps=7), steps=9) == 7
+  assert as_phase(Auto(), steps=9) == 9
 
 
 def test_a_head_is_exact_wherever_its_constants_stand_in_the_file():
@@ -262,4 +272,4 @@ def test_any_part_of_the_head_trains_and_replays(trainable):
   assert result.report["loss_after"] < result.report["loss_before"]
   recorded = journal.parse(result.journal.to_bytes())
   assert bool(recorded.records[0].centre) == (trainable == "head")
-  assert tflm_fg.replay(recorded, result.marked) == result.model
+  assert tflm_fg.replay(recorded, result.start) == result.marked_model

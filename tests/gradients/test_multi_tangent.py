@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.test_estimator_optimizer import LAYOUT, START
-from tests.options import options
+from tests.options import method_of
 from tflm_fg.fixed_point.state import (
   EMPTY,
   Estimate,
@@ -55,14 +55,14 @@ def test_the_projection_has_the_slopes_that_were_measured(unit, m):
 
 
 def test_the_estimators_gradient_is_the_projection_and_not_the_mean():
-  settings = options(
-    method="multi-tangent",
+  method = method_of(
+    "multi-tangent",
     num_directions=4,
     epsilon_lsb=2.0,
     guidance=0.9,
     momentum=0.9,
   )
-  estimator = settings.forward_gradient(LAYOUT, 1)
+  estimator = method.estimator(LAYOUT, 1)
   velocity = Vectors(
     np.full(LAYOUT.num_kernels, 900), np.full(LAYOUT.num_biases, 900)
   )

@@ -7,17 +7,20 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tests.options import options
+from tests.options import method_of, options
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
+from tflm_fg.gradients.node_perturbation import layers_of
 from tflm_fg.placement.phase import open_for
 from tflm_fg.placement.phase_record import Phase, masters_of
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes.registry import RuntimeOptions, installed
 from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import Dataset
+from tflm_fg.training.objective import CLASSIFY, Objective
 
 X, Y = models.separable(96)
 TEST = models.separable(seed=1)
@@ -33,27 +36,25 @@ def softmax(logits):
 def test_the_mean_estimate_points_where_the_gradient_does():
   """Of the head, whose gradient is (p - y) x^T."""
   marked = tflm_fg.mark_trainable(MODEL, "head")
-  settings = options(method="node", num_directions=64)
+  method = method_of("node", num_directions=64)
   everything = tuple(t.index for t in marked.mark.trainable)
   masters = masters_of(marked.data, marked.mark)
   graph = Graph(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(X, Y), "x")
   x, _ = graph.checked(Dataset(X, Y), "x")
-  phase = Phase(everything, settings)
+  phase = Phase(everything, method, Objective())
   open_phase = open_for(
     phase, marked.data, marked.mark, masters, x, RuntimeOptions()
   )
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters)
-  loss = open_phase.graph.loss()
-  step_rule = settings.node_step_rule(layout, open_phase.graph.layers(), loss)
-  passes = BatchPasses(open_phase.graph.suffix, loss, samples)
+  part = open_phase.graph.part(samples, CLASSIFY)
+  rule = step_rule(method, layout, len(samples), part)
+  passes = BatchPasses(open_phase.graph.suffix, part.loss, samples)
   kernels, biases = [], []
   for step in range(6):
     state = TrainState(step, params)
-    found = step_rule.estimator.gradient(
-      step_rule.estimator(passes, state), state
-    )
+    found = rule.estimator.gradient(rule.estimator(passes, state), state)
     kernels.append(found.kernels)
     biases.append(found.biases)
   kernel, bias = marked.mark.trainable
@@ -61,7 +62,7 @@ def test_the_mean_estimate_points_where_the_gradient_does():
   scale = open_phase.graph.logits.scale
   logits = passes.logits(layout.weights(params)) * scale
   residual = softmax(logits) - np.eye(4)[Y]
-  (layer,) = open_phase.graph.layers()
+  (layer,) = layers_of(part)
   truth = residual.T @ (features - layer.input_zero_point)
   truth /= np.reshape(kernel.scales, (-1, 1))
 
@@ -89,7 +90,7 @@ def test_it_learns_and_replays_on_every_runtime(trainable, runtime):
   report = result.report
   assert report["loss_after"] < report["loss_before"] - 0.1
   recorded = journal.parse(result.journal.to_bytes())
-  assert tflm_fg.replay(recorded, result.marked) == result.model
+  assert tflm_fg.replay(recorded, result.start) == result.marked_model
 
 
 def test_one_seed_gives_the_same_bytes_with_any_number_of_workers():
@@ -104,7 +105,7 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers():
     )
     for workers, seed in ((1, 0), (2, 0), (1, 1))
   )
-  assert one.model == two.model != other.model
+  assert one.marked_model == two.marked_model != other.marked_model
 
 
 @pytest.mark.parametrize("trainable", ["conv", "depthwise/bias", "head/kernel"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.options import options
+from tests.options import method_of, options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import OptimizerState, TrainState
 from tflm_fg.gradients.directions import NORMAL_UNIT, Directions
@@ -237,12 +237,12 @@ def test_a_huge_velocity_guides_as_a_small_one_does():
 
 def test_plain_directions_are_drawn_without_a_detour():
   """Cached lots of steps, as steps must stay cheap."""
-  plain = options(method="sign-m-spsa", epsilon_lsb=2.0)
-  source = plain.forward_gradient(LAYOUT, 1).directions
+  plain = method_of("sign-m-spsa", epsilon_lsb=2.0)
+  source = plain.estimator(LAYOUT, 1).directions
   assert type(source) is Directions
   for own in ({"kernel_wise": True}, {"sparsity": 0.5}, {"blocks": 2}):
     other = dataclasses.replace(plain, **own)
-    assert type(other.forward_gradient(LAYOUT, 1).directions) is Shaped
+    assert type(other.estimator(LAYOUT, 1).directions) is Shaped
 
 
 def test_the_unit_is_that_of_the_draw_unless_something_is_mixed_in():

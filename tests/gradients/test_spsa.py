@@ -1,5 +1,7 @@
 """One-sided and sharpness-aware slopes, on losses whose slopes are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,15 +12,15 @@ from tests.contract.test_estimator_optimizer import (
   bowl,
   linear,
 )
-from tests.options import options
+from tests.options import method_of
 from tflm_fg.fixed_point.state import Estimate, TrainState
 from tflm_fg.gradients.one_sided import over_spread
 from tflm_fg.gradients.spsa import ONE
 
 
 def estimator_of(method, m, **more):
-  settings = options(method=method, num_directions=m, epsilon_lsb=2.0, **more)
-  return settings.forward_gradient(LAYOUT, 1)
+  given = {"num_directions": m, "epsilon_lsb": 2.0, **more}
+  return method_of(method, **given).estimator(LAYOUT, 1)
 
 
 def steps(weights):
@@ -119,15 +121,13 @@ def test_on_flat_ground_sharpness_aware_stays_where_it_is():
 @pytest.mark.filterwarnings("ignore:epsilon_lsb")
 def test_a_perturbation_under_one_step_shows_on_average_with_dither():
   """To the nearest it is rounded away whole; both sides share the dither."""
-  settings = options(
-    method="sign-m-spsa", epsilon_lsb=0.25, rounding="stochastic"
-  )
-  whole = options(method="sign-m-spsa", epsilon_lsb=0.25)
+  whole = method_of("sign-m-spsa", epsilon_lsb=0.25)
+  dithered = dataclasses.replace(whole, rounding="stochastic")
   seen = {"dithered": 0.0, "nearest": 0.0}
   for step in range(200):
     state = TrainState(step, START)
-    for name, own in (("dithered", settings), ("nearest", whole)):
-      estimator = own.forward_gradient(LAYOUT, 1)
+    for name, own in (("dithered", dithered), ("nearest", whole)):
+      estimator = own.estimator(LAYOUT, 1)
       z = estimator.directions.of(state, 1)[0, : LAYOUT.num_kernels]
       ((plus, minus),) = estimator.weight_sets(state)
       moved = (steps(plus) - steps(minus)) * z
@@ -139,17 +139,15 @@ def test_a_perturbation_under_one_step_shows_on_average_with_dither():
 
 @pytest.mark.parametrize("epsilon_lsb", [1.0, 4.0])
 def test_whole_steps_need_no_dither(epsilon_lsb):
-  settings = options(
-    method="spsa", epsilon_lsb=epsilon_lsb, rounding="stochastic"
-  )
-  assert settings.forward_gradient(LAYOUT, 1).dither is None
+  method = method_of("spsa", epsilon_lsb=epsilon_lsb, rounding="stochastic")
+  assert method.estimator(LAYOUT, 1).dither is None
 
 
 @pytest.mark.parametrize("method", ["spsa", "multi-tangent"])
 def test_a_steep_slope_saturates_at_what_a_journal_holds(method):
   """A small perturbation divides by little: 32 bits would not do."""
-  settings = options(method=method, num_directions=2, epsilon_lsb=1 / 256)
-  estimator = settings.forward_gradient(LAYOUT, 1)
+  own = method_of(method, num_directions=2, epsilon_lsb=1 / 256)
+  estimator = own.estimator(LAYOUT, 1)
   values = iter([2**34, 0, 0, 2**34])
   estimate = estimator(Landscape(lambda w: next(values)), TrainState(0, START))
   assert estimate.slopes.tolist() == [2**31 - 1, -(2**31)]

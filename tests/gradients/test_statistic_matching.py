@@ -81,7 +81,7 @@ def test_matching_brings_the_means_back(kind):
     means = np.concatenate(means_of(data, home, x))
     return np.abs(means - target).mean()
 
-  assert away(result.model) < 0.5 * away(home.data)
+  assert away(result.marked_model) < 0.5 * away(home.data)
   assert result.report["method"] == "statistics"
 
 
@@ -93,9 +93,9 @@ def test_labels_change_no_byte_and_the_journal_replays():
     tflm_fg.adapt(home.data, x, y, **SETTINGS, strategy="in-place")
     for y in (None, None, y)
   )
-  assert one.model == again.model == told.model != one.marked
+  assert one.marked_model == again.marked_model == told.marked_model != one.start
   recorded = journal.parse(one.journal.to_bytes())
-  assert tflm_fg.replay(recorded, one.marked) == one.model
+  assert tflm_fg.replay(recorded, one.start) == one.marked_model
 
 
 @pytest.mark.parametrize("runtime", installed())
@@ -104,7 +104,7 @@ def test_every_runtime_matches_statistics(runtime):
     pytest.skip("the same kernels as litert's")
   home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
   result = tflm_fg.adapt(home.data, x, runtime=runtime, **SETTINGS)
-  assert result.model != result.marked
+  assert result.marked_model != result.start
 
 
 def test_a_file_without_means_is_refused_with_the_cure():
@@ -136,7 +136,7 @@ def test_a_row_that_is_no_layers_is_refused(length):
   lines = result.journal.to_bytes().decode().splitlines()
   row = {"phase": 0, "step": 0, "slopes": [65536] * length}
   broken = "\n".join([lines[0], json.dumps(row), *lines[2:]]).encode()
-  refused(lambda: tflm_fg.replay(journal.parse(broken, "j"), result.marked))
+  refused(lambda: tflm_fg.replay(journal.parse(broken, "j"), result.start))
 
 
 BAD_MEANS = (

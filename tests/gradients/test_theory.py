@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from converters import quantize
 from tests import models
 from tests.climbing import reverse_rates
-from tests.options import options
+from tests.options import FORWARD, method_of, options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.batch_passes import BatchPasses
+from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import loss_of
 
@@ -63,7 +63,7 @@ def keras_gradient(network, name):
   return gradient.numpy().T
 
 
-def mean_cosine(data, pattern, truth, **settings):
+def mean_cosine(data, pattern, truth, method, **settings):
   """Mean cosine, over draws, of the estimate with the true gradient."""
   marked = tflm_fg.mark_trainable(data, pattern)
   (tensor,) = marked.mark.trainable
@@ -71,8 +71,8 @@ def mean_cosine(data, pattern, truth, **settings):
   samples = graph.samples(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
-  options = options(epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings)
-  estimator = options.step_rule(layout, len(samples)).estimator
+  own = method_of(method, epsilon_lsb=4.0, learning_rate_lsb=1.0, **settings)
+  estimator = step_rule(own, layout, len(samples)).estimator
 
   passes = BatchPasses(graph.suffix, loss_of(graph.logits), samples)
   per_step = (truth * np.array(tensor.scales)[:, None]).reshape(-1)
@@ -102,7 +102,7 @@ def test_cosine_with_the_keras_gradient_follows_theory(
   """
   truth = keras_gradient(network, layer)
   cosine, d = mean_cosine(
-    converted, f"(?i){layer}.*/MatMul", truth, method=method, num_directions=m
+    converted, f"(?i){layer}.*/MatMul", truth, method, num_directions=m
   )
   if m == 1:
     expected = (2 / (np.pi * d)) ** 0.5  # |cos| of one random direction

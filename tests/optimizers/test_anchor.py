@@ -29,14 +29,14 @@ def _start() -> Params:
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
   rate = schedule(1.0, "constant", 99)
-  step_rule = transforms.anchored(transforms.sgd(LAYOUT, rate, momentum), 0.25)
+  optimizer = transforms.anchored(transforms.sgd(LAYOUT, rate, momentum), 0.25)
   start = _start()
-  state = step_rule.init(start)
+  state = optimizer.init(start)
   none = Vectors(*(np.zeros(len(p), np.int64) for p in start))
   away = apply_updates(start, Vectors(*(np.full(len(p), 400) for p in start)))
   params = away
   for step in range(40):
-    updates, state = step_rule.update(none, state, params, step)
+    updates, state = optimizer.update(none, state, params, step)
     params = apply_updates(params, updates)
   for home, moved, end in zip(start, away, params):
     assert np.abs(end.astype(int) - home).max() <= 2
@@ -46,12 +46,12 @@ def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
 def test_an_anchor_of_nothing_changes_no_update():
   rate = schedule(1.0, "constant", 99)
   plain = transforms.sgd(LAYOUT, rate, 0.9)
-  step_rule = transforms.anchored(plain, 0.0)
+  optimizer = transforms.anchored(plain, 0.0)
   params = _start()
   rng = np.random.default_rng(0)
   gradient = Vectors(*(rng.integers(-(2**18), 2**18, len(p)) for p in params))
   one, _ = plain.update(gradient, plain.init(params), params, 0)
-  two, _ = step_rule.update(gradient, step_rule.init(params), params, 0)
+  two, _ = optimizer.update(gradient, optimizer.init(params), params, 0)
   assert all(np.array_equal(a, b) for a, b in zip(one, two))
 
 
@@ -63,8 +63,8 @@ def test_an_anchored_run_stays_nearer_and_replays_to_its_bytes():
       method="closed-form", steps=60, anchor=anchor, validation_fraction=0.0
     )
     done = tflm_fg.adapt(models.dense_model(), x, y, **settings)
-    assert tflm_fg.replay(done.journal, done.marked) == done.model
-    end = LAYOUT.params(weights_of(done.model, MARKED.mark.trainable))
+    assert tflm_fg.replay(done.journal, done.start) == done.marked_model
+    end = LAYOUT.params(weights_of(done.marked_model, MARKED.mark.trainable))
     moves.append(np.abs(end.kernels.astype(int) - _start().kernels).sum())
   assert moves[1] < moves[0]
 

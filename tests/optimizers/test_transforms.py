@@ -10,8 +10,9 @@ from tflm_fg.fixed_point import arithmetic, layout
 from tflm_fg.fixed_point.state import OptimizerState
 from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.optimizers import transforms
-from tflm_fg.optimizers.kinds import ROUNDINGS
-from tflm_fg.optimizers.rounding import WISH_BITS, Rounding, query_dither
+from tflm_fg.optimizers.frank_wolfe import frank_wolfe
+from tflm_fg.optimizers.kinds import OPTIMIZERS, ROUNDINGS
+from tflm_fg.optimizers.rounding import FINE_BITS, Rounding, query_dither
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
@@ -55,7 +56,7 @@ def test_error_feedback_loses_nothing(seed, size, precision):
   random = np.random.default_rng(seed)
   for step in range(20):
     unrounded = random.integers(-size, size + 1, NUMBERS)
-    updates, state = rounding(unrounded.copy(), WISH_BITS, state, step)
+    updates, state = rounding(unrounded.copy(), FINE_BITS, state, step)
     unrounded_sum += unrounded
     moved += flat(updates) * 16
     assert (2 * np.abs(unrounded_sum - moved) <= unit_of(precision)).all()
@@ -68,10 +69,10 @@ def test_what_is_kept_back_moves_no_number_by_itself(precision):
   state = OptimizerState(residue=rounding.init(START))
   half = unit_of(precision) // 2
   for unrounded in (half, -half, half - 1):
-    _, state = rounding(unrounded.copy(), WISH_BITS, state, 0)
+    _, state = rounding(unrounded.copy(), FINE_BITS, state, 0)
     for step in range(3):
       none = np.zeros(NUMBERS, np.int64)
-      updates, state = rounding(none, WISH_BITS, state, step)
+      updates, state = rounding(none, FINE_BITS, state, step)
       assert not flat(updates).any()
 
 
@@ -88,16 +89,16 @@ def test_stochastic_rounding_is_unbiased_and_one_address_gives_it_again(
   )
   total = np.zeros(NUMBERS)
   for step in range(400):
-    updates, _ = rounding(unrounded.copy(), WISH_BITS, OptimizerState(), step)
+    updates, _ = rounding(unrounded.copy(), FINE_BITS, OptimizerState(), step)
     total += flat(updates) * 16
-  again, _ = same(unrounded.copy(), WISH_BITS, OptimizerState(), 399)
+  again, _ = same(unrounded.copy(), FINE_BITS, OptimizerState(), 399)
   assert np.array_equal(flat(again), flat(updates))
   off = (total / 400 - unrounded) / unit
   assert abs(off.mean()) < 5 * 0.5 / (400 * NUMBERS) ** 0.5
   assert np.abs(off).max() < 5 * 0.5 / 400**0.5
   other = rounding_of("stochastic", precision, seed=1)
   assert not np.array_equal(
-    flat(other(unrounded.copy(), WISH_BITS, OptimizerState(), 399)[0]),
+    flat(other(unrounded.copy(), FINE_BITS, OptimizerState(), 399)[0]),
     flat(again),
   )
 
@@ -107,7 +108,7 @@ def test_whole_wishes_are_the_same_under_every_rounding():
   for kind in ROUNDINGS:
     rounding = rounding_of(kind)
     state = OptimizerState(residue=rounding.init(START))
-    updates, _ = rounding(unrounded.copy(), WISH_BITS, state, 3)
+    updates, _ = rounding(unrounded.copy(), FINE_BITS, state, 3)
     assert np.array_equal(flat(updates) * 16, unrounded)
 
 
@@ -120,7 +121,7 @@ def test_steps_under_half_a_unit_are_lost_to_the_nearest_alone():
     total = np.zeros(NUMBERS, np.int64)
     for step in range(100):
       unrounded = np.full(NUMBERS, 5)
-      updates, state = rounding(unrounded, WISH_BITS, state, step)
+      updates, state = rounding(unrounded, FINE_BITS, state, step)
       total += flat(updates)
     moved[kind] = total
   assert not moved["nearest"].any()
@@ -164,14 +165,14 @@ def test_the_sides_of_a_pair_share_their_dither():
 def test_frank_wolfe_stays_in_the_box(seed, rate, momentum, kind, precision):
   random = np.random.default_rng(seed)
   rounding = rounding_of(kind, precision)
-  step_rule = transforms.frank_wolfe(
+  optimizer = frank_wolfe(
     LAYOUT, schedule(rate, "constant", 1), momentum, rounding
   )
-  params, state = START, step_rule.init(START)
+  params, state = START, optimizer.init(START)
   half = 127 * LAYOUT.step_units.biases
   for step in range(15):
     gradient = Vectors(*(random.integers(-9999, 9999, len(p)) for p in params))
-    updates, state = step_rule.update(gradient, state, params, step)
+    updates, state = optimizer.update(gradient, state, params, step)
     whole = params.kernels.astype(np.int64) + updates.kernels
     assert np.abs(whole).max() <= 127 * 256  # before anything saturates
     params = arithmetic.apply_updates(params, updates)
@@ -180,9 +181,9 @@ def test_frank_wolfe_stays_in_the_box(seed, rate, momentum, kind, precision):
 
 
 def test_frank_wolfe_goes_the_whole_way_at_the_highest_rate():
-  step_rule = transforms.frank_wolfe(LAYOUT, schedule(127.0, "constant", 1))
+  optimizer = frank_wolfe(LAYOUT, schedule(127.0, "constant", 1))
   gradient = Vectors(*(np.where(np.arange(len(p)) % 2, 5, -5) for p in START))
-  updates, _ = step_rule.update(gradient, step_rule.init(START), START, 0)
+  updates, _ = optimizer.update(gradient, optimizer.init(START), START, 0)
   end = arithmetic.apply_updates(START, updates)
   corner = -127 * np.sign(gradient.kernels)
   assert np.array_equal(end.kernels, corner * 256)
@@ -199,33 +200,33 @@ def turns(step):
   return Vectors(*(np.where(a, 0, 60_000) for a in alone))
 
 
-@pytest.mark.parametrize("kind", transforms.KINDS)
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("rounds", ROUNDINGS)
 def test_a_number_without_a_gradient_stays_where_it_is(kind, rounds):
   """In every step, whatever the steps before it did."""
-  step_rule = transforms.KINDS[kind](
+  optimizer = OPTIMIZERS[kind].make(
     LAYOUT, schedule(2.0, "constant", 1), 0.0, rounding_of(rounds)
   )
-  params, state = START, step_rule.init(START)
+  params, state = START, optimizer.init(START)
   for step in range(7):
     gradient = turns(step)
-    updates, state = step_rule.update(gradient, state, params, step)
+    updates, state = optimizer.update(gradient, state, params, step)
     for update, slope in zip(updates, gradient):
       assert not update[slope == 0].any()
       assert (update[slope > 0] < 0).all()
     params = arithmetic.apply_updates(params, updates)
 
 
-@pytest.mark.parametrize("kind", transforms.KINDS)
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("rounds", ROUNDINGS)
 def test_momentum_carries_on_what_has_a_gradient_no_more(kind, rounds):
   """The way it went, until it dies out; what never moved is not carried."""
-  step_rule = transforms.KINDS[kind](
+  optimizer = OPTIMIZERS[kind].make(
     LAYOUT, schedule(0.5, "constant", 1), 0.8, rounding_of(rounds)
   )
-  params, state = START, step_rule.init(START)
+  params, state = START, optimizer.init(START)
   for step in range(7):
-    updates, state = step_rule.update(turns(step), state, params, step)
+    updates, state = optimizer.update(turns(step), state, params, step)
     for update in updates:
       never = np.arange(len(update)) % 6 == 0
       assert not update[never].any()
@@ -233,17 +234,17 @@ def test_momentum_carries_on_what_has_a_gradient_no_more(kind, rounds):
     params = arithmetic.apply_updates(params, updates)
   nothing = Vectors(*(np.zeros(len(p), np.int64) for p in START))
   for step in range(7, 80):
-    updates, state = step_rule.update(nothing, state, params, step)
+    updates, state = optimizer.update(nothing, state, params, step)
     params = arithmetic.apply_updates(params, updates)
   assert not flat(updates).any() and not flat(state.velocity).any()
 
 
 def test_the_sign_moves_every_number_by_the_rate():
-  step_rule = transforms.sign(LAYOUT, schedule(0.75, "constant", 1))
+  optimizer = transforms.sign(LAYOUT, schedule(0.75, "constant", 1))
   gradient = Vectors(
     *(np.where(np.arange(len(p)) % 2, 1, -(10**7)) for p in START)
   )
-  updates, _ = step_rule.update(gradient, step_rule.init(START), START, 0)
+  updates, _ = optimizer.update(gradient, optimizer.init(START), START, 0)
   assert set(updates.kernels) == {-192, 192}
   steps = LAYOUT.step_units.biases
   assert (np.abs(np.abs(updates.biases) - 0.75 * steps) <= 0.5).all()
@@ -251,4 +252,4 @@ def test_the_sign_moves_every_number_by_the_rate():
 
 def test_a_frank_wolfe_rate_beyond_the_corner_is_refused():
   with pytest.raises(TflmFgError, match="learning_rate_lsb=128"):
-    transforms.frank_wolfe(LAYOUT, schedule(128.0, "linear", 10))
+    frank_wolfe(LAYOUT, schedule(128.0, "linear", 10))

@@ -2,8 +2,7 @@
 
 The reference that integer training is held against: the same addressed
 directions, batches, perturbation and learning rate, in the same units (int8
-steps of each tensor, output steps of a bias), but float weights, activations
-and loss, in LiteRT, with nothing rounded or saturated in between.
+steps of each tensor, output steps of a bias), but in floats throughout.
 """
 
 from __future__ import annotations
@@ -25,11 +24,10 @@ from apps.compare.methods.integer import description, marked_of, tuner_of
 from apps.compare.methods.scoring import NUM_SCORES
 from apps.compare.results.rows import Measured
 from converters.to_float import to_float
-from tflm_fg import optimizers
 from tflm_fg.fixed_point import Layout, along_channels, dequantize
 from tflm_fg.gradients import Directions
 from tflm_fg.methods import Method
-from tflm_fg.optimizers import Schedule
+from tflm_fg.optimizers import Schedule, schedule
 from tflm_fg.placement import Graph, masters_of
 from tflm_fg.runtimes import (
   RuntimeOptions,
@@ -140,8 +138,7 @@ _ELSEWHERE = {
   "patience": (0,),
   "validation_fraction": (0.0, Method.defaults["validation_fraction"]),
 }
-"""What stops or chooses, with what means that nothing does: the
-reference keeps no samples aside, and its end is what it gives."""
+"""What stops or chooses, with what means that nothing does."""
 
 
 def _require_plain(settings: Method) -> None:
@@ -298,13 +295,12 @@ class FloatSteps:
   @classmethod
   def of(cls, twin: Twin, settings: Method) -> FloatSteps:
     """The parts that the settings name."""
+    steps = settings.steps
     return cls(
       twin=twin,
       settings=settings,
       directions=Directions(twin.layout, settings.seed, settings.directions),
-      schedule=optimizers.schedule(
-        settings.learning_rate_lsb, settings.decay, settings.steps
-      ),
+      schedule=schedule(settings.learning_rate_lsb, settings.decay, steps),
     )
 
   def rate(self, step: int) -> float:

@@ -1,0 +1,25 @@
+"""What is told of every step and validation, as Keras's callbacks are."""
+
+from tflm_fg.training.callbacks import (
+  Callback,
+  CSVLogger,
+  EarlyStopping,
+  History,
+  Logs,
+  ModelCheckpoint,
+  ProgbarLogger,
+  State,
+  StopOnInterrupt,
+)
+
+__all__ = [
+  "CSVLogger",
+  "Callback",
+  "EarlyStopping",
+  "History",
+  "Logs",
+  "ModelCheckpoint",
+  "ProgbarLogger",
+  "State",
+  "StopOnInterrupt",
+]
