@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ from tflm_fg.types import TflmFgError
 
 SMOOTHED_STEPS = 50
 """Steps over which the training loss is averaged: single batches are noisy."""
+
+PHASE_COLOURS = ("#0072b2", "#d55e00", "#009e73")
+"""Told apart by colour-blind readers, too (Okabe and Ito)."""
+
+FEW_POINTS = 60
+"""Up to so many points of a curve are marked."""
 
 
 def require_matplotlib() -> None:
@@ -112,6 +119,45 @@ def draw_error(axes: Any, history: History, report: dict[str, Any]) -> None:
   axes.set_ylabel("mean absolute error")
   axes.set_ylim(bottom=0)
   axes.legend(frameon=False, loc="best")
+
+
+def draw_phases(
+  axes: Any,
+  phases: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+  before: float,
+  after: float,
+) -> None:
+  """A share in percent over forward passes, phase by phase.
+
+  Args:
+    axes: to draw on.
+    phases: title, passes and percents of each; every point is marked.
+    before: percent before the first phase, written at its start.
+    after: percent behind the last one, written at its end.
+  """
+  for place, (title, passes, percents) in enumerate(phases):
+    colour = PHASE_COLOURS[place % len(PHASE_COLOURS)]
+    axes.plot(passes, percents, color=colour, linewidth=2, label=title)
+    axes.plot(passes, percents, color=colour, marker=".", linestyle="")
+    if place:
+      axes.axvline(passes[0], color="0.6", linestyle=":", zorder=0)
+  end = max([1.0, *(passes[-1] for _, passes, _ in phases if len(passes))])
+  for at, percent, word in ((0, before, "before"), (end, after, "after")):
+    axes.plot(at, percent, "o", color="black", markersize=7, zorder=3)
+    axes.annotate(
+      f"{percent:.1f} %\n{word}",
+      (at, percent),
+      xytext=(0, -10),
+      textcoords="offset points",
+      ha="right" if at else "left",
+      va="top",
+      fontsize="large",
+    )
+  axes.grid(axis="y", color="0.9")
+  axes.set_axisbelow(True)
+  axes.spines[["top", "right"]].set_visible(False)
+  if phases:
+    axes.legend(frameon=False, loc="lower right")
 
 
 def training_curves(history: History, report: dict[str, Any]) -> bytes:

@@ -15,8 +15,11 @@ No download, no TensorFlow, under a minute.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -24,11 +27,15 @@ from absl import flags
 import tflm_fg
 from apps import cli
 from apps.kws.model.adaptation import method_of
+from apps.kws.model.learning_curve import CurvePhase, curve_of
 from apps.kws.model.shipped import TARGETS, TITLES, clips_of, shipped_model
 from tflm_fg import files, methods, plots
 from tflm_fg.runtimes import NAMES
 from tflm_fg.training import ProgbarLogger
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import Array, TflmFgError
+
+Reports = Mapping[str, dict[str, Any]]
+"""A report a voice."""
 
 DEFAULT = "wide-head"
 """What trains where neither that nor a method is named."""
@@ -70,13 +77,14 @@ def main() -> None:
   folder = _OUT_DIR.value
   files.make_folder(folder)
   model = shipped_model()
-  results = {name: adapt_to(name, model) for name in _DOMAIN.value}
-  for name, result in results.items():
-    path = os.path.join(folder, f"{name}.tflite")
-    files.write_atomically(path, tflm_fg.strip(result.marked_model))
+  reports, curves = {}, {}
+  for name in _DOMAIN.value:
+    result, test = adapt_to(name, model)
+    result.save(os.path.join(folder, f"{name}.tflite"))
+    reports[name] = dict(result.report)
+    curves[name] = curve_of(result, test, _RUNTIME.value)
   png = os.path.join(folder, "demo.png")
-  files.write_atomically(png, draw(results))
-  reports = {name: result.report for name, result in results.items()}
+  files.write_atomically(png, draw(curves, reports))
   files.write_atomically(
     os.path.join(folder, "report.json"), cli.to_json(reports)
   )
@@ -84,11 +92,13 @@ def main() -> None:
   print(f"\nadapted models, report.json and demo.png are in {folder}/")
 
 
-def adapt_to(name: str, model: bytes) -> tflm_fg.AdaptResult:
-  """Adapts to a domain's clips; scores on others of its clips."""
+def adapt_to(
+  name: str, model: bytes
+) -> tuple[tflm_fg.AdaptResult, tuple[Array, Array]]:
+  """Adapts to a domain's clips; scores on others of its clips, given back."""
   train, test = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
   method = method_of(_METHOD.value, steps=_STEPS.value, seed=_SEED.value)
-  return tflm_fg.adapt(
+  result = tflm_fg.adapt(
     model,
     *train,
     test=test,
@@ -98,16 +108,17 @@ def adapt_to(name: str, model: bytes) -> tflm_fg.AdaptResult:
     callbacks=[ProgbarLogger(f"{name} adapt")],
     name="ds_cnn.tflite",
   )
+  return result, test
 
 
-def print_table(reports: dict[str, dict[str, Any]]) -> None:
+def print_table(reports: Reports) -> None:
   """Before and after, for people."""
   print(
     f"\n{'who':38} {'clips':>5} {'before':>7} {'after':>7}  passes  seconds"
   )
   for name, r in reports.items():
     print(
-      f"{TITLES[name]:38} {r['scored_clips']:5d} "
+      f"{TITLES[name]:38} {r['scored_samples']:5d} "
       f"{100 * r['accuracy_before']:5.1f} % {100 * r['accuracy_after']:5.1f} % "
       f"{r['forward_passes']:7d} {r['seconds']:8.1f}"
     )
@@ -121,10 +132,10 @@ def print_table(reports: dict[str, dict[str, Any]]) -> None:
 
 
 def candidate_of(report: dict[str, Any]) -> str:
-  """Where the trained numbers are: the way that was taken, or the flag's."""
+  """Where the trained numbers are: the candidate taken, or the flag's."""
   taken = [
     candidate["trainable"]
-    for candidate in report["ways"]
+    for candidate in report["candidates"]
     if candidate["chosen"]
   ]
   return taken[0] if taken else _chosen()
@@ -136,35 +147,31 @@ def _chosen() -> str:
   return _TRAINABLE.value or by_default
 
 
-def draw(results: dict[str, tflm_fg.Adapted]) -> bytes:
-  """One PNG: bars before and after, then loss and accuracy over passes."""
-  figure, (bars, loss, accuracy) = plots.new_figure(3)
-  for place, (name, result) in enumerate(results.items()):
-    report, history = result.report, result.history
+def draw(curves: Mapping[str, Sequence[CurvePhase]], reports: Reports) -> bytes:
+  """One PNG: a panel a voice, accuracy on its test clips over passes."""
+  figure, panels = plots.new_figure(len(curves), width=3.4, height=3.7)
+  for panel, (name, phases) in zip(panels, curves.items()):
     before, after = (
-      100 * report[f"accuracy_{when}"] for when in ("before", "after")
+      100 * reports[name][f"accuracy_{when}"] for when in ("before", "after")
     )
-    drawn = [
-      bars.bar(place - 0.2, before, 0.4, color="0.75"),
-      bars.bar(place + 0.2, after, 0.4, color=f"C{place}"),
+    runs = [
+      (p.title, p.passes, [100 * a for a in p.accuracies]) for p in phases
     ]
-    for bar in drawn:
-      bars.bar_label(bar, fmt="%.0f")
-    if not history.tests:  # too few clips to keep any aside
-      continue
-    passes, losses, shares = zip(*history.tests)
-    # An exact phase is looked at but at its ends.
-    style = {"color": f"C{place}", "marker": "." if len(passes) < 10 else ""}
-    loss.plot(passes, losses, label=name, **style)
-    accuracy.plot(passes, [100 * a for a in shares], **style)
-  bars.set_xticks(range(len(results)), list(results))
-  bars.set(ylim=(0, 108), ylabel="accuracy (%)", title="before (grey), after")
-  loss.set(xlabel="forward passes", ylabel="validation loss (nats)")
-  loss.set_ylim(bottom=0)
-  if loss.lines:
-    loss.legend(frameon=False)
-  accuracy.set(xlabel="forward passes", ylabel="validation accuracy (%)")
+    plots.draw_phases(panel, runs, before, after)
+    panel.set_title("\n".join(textwrap.wrap(TITLES[name], 26)))
+    panel.set(xlabel="forward passes", ylim=(_bottom(curves, reports), 104))
+    panel.label_outer()
+  panels[0].set_ylabel("test clips heard rightly (%)")
   return plots.to_png(figure)
+
+
+def _bottom(
+  curves: Mapping[str, Sequence[CurvePhase]], reports: Reports
+) -> float:
+  """Where the panels' axis begins: one value for all, room for words."""
+  shares = [a for own in curves.values() for p in own for a in p.accuracies]
+  shares += [report["accuracy_before"] for report in reports.values()]
+  return max(0.0, 20.0 * math.floor(5 * min(shares) - 0.75))
 
 
 def run() -> int:
