@@ -1,19 +1,17 @@
 """The whole way: a .tflite and samples in, a better .tflite out."""
 
-import dataclasses
 import warnings
 
 import numpy as np
 import pytest
-from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
-from tests.options import options
 from tests import models
 from tests.climbing import reverse_rates
+from tests.options import FORWARD, method_of, options
 from tflm_fg import journal, plots
 from tflm_fg.memory import footprint
-from tflm_fg.placement import run_plan
+from tflm_fg.placement import search
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.tflite import training_metadata
@@ -21,6 +19,7 @@ from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.training import tuning
 from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.objective import Objective
 from tflm_fg.types import TflmFgError
 
 X, Y = models.separable()
@@ -53,14 +52,14 @@ def quick(**changes):
   return options(**{**SPSA, **changes})
 
 
-def adapt(model=MODEL, **QUICK, **options):
+def adapt(model=MODEL, **given):
   """Sign-m-SPSA on the head, or as told."""
-  return tflm_fg.adapt(model, X, Y, test=TEST, **settings, **options)
+  return tflm_fg.adapt(model, X, Y, test=TEST, **{**QUICK, **given})
 
 
 @pytest.mark.parametrize("trainable", ["head", "bias", "all"])
 def test_adapting_learns_what_it_is_shown(trainable):
-  report = adapt(trainable=trainable, settings=quick(steps=800)).report
+  report = adapt(trainable=trainable, **quick(steps=800)).report
   assert report["accuracy_after"] > report["accuracy_before"] + 0.15
   assert report["loss_after"] < report["loss_before"]
 
@@ -77,7 +76,7 @@ def test_every_runtime_trains(runtime):
 def test_int16_activations_train(runtime):
   settings = quick(steps=150, learning_rate_lsb=2.0)
   report = adapt(
-    models.dense_model(wide=True), settings, runtime=runtime
+    models.dense_model(wide=True), **settings, runtime=runtime
   ).report
   assert report["loss_after"] < report["loss_before"] - 0.1
 
@@ -86,7 +85,7 @@ def test_int16_activations_train(runtime):
 def test_biases_alone_learn_in_int8_and_int16(wide):
   settings = quick(steps=1500)
   model = models.dense_model(wide=wide)
-  report = adapt(model, settings, trainable="bias").report
+  report = adapt(model, trainable="bias", **settings).report
   assert report["accuracy_after"] > report["accuracy_before"] + 0.15
 
 
@@ -114,8 +113,8 @@ def test_every_method_and_direction_learns(method, directions):
 
 @pytest.mark.parametrize("runtime", ["litert-reference", "litert"])
 def test_one_seed_gives_the_same_bytes_and_another_seed_others(runtime):
-  one, two = (adapt(runtime=runtime).model for _ in range(2))
-  other = adapt(runtime=runtime, settings=quick(seed=1)).model
+  one, two = (adapt(runtime=runtime).marked_model for _ in range(2))
+  other = adapt(runtime=runtime, **quick(seed=1)).marked_model
   assert one == two
   assert one != other
 
@@ -124,14 +123,14 @@ def test_runtimes_that_round_alike_give_the_same_file():
   """In 16x8 LiteRT's optimized and reference kernels agree bit for bit."""
   wide = models.dense_model(wide=True)
   reference = adapt(wide, runtime="litert-reference")
-  assert adapt(wide, runtime="litert").model == reference.model
+  assert adapt(wide, runtime="litert").marked_model == reference.marked_model
 
 
 def test_rebuilding_gives_the_same_file_as_writing_in_place():
   quickest = quick(steps=60)
-  in_place = adapt(settings=quickest, strategy="in-place")
-  rebuilt = adapt(settings=quickest, strategy="rebuild")
-  assert in_place.model == rebuilt.model
+  in_place = adapt(**quickest, strategy="in-place")
+  rebuilt = adapt(**quickest, strategy="rebuild")
+  assert in_place.marked_model == rebuilt.marked_model
   assert rebuilt.report["strategy"] == "rebuild"
 
 
@@ -159,12 +158,12 @@ def test_replaying_the_journal_gives_the_adapted_bytes(method, more):
   recorded = journal.parse(result.journal.to_bytes())
   (record,) = recorded.records
   assert 0 < record.kept_step <= len(record.slopes)
-  assert tflm_fg.replay(recorded, result.marked) == result.model
-  assert result.model != result.marked
+  assert tflm_fg.replay(recorded, result.start) == result.marked_model
+  assert result.marked_model != result.start
 
 
 def test_a_journal_knows_its_model():
-  result = adapt(settings=quick(steps=5))
+  result = adapt(**quick(steps=5))
   other = tflm_fg.mark_trainable(models.dense_model(seed=5), "head").data
   with pytest.raises(TflmFgError, match="not the file this journal"):
     tflm_fg.replay(result.journal, other)
@@ -189,20 +188,21 @@ def test_a_journal_knows_its_model():
   ],
 )
 def test_a_cut_or_edited_journal_is_refused(spoil):
-  lines = adapt(settings=quick(steps=5)).journal.to_bytes().splitlines()
+  lines = adapt(**quick(steps=5)).journal.to_bytes().splitlines()
   with pytest.raises(TflmFgError, match="not a whole journal"):
     journal.parse(b"\n".join(spoil(lines)))
 
 
 def test_only_the_marked_bytes_differ_and_strip_is_a_plain_model():
   result = adapt(trainable="head")
-  stripped = tflm_fg.strip(result.model)
+  stripped = tflm_fg.strip(result.marked_model)
+  assert stripped == result.model
   assert len(stripped) == len(MODEL)
   assert training_metadata.read_mark(stripped) is None
-  mark = training_metadata.read_mark(result.marked)
-  patchable = Patchable(result.marked, [t.index for t in mark.trainable])
-  adapted = Patchable(result.model, [t.index for t in mark.trainable])
-  assert patchable.write(adapted.read()) == result.model
+  mark = training_metadata.read_mark(result.start)
+  patchable = Patchable(result.start, [t.index for t in mark.trainable])
+  adapted = Patchable(result.marked_model, [t.index for t in mark.trainable])
+  assert patchable.write(adapted.read()) == result.marked_model
   after = tflm_fg.evaluate(stripped, *TEST)
   assert after["accuracy"] == result.report["accuracy_after"]
   assert after["loss"] == pytest.approx(result.report["loss_after"])
@@ -232,19 +232,19 @@ def test_without_a_validation_part_a_reversed_sign_climbs(monkeypatch):
 def test_the_report_says_when_nothing_was_gained_or_kept_aside(monkeypatch):
   with monkeypatch.context() as patch:
     reverse_rates(patch)
-    worse = tflm_fg.adapt(MODEL, X, Y, settings=quick(learning_rate_lsb=1.0))
+    worse = tflm_fg.adapt(MODEL, X, Y, **quick(learning_rate_lsb=1.0))
   assert "no step was better than the start" in worse.report["notes"][0]
-  assert worse.model == worse.marked
-  few = tflm_fg.adapt(MODEL, X[:8], Y[:8], settings=quick(steps=3))
+  assert worse.marked_model == worse.start
+  few = tflm_fg.adapt(MODEL, X[:8], Y[:8], **quick(steps=3))
   assert "too few samples" in few.report["notes"][0]
-  assert not adapt(settings=quick()).report["notes"]
+  assert not adapt(**quick()).report["notes"]
 
 
 def test_test_samples_are_never_trained_on():
   """The same model comes out whatever the test samples are."""
   other = TEST[0][::-1].copy(), (TEST[1] + 1) % 4
   with_other = tflm_fg.adapt(MODEL, X, Y, test=other, **QUICK)
-  assert adapt().model == with_other.model
+  assert adapt().marked_model == with_other.marked_model
 
 
 def test_the_report_counts_passes_samples_and_bytes():
@@ -261,8 +261,8 @@ def test_the_report_counts_passes_samples_and_bytes():
   # 2 m steps, three validations, both ends scored, the guard's 1 + 2, one of
   # the prefix.
   assert report["forward_passes"] == 60 + 3 + 2 + 3 + 1
-  held = report["validation_clips"]
-  assert report["train_clips"] + held == len(X) == 240
+  held = report["validation_samples"]
+  assert report["train_samples"] + held == len(X) == 240
   assert report["samples_run"] == 60 * 64 + 5 * held + 3 * 32 + 240
   assert report["seconds"] > report["invoke_seconds"] > 0
   assert report["model_bytes"] == len(MODEL)
@@ -272,7 +272,7 @@ def test_the_report_counts_passes_samples_and_bytes():
 def test_passes_that_tune_are_counted():
   """Pairs along some directions at each size, and one at the start."""
   own, given = (
-    adapt(settings=quick(steps=2, **more)).report
+    adapt(**quick(steps=2, **more)).report
     for more in ({}, {"epsilon_lsb": 2.0, "learning_rate_lsb": 0.5})
   )
   pairs = len(tuning.SIZES) * tuning.PROBES
@@ -283,7 +283,7 @@ def test_passes_that_tune_are_counted():
 def test_frozen_layers_run_once_a_sample():
   """Passes of a head run the suffix: its file holds one operator."""
   few, many = (
-    adapt(settings=quick(steps=s, validation_fraction=0.0)).report
+    adapt(**quick(steps=s, validation_fraction=0.0)).report
     for s in (10, 20)
   )
   assert many["samples_run"] - few["samples_run"] == 2 * 10 * 64
@@ -309,7 +309,7 @@ def test_a_callback_sees_every_step_and_can_stop():
 
 def test_the_callers_model_is_not_written():
   before = bytes(bytearray(MODEL))
-  adapt(trainable="all", settings=quick(steps=5))
+  adapt(trainable="all", **quick(steps=5))
   assert before == MODEL
 
 
@@ -366,11 +366,11 @@ def test_settings_out_of_range_are_refused_by_name(change):
 )
 def test_a_move_under_one_int8_step_is_warned_of_by_name(given):
   with pytest.warns(UserWarning, match=r"_lsb=0\.\d+: int8 weights mostly"):
-    adapt(settings=quick(steps=3, **given))
+    adapt(**quick(steps=3, **given))
 
 
 @pytest.mark.parametrize(
-  ("given", "options"),
+  ("given", "place"),
   [
     ({"rounding": "stochastic"}, {}),
     ({}, {"trainable": "head", "graph_options": GraphOptions(weights="int16")}),
@@ -379,23 +379,31 @@ def test_a_move_under_one_int8_step_is_warned_of_by_name(given):
       {"trainable": "head", "graph_options": GraphOptions(weights="int8x2")},
     ),
     ({}, {"trainable": "bias"}),
-    ({"method": "sharpness-aware", "rounding": "stochastic"}, {}),
+    (
+      {
+        "method": "sharpness-aware",
+        "rounding": "stochastic",
+        "epsilon_lsb": 1.0,
+        "rho_lsb": 0.5,
+      },
+      {},
+    ),
   ],
   ids=str,
 )
-def test_it_is_not_warned_of_where_it_is_seen(given, options):
+def test_it_is_not_warned_of_where_it_is_seen(given, place):
   """Dithers, low bytes and biases hold what int8 would round away."""
-  settings = quick(steps=3, epsilon_lsb=0.5, **given)
-  if settings.method == "sharpness-aware":
-    settings = dataclasses.replace(settings, epsilon_lsb=1.0, rho_lsb=0.5)
+  settings = quick(**{"steps": 3, "epsilon_lsb": 0.5, **given})
   with warnings.catch_warnings():
     warnings.simplefilter("error")
-    assert adapt(**settings, **options).model
+    assert adapt(**settings, **place).marked_model
 
 
 @pytest.mark.parametrize("weights", ["int16", "int8x2"])
 def test_16_bit_weights_refuse_steps_of_whole_int8(weights):
-  marked = tflm_fg.mark_trainable(MODEL, "head", weights=weights).data
+  marked = tflm_fg.mark_trainable(
+    MODEL, "head", graph_options=GraphOptions(weights=weights)
+  ).data
   settings = quick(precision="8w8a", steps=3)
   with pytest.raises(TflmFgError, match=r"precision='8w8a': .* 16w8a"):
     tflm_fg.adapt(marked, X, Y, **settings)
@@ -406,8 +414,9 @@ def test_trainer_bytes_count_each_part():
   everything = tuple(t.index for t in tensors)
 
   def count(**settings):
-    settings = options(**{"method": "sign-m-spsa", **settings})
-    return footprint.trainer_bytes(tensors, [Phase(everything, settings)], 4)
+    method = method_of(**{"method": "sign-m-spsa", **settings})
+    phase = Phase(everything, method, Objective())
+    return footprint.trainer_bytes(tensors, [phase], 4)
 
   assert count(momentum=0.5) == footprint.TrainerBytes(
     masters=2 * 64 + 4 * 4,
@@ -432,9 +441,12 @@ def test_trainer_bytes_count_masters_once_and_the_dearest_phase():
   marked = tflm_fg.mark_trainable(MODEL, "prompt,head").mark.trainable
   prompt, kernel, bias = marked
   assert (prompt.size, kernel.size, bias.size) == (8, 64, 4)
-  first = Phase((prompt.index,), quick(momentum=0.5))
-  then = Phase(
-    (kernel.index, bias.index), options(method="closed-form")
+  first, then = (
+    Phase(tuple(t.index for t in own), method, Objective())
+    for own, method in (
+      ([prompt], method_of(**SPSA, momentum=0.5)),
+      ([kernel, bias], method_of("closed-form")),
+    )
   )
   both, swapped = (
     footprint.trainer_bytes(marked, phases, 4)
@@ -455,7 +467,7 @@ def test_trainer_bytes_count_masters_once_and_the_dearest_phase():
 
 def test_curves_are_a_png_of_a_size_to_look_at():
   pytest.importorskip("matplotlib")
-  result = adapt(settings=quick(steps=60))
+  result = adapt(**quick(steps=60))
   png = plots.training_curves(result.history, result.report)
   assert png[:8] == b"\x89PNG\r\n\x1a\n"
   width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
@@ -482,11 +494,11 @@ def test_a_front_that_moves_nothing_on_the_samples_is_left_out():
 
 def test_a_file_left_alone_is_reported_as_it_was(monkeypatch):
   """The tries may have given more: nothing of them is in the file."""
-  monkeypatch.setattr(run_plan, "WORTHWHILE", 99.0)
+  monkeypatch.setattr(search, "WORTHWHILE", 99.0)
   result = tflm_fg.adapt(MODEL, X, Y, **options(labels="none"))
   report = result.report
   assert any(candidate["chosen"] for candidate in report["candidates"])
-  assert result.model == result.marked
-  assert tflm_fg.strip(result.model) == MODEL
+  assert result.marked_model == result.start
+  assert result.model == MODEL
   assert report["loss_after"] == report["loss_before"]
   assert report["accuracy_after"] == report["accuracy_before"]

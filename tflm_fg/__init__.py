@@ -4,8 +4,9 @@ from tflm_fg import callbacks, losses, methods, optimizers, runtimes
 from tflm_fg.adaptation import AdaptResult, adapt
 from tflm_fg.evaluation import evaluate
 from tflm_fg.inspection import inspect
-from tflm_fg.journal import Journal, replay
+from tflm_fg.journal import Journal
 from tflm_fg.marking import mark_trainable, strip
+from tflm_fg.replaying import replay
 from tflm_fg.report import Report
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import MarkedModel

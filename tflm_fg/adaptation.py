@@ -46,7 +46,7 @@ from tflm_fg.training.objective import (
 from tflm_fg.types import Array, TflmFgError
 
 KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25
-"""Share of the samples kept aside; more where ways of adapting are compared."""
+"""Share of the samples kept aside; more where candidates are compared."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -11,31 +11,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tflm_fg import files
-from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.marking import Model, opened
+from tflm_fg.gradients.method import Method
 from tflm_fg.placement.phase_record import (
-  Masters,
   Phase,
   Record,
-  masters_of,
-  write_masters,
 )
 from tflm_fg.placement.run_plan import RunPlan, RunResult
-from tflm_fg.tflite import select_trainable
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.auto import Auto
-from tflm_fg.training.build import step_rule
+from tflm_fg.training.objective import Objective
 from tflm_fg.training.settings_record import from_record, to_record
-from tflm_fg.types import Mark, TflmFgError
+from tflm_fg.types import TflmFgError
 
 VERSION = 2
 
@@ -81,7 +72,7 @@ class Journal:
     head = {
       "tflm_fg_journal": VERSION,
       "model_sha256": self.model_sha256,
-      "grown": None if self.plan is None else _told(self.plan),
+      "grown": None if self.plan is None else _plan_record(self.plan),
       "phases": [
         {
           "tensors": record.phase.tensors,
@@ -113,31 +104,73 @@ def parse(content: bytes, name: str = "journal") -> Journal:
     TflmFgError: if it is not one, or was cut off.
   """
   try:
-    head, *rows, tail = [json.loads(line) for line in content.splitlines()]
-    if head["tflm_fg_journal"] != VERSION:
-      raise ValueError(f"version {head['tflm_fg_journal']}, need {VERSION}")
-    if tail["steps"] != len(rows):
+    head, rows, tail = _lines(content)
+    if (version := _take(head, "tflm_fg_journal", int, "line 1")) != VERSION:
+      raise ValueError(f"version {version}, need {VERSION}")
+    model = _take(head, "model_sha256", str, "line 1")
+    adapted = _take(tail, "adapted_sha256", str, "the last line")
+    if _take(tail, "steps", int, "the last line") != len(rows):
       raise ValueError("a step is missing")
-    phases = list(enumerate(head["phases"]))
-    records = tuple(_record(entry, n, rows) for n, entry in phases)
+    phases = _take(head, "phases", list, "line 1")
+    records = tuple(_record(entry, n, rows) for n, entry in enumerate(phases))
     if sum(len(r.slopes) for r in records) != len(rows):
       raise ValueError("a step of no phase")
-    plan = None if head["grown"] is None else _plan(head["grown"])
-    adapted = str(tail["adapted_sha256"])
-    return Journal(str(head["model_sha256"]), plan, records, adapted)
-  except (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    TflmFgError,
-  ) as fault:
-    raise TflmFgError(f"{name}: not a whole journal ({fault})") from None
+    grown = _take(head, "grown", object, "line 1")
+    plan = None if grown is None else _plan(grown)
+    return Journal(model, plan, records, adapted)
+  except (ValueError, TflmFgError) as fault:
+    cause = str(fault)
+  except (TypeError, OverflowError):
+    cause = "a value that cannot stand where it does"
+  raise TflmFgError(f"{name}: not a whole journal ({cause})")
 
 
-def _told(plan: RunPlan) -> dict[str, Any]:
+def _lines(
+  content: bytes,
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+  """The first line, the steps' lines and the last one, each a JSON object."""
+  parsed = []
+  for number, line in enumerate(content.splitlines(), 1):
+    try:
+      value = json.loads(line)
+    except (ValueError, RecursionError):
+      raise ValueError(f"line {number} is not JSON") from None
+    parsed.append(_object(value, f"line {number}"))
+  if len(parsed) < 2:
+    raise ValueError("it is empty" if not parsed else "all but line 1 is gone")
+  head, *rows, tail = parsed
+  for number, row in enumerate(rows, 2):
+    for key in ("phase", "step"):
+      _take(row, key, int, f"line {number}")
+    _take(row, "slopes", list, f"line {number}")
+  return head, rows, tail
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
+  if not isinstance(value, dict):
+    raise ValueError(f"{where} is not a JSON object")
+  return value
+
+
+_KINDS = {
+  int: "a whole number",
+  str: "a text",
+  list: "a list",
+  dict: "an object",
+}
+
+
+def _take(entry: dict[str, Any], key: str, kind: type, where: str) -> Any:
+  """A value that must be there, and of this kind; `object` is any."""
+  if key not in entry:
+    raise ValueError(f"{where} has no {key!r}")
+  value = entry[key]
+  if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    raise ValueError(f"{where}: {key!r} is not {_KINDS[kind]}")
+  return value
+
+
+def _plan_record(plan: RunPlan) -> dict[str, Any]:
   graph_options = plan.graph_options
   layers = [
     {"reach": p.reach, "centre": p.centre.tolist(), "spread": p.spread.tolist()}
@@ -152,52 +185,74 @@ def _told(plan: RunPlan) -> dict[str, Any]:
   }
 
 
-def _plan(entry: dict[str, Any]) -> RunPlan:
+def _plan(grown: object) -> RunPlan:
+  where = "'grown'"
+  entry = _object(grown, where)
+  layers = [
+    _object(layer, "a layer of 'grown'")
+    for layer in _take(entry, "pooled", list, where)
+  ]
   pooled = tuple(
     Pooled(
-      float(layer["reach"]),
-      np.array(layer["centre"], np.int64),
-      np.array(layer["spread"], np.float64),
+      _number(_take(layer, "reach", object, "a layer of 'grown'")),
+      np.array(_numbers(layer, "centre", int), np.int64),
+      np.array(_numbers(layer, "spread", (int, float)), np.float64),
     )
-    for layer in entry["pooled"]
+    for layer in layers
   )
   if not all(np.isfinite([p.reach, *p.spread]).all() for p in pooled):
     raise ValueError("a layer without its measure")
   graph_options = GraphOptions(
-    gain=bool(entry["gain"]),
-    layers=str(entry["layers"]),
+    gain=bool(_take(entry, "gain", object, where)),
+    layers=_take(entry, "layers", str, where),
     pooled=pooled,
     weights=str(entry.get("weights", "int8")),  # as journals without it mean
   )
-  return RunPlan(str(entry["trainable"]), graph_options)
+  return RunPlan(_take(entry, "trainable", str, where), graph_options)
 
 
-def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
+def _number(value: object) -> float:
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    raise ValueError("a layer without its measure")
+  return float(value)
+
+
+def _numbers(
+  layer: dict[str, Any], key: str, kind: type | tuple[type, ...]
+) -> list[Any]:
+  values: list[Any] = _take(layer, key, list, "a layer of 'grown'")
+  if not all(isinstance(v, kind) and not isinstance(v, bool) for v in values):
+    raise ValueError("a layer without its measure")
+  return values
+
+
+def _record(phase: object, number: int, rows: list[dict[str, Any]]) -> Record:
+  where = f"phase {number}"
+  entry = _object(phase, where)
   own = [row for row in rows if row["phase"] == number]
   slopes = [row["slopes"] for row in own]
   if [row["step"] for row in own] != list(range(len(own))):
     raise ValueError("a step is missing")
   if any(not _is_slope(s) for row in slopes for s in row):
     raise ValueError("a slope is not an integer of 32 bits")
-  if None in entry["settings"].values():
-    raise ValueError("a setting without a value")
-  method, objective = from_record(entry["settings"])
-  if method.name == Auto.name:
-    raise ValueError("a phase without a method")
-  kept, batch_size = entry["kept_step"], entry["batch_size"]
-  if type(kept) is not int or not 0 <= kept <= len(slopes):
+  method, objective = _settings(_take(entry, "settings", dict, where), where)
+  kept = _take(entry, "kept_step", int, where)
+  batch_size = _take(entry, "batch_size", int, where)
+  if not 0 <= kept <= len(slopes):
     raise ValueError(f"it kept step {kept} of {len(slopes)}")
   if len(slopes) > method.steps:
     raise ValueError(f"{len(slopes)} steps, its settings say {method.steps}")
-  if type(batch_size) is not int or batch_size < 1:
+  if batch_size < 1:
     raise ValueError(f"batch_size {batch_size}")
-  tensors = tuple(entry["tensors"])
-  if any(type(t) is not int for t in tensors):
-    raise ValueError("a phase without a tensor")
-  centre = tuple(entry["centre"])
+  tensors = tuple(_take(entry, "tensors", list, where))
+  if any(type(t) is not int for t in tensors) or isinstance(method, Auto):
+    raise ValueError("a phase without a method or a tensor")
+  centre = tuple(_take(entry, "centre", list, where))
   if any(type(c) is not int or abs(c) > 1 << 16 for c in centre):
     raise ValueError("a centre that is none")
-  drawn_as = tuple(entry.get("drawn_as", ()))
+  drawn_as: tuple[int, ...] = ()
+  if "drawn_as" in entry:
+    drawn_as = tuple(_take(entry, "drawn_as", list, where))
   if any(type(t) is not int or not 0 <= t < 1 << 31 for t in drawn_as):
     raise ValueError("a random number drawn for no tensor")
   if drawn_as and not len({*drawn_as}) == len(drawn_as) == len(tensors):
@@ -206,105 +261,15 @@ def _record(entry: dict[str, Any], number: int, rows: list[Any]) -> Record:
   return Record(phase, batch_size, centre, slopes, kept, drawn_as)
 
 
+def _settings(entry: dict[str, Any], where: str) -> tuple[Method, Objective]:
+  if None in entry.values():
+    raise ValueError("a setting without a value")
+  _take(entry, "method", str, where)
+  try:
+    return from_record(entry)
+  except ValueError as fault:
+    raise ValueError(f"{where}: {fault}") from None
+
+
 def _is_slope(value: object) -> bool:
   return type(value) is int and abs(value) <= 1 << 31
-
-
-def replay(
-  journal: Journal | bytes | str | os.PathLike[str],
-  model: Model,
-  name: str | None = None,
-) -> bytes:
-  """Applies the recorded steps to a file, without any engine.
-
-  Args:
-    journal: as recorded; or its file, as a path or bytes.
-    model: the path or the bytes of the file that was adapted, marked or plain,
-      before training.
-    name: what to call the file in errors; by default its path.
-
-  Returns:
-    The adapted file, byte for byte, marked.
-
-  Raises:
-    TflmFgError: if the file is not the one that was trained.
-  """
-  if not isinstance(journal, Journal):
-    journal = parse(*files.read_model(journal, None))
-  marked = opened(model, name)
-  name = marked.name
-  if sha256(marked.data) != journal.model_sha256 and journal.plan is not None:
-    marked = _marked_again(journal.plan, marked, name)
-  mark = read_mark(marked)
-  if mark is None or sha256(marked.data) != journal.model_sha256:
-    raise TflmFgError(
-      f"{name}: not the file this journal was recorded on; give the --model "
-      "of then"
-    )
-  for record in journal.records:
-    _require_slopes(record, mark, name)
-  masters = _replay_phases(journal.records, marked, mark)
-  adapted = write_masters(marked, mark, masters).data
-  if sha256(adapted) != journal.adapted_sha256:
-    raise TflmFgError(
-      f"{name}: the journal makes another file of it than it made then; it was "
-      "changed, or another release wrote it"
-    )
-  return adapted
-
-
-def _replay_phases(
-  records: Sequence[Record], marked: ModelFile, mark: Mark
-) -> Masters:
-  """Takes the recorded steps again, without an engine."""
-  masters = masters_of(marked, mark)
-  for record in records:
-    addresses = record.addresses
-    layout = Layout(
-      tuple(
-        dataclasses.replace(t, index=addresses[t.index])
-        for t in mark.trainable
-        if t.index in addresses
-      )
-    )
-    rule = step_rule(
-      record.phase.method, layout, record.batch_size, centre=record.centre
-    )
-    # A low byte has no master of its own.
-    own = {i: there for i, there in addresses.items() if i in masters}
-    held = {there: masters[i] for i, there in own.items()}
-    state = rule.start(layout.gather(held))
-    for slopes in record.slopes[: record.kept_step]:
-      state = rule.replayed(state, slopes)
-    trained = layout.scatter(state.params)
-    masters |= {i: trained[there] for i, there in own.items()}
-  return masters
-
-
-def _marked_again(plan: RunPlan, model: ModelFile, name: str) -> ModelFile:
-  try:
-    return select_trainable.mark_trainable(
-      model, plan.trainable, name, plan.graph_options
-    ).file
-  except ValueError as fault:
-    raise TflmFgError(
-      f"{name}: does not take what the journal says of its layers ({fault})"
-    ) from None
-
-
-def _require_slopes(record: Record, mark: Mark, name: str) -> None:
-  known = {t.index: t for t in mark.trainable}
-  if not record.phase.tensors or not set(record.phase.tensors) <= set(known):
-    raise TflmFgError(f"{name}: the journal trains a tensor that is not marked")
-  layout = Layout(tuple(known[i] for i in known if i in record.phase.tensors))
-  slopes_a_step = record.phase.method.slopes_a_step
-  if any(
-    len(row) not in slopes_a_step(layout, step)
-    for step, row in enumerate(record.slopes)
-  ):
-    raise TflmFgError(f"{name}: a step of the journal without its slopes")
-  wide = len(record.centre) * layout.num_biases
-  if record.centre and not (
-    record.phase.method.is_exact and wide == layout.num_kernels
-  ):
-    raise TflmFgError(f"{name}: a centre in the journal that is not the head's")

@@ -13,8 +13,9 @@ from tests import models
 from tests.options import options
 from tests.refusals import MARKED, MODEL, X, Y, adapt, refused
 from tflm_fg import journal
-from tflm_fg.placement.phase_record import replay_phases, write_masters
+from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.model_file import ModelFile
 
 # The mark.
 
@@ -217,7 +218,9 @@ def test_a_journal_replays_on_its_model_marked_or_plain(same):
   assert replayed(LINES, same) == RECORDED.marked_model
 
 
-@pytest.mark.parametrize("other", [models.dense_model(seed=1), RECORDED.marked_model])
+@pytest.mark.parametrize(
+  "other", [models.dense_model(seed=1), RECORDED.marked_model]
+)
 def test_journal_of_another_model_is_refused(other):
   refused(lambda: replayed(LINES, other), "m.tflite", "journal")
 
@@ -270,11 +273,12 @@ def test_rows_of_different_length_replay_where_directions_grow():
   rows = [json.loads(line) for line in LINES[1:-1]]
   rows[-1]["slopes"] = [65536, -65536]
   lines = [LINES[0], *map(json.dumps, rows), LINES[-1]]
-  mark = training_metadata.read_mark(RECORDED.start)
-  masters = replay_phases(
-    journal.parse("\n".join(lines).encode()).records, RECORDED.start, mark
+  start = ModelFile.open(RECORDED.start)
+  mark = training_metadata.read_mark(start)
+  masters = journal._replay_phases(
+    journal.parse("\n".join(lines).encode()).records, start, mark
   )
-  written = write_masters(RECORDED.start, mark, masters)
+  written = write_masters(start, mark, masters).data
   assert written not in (RECORDED.start, RECORDED.marked_model)
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from typing import Any
 
 import numpy as np
 import pytest
-from tflm_fg.training.defaults import METHODS, TAKERS
 
 import tflm_fg
-from tests.options import options
+from tests.options import FORWARD, method_of, options
 from tests.refusals import MODEL, adapt, refused
+from tflm_fg.methods import Auto, fields_of, registered
+from tflm_fg.placement.request import Request
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import importlib, installed, open_session
 from tflm_fg.tflite.split_graph import cut
+from tflm_fg.training.objective import Objective
 
 # Numbers.
 
@@ -114,60 +115,93 @@ OTHERS: dict[str, Any] = {
   "num_directions": 3,
   "epsilon_lsb": 3.0,
   "rho_lsb": 2.0,
-  "loss": "huber",
-  "huber_delta": 0.5,
 }
 """Another value than the default for each setting that not all methods take."""
 
 BESIDE: dict[str, dict[str, Any]] = {
   "guidance": {"momentum": 0.5},
   "sparse_by": {"sparsity": 0.5},
-  "huber_delta": {"loss": "huber"},
 }
 """What else such a setting needs."""
 
-NAMED = [m for m in METHODS if m != "auto"]
+NAMED = {name: kind for name, kind in registered().items() if kind is not Auto}
+
+TAKERS = {
+  **{name: {*FORWARD} for name in OTHERS},
+  "num_directions": {*FORWARD, "node"},
+  "epsilon_lsb": {*FORWARD, "node"},
+  "rho_lsb": {"sharpness-aware"},
+}
+"""Setting -> the methods that take it; all take what is not listed."""
 
 
-def test_the_table_of_takers_names_settings_and_methods():
-  fields = {field.name for field in dataclasses.fields(tflm_fg.Settings)}
-  assert set(TAKERS) == set(OTHERS) <= fields
-  assert {m for takers in TAKERS.values() for m in takers} <= set(NAMED)
+def test_methods_have_the_settings_that_they_take_and_no_others():
+  fields = {name: fields_of(kind) for name, kind in NAMED.items()}
+  everywhere = set.intersection(*map(set, fields.values()))
+  for name, own in fields.items():
+    taken = {setting for setting, takers in TAKERS.items() if name in takers}
+    assert set(own) == everywhere | taken
+  assert not everywhere & set(OTHERS)
 
 
 @pytest.mark.parametrize("method", NAMED)
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_setting_that_would_do_nothing_is_refused(name, method):
-  given = {**BESIDE.get(name, {}), name: OTHERS[name], "method": method}
+  given = {**BESIDE.get(name, {}), name: OTHERS[name]}
   if method in TAKERS[name]:
-    assert getattr(options(**given), name) == OTHERS[name]
+    assert getattr(method_of(method, **given), name) == OTHERS[name]
     return
-  message = refused(lambda: options(**given))
+  message = refused(lambda: method_of(method, **given))
   assert "does nothing under method" in message and repr(method) in message
-  assert TAKERS[name][0] in message
-  kept = options(**{**given, "method": "auto"}).under(method)
-  assert kept == options(method=method, momentum=kept.momentum)
+  for taker in TAKERS[name]:
+    assert taker in message
+  if name not in fields_of(Auto):
+    refused(lambda: Auto(**given), name)
+    return
+  kept = Auto(**given).as_phase(NAMED[method]).filled()
+  assert kept == method_of(method, momentum=kept.momentum)
 
 
+@pytest.mark.parametrize("method", NAMED)
 @pytest.mark.parametrize(
-  "name", [n for n in OTHERS if "closed-form" not in TAKERS[n]]
+  "objective", [Objective(loss="mse"), Objective(loss="huber", huber_delta=0.5)]
 )
+def test_a_loss_that_would_do_nothing_is_refused(objective, method):
+  request = Request(method=method_of(method), objective=objective)
+  kind = NAMED[method]
+  if method != "statistics":
+    request.require_use([kind])
+    return
+  message = refused(lambda: request.require_use([kind]))
+  assert f"loss={objective.loss!r}: does nothing under method" in message
+  assert repr(method) in message
+  for taker in [name for name in NAMED if name != "statistics"]:
+    assert taker in message
+  given = {"loss": objective.loss, "huber_delta": objective.huber_delta}
+  refused(lambda: adapt(**options(method=method, **given)), message)
+
+
+@pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("trainable", ["head", "auto"])
 def test_auto_refuses_what_no_phase_of_it_takes(name, trainable):
   """A head of its own is found exactly; a prompt before it takes most."""
   given = {**BESIDE.get(name, {}), name: OTHERS[name]}
-  settings = options(**given, steps=2)
   if trainable == "auto" and name != "rho_lsb":
+    settings = options(**given, steps=2)
     assert adapt(trainable="auto", **settings).report["candidates"]
     return
-  message = refused(lambda: adapt(trainable=trainable, **settings))
-  assert "does nothing under method" in message and "'closed-form'" in message
+  message = refused(
+    lambda: adapt(trainable=trainable, **options(**given, steps=2))
+  )
+  assert "does nothing under method" in message
+  # Auto itself has no setting that only other methods take.
+  assert ("'auto'" if name == "rho_lsb" else "'closed-form'") in message
 
 
 def test_what_a_choice_needs_is_named():
   one = refused(lambda: options(sparse_by="seed"))
   assert "sparsity" in one
-  two = refused(lambda: options(huber_delta=0.5, loss="mse"))
+  two = refused(lambda: adapt(huber_delta=0.5, loss="mse"))
   assert "huber_delta=0.5" in two and "'mse'" in two
 
 
@@ -176,9 +210,9 @@ def test_what_a_choice_needs_is_named():
 def test_signs_take_a_rate_in_steps_where_a_method_has_one_of_its_own(
   method, optimizer
 ):
-  settings = options(method=method, optimizer=optimizer)
-  assert settings.learning_rate_lsb == 1.0
-  given = options(method=method, optimizer=optimizer, learning_rate_lsb=3.0)
+  own = method_of(method, optimizer=optimizer)
+  assert own.learning_rate_lsb == 1.0
+  given = method_of(method, optimizer=optimizer, learning_rate_lsb=3.0)
   assert given.learning_rate_lsb == 3.0
 
 

@@ -93,7 +93,9 @@ def test_labels_change_no_byte_and_the_journal_replays():
     tflm_fg.adapt(home.data, x, y, **SETTINGS, strategy="in-place")
     for y in (None, None, y)
   )
-  assert one.marked_model == again.marked_model == told.marked_model != one.start
+  assert (
+    one.marked_model == again.marked_model == told.marked_model != one.start
+  )
   recorded = journal.parse(one.journal.to_bytes())
   assert tflm_fg.replay(recorded, one.start) == one.marked_model
 

@@ -212,7 +212,8 @@ def test_targets_may_be_a_column_integers_or_bools():
   assert adapt(samples=(x, y[:, None])).marked_model == adapt().marked_model
   whole = np.rint(y).astype(np.int8)
   assert (
-    adapt(samples=(x, whole)).marked_model == adapt(samples=(x, whole * 1.0)).marked_model
+    adapt(samples=(x, whole)).marked_model
+    == adapt(samples=(x, whole * 1.0)).marked_model
   )
   assert adapt(samples=(x, y > 1)).report["targets"] == "reals"
 
@@ -301,7 +302,9 @@ def test_targets_of_a_function_may_be_of_any_shape(tmp_path):
 
   log = CSVLogger(str(tmp_path / "log.csv"))
   settings = {"method": "node", "steps": 60, "validate_every": 20}
-  result = adapt(samples=(x, bands), loss=outside, settings=settings, callbacks=[log])
+  result = adapt(
+    samples=(x, bands), loss=outside, settings=settings, callbacks=[log]
+  )
   report = result.report
   assert report["loss_after"] < report["loss_before"]
   assert report["accuracy_after"] is None and report["mae_after"] is None

@@ -34,7 +34,7 @@ def source():
     **options(method="closed-form", learning_rate_lsb=24.0),
   )
   assert result.report["accuracy_after"] > 0.98
-  return tflm_fg.strip(result.model)
+  return result.model
 
 
 def adapt(data=None, x=None, y=None, **options):
@@ -74,7 +74,7 @@ def clustered():
     trainable="head",
     **options(method="closed-form"),
   )
-  return tflm_fg.strip(result.model)
+  return result.model
 
 
 @functools.cache

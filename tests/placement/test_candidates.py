@@ -13,18 +13,18 @@ from tflm_fg.placement.candidates import (
   best_candidate,
   cooled_losses,
 )
-from tflm_fg.tflite.select_trainable import GraphOptions
+from tflm_fg.tflite.graph_options import GraphOptions
 
 
-def candidate(front, back, losses, unseen=None):
+def candidate(stage, head, losses, unseen=None):
   costs = np.array(losses, float)
   fresh = costs if unseen is None else np.array(unseen, float)
   return Candidate(
-    InputStage(front), back, GraphOptions(), (), (), costs, math.nan, fresh
+    InputStage(stage), head, GraphOptions(), (), (), costs, math.nan, fresh
   )
 
 
-def test_the_front_whose_better_back_costs_least_wins():
+def test_the_input_stage_whose_better_head_costs_least_wins():
   candidates = [
     candidate("", "head", [3, 3, 3]),
     candidate("", "wide-head", [2, 2, 2]),
@@ -61,12 +61,12 @@ def test_a_wide_head_is_taken_unless_clearly_worse(wide, taken):
     ([1.5, 1.5], ""),  # neither better nor worse
   ],
 )
-def test_a_front_is_taken_where_it_surely_helps_samples_it_never_saw(
+def test_an_input_stage_is_taken_where_it_surely_helps_samples_it_never_saw(
   unseen, taken
 ):
   bare = candidate("", "head", [1.5, 1.5, 1.5, 1.5], [1.5, 1.5])
-  front = candidate("prompt", "head", [*unseen, 0.1, 0.1], unseen)
-  assert best_candidate([bare, front]).front.trainable == taken
+  staged = candidate("prompt", "head", [*unseen, 0.1, 0.1], unseen)
+  assert best_candidate([bare, staged]).input_stage.trainable == taken
 
 
 @pytest.mark.parametrize("start", [2.0, -2.0])
@@ -76,8 +76,8 @@ def test_a_front_is_taken_where_it_surely_helps_samples_it_never_saw(
 def test_one_number_for_all_samples_must_be_clearly_lower(start, gain, taken):
   """It has no spread: a hair's breadth is not sure."""
   bare = candidate("", "head", [start])
-  front = candidate("prompt", "head", [start - gain])
-  assert best_candidate([bare, front]).front.trainable == taken
+  staged = candidate("prompt", "head", [start - gain])
+  assert best_candidate([bare, staged]).input_stage.trainable == taken
 
 
 def test_a_head_that_is_too_sure_is_judged_by_its_answers():

@@ -15,7 +15,7 @@ from tests.placement.runs import (
   unlabelled,
 )
 from tflm_fg import journal
-from tflm_fg.tflite.select_trainable import GraphOptions
+from tflm_fg.tflite.graph_options import GraphOptions
 
 
 def test_directions_grow_and_rows_of_different_length_replay():
@@ -37,7 +37,7 @@ def test_directions_grow_and_rows_of_different_length_replay():
   assert lengths[-1] >= 2
   recorded = journal.parse(result.journal.to_bytes())
   assert recorded == result.journal
-  assert tflm_fg.replay(recorded, result.marked) == result.model
+  assert tflm_fg.replay(recorded, result.start) == result.marked_model
   assert lengths[record.kept_step - 1] == 2
   assert record.kept_step < len(lengths)  # what came behind is not replayed
 
@@ -68,9 +68,9 @@ def test_a_journal_round_trips_and_replays_to_the_same_bytes(kind):
   recorded = journal.parse(content)
   assert recorded.to_bytes() == content
   assert len(recorded.records) == 2
-  assert result.model != result.marked
-  assert tflm_fg.replay(recorded, result.marked) == result.model
+  assert result.marked_model != result.start
+  assert tflm_fg.replay(recorded, result.start) == result.marked_model
   # The file of the user's own grows again as the journal says.
-  assert tflm_fg.replay(recorded, plain) == result.model
+  assert tflm_fg.replay(recorded, plain) == result.marked_model
   steps = sum(len(r.slopes) for r in recorded.records)
   assert recorded.steps == steps == result.report["steps"]

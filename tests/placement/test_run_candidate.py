@@ -48,7 +48,7 @@ def test_a_bias_put_back_trains_in_a_file_that_grew_further(adapted):
 def test_its_journal_draws_as_the_smaller_file_did(adapted):
   text = adapted.journal.to_bytes()
   replayed = tflm_fg.replay(journal.parse(text), unbiased())
-  assert replayed == adapted.model
+  assert replayed == adapted.marked_model
   (first, _) = adapted.journal.records
   assert first.drawn_as != first.phase.tensors
 

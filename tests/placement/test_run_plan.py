@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
-from tflm_fg.training.defaults import ignored_by
-
-import tflm_fg
 from tests import models
 from tests.options import options
 from tests.placement.runs import (
@@ -16,9 +12,11 @@ from tests.placement.runs import (
   source,
 )
 from tflm_fg import journal
-from tflm_fg.placement import search
+from tflm_fg.methods import SPSA, Auto, ClosedForm, SignSPSA, fields_of
+from tflm_fg.placement.run_plan import LONG, QUICK, phases_of
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.objective import Objective
 
 
 def test_settings_that_are_given_hold_for_every_phase():
@@ -27,49 +25,48 @@ def test_settings_that_are_given_hold_for_every_phase():
     "batch_size": 32, "momentum": 0.25, "num_directions": 2,
   }  # fmt: skip
   result = adapt(trainable="prompt,head", **options(**given))
-  front, back = result.journal.records
-  for record in (front, back):
-    settings = dataclasses.asdict(record.phase.settings)
-    ignored = ignored_by(settings["method"])
-    taken = {k: v for k, v in given.items() if k not in ignored}
-    assert {name: settings[name] for name in taken} == taken
+  first, last = result.journal.records
+  for record in (first, last):
+    method = record.phase.method
+    names = fields_of(type(method))
+    taken = {k: v for k, v in given.items() if k in names}
+    assert {name: getattr(method, name) for name in taken} == taken
     assert record.batch_size == 32
     assert len(record.slopes) == 12
-  assert len(taken) == 4 and front.phase.settings.num_directions == 2
+  assert len(taken) == 4 and first.phase.method.num_directions == 2
   # Earlier releases wrote down what a phase's method ignored.
   head, *rest = result.journal.to_bytes().splitlines(keepends=True)
   entry = json.loads(head)
   entry["phases"][1]["settings"] |= {"num_directions": 2, "epsilon_lsb": 3.0}
   older = json.dumps(entry).encode() + b"\n" + b"".join(rest)
   assert journal.parse(older).records == result.journal.records
-  assert {len(row) for row in front.slopes} == {2}
+  assert {len(row) for row in first.slopes} == {2}
   assert result.report["phases"][0]["chosen"] == {}
 
 
 def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
   marked = mark_trainable(models.conv_model(), "prompt,bias,head")
-  first, last = search.phases_of(marked, options())
+  first, last = phases_of(marked, Auto(), Objective())
   names = {t.index: t.name for t in marked.mark.trainable}
   assert [names[i] for i in first.tensors] == [
     "tflm_fg/prompt/offset", "conv/bias", "depthwise/bias",
   ]  # fmt: skip
   assert [names[i] for i in last.tensors] == ["head/kernel", "head/bias"]
-  assert first.settings.method == "sign-m-spsa"
-  assert last.settings.method == "closed-form"
-  assert first.settings.steps == search.QUICK["steps"]
+  assert isinstance(first.method, SignSPSA)
+  assert isinstance(last.method, ClosedForm)
+  assert first.method.steps == QUICK["steps"]
 
 
 def test_many_numbers_get_many_steps():
   marked = mark_trainable(models.dense_model(hidden=200), "all")
-  first, _ = search.phases_of(marked, options())
-  assert first.settings.steps == search.LONG["steps"]
-  assert first.settings.patience == search.LONG["patience"]
+  first, _ = phases_of(marked, Auto(), Objective())
+  assert first.method.steps == LONG["steps"]
+  assert first.method.patience == LONG["patience"]
 
 
 def test_one_method_for_all_is_one_phase():
   marked = mark_trainable(models.conv_model(), "all")
-  settings = options(method="spsa")
-  (phase,) = search.phases_of(marked, settings)
+  (phase,) = phases_of(marked, SPSA(), Objective())
   assert len(phase.tensors) == len(marked.mark.trainable)
 
 
@@ -104,6 +101,6 @@ def test_a_callback_sees_the_steps_of_forward_gradients_and_can_stop():
 
 
 def test_an_adapted_file_adapts_again_without_growing_twice():
-  again = adapt(tflm_fg.strip(cured().model), trainable="prompt,head")
+  again = adapt(cured().model, trainable="prompt,head")
   assert again.report["added_bytes"] == 0
   assert again.report["accuracy_after"] >= again.report["accuracy_before"]

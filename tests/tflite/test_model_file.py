@@ -337,7 +337,7 @@ def test_adapting_parses_a_file_that_surgery_wrote_once(verified):
   result = adapted("prompt,head", steps=3)
   source, grown = verified
   assert source == MODELS["conv"]
-  assert grown == tflm_fg.strip(result.marked)
+  assert grown == tflm_fg.strip(result.start)
 
 
 @pytest.mark.parametrize("trainable", ["wide-head", "auto"])

@@ -5,7 +5,7 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tests.options import options
+from tests.options import method_of, options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients import perturbation
@@ -120,9 +120,9 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(
     for workers in (1, 2, 3, None)
   )
   assert one.report["workers"] == 1
-  assert others[1].report["workers"] == min(3, settings.passes_at_once())
+  assert others[1].report["workers"] == min(3, settings["method"].passes_at_once())
   for other in others:
-    assert other.model == one.model
+    assert other.marked_model == one.marked_model
     assert other.journal.to_bytes() == one.journal.to_bytes()
     for count in ("forward_passes", "samples_run"):
       assert other.report[count] == one.report[count]
@@ -132,19 +132,19 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(
 def test_directions_in_small_lots_give_the_same_slopes(directions, monkeypatch):
   layout = Layout(MARKED.mark.trainable)
   params = layout.params(open_session("litert", PART).params())
-  settings = options(
+  method = method_of(
+    "spsa",
     num_directions=5,
-    method="spsa",
     directions=directions,
     epsilon_lsb=2.0,
     learning_rate_lsb=1.0,
   )
   runs = BatchPasses(*sessions(1), LOSS, samples())
   state = TrainState(3, params)
-  want = settings.step_rule(layout, 7).estimator(runs, state)
+  want = method.estimator(layout, 7)(runs, state)
   numbers = layout.num_kernels + layout.num_biases
   for most in (1, 2 * numbers, 4 * numbers):
     monkeypatch.setattr(perturbation, "NUMBERS_AT_ONCE", most)
-    got = settings.step_rule(layout, 7).estimator(runs, state)
+    got = method.estimator(layout, 7)(runs, state)
     assert got.losses.tolist() == want.losses.tolist()
     assert got.slopes.tolist() == want.slopes.tolist()

@@ -3,12 +3,13 @@
 import numpy as np
 
 from tests import models
-from tests.options import options
+from tests.options import method_of
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import whole
+from tflm_fg.training.build import step_rule
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.data import Batches
 from tflm_fg.training.trainer import fit
@@ -17,8 +18,8 @@ from tflm_fg.types import Samples
 MARKED = mark_trainable(models.dense_model(), "head")
 PART = whole(MARKED.data, MARKED.mark)
 LAYOUT = Layout(MARKED.mark.trainable)
-SETTINGS = options(
-  method="sign-m-spsa", steps=7, epsilon_lsb=4.0, learning_rate_lsb=3.0
+METHOD = method_of(
+  "sign-m-spsa", steps=7, epsilon_lsb=4.0, learning_rate_lsb=3.0
 )
 
 
@@ -41,15 +42,15 @@ def fitted(callbacks=(), **options):
   session = open_session("litert", PART)
   own = samples(24, 0)
   batches = Batches(len(own), 8, 0)
-  step_rule = SETTINGS.step_rule(LAYOUT, batches.size)
+  rule = step_rule(METHOD, LAYOUT, batches.size)
   state = fit(
     session=session,
-    step_rule=step_rule,
+    step_rule=rule,
     loss=CrossEntropy(8 / 127),
     samples=own,
     batches=batches,
-    state=step_rule.start(LAYOUT.params(session.params())),
-    steps=SETTINGS.steps,
+    state=rule.start(LAYOUT.params(session.params())),
+    steps=METHOD.steps,
     validation=samples(9, 1),
     callbacks=callbacks,
     **options,
@@ -61,7 +62,7 @@ def test_the_session_is_left_with_the_last_states_weights():
   session, state = fitted()
   held = zip(session.params(), LAYOUT.weights(state.params), strict=True)
   assert all(np.array_equal(a, b) for a, b in held)
-  assert state.step == SETTINGS.steps
+  assert state.step == METHOD.steps
   start = open_session("litert", PART).params()
   assert not np.array_equal(start[0], session.params()[0])
 

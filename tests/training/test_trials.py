@@ -7,17 +7,15 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tests.options import options
+from tests.options import method_of, options
 from tflm_fg.training import tuning
 from tflm_fg.training.metrics import Score
 from tflm_fg.training.tuning import FACTORS, has_to_spare, tried
 
 MODEL = models.dense_model(8, 16, 4)
-OPEN = options(
-  method="sign-m-spsa", epsilon_lsb=2.0, steps=tuning.SHORT_RUN + 1
-)
-FIRST = options(
-  method="sign-m-spsa", epsilon_lsb=2.0, learning_rate_lsb=0.5, steps=320
+LONG = tuning.SHORT_RUN + 1
+FIRST = method_of(
+  "sign-m-spsa", epsilon_lsb=2.0, learning_rate_lsb=0.5, steps=320
 )
 
 
@@ -31,16 +29,16 @@ def score(total):
 def test_the_rate_of_the_lowest_end_is_taken_shorter_for_the_longer_run(best):
   ran = []
 
-  def run(settings):
-    ran.append(settings)
-    off = settings.learning_rate_lsb / (4 * 0.5 * best)
+  def run(method):
+    ran.append(method)
+    off = method.learning_rate_lsb / (4 * 0.5 * best)
     return score(int(1000 * abs(np.log(off))))
 
-  settings, why = tried(FIRST, run)
-  assert settings.learning_rate_lsb == pytest.approx(best * 0.5, rel=1e-2)
-  assert settings.steps == FIRST.steps
+  method, why = tried(FIRST, run)
+  assert method.learning_rate_lsb == pytest.approx(best * 0.5, rel=1e-2)
+  assert method.steps == FIRST.steps
   assert {own.steps for own in ran} == {FIRST.steps // tuning.SHARE}
-  assert why.startswith(f"{settings.learning_rate_lsb:g}: ")
+  assert why.startswith(f"{method.learning_rate_lsb:g}: ")
 
 
 @pytest.mark.parametrize(
@@ -53,8 +51,8 @@ def test_the_rate_of_the_lowest_end_is_taken_shorter_for_the_longer_run(best):
   ],
 )
 def test_long_unset_runs_of_forward_gradients_try(change, tries):
-  given = {"method": "sign-m-spsa", "steps": OPEN.steps, **change}
-  assert has_to_spare(options(**given)) == tries
+  given = {"method": "sign-m-spsa", "steps": LONG, **change}
+  assert has_to_spare(method_of(**given)) == tries
 
 
 def test_all_weights_learn_with_nothing_set_and_one_seed_gives_the_same_bytes():
@@ -64,7 +62,7 @@ def test_all_weights_learn_with_nothing_set_and_one_seed_gives_the_same_bytes():
   one, two = (
     tflm_fg.adapt(MODEL, x, y, trainable="all", **settings) for _ in range(2)
   )
-  assert one.model == two.model
+  assert one.marked_model == two.marked_model
   assert one.report["loss_after"] < 0.8 * one.report["loss_before"]
   assert "in runs of 20 steps" in str(one.report["phases"][0]["chosen"])
-  assert tflm_fg.replay(one.journal, one.marked) == one.model
+  assert tflm_fg.replay(one.journal, one.start) == one.marked_model

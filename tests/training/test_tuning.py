@@ -6,11 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tflm_fg.training.defaults import FORWARD
 
 import tflm_fg
 from tests import models
-from tests.options import options
+from tests.options import FORWARD, method_of
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import CentralDifference
@@ -25,7 +24,8 @@ from tflm_fg.training.tuning import Growing, tuned
 MARKED = tflm_fg.mark_trainable(models.conv_model(), "prompt,bias")
 LAYOUT = Layout(MARKED.mark.trainable)
 PARAMS = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
-OPEN = options(method="sign-m-spsa", batch_size=16, steps=tuning.SHORT_RUN)
+SHORT = {"batch_size": 16, "steps": tuning.SHORT_RUN}
+OPEN = method_of("sign-m-spsa", **SHORT)
 SCALE = 0.02
 
 
@@ -58,9 +58,9 @@ class Landscape:
     return [self.logits(weights) for weights in candidates]
 
 
-def tune(settings=OPEN, landscape=None):
+def tune(method=OPEN, landscape=None):
   landscape = landscape or Landscape()
-  return tuned(settings, LAYOUT, PARAMS, landscape, CrossEntropy(SCALE))
+  return tuned(method, LAYOUT, PARAMS, landscape, CrossEntropy(SCALE))
 
 
 def test_coarser_logits_get_a_larger_perturbation():
@@ -70,46 +70,46 @@ def test_coarser_logits_get_a_larger_perturbation():
 
 
 def test_a_smooth_loss_gets_the_largest_perturbation_and_half_of_it_as_rate():
-  settings, reasons = tune(landscape=Landscape(length=3000))
-  assert settings.epsilon_lsb == tuning.SIZES[-1]
-  assert settings.learning_rate_lsb == tuning.SIZES[-1] / 2
+  found, reasons = tune(landscape=Landscape(length=3000))
+  assert found.epsilon_lsb == tuning.SIZES[-1]
+  assert found.learning_rate_lsb == tuning.SIZES[-1] / 2
   assert "hardly bends" in reasons["epsilon_lsb"]
 
 
 def test_a_long_run_takes_the_smallest_clear_perturbation_and_shorter_steps():
   long = dataclasses.replace(OPEN, steps=16 * tuning.SHORT_RUN)
-  settings, reasons = tune(long)
-  assert settings.epsilon_lsb == tuning.LONG_SIZES[0]
-  assert settings.learning_rate_lsb == tuning.LONG_SIZES[0] / 8
+  found, reasons = tune(long)
+  assert found.epsilon_lsb == tuning.LONG_SIZES[0]
+  assert found.learning_rate_lsb == tuning.LONG_SIZES[0] / 8
   assert "the smallest" in reasons["epsilon_lsb"]
   coarse, _ = tune(long, Landscape(coarse=45, length=20))
-  assert coarse.epsilon_lsb > settings.epsilon_lsb
+  assert coarse.epsilon_lsb > found.epsilon_lsb
 
 
 def test_a_loss_that_bends_gets_shorter_steps():
   """The samples' loss at its lowest point rises on both sides."""
-  settings, reasons = tune(
+  found, reasons = tune(
     dataclasses.replace(OPEN, epsilon_lsb=8.0), Landscape(length=12)
   )
-  assert settings.learning_rate_lsb <= 4
+  assert found.learning_rate_lsb <= 4
   assert set(reasons) == {"learning_rate_lsb"}
 
 
 @pytest.mark.parametrize("method", FORWARD)
 def test_what_was_tuned_is_told_with_its_value(method):
-  settings, reasons = tune(dataclasses.replace(OPEN, method=method))
+  found, reasons = tune(method_of(method, **SHORT))
   assert set(reasons) == {"epsilon_lsb", "learning_rate_lsb"}
   for name, reason in reasons.items():
-    assert reason.startswith(f"{getattr(settings, name):g}: ")
+    assert reason.startswith(f"{getattr(found, name):g}: ")
     assert len(reason) > 20
-  assert None not in dataclasses.asdict(settings).values()
+  assert None not in dataclasses.asdict(found).values()
 
 
 def test_what_is_given_is_not_tuned_and_costs_no_pass():
   given = dataclasses.replace(OPEN, epsilon_lsb=3.0, learning_rate_lsb=0.7)
   landscape = Landscape()
-  settings, reasons = tune(given, landscape)
-  assert settings == given
+  found, reasons = tune(given, landscape)
+  assert found == given
   assert reasons == {}
   assert landscape.passes == 0
 
@@ -124,7 +124,7 @@ def test_what_is_given_is_not_tuned_and_costs_no_pass():
 )
 def test_one_of_the_two_overrides_and_the_other_is_tuned(given, sizes):
   landscape = Landscape()
-  settings, reasons = tune(dataclasses.replace(OPEN, **given), landscape)
+  found, reasons = tune(dataclasses.replace(OPEN, **given), landscape)
   for name, value in given.items():
     assert getattr(settings, name) == value
     assert name not in reasons
@@ -170,10 +170,10 @@ def test_momentum_adds_steps_up_and_so_shortens_them():
 def test_a_run_of_frank_wolfe_goes_half_of_the_way_to_a_corner_at_most(steps):
   """Further, and noise would have replaced what the weights were."""
   boxed = dataclasses.replace(OPEN, optimizer="frank-wolfe", steps=steps)
-  settings, reasons = tune(boxed, Landscape(length=3000))
+  found, reasons = tune(boxed, Landscape(length=3000))
   plain, _ = tune(dataclasses.replace(boxed, optimizer="sign"))
-  assert 0 < settings.learning_rate_lsb <= plain.learning_rate_lsb * 1.001
-  rate = schedule(settings.learning_rate_lsb, "linear", steps)
+  assert 0 < found.learning_rate_lsb <= plain.learning_rate_lsb * 1.001
+  rate = schedule(found.learning_rate_lsb, "linear", steps)
   candidate = sum(rate(step) for step in range(steps)) / 65536 / 127
   assert candidate <= 0.52 * (1 + 1 / steps)
   assert ("corner" in reasons["learning_rate_lsb"]) == (steps == 400)
@@ -191,7 +191,7 @@ def test_one_side_stays_where_the_loss_does_not_bend(
     "_probe",
     lambda size, *rest: tuning.Probe(size, 0.2 + size / 20, 1.0, bend),
   )
-  one, reasons = tune(dataclasses.replace(OPEN, method="one-sided"))
+  one, reasons = tune(method_of("one-sided", **SHORT))
   two, _ = tune(OPEN)
   assert (one.epsilon_lsb, two.epsilon_lsb) == (epsilon, 16)
   assert "hardly bends" in reasons["epsilon_lsb"]
@@ -199,7 +199,7 @@ def test_one_side_stays_where_the_loss_does_not_bend(
 
 @pytest.mark.parametrize("method", ["spsa", "multi-tangent"])
 def test_a_rate_counts_in_slopes_only_where_steps_are_in_proportion(method):
-  own = dataclasses.replace(OPEN, method=method)
+  own = method_of(method, **SHORT)
   proportional, _ = tune(own, Landscape(length=3000))
   signs, _ = tune(
     dataclasses.replace(own, optimizer="sign"), Landscape(length=3000)
@@ -211,15 +211,13 @@ def test_a_rate_counts_in_slopes_only_where_steps_are_in_proportion(method):
 
 @pytest.mark.parametrize("method", FORWARD)
 def test_directions_of_every_method_grow(method):
-  settings = dataclasses.replace(
-    OPEN, method=method, epsilon_lsb=2.0, num_directions=2
-  )
-  step_rule = StepRule(settings.forward_gradient(LAYOUT, 1), None)
-  plan = Growing(2)(Growing(2)(step_rule, score(9)), score(9))
+  own = method_of(method, **SHORT, epsilon_lsb=2.0, num_directions=2)
+  rule = StepRule(own.estimator(LAYOUT, 1), None)
+  plan = Growing(2)(Growing(2)(rule, score(9)), score(9))
   assert plan.estimator.num_directions == 2  # two watchers, no wait between
   growing = Growing(2)
-  plan = growing(growing(step_rule, score(9)), score(9))
-  assert type(plan.estimator) is type(step_rule.estimator)
+  plan = growing(growing(rule, score(9)), score(9))
+  assert type(plan.estimator) is type(rule.estimator)
   assert plan.estimator.num_directions == 4
 
 
@@ -233,9 +231,9 @@ def test_tuning_is_the_same_every_time_and_leaves_no_trace():
   "landscape", [Landscape(coarse=1e6), Landscape(samples=1)]
 )
 def test_a_flat_loss_and_a_single_sample_give_finite_settings(landscape):
-  settings, _ = tune(landscape=landscape)
-  assert settings.epsilon_lsb in tuning.SIZES
-  assert 0 < settings.learning_rate_lsb <= settings.epsilon_lsb / 2
+  found, _ = tune(landscape=landscape)
+  assert found.epsilon_lsb in tuning.SIZES
+  assert 0 < found.learning_rate_lsb <= found.epsilon_lsb / 2
 
 
 def test_another_seed_probes_other_directions():
@@ -257,10 +255,10 @@ def rule_of(m):
   estimator = CentralDifference(
     layout=LAYOUT,
     directions=Directions(LAYOUT, 0, "rademacher"),
-    method="sign-m-spsa",
     epsilon_lsb=2.0,
     num_directions=m,
     batch_size=1,
+    signs_only=True,
   )
   return StepRule(estimator, None)
 
@@ -271,10 +269,10 @@ def score(total):
 
 def lengths(patience, totals, m=1):
   """Directions after each look."""
-  growing, step_rule, seen = Growing(patience), rule_of(m), []
+  growing, rule, seen = Growing(patience), rule_of(m), []
   for total in totals:
-    step_rule = growing(step_rule, score(total))
-    seen.append(step_rule.estimator.num_directions)
+    rule = growing(rule, score(total))
+    seen.append(rule.estimator.num_directions)
   return seen
 
 
@@ -307,7 +305,7 @@ def test_a_rule_that_has_more_directions_by_choice_keeps_them():
 def test_a_head_of_more_inputs_gets_a_higher_exact_rate(inputs, rate):
   kernel = next(t for t in LAYOUT.tensors if t.has_master)
   head = dataclasses.replace(kernel, role="kernel", shape=(3, inputs))
-  settings = options(method="closed-form")
-  filled, why = tuned(settings, Layout((head,)), PARAMS, None, None)
+  method = method_of("closed-form")
+  filled, why = tuned(method, Layout((head,)), PARAMS, None, None)
   assert filled.learning_rate_lsb == rate
   assert f"{inputs} inputs" in why["learning_rate_lsb"]

@@ -161,7 +161,7 @@ class Kernels:
   def __init__(self, shape: tuple[int, ...], layout: Layout) -> None:
     kinds = {"rounded": np.int8, "whole": np.int16}
     kinds |= {"high": np.int8, "low": np.int8}
-    finer = {home.form for home in layout.slots} & {"whole", "high"}
+    finer = {slot.form for slot in layout.slots} & {"whole", "high"}
     self.forms: dict[str, NDArray[Any]] = {
       form: np.empty(shape, kind)
       for form, kind in kinds.items()

@@ -16,7 +16,8 @@ from tflm_fg.fixed_point.state import Estimator
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers import kinds
 from tflm_fg.optimizers.schedules import DECAYS
-from tflm_fg.tflite.model_file import ModelFile, Subgraph
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import Mark, Samples, TflmFgError
 
 CHOSEN: Any = None

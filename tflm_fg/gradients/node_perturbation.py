@@ -22,7 +22,7 @@ from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.method import CHOSEN, Method, TrainedPart, register
 from tflm_fg.losses.base import Loss
-from tflm_fg.tflite.model_file import Subgraph
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor, Vectors
 

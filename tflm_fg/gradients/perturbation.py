@@ -59,17 +59,17 @@ class PerturbedWeights:
       step: what the dither is drawn by.
 
     Yields:
-      The sides of some directions, in turn. They lie in buffers that the next
-      lot overwrites.
+      The perturbed weights of some directions, in turn, in buffers that the
+      next ones overwrite.
     """
     dither = MASTER_UNIT >> 1 if self.dither is None else self.dither(step)
-    for first, last, sides in self._sides:
+    for first, last, buffers in self._buffers:
       delta = self._perturbation(drawn[first:last])
-      yield sides.move(params, delta, dither)
+      yield buffers.move(params, delta, dither)
 
   @functools.cached_property
-  def _sides(self) -> list[tuple[int, int, WeightBuffers]]:
-    """Buffers for lots of directions, from `first` to before `last`."""
+  def _buffers(self) -> list[tuple[int, int, WeightBuffers]]:
+    """Buffers for groups of directions, from `first` to before `last`."""
     numbers = self.layout.num_kernels + self.layout.num_biases
     size = max(1, min(self.count, NUMBERS_AT_ONCE // numbers))
     whole = WeightBuffers(self.layout, size, self.signs)
@@ -110,7 +110,7 @@ class PerturbedWeights:
 
 
 class WeightBuffers:
-  """The engine's weights on some sides of the masters, in buffers made once.
+  """The engine's weights around the masters, in buffers made once.
 
   Attributes:
     weights: sets of weights, overwritten by every `move`: params + delta and,
@@ -121,10 +121,10 @@ class WeightBuffers:
     self, layout: Layout, num_directions: int, signs: tuple[int, ...] = (1, -1)
   ) -> None:
     self._signs = signs
-    sides = (num_directions, len(signs))
+    shape = (num_directions, len(signs))
     self._wide = Vectors(
-      np.empty((*sides, layout.num_kernels), np.int32),
-      np.empty((*sides, layout.num_biases), np.int64),
+      np.empty((*shape, layout.num_kernels), np.int32),
+      np.empty((*shape, layout.num_biases), np.int64),
     )
     self._kernels = Kernels(self._wide.kernels.shape, layout)
     # One for all biases, or more where several widths meet; wide first, as
@@ -141,7 +141,7 @@ class WeightBuffers:
         if form == "bias"
         else self._kernels.forms[form]
       )
-      tensors.append(held[..., where].reshape(math.prod(sides), *tensor.shape))
+      tensors.append(held[..., where].reshape(math.prod(shape), *tensor.shape))
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
 
   def move(
@@ -150,7 +150,7 @@ class WeightBuffers:
     delta: Vectors,
     dither: int | Int32 = MASTER_UNIT >> 1,
   ) -> list[Weights]:
-    """Writes all sides; `params` stays as it is.
+    """Writes all perturbed weights; `params` stays as it is.
 
     Args:
       params: the masters, of any width and range.

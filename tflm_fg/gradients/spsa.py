@@ -150,15 +150,15 @@ class CentralDifference(ForwardGradient):
 
 
 def run(passes: Passes, weight_sets: Iterable[list[Weights]]) -> Int64:
-  """Runs all lots: int64 [P], the losses in their order."""
+  """Runs all weight sets: int64 [P], the losses in their order."""
   losses = [passes.losses(lot) for lot in weight_sets]
   return losses[0] if len(losses) == 1 else np.concatenate(losses)
 
 
 def differences(losses: Int64) -> Int64:
   """What each pair of losses, at plus and at minus, differs by."""
-  sides = losses.reshape(-1, 2)
-  return sides[:, 0] - sides[:, 1]
+  pairs = losses.reshape(-1, 2)
+  return pairs[:, 0] - pairs[:, 1]
 
 
 def signs(losses: Int64) -> Int64:

@@ -20,7 +20,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.model_file import Subgraph
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import Array, Int64, NotApplicable, TflmFgError, Vectors
 
 MEAN_BITS = 4
@@ -143,9 +143,11 @@ class StatisticMatching(Method):
     outputs = [made[t.operator] for t in tensors]
     if any(t.role != "bias" for t in tensors):
       raise TflmFgError(REFUSAL)
+    # First, as it refuses the head, whose output is none of those shown.
+    targets = known_targets(outputs, part.mark.statistics)
     shown = list(part.shown)
     return MeanDifferences(
       layout=layout,
       sources=[shown.index(index) for index in outputs],
-      targets=known_targets(outputs, part.mark.statistics),
+      targets=targets,
     )

@@ -35,7 +35,7 @@ do not add up small steps."""
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Footprint:
-  """Bytes that an engine and a way of training take together.
+  """Bytes that an engine and a method of training take together.
 
   Attributes:
     scratch: activations of one sample's pass, laid out in an arena.

@@ -93,7 +93,7 @@ class Rounding:
 def query_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
   """What all passes of a step round perturbed kernels with.
 
-  The sides of a pair must share it, or its noise would drown their
+  Both passes of a pair must share it, or its noise would drown their
   difference; so all passes of a step do.
 
   Returns:
@@ -128,7 +128,7 @@ def warn_if_rounded_away(
   """Warns of a move under one int8 step where the engine holds no more."""
   if steps is None or steps >= 1:
     return
-  if any(home.form == "rounded" for home in layout.slots):
+  if any(slot.form == "rounded" for slot in layout.slots):
     warnings.warn(
       f"{name}={steps}: int8 weights mostly round away what is under one step; "
       "use 1 or more, or rounding stochastic",

@@ -195,7 +195,7 @@ def _losses(
   labels: Sequence[Array],
   training_data: TrainingData,
 ) -> NDArray[np.float64]:
-  """Losses of the samples that each try kept aside, to compare ways by."""
+  """Losses of the samples that each trial kept aside, to compare by."""
   logits = [t.logits for t in tries]
   outputs = tries[0].graph.logits
   if training_data.task.is_probabilistic:
@@ -221,7 +221,7 @@ def cooled_losses(
   """Cross-entropies at the temperature that suits the samples best, in nats.
 
   A head that fits its samples exactly is too sure of others. That is no fault
-  of its answers, so each way is judged at its own best temperature.
+  of its answers, so each candidate is judged at its own best temperature.
 
   Args:
     logits: integers [N, C], some arrays.

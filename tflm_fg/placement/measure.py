@@ -34,7 +34,7 @@ def measured(
   graph_options: GraphOptions,
   runtime_options: RuntimeOptions,
 ) -> tuple[GraphOptions, int]:
-  """The surgery with what the layers' pooled activations are like.
+  """The graph options with what the layers' pooled activations are like.
 
   Args:
     model: a .tflite whose head has not been widened.
@@ -43,7 +43,7 @@ def measured(
     runtime_options: what runs the samples, twice.
 
   Returns:
-    The surgery, and the passes that it took.
+    The graph options, and the passes that it took.
   """
   model = ModelFile.of(model)
   runtime_options = dataclasses.replace(runtime_options, workers=1)
@@ -104,6 +104,6 @@ def with_source_means(
     index: tuple(int(mean) for mean in channel_means(output))
     for index, output in zip(indices, outputs)
   }
-  told = dataclasses.replace(marked.mark, statistics=means)
-  file = training_metadata.write_mark(plain, told)
-  return MarkedModel(file, told, marked.notes)
+  known = dataclasses.replace(marked.mark, statistics=means)
+  file = training_metadata.write_mark(plain, known)
+  return MarkedModel(file, known, marked.notes)

@@ -179,7 +179,7 @@ def run_phase(
 
   Args:
     open_phase: where it begins.
-    training_data: the samples; `x` is what the stage was set with.
+    training_data: the samples; `x` is what the phase was opened with.
     callbacks: told of every step.
     passes_before: forward passes of earlier phases, for the curves.
 

@@ -198,7 +198,7 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
   try:
     return runtime.open(part, in_place)
   except (TflmFgError, RuntimeError, ValueError) as fault:
-    raise TflmFgError(f"{name}: {fault}".rstrip()) from None
+    raise TflmFgError(f"{name}: {fault}") from None
   except (ImportError, SystemError, AttributeError) as fault:
     raise TflmFgError(
       f"runtime {name!r} does not import ({fault}); pip install "

@@ -130,10 +130,10 @@ def _require_shapes(file: ModelFile) -> None:
   for detail in interpreter.get_tensor_details():
     if detail["index"] >= count:
       continue
-    told = file.subgraph.tensors[detail["index"]].shape
+    declared = file.subgraph.tensors[detail["index"]].shape
     inferred = tuple(int(d) for d in detail["shape"])
-    if inferred != told:
+    if inferred != declared:
       raise TflmFgError(
-        f"{detail['name']}: the file says shape {list(told)}, its "
+        f"{detail['name']}: the file says shape {list(declared)}, its "
         f"operator gives {list(inferred)}; convert the model again"
       )

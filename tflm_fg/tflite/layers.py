@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.model_file import Subgraph
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import TflmFgError
 
 HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL")

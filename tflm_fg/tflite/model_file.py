@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.tflite.subgraph import Operator, Subgraph, Tensor
 from tflm_fg.tflite.verify_indices import ITEM_BYTES, check_indices, check_root
 from tflm_fg.tflite.verify_structure import (
   CORRUPTED,
@@ -34,86 +35,6 @@ TYPE_NAMES: dict[int, str] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tensor:
-  """What a file says of a tensor.
-
-  Attributes:
-    name: as text.
-    shape: its dimensions.
-    dtype: a name of the schema's types in lower case, or "unknown".
-    scales: of its quantization; empty for none.
-    zero_points: the same.
-    channel_axis: the dimension that several scales lie along.
-    num_bytes: bytes of all its numbers; 0 where the type has no fixed size.
-    buffer: index of what holds its numbers.
-    held_bytes: bytes that the buffer holds.
-    is_constant: whether the file holds its numbers.
-    is_variable: whether it keeps its numbers from run to run.
-    is_sparse: whether the buffer leaves out zeros.
-  """
-
-  name: str
-  shape: tuple[int, ...]
-  dtype: str
-  scales: tuple[float, ...]
-  zero_points: tuple[int, ...]
-  channel_axis: int
-  num_bytes: int
-  buffer: int
-  held_bytes: int
-  is_constant: bool
-  is_variable: bool
-  is_sparse: bool
-
-  @property
-  def has_scale(self) -> bool:
-    """Whether it is quantized with scales that stand for something."""
-    return bool(self.scales) and self.scales[0] > 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Operator:
-  """What a file says of an operator.
-
-  Attributes:
-    name: the builtin's name, or the custom code.
-    inputs: tensors that it reads; -1 for an optional one that is left out.
-    outputs: tensors that it makes.
-    is_custom: whether only a delegate or an application knows its kernel.
-    has_activation: whether an activation such as a ReLU is fused behind it.
-    transposes: of a BATCH_MATMUL, whether it transposes either factor.
-  """
-
-  name: str
-  inputs: tuple[int, ...]
-  outputs: tuple[int, ...]
-  is_custom: bool
-  has_activation: bool
-  transposes: tuple[bool, bool]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Subgraph:
-  """The first subgraph of a model: what is read, made and computed.
-
-  Attributes:
-    tensors: by index.
-    operators: in the order of execution.
-    inputs: tensors.
-    outputs: tensors.
-  """
-
-  tensors: tuple[Tensor, ...]
-  operators: tuple[Operator, ...]
-  inputs: tuple[int, ...]
-  outputs: tuple[int, ...]
-
-  def output(self, operator: int) -> int:
-    """The first tensor that an operator makes."""
-    return self.operators[operator].outputs[0]
-
-
 @dataclasses.dataclass(frozen=True)
 class ModelFile:
   """A .tflite, verified and parsed once; nothing of it can be changed.
@@ -129,7 +50,7 @@ class ModelFile:
     metadata: names of the metadata entries, with their buffers.
   """
 
-  data: bytes
+  data: bytes = dataclasses.field(repr=False)
   name: str = dataclasses.field(compare=False)
   subgraph: Subgraph = dataclasses.field(compare=False, repr=False)
   spans: tuple[tuple[int, int], ...] = dataclasses.field(
@@ -143,9 +64,14 @@ class ModelFile:
   def open(cls, data: bytes, name: str = "model") -> ModelFile:
     """Verifies and parses a file.
 
+    Args:
+      data: the file; a bytearray is copied, since others could write to it.
+      name: what to call it in errors.
+
     Raises:
       TflmFgError: if the bytes are not a sound .tflite.
     """
+    data = data if isinstance(data, bytes) else bytes(memoryview(data))
     return cls._of(data, name, verify(data, name))
 
   @classmethod

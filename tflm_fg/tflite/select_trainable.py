@@ -17,14 +17,9 @@ from tflm_fg.tflite.layers import (
   sites_of,
   untrainable,
 )
-from tflm_fg.tflite.model_file import (
-  ModelFile,
-  Source,
-  Subgraph,
-  pack,
-  subgraph_of,
-)
+from tflm_fg.tflite.model_file import ModelFile, Source, pack, subgraph_of
 from tflm_fg.tflite.split_graph import only_input
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.input_prompt import (
   insert_prompt,
   prompts_of,
@@ -79,7 +74,7 @@ def mark_trainable(
       commas.
     name: what to call bytes in errors.
     graph_options: how the graph grows for a prompt or a wide head.
-    weights: the surgery's, where it is not None.
+    weights: in place of the graph options', where it is not None.
 
   Returns:
     The marked file. Operators are added for a prompt or a wide head, without

@@ -17,7 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import HEAD_OPS
-from tflm_fg.tflite.model_file import ModelFile, Source, Subgraph, op_name
+from tflm_fg.tflite.model_file import ModelFile, Source, op_name
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
-from tflm_fg.tflite.model_file import ModelFile, Source, Subgraph
+from tflm_fg.tflite.model_file import ModelFile, Source
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import (
   Array,
   TensorSpec,

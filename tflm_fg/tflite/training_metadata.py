@@ -17,14 +17,8 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.tflite.model_file import (
-  ALIGNMENT,
-  ModelFile,
-  Source,
-  Subgraph,
-  align,
-  pack,
-)
+from tflm_fg.tflite.model_file import ALIGNMENT, ModelFile, Source, align, pack
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.tensors import describe
 from tflm_fg.tflite.verify_structure import IDENTIFIER
 from tflm_fg.types import ROLES, Mark, TflmFgError, TrainableTensor
@@ -209,8 +203,8 @@ def describe_input(
   found = read_mark(file)
   if found is None:
     raise TflmFgError(f"{file.name}: has no training mark; run tflm-fg-convert")
-  told = dataclasses.replace(found, frontend=frontend, classes=classes)
-  return write_mark(stripped(file), told).data
+  known = dataclasses.replace(found, frontend=frontend, classes=classes)
+  return write_mark(stripped(file), known).data
 
 
 def strip(source: Source, name: str = "model") -> bytes:

@@ -50,7 +50,7 @@ class Callback:
     """After every step."""
 
   def on_test_end(self, state: State, logs: Logs) -> None:
-    """After every look at the validation part, the first before any step."""
+    """After every validation, the first of them before any step."""
 
   def on_train_end(self, state: State, logs: Logs) -> None:
     """After the last step."""
@@ -126,8 +126,8 @@ class CSVLogger(Callback):
 
   def on_test_end(self, state: State, logs: Logs) -> None:
     name, measured = measure(logs)
-    told = {key: logs[key] for key in ("forward_passes", "val_loss")}
-    row = {"step": state.step, **told, name: measured}
+    known = {key: logs[key] for key in ("forward_passes", "val_loss")}
+    row = {"step": state.step, **known, name: measured}
     if not self._text.tell():
       self._writer.writerow(row)
     self._writer.writerow(row.values())

@@ -62,10 +62,10 @@ def from_record(record: Mapping[str, Any]) -> tuple[Method, Objective]:
     ValueError: if a name is none of a setting.
   """
   if unknown := set(record) - set(_TABLE):
-    raise ValueError(f"a setting {min(unknown)!r}, which no method has")
+    raise ValueError(f"there is no setting {min(unknown)!r}")
   kinds, name = registered(), record["method"]
   if name not in kinds:
-    raise ValueError(f"a method {name!r}, which is unknown")
+    raise ValueError(f"there is no method {name!r}")
   names = [n for n in fields_of(kinds[name]) if n in record]
   method = named(name, **{n: record[n] for n in names})
   known = [n for n in _OF_OBJECTIVE if n in record]

@@ -85,8 +85,8 @@ def fit(
       `validate_every` steps and behind the last, whatever ended training; None
       or empty for none.
     validate_every: see above.
-    callbacks: told in order; any of them may stop training.
-    adjust: gives the rule for the steps behind a validation.
+    callbacks: called in order; any of them may stop training.
+    adjust: gives the step rule for the steps that follow a validation.
     passes_before: forward passes already run, for the logs.
 
   Returns:

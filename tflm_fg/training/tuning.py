@@ -121,7 +121,7 @@ def tuned(
     if rate > most:
       # Each step forgets a share of where a weight was.
       rate = float(f"{most:.3g}")
-      why = f"half of the way to a corner in {method.steps} steps"
+      why = f"half of the distance to a corner in {method.steps} steps"
     if not method.steps_by_rate:  # a step is the rate times the slope
       rate = min(rate / max(chosen.slope, 1e-6), MOST_RATE)
       rate = float(f"{rate:.3g}")
@@ -216,14 +216,14 @@ def _probe(
   estimator = method.probe(
     layout, len(passes.labels), float(epsilon), PROBES // turns
   )
-  sides = np.concatenate(
+  losses = np.concatenate(
     [
       _halves(passes.logits_at(lot), passes, loss)
       for turn in range(turns)
       for lot in estimator.weight_sets(TrainState(PROBE_STEP - turn, params))
     ]
   ).reshape(-1, 2, 2)
-  difference = sides[:, 0] - sides[:, 1]
+  difference = losses[:, 0] - losses[:, 1]
   squares = (difference**2).sum(axis=0)
   together = float((difference[:, 0] * difference[:, 1]).sum())
   scale = float(np.sqrt(squares[0] * squares[1]))
@@ -231,7 +231,7 @@ def _probe(
     epsilon_lsb=float(epsilon),
     agreement=together / scale if scale else -1.0,
     slope=float(np.abs(difference.mean(axis=1)).mean()) / (2 * epsilon),
-    bend=float((sides.sum(axis=1) - 2 * start).mean()) / epsilon**2,
+    bend=float((losses.sum(axis=1) - 2 * start).mean()) / epsilon**2,
   )
 
 
@@ -260,15 +260,15 @@ class Growing:
     """Makes it.
 
     Args:
-      patience: looks without a new best after which training stops; it grows
-        at half of them. 0 never grows.
+      patience: validations without a new best after which training stops; it
+        grows at half of them. 0 never grows.
     """
     self._wait = patience // 2
     self._best: int | None = None
     self._waited = 0
 
   def __call__(self, step_rule: StepRule, score: Score) -> StepRule:
-    """The rule for the steps behind a look at the kept part."""
+    """The step rule for the steps that follow a validation."""
     if self._best is None or score.total < self._best:
       self._best, self._waited = score.total, 0
       return step_rule

@@ -211,8 +211,8 @@ def test_weights_of_minus_128_train_and_never_come_back(wide):
     trainable="head",
     **options(method="sign-m-spsa", steps=3, validation_fraction=0.0),
   )
-  tensors = training_metadata.read_mark(result.model).trainable
-  kernel, *_ = weights_of(result.model, tensors)
+  tensors = training_metadata.read_mark(result.marked_model).trainable
+  kernel, *_ = weights_of(result.marked_model, tensors)
   assert -127 <= kernel.min() < -120
 
 

@@ -279,17 +279,17 @@ def test_they_train_replay_and_strip_like_any_other(trainable, weights):
   )
   assert result.report["loss_after"] < 0.8 * result.report["loss_before"]
   text = result.journal.to_bytes()
-  assert journal.replay(journal.parse(text), data) == result.model
-  marked = tflm_fg.adapt(result.marked, X, Y, **settings)
-  assert marked.model == result.model, "a marked file simply trains"
-  plain = tflm_fg.strip(result.model)
+  assert journal.replay(journal.parse(text), data) == result.marked_model
+  marked = tflm_fg.adapt(result.start, X, Y, **settings)
+  assert marked.marked_model == result.marked_model, "a marked file simply trains"
+  plain = result.model
   scored = tflm_fg.evaluate(plain, X, Y)
   for runtime in engines_of(weights):
     other = tflm_fg.evaluate(plain, X, Y, runtime=runtime)
     assert abs(other["accuracy"] - scored["accuracy"]) < 0.03
   # Only the trained bytes differ.
   indices = [t.index for t in mark_trainable(plain, trainable).mark.trainable]
-  before = Patchable(tflm_fg.strip(result.marked), indices)
+  before = Patchable(tflm_fg.strip(result.start), indices)
   assert before.write(Patchable(plain, indices).read()) == plain
 
 
@@ -307,7 +307,7 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
     assert exact_tensors(marked.data, marked.mark) == indices
     assert result.report["method"] == "closed-form"
     text = result.journal.to_bytes()
-    assert journal.replay(journal.parse(text), data) == result.model
+    assert journal.replay(journal.parse(text), data) == result.marked_model
     losses[weights] = result.report["loss_after"]
   assert losses["int8"] < 0.7
   for weights in FINER:
@@ -337,7 +337,7 @@ def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
       *((("tflm", "in-place"),) if "tflm" in INSTALLED else ()),
     )
   }
-  assert len({result.model for result in models_made.values()}) == 1
+  assert len({result.marked_model for result in models_made.values()}) == 1
 
 
 @pytest.mark.parametrize("weights", FINER)
@@ -508,7 +508,7 @@ def test_the_report_scores_the_answers_of_the_file_that_is_written(given_test):
     # Keeps the last step: what is scored is what is written.
     **options(method="closed-form", validation_fraction=0.0),
   )
-  plain, report = tflm_fg.strip(result.model), result.report
+  plain, report = result.model, result.report
   spec = tensor_spec(plain, whole(plain, unmarked(plain)).inputs[0])
   given = answers(plain, model_input(x, spec, "x"))
   assert given.dtype == np.int8

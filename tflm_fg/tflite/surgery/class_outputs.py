@@ -21,10 +21,10 @@ from tflm_fg.tflite.model_file import (
   TYPE_NAMES,
   ModelFile,
   Source,
-  Subgraph,
   op_name,
   pack,
 )
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.types import TflmFgError
 

@@ -12,7 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import has_scale, tensor_name
-from tflm_fg.tflite.model_file import TYPE_NAMES, Subgraph, op_name
+from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.edit import (
   add_tensor,
   insert_operator,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.layers import Site, sites_of
-from tflm_fg.tflite.model_file import Subgraph, subgraph_of
+from tflm_fg.tflite.model_file import subgraph_of
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.int16_weights import to_int16
 from tflm_fg.tflite.surgery.two_byte_weights import to_int8x2
 from tflm_fg.types import TflmFgError
@@ -39,7 +40,8 @@ def refine(
     A note a layer. Kernels and biases keep their tensor indices.
 
   Raises:
-    TflmFgError: if none of the layers can have such weights.
+    TflmFgError: if none of the layers can have such weights, or all have
+      16-bit weights of the other kind.
   """
   if weights == "int8":
     return []
@@ -57,11 +59,27 @@ def refine(
       f"{name}: --weights={weights} is for kernels of FULLY_CONNECTED and 1x1 "
       "CONV_2D between int8 activations; none is among what shall train"
     )
+  others = [
+    f"{graph.tensors[site.kernel].name}: has {_held(site)} weights already, "
+    "which stay"
+    for site in sites
+    if site.is_finer and _held(site) != weights
+  ]
+  if others and not fitting:
+    raise TflmFgError(
+      f"{name}: --weights={weights}, but {'; '.join(others)}; drop --weights, "
+      "or give the file from before"
+    )
   notes = []
   for site in reversed(fitting):  # those before keep their places
     _SURGERY[weights](model, site)
     notes.append(f"{graph.tensors[site.kernel].name}: {weights} weights")
-  return notes[::-1]
+  return [*notes[::-1], *others]
+
+
+def _held(site: Site) -> str:
+  """Which 16-bit weights a layer has that has some."""
+  return "int8x2" if site.low >= 0 else "int16"
 
 
 def can_be_finer(graph: Subgraph, site: Site) -> bool:

@@ -1,0 +1,124 @@
+"""Make an adapted file again from its journal, without any engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from tflm_fg import files
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.journal import Journal, parse, sha256
+from tflm_fg.marking import Model, opened
+from tflm_fg.placement.phase_record import (
+  Masters,
+  Record,
+  masters_of,
+  write_masters,
+)
+from tflm_fg.placement.run_plan import RunPlan
+from tflm_fg.tflite import select_trainable
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.training_metadata import read_mark
+from tflm_fg.training.build import step_rule
+from tflm_fg.types import Mark, TflmFgError
+
+
+def replay(
+  journal: Journal | bytes | str | os.PathLike[str],
+  model: Model,
+  name: str | None = None,
+) -> bytes:
+  """Applies the recorded steps to a file, without any engine.
+
+  Args:
+    journal: as recorded; or its file, as a path or bytes.
+    model: the path or the bytes of the file that was adapted, marked or plain,
+      before training.
+    name: what to call the file in errors; by default its path.
+
+  Returns:
+    The adapted file, byte for byte, marked.
+
+  Raises:
+    TflmFgError: if the file is not the one that was trained.
+  """
+  if not isinstance(journal, Journal):
+    journal = parse(*files.read_model(journal, None))
+  marked = opened(model, name)
+  name = marked.name
+  if sha256(marked.data) != journal.model_sha256 and journal.plan is not None:
+    marked = _marked_again(journal.plan, marked, name)
+  mark = read_mark(marked)
+  if mark is None or sha256(marked.data) != journal.model_sha256:
+    raise TflmFgError(
+      f"{name}: not the file this journal was recorded on; give the --model "
+      "of then"
+    )
+  for record in journal.records:
+    _require_slopes(record, mark, name)
+  masters = _replay_phases(journal.records, marked, mark)
+  adapted = write_masters(marked, mark, masters).data
+  if sha256(adapted) != journal.adapted_sha256:
+    raise TflmFgError(
+      f"{name}: the journal makes another file of it than it made then; it was "
+      "changed, or another release wrote it"
+    )
+  return adapted
+
+
+def _replay_phases(
+  records: Sequence[Record], marked: ModelFile, mark: Mark
+) -> Masters:
+  """Takes the recorded steps again, without an engine."""
+  masters = masters_of(marked, mark)
+  for record in records:
+    addresses = record.addresses
+    layout = Layout(
+      tuple(
+        dataclasses.replace(t, index=addresses[t.index])
+        for t in mark.trainable
+        if t.index in addresses
+      )
+    )
+    rule = step_rule(
+      record.phase.method, layout, record.batch_size, centre=record.centre
+    )
+    # A low byte has no master of its own.
+    own = {i: there for i, there in addresses.items() if i in masters}
+    held = {there: masters[i] for i, there in own.items()}
+    state = rule.start(layout.gather(held))
+    for slopes in record.slopes[: record.kept_step]:
+      state = rule.replayed(state, slopes)
+    trained = layout.scatter(state.params)
+    masters |= {i: trained[there] for i, there in own.items()}
+  return masters
+
+
+def _marked_again(plan: RunPlan, model: ModelFile, name: str) -> ModelFile:
+  try:
+    return select_trainable.mark_trainable(
+      model, plan.trainable, name, plan.graph_options
+    ).file
+  except ValueError as fault:
+    raise TflmFgError(
+      f"{name}: does not take what the journal says of its layers ({fault})"
+    ) from None
+
+
+def _require_slopes(record: Record, mark: Mark, name: str) -> None:
+  known = {t.index: t for t in mark.trainable}
+  if not record.phase.tensors or not set(record.phase.tensors) <= set(known):
+    raise TflmFgError(f"{name}: the journal trains a tensor that is not marked")
+  layout = Layout(tuple(known[i] for i in known if i in record.phase.tensors))
+  slopes_a_step = record.phase.method.slopes_a_step
+  if any(
+    len(row) not in slopes_a_step(layout, step)
+    for step, row in enumerate(record.slopes)
+  ):
+    raise TflmFgError(f"{name}: a step of the journal without its slopes")
+  wide = len(record.centre) * layout.num_biases
+  if record.centre and not (
+    record.phase.method.is_exact and wide == layout.num_kernels
+  ):
+    raise TflmFgError(f"{name}: a centre in the journal that is not the head's")
