@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# From nothing to a keyword model that has met two new voices, in two minutes on
-# two cores:
+# Trains a keyword model from scratch and adapts it to two new voices, in about
+# two minutes on two idle cores:
 #   bash docs/from_nothing.sh FOLDER [SEED]
-# Needs: pip install 'tflm-fg[kws,tf]'
+# Needs, from a clone: pip install '.[kws,tf]'
 set -euo pipefail
 
 folder=${1:-from_nothing}
