@@ -73,10 +73,10 @@ def main() -> None:
   results = {name: adapt_to(name, model) for name in _DOMAIN.value}
   for name, result in results.items():
     path = os.path.join(folder, f"{name}.tflite")
-    files.write_atomically(path, tflm_fg.strip(result.marked_model))
+    files.write_atomically(path, result.model)
   png = os.path.join(folder, "demo.png")
   files.write_atomically(png, draw(results))
-  reports = {name: result.report for name, result in results.items()}
+  reports = {name: dict(result.report) for name, result in results.items()}
   files.write_atomically(
     os.path.join(folder, "report.json"), cli.to_json(reports)
   )
@@ -107,7 +107,7 @@ def print_table(reports: dict[str, dict[str, Any]]) -> None:
   )
   for name, r in reports.items():
     print(
-      f"{TITLES[name]:38} {r['scored_clips']:5d} "
+      f"{TITLES[name]:38} {r['scored_samples']:5d} "
       f"{100 * r['accuracy_before']:5.1f} % {100 * r['accuracy_after']:5.1f} % "
       f"{r['forward_passes']:7d} {r['seconds']:8.1f}"
     )
@@ -121,10 +121,10 @@ def print_table(reports: dict[str, dict[str, Any]]) -> None:
 
 
 def candidate_of(report: dict[str, Any]) -> str:
-  """Where the trained numbers are: the way that was taken, or the flag's."""
+  """Where the trained numbers are: the candidate taken, or the flag's."""
   taken = [
     candidate["trainable"]
-    for candidate in report["ways"]
+    for candidate in report["candidates"]
     if candidate["chosen"]
   ]
   return taken[0] if taken else _chosen()
@@ -136,7 +136,7 @@ def _chosen() -> str:
   return _TRAINABLE.value or by_default
 
 
-def draw(results: dict[str, tflm_fg.Adapted]) -> bytes:
+def draw(results: dict[str, tflm_fg.AdaptResult]) -> bytes:
   """One PNG: bars before and after, then loss and accuracy over passes."""
   figure, (bars, loss, accuracy) = plots.new_figure(3)
   for place, (name, result) in enumerate(results.items()):
