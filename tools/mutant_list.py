@@ -507,7 +507,7 @@ MUTANTS = (
     "for number, x in enumerate(self._fed if not clip else ()):",
     (
       "tests/contract/test_sessions.py",
-      "-k=tflm",
+      "-ktflm",
     ),
   ),
   Mutant(
@@ -819,7 +819,7 @@ MUTANTS = (
     'wide = activations == "int8x2"',
     (
       "tests/converters/test_quantize.py::test_keras_3_from_memory_and_from_file",
-      "-m=tensorflow",
+      "-mtensorflow",
     ),
   ),
 )

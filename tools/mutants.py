@@ -67,7 +67,7 @@ def judge(mutant: Mutant, copy: pathlib.Path) -> str:
   original = path.read_text(encoding="utf-8")
   try:
     _write(path, text_of(mutant, copy))
-    status = run_tests(mutant.tests, copy)
+    status, _ = run_tests(mutant.tests, copy)
   except ValueError as fault:
     return str(fault)
   except subprocess.TimeoutExpired:
@@ -101,8 +101,8 @@ def runs_of(mutants: Sequence[Mutant]) -> list[list[str]]:
   ]
 
 
-def run_tests(tests: Sequence[str], copy: pathlib.Path) -> int:
-  """Runs some tests of a copy until one fails; pytest's exit status."""
+def run_tests(tests: Sequence[str], copy: pathlib.Path) -> tuple[int, str]:
+  """Runs some tests of a copy until one fails; status and end of the output."""
   command = [
     *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
     # Importing TensorFlow takes longer than most tests; -m in `tests` wins.
@@ -115,15 +115,16 @@ def run_tests(tests: Sequence[str], copy: pathlib.Path) -> int:
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
   }
-  return subprocess.run(
+  done = subprocess.run(
     [*command, *tests],
     cwd=copy,
     env=environment,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
     timeout=TIMEOUT_SECONDS,
     check=False,
-  ).returncode
+  )
+  return done.returncode, done.stdout[-1500:]
 
 
 def _write(path: pathlib.Path, text: str) -> None:
@@ -164,10 +165,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         free.put(copy)
 
     runs = runs_of(chosen)
-    statuses = threads.map(functools.partial(in_a_copy, run_tests), runs)
-    if any(status != PASSED for status in statuses):
-      print("the tests do not pass as they are; mend them first")
-      return 1
+    for status, told in threads.map(
+      functools.partial(in_a_copy, run_tests), runs
+    ):
+      if status != PASSED:
+        print(f"{told}\nthe tests do not pass as they are; mend them first")
+        return 1
     verdicts = threads.map(functools.partial(in_a_copy, timed), chosen)
     for mutant, (verdict, seconds) in zip(chosen, verdicts):
       bad += verdict != "killed"
