@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -51,6 +52,16 @@ def pytest_runtest_setup(item):
   """Skips what needs TensorFlow where it is not installed."""
   if _needs_tensorflow(item) and not importlib.util.find_spec("tensorflow"):
     pytest.skip("needs the extra tf")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+  """Asks for the mark where a test imports TensorFlow without it."""
+  before = "tensorflow" in sys.modules
+  outcome = yield
+  if "tensorflow" in sys.modules and not before:
+    assert _needs_tensorflow(item), "mark it with pytest.mark.tensorflow"
+  return outcome
 
 
 def _needs_tensorflow(item):
