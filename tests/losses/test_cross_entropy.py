@@ -131,3 +131,16 @@ def test_tables_agree_with_float64_at_every_kind_of_argument():
   assert np.abs(exp2_negative(x) - exact).max() < 2**24 * 2e-6 + 1
   y = np.unique(np.geomspace(2**24, 2**40, 5000).astype(np.int64))
   assert np.abs(log2_of(y) / 65536 - np.log2(y / 2**24)).max() < 3e-5
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_residual_is_softmax_minus_the_label(bits):
+  random = np.random.default_rng(bits)
+  scale = 8 / (1 << (bits - 1))
+  high = 1 << (bits - 1)
+  logits = random.integers(-high, high, (50, 6)).astype(f"int{bits}")
+  labels = random.integers(0, 6, 50)
+  found = CrossEntropy(scale, bits).residual(logits, labels) / 65536
+  power = np.exp(logits * scale)
+  wanted = power / power.sum(axis=1, keepdims=True) - np.eye(6)[labels]
+  assert np.abs(found - wanted).max() < 1e-4
