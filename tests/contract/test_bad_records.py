@@ -61,6 +61,20 @@ def test_broken_mark_is_refused(kind):
   assert tflm_fg.evaluate_model(broken, X, Y)["clips"] == len(X)
 
 
+@pytest.mark.parametrize(
+  ("changed", "words"),
+  [
+    ({"version": 2}, "mark version 2"),
+    ({"trainable": TEXT["trainable"][:1] * 2}, "no tensor, or one twice"),
+    ({"trainable": []}, "no tensor, or one twice"),
+  ],
+)
+def test_a_whole_mark_that_says_too_much_is_refused_by_its_cause(
+  changed, words
+):
+  refused(lambda: training_metadata.read_mark(remarked(TEXT | changed)), words)
+
+
 def test_broken_mark_comes_off():
   assert tflm_fg.strip(remarked(b"{")) == MODEL
   assert tflm_fg.mark_trainable(remarked(b"{")).data == MARKED
