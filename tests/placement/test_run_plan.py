@@ -8,7 +8,9 @@ import json
 import tflm_fg
 from tests import models
 from tests.placement.runs import (
+  SHIFT,
   adapt,
+  crossed,
   cured,
   source,
 )
@@ -55,6 +57,22 @@ def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
   assert first.settings.method == "sign-m-spsa"
   assert last.settings.method == "closed-form"
   assert first.settings.steps == search.QUICK["steps"]
+
+
+def test_an_exact_phase_learns_from_the_samples_kept_aside_too():
+  """They are kept aside but to see that it helps."""
+  x, y = crossed(60, 1, SHIFT)
+  result = adapt(x=x, y=y, trainable="head")
+  (record,) = result.journal.records
+  assert record.batch_size == 60
+  result = adapt(
+    x=x,
+    y=y,
+    trainable="head",
+    settings=tflm_fg.Settings(method="sign-m-spsa", steps=4, batch_size=60),
+  )
+  (record,) = result.journal.records
+  assert record.batch_size < 60
 
 
 def test_many_numbers_get_many_steps():
