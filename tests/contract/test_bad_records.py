@@ -222,6 +222,13 @@ BAD_JOURNALS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("slope", [2**31 + 1, -(2**31) - 1, 1.0, True])
+def test_a_slope_is_an_integer_of_32_bits(slope):
+  row = json.dumps({"phase": 0, "step": 0, "slopes": [slope]})
+  content = "\n".join(_line(1, row)).encode()
+  refused(lambda: journal.parse(content), "not an integer of 32 bits")
+
+
 @pytest.mark.parametrize("kind", list(BAD_JOURNALS))
 def test_broken_journal_is_refused_by_name(kind):
   refused(lambda: replayed(BAD_JOURNALS[kind]), "j")
