@@ -30,6 +30,8 @@ def pytest_cmdline_main(config):
 
   -n0 and -p no:xdist run everything in this one.
   """
+  if "PYTEST_XDIST_WORKER" in os.environ:  # it must not have workers itself
+    return
   own = config.args_source == config.ArgsSource.TESTPATHS
   if not own or getattr(config.option, "numprocesses", 0) is not None:
     return
