@@ -64,6 +64,20 @@ def test_broken_mark_is_refused(kind):
   assert tflm_fg.evaluate(broken, X, Y)["clips"] == len(X)
 
 
+@pytest.mark.parametrize(
+  ("changed", "words"),
+  [
+    ({"version": 2}, "mark version 2"),
+    ({"trainable": TEXT["trainable"][:1] * 2}, "no tensor, or one twice"),
+    ({"trainable": []}, "no tensor, or one twice"),
+  ],
+)
+def test_a_whole_mark_that_says_too_much_is_refused_by_its_cause(
+  changed, words
+):
+  refused(lambda: training_metadata.read_mark(remarked(TEXT | changed)), words)
+
+
 def test_broken_mark_comes_off():
   assert tflm_fg.strip(remarked(b"{")) == MODEL
   assert tflm_fg.mark_trainable(remarked(b"{")).data == MARKED
@@ -205,6 +219,13 @@ BAD_JOURNALS: dict[str, list[str]] = {
     for c in ([1], [1, 2, 3], [0] * len(CENTRE) * 2)
   },
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("slope", [2**31 + 1, -(2**31) - 1, 1.0, True])
+def test_a_slope_is_an_integer_of_32_bits(slope):
+  row = json.dumps({"phase": 0, "step": 0, "slopes": [slope]})
+  content = "\n".join(_line(1, row)).encode()
+  refused(lambda: journal.parse(content), "not an integer of 32 bits")
 
 
 PYTHONS_WORDS = re.compile(

@@ -253,3 +253,11 @@ def test_the_sign_moves_every_number_by_the_rate():
 def test_a_frank_wolfe_rate_beyond_the_corner_is_refused():
   with pytest.raises(TflmFgError, match="learning_rate_lsb=128"):
     frank_wolfe(LAYOUT, schedule(128.0, "linear", 10))
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("kind", list(OPTIMIZERS))
+def test_a_momentum_out_of_range_is_refused(kind, momentum):
+  rate = schedule(1.0, "constant", 1)
+  with pytest.raises(TflmFgError, match="momentum="):
+    OPTIMIZERS[kind].make(LAYOUT, rate, momentum)
