@@ -57,7 +57,7 @@ def main() -> None:
     told = f"mean absolute error {report['mae']:.4g}, loss {report['loss']:.4g}"
   print(
     f"{told} on "
-    f"{report['clips']} samples ({report['runtime']}, "
+    f"{report['samples']} samples ({report['runtime']}, "
     f"{report['invoke_seconds']:.2f} s)"
   )
   if _REPORT.value:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -29,6 +30,8 @@ def pytest_cmdline_main(config):
 
   -n0 and -p no:xdist run everything in this one.
   """
+  if "PYTEST_XDIST_WORKER" in os.environ:  # it must not have workers itself
+    return
   own = config.args_source == config.ArgsSource.TESTPATHS
   if not own or getattr(config.option, "numprocesses", 0) is not None:
     return
@@ -51,6 +54,16 @@ def pytest_runtest_setup(item):
   """Skips what needs TensorFlow where it is not installed."""
   if _needs_tensorflow(item) and not importlib.util.find_spec("tensorflow"):
     pytest.skip("needs the extra tf")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+  """Asks for the mark where a test imports TensorFlow without it."""
+  before = "tensorflow" in sys.modules
+  outcome = yield
+  if "tensorflow" in sys.modules and not before:
+    assert _needs_tensorflow(item), "mark it with pytest.mark.tensorflow"
+  return outcome
 
 
 def _needs_tensorflow(item):

@@ -283,8 +283,7 @@ def test_passes_that_tune_are_counted():
 def test_frozen_layers_run_once_a_sample():
   """Passes of a head run the suffix: its file holds one operator."""
   few, many = (
-    adapt(**quick(steps=s, validation_fraction=0.0)).report
-    for s in (10, 20)
+    adapt(**quick(steps=s, validation_fraction=0.0)).report for s in (10, 20)
   )
   assert many["samples_run"] - few["samples_run"] == 2 * 10 * 64
 
@@ -485,8 +484,8 @@ def test_samples_of_fewer_classes_than_the_model_has_are_learnt(trainable):
   assert report["accuracy_after"] > 0.95
 
 
-def test_a_front_that_moves_nothing_on_the_samples_is_left_out():
-  """A gain changes no sample of zeros; the other ways still run."""
+def test_an_input_stage_that_moves_nothing_on_the_samples_is_left_out():
+  """A gain changes no sample of zeros; the other candidates still run."""
   x = np.where(np.arange(len(X))[:, None] < len(X) - 8, 0, X)
   report = tflm_fg.adapt(MODEL, x.astype(np.float32), Y).report
   assert report["candidates"]

@@ -71,7 +71,8 @@ def evaluate(
     "mae": result.mae,
     "loss": result.loss,
     "loss_name": task.title,
-    "clips": len(y),
+    "samples": len(y),
+    "clips": len(y),  # the name of before, for one version
     "seconds": time.perf_counter() - began,
     "invoke_seconds": session.invoke_seconds,
     "forward_passes": session.forward_passes,

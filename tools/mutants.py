@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import os
 import pathlib
@@ -24,8 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,6 +36,8 @@ from tools.mutant_list import MUTANTS, Mutant  # noqa: E402
 
 TIMEOUT_SECONDS = 300
 PASSED, FAILED = 0, 1  # pytest's exit statuses
+
+_T, _R = TypeVar("_T"), TypeVar("_R")
 
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "docs")
 
@@ -63,7 +67,7 @@ def judge(mutant: Mutant, copy: pathlib.Path) -> str:
   original = path.read_text(encoding="utf-8")
   try:
     _write(path, text_of(mutant, copy))
-    status = run_tests(mutant.tests, copy)
+    status, _ = run_tests(mutant.tests, copy)
   except ValueError as fault:
     return str(fault)
   except subprocess.TimeoutExpired:
@@ -74,17 +78,37 @@ def judge(mutant: Mutant, copy: pathlib.Path) -> str:
   return known.get(status, f"pytest ended with status {status}")
 
 
-def run_tests(tests: Sequence[str], copy: pathlib.Path) -> int:
-  """Runs some tests of a copy until one fails; pytest's exit status."""
-  command = [
-    sys.executable,
-    "-m",
-    "pytest",
-    "-x",
-    "-q",
-    "-p",
-    "no:cacheprovider",
+def timed(mutant: Mutant, copy: pathlib.Path) -> tuple[str, float]:
+  """The verdict, and the seconds that it took."""
+  began = time.monotonic()
+  return judge(mutant, copy), time.monotonic() - began
+
+
+def runs_of(mutants: Sequence[Mutant]) -> list[list[str]]:
+  """All tests of some mutants, each once, in runs of the same options."""
+  runs: dict[tuple[str, ...], dict[str, None]] = {}
+  for mutant in mutants:
+    options = tuple(t for t in mutant.tests if t.startswith("-"))
+    tests = runs.setdefault(options, {})
+    tests.update((t, None) for t in mutant.tests if not t.startswith("-"))
+  lots = [(options, list(tests)) for options, tests in runs.items()]
+  # In halves, so that two jobs share them.
+  return [
+    [*half, *options]
+    for options, tests in lots
+    for half in (tests[0::2], tests[1::2])
+    if half
   ]
+
+
+def run_tests(tests: Sequence[str], copy: pathlib.Path) -> tuple[int, str]:
+  """Runs some tests of a copy until one fails; status and end of the output."""
+  command = [
+    *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
+  ]
+  if not any(test.startswith("-m") for test in tests):
+    # Importing TensorFlow takes longer than most tests.
+    command += ["-m", "not tensorflow"]
   environment = {
     **os.environ,
     "PYTHONPATH": str(copy),
@@ -92,15 +116,16 @@ def run_tests(tests: Sequence[str], copy: pathlib.Path) -> int:
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
   }
-  return subprocess.run(
+  done = subprocess.run(
     [*command, *tests],
     cwd=copy,
     env=environment,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
     timeout=TIMEOUT_SECONDS,
     check=False,
-  ).returncode
+  )
+  return done.returncode, done.stdout[-1500:]
 
 
 def _write(path: pathlib.Path, text: str) -> None:
@@ -132,21 +157,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
   bad = 0
 
   with copies(flags.jobs) as free, ThreadPoolExecutor(flags.jobs) as threads:
-    copy = free.get()
-    everything = list(dict.fromkeys(t for m in chosen for t in m.tests))
-    if run_tests(everything, copy) != PASSED:
-      print("the tests do not pass as they are; mend them first")
-      return 1
-    free.put(copy)
 
-    def one(mutant: Mutant) -> tuple[str, float]:
-      copy, began = free.get(), time.monotonic()
+    def in_a_copy(work: Callable[[_T, pathlib.Path], _R], what: _T) -> _R:
+      copy = free.get()
       try:
-        return judge(mutant, copy), time.monotonic() - began
+        return work(what, copy)
       finally:
         free.put(copy)
 
-    for mutant, (verdict, seconds) in zip(chosen, threads.map(one, chosen)):
+    runs = runs_of(chosen)
+    for status, told in threads.map(
+      functools.partial(in_a_copy, run_tests), runs
+    ):
+      if status != PASSED:
+        print(f"{told}\nthe tests do not pass as they are; mend them first")
+        return 1
+    verdicts = threads.map(functools.partial(in_a_copy, timed), chosen)
+    for mutant, (verdict, seconds) in zip(chosen, verdicts):
       bad += verdict != "killed"
       print(f"{seconds:5.1f} s  {mutant.name}: {verdict}", flush=True)
   print(f"{len(chosen)} mutants, {bad} not killed")

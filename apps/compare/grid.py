@@ -84,7 +84,7 @@ class Cell:
   Attributes:
     domain: an episode's name, or an .npz.
     seed: of samples and training.
-    trainable: as for `tflm_fg.mark`; "auto", and "nothing" for zero-shot.
+    trainable: as for `mark_trainable`; "auto", and "nothing" for zero-shot.
     method: one of `METHODS`.
     variant: a key of `VARIANTS`.
     precision: one of `PRECISIONS`; backpropagation is "fp32".

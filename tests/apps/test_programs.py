@@ -20,6 +20,7 @@ import tflm_fg
 from tests import models, programs
 from tests.options import options
 from tests.programs import own_lines
+from tflm_fg.tflite.select_trainable import present_mark
 
 DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
 PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
@@ -181,7 +182,7 @@ def test_convert_inspect_evaluate_agree_on_a_marked_file(folder):
     json.loads(folder.read(f"{name}.json")) for name in ("model", "marked")
   )
   assert plain["loss"] == marked["loss"]
-  assert plain["clips"] == 64
+  assert plain["samples"] == plain["clips"] == 64
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -446,5 +447,5 @@ def test_keras_model_converts_with_calibration_and_not_without(keras_folder):
   assert "--calibration" in line
   fitting = _convert("m.keras", "--calibration=clips.npz")
   assert "trainable" in folder.done("convert", *fitting)
-  marked = tflm_fg.present_mark(folder.read("out.tflite"), None, "m")
+  marked = present_mark(folder.read("out.tflite"), None, "m")
   assert marked.mark.trainable

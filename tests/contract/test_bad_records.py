@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tests.refusals import MARKED, MODEL, X, Y, adapt, refused
-from tflm_fg import journal
+from tflm_fg import journal, replaying
 from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.model_file import ModelFile
@@ -61,6 +62,20 @@ def test_broken_mark_is_refused(kind):
   refused(lambda: adapt(broken))
   # Nothing is trained, so the mark is not read: the file scores as before.
   assert tflm_fg.evaluate(broken, X, Y)["clips"] == len(X)
+
+
+@pytest.mark.parametrize(
+  ("changed", "words"),
+  [
+    ({"version": 2}, "mark version 2"),
+    ({"trainable": TEXT["trainable"][:1] * 2}, "no tensor, or one twice"),
+    ({"trainable": []}, "no tensor, or one twice"),
+  ],
+)
+def test_a_whole_mark_that_says_too_much_is_refused_by_its_cause(
+  changed, words
+):
+  refused(lambda: training_metadata.read_mark(remarked(TEXT | changed)), words)
 
 
 def test_broken_mark_comes_off():
@@ -206,9 +221,49 @@ BAD_JOURNALS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("slope", [2**31 + 1, -(2**31) - 1, 1.0, True])
+def test_a_slope_is_an_integer_of_32_bits(slope):
+  row = json.dumps({"phase": 0, "step": 0, "slopes": [slope]})
+  content = "\n".join(_line(1, row)).encode()
+  refused(lambda: journal.parse(content), "not an integer of 32 bits")
+
+
+PYTHONS_WORDS = re.compile(
+  "unpack|subscript|indices|iterable|NoneType|attribute|hashable|keyword|"
+  "Expecting|recursion|decode|char 0|__|[Kk]ey ?[Ee]rror|'int'|'str'|'list'"
+)
+
+
 @pytest.mark.parametrize("kind", list(BAD_JOURNALS))
-def test_broken_journal_is_refused_by_name(kind):
-  refused(lambda: replayed(BAD_JOURNALS[kind]), "j")
+def test_broken_journal_is_refused_by_name_in_plain_words(kind):
+  message = refused(lambda: replayed(BAD_JOURNALS[kind]), "j")
+  assert not PYTHONS_WORDS.search(message)
+  assert not re.search(r"\('\w+'\)$", message)  # a missing key, bare
+
+
+@pytest.mark.parametrize(
+  ("lines", "cause"),
+  [
+    ([], "it is empty"),
+    (LINES[:1], "all but line 1 is gone"),
+    ([*LINES[:3], LINES[3][:9]], "line 4 is not JSON"),
+    (LINES[:-1], "the last line has no 'adapted_sha256'"),
+    (_head(phases=5), "line 1: 'phases' is not a list"),
+    (_head(phases=[[]]), "phase 0 is not a JSON object"),
+    (_head(model_sha256=None), "line 1: 'model_sha256' is not a text"),
+    (_without("centre"), "phase 0 has no 'centre'"),
+    (_settings(bogus=1), "phase 0: there is no setting 'bogus'"),
+    (_settings(method=["spsa"]), "phase 0: 'method' is not a text"),
+    (_line(2, "[]"), "line 3 is not a JSON object"),
+    (_line(2, '{"phase":0,"step":1}'), "line 3 has no 'slopes'"),
+    (_head(grown=5), "'grown' is not a JSON object"),
+    (_phase(drawn_as=5), "phase 0: 'drawn_as' is not a list"),
+    (_phase(drawn_as=[-1, 3]), "a random number drawn for no tensor"),
+    (_phase(drawn_as=[3]), "a tensor without the index it was drawn for"),
+  ],
+)
+def test_a_broken_journal_is_told_where_it_is_broken(lines, cause):
+  refused(lambda: replayed(lines), f"j.jsonl: not a whole journal ({cause})")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +330,7 @@ def test_rows_of_different_length_replay_where_directions_grow():
   lines = [LINES[0], *map(json.dumps, rows), LINES[-1]]
   start = ModelFile.open(RECORDED.start)
   mark = training_metadata.read_mark(start)
-  masters = journal._replay_phases(
+  masters = replaying._replay_phases(
     journal.parse("\n".join(lines).encode()).records, start, mark
   )
   written = write_masters(start, mark, masters).data

@@ -156,7 +156,7 @@ def test_a_setting_that_would_do_nothing_is_refused(name, method):
   for taker in TAKERS[name]:
     assert taker in message
   if name not in fields_of(Auto):
-    refused(lambda: Auto(**given), name)
+    refused(lambda: method_of("auto", **given), name)
     return
   kept = Auto(**given).as_phase(NAMED[method]).filled()
   assert kept == method_of(method, momentum=kept.momentum)

@@ -189,6 +189,19 @@ def test_outputs_stay_within_the_declared_distance_of_the_reference(
   assert distance <= session.traits.lsb_to_reference
 
 
+def test_arrays_that_were_run_may_be_written_and_fed_again(model, runtime):
+  """`run` forgets its inputs: only what `feed` is given must stay as it is."""
+  _, part, x = model
+  session = open_session(runtime, part)
+  inputs = (x.copy(),)
+  first = session.run(inputs)[0].copy()
+  inputs[0][...] = x[::-1]
+  session.feed(inputs)
+  (again,) = session.forward()
+  assert np.array_equal(again, first[::-1])
+  assert not np.array_equal(again, first)
+
+
 def test_the_guard_sees_every_write_and_restores_the_weights(model, runtime):
   marked, part, x = model
   session = open_session(runtime, part)

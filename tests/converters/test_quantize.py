@@ -17,6 +17,8 @@ from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import checked
 from tflm_fg.types import TflmFgError
 
+pytestmark = pytest.mark.tensorflow
+
 SAMPLES = np.random.default_rng(0).normal(0, 1, (80, 8, 6, 2)).astype("f4")
 
 

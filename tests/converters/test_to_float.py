@@ -11,7 +11,7 @@ import pytest
 from apps.compare.methods.float_twin import Twin, cross_entropy, float_gradients
 from converters.to_float import real_values, to_float
 from tests import models
-from tests.options import options
+from tests.options import method_of
 from tests.refusals import refused
 from tflm_fg.fixed_point.arithmetic import dequantize
 from tflm_fg.fixed_point.layout import Layout
@@ -114,7 +114,7 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
   refused(lambda: to_float(wide, "m.tflite"), "m.tflite", "another scale")
   refused(
     lambda: float_gradients(
-      models.dense_model(), options(method="node"), TRAIN, TEST
+      models.dense_model(), method_of("node"), TRAIN, TEST
     ),
     "'node'",
     "sign-m-spsa, spsa",
@@ -127,13 +127,12 @@ def test_what_has_no_float_twin_is_refused_in_one_line():
     {"anchor": 0.1},
     {"rounding": "stochastic"},
     {"precision": "8w8a"},
-    {"labels": "none"},
     {"patience": 3},
     {"validation_fraction": 0.3},
   ],
 )
 def test_a_setting_that_the_float_reference_has_not_is_refused(field):
-  settings = options(method="spsa", steps=2, **field)
+  settings = method_of("spsa", steps=2, **field)
   (name,) = field
   refused(
     lambda: float_gradients(models.dense_model(), settings, TRAIN, TEST),
@@ -150,14 +149,13 @@ def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
   passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
-  step_rule = options(
-    method="sign-m-spsa", epsilon_lsb=4.0, learning_rate_lsb=1.0
-  ).step_rule(layout, len(samples))
+  method = method_of("sign-m-spsa", epsilon_lsb=4.0, learning_rate_lsb=1.0)
+  estimator = method.estimator(layout, len(samples))
   twin = Twin.of(marked)
   held = twin.samples(TRAIN)
   pairs = []
   for step in range(8):
-    plus, minus = step_rule.estimator(passes, TrainState(step, params)).losses
+    plus, minus = estimator(passes, TrainState(step, params)).losses
     z = Directions(layout, 0).flat_at(step, 1)[0] * 4.0 * twin.steps
     exact = [
       cross_entropy(twin.logits(twin.start + side, held), held.labels)
@@ -171,8 +169,8 @@ def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
 
 @pytest.mark.parametrize("method", ["sign-m-spsa", "spsa"])
 def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
-  settings = options(
-    method=method, steps=150, validate_every=50, momentum=0.5, seed=3
+  settings = method_of(
+    method, steps=150, validate_every=50, momentum=0.5, seed=3
   )
   run = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
   again = float_gradients(models.dense_model(), settings, TRAIN, TEST, "all")
@@ -186,9 +184,7 @@ def test_float_gradients_descend_and_one_seed_gives_the_same_bytes(method):
 
 def test_rebuilding_trains_alike():
   """XNNPACK sums in another order, which moves no sign of these steps."""
-  settings = options(
-    method="spsa", steps=40, validate_every=40, epsilon_lsb=4.0
-  )
+  settings = method_of("spsa", steps=40, validate_every=40, epsilon_lsb=4.0)
   scores = [
     float_gradients(
       models.dense_model(), settings, TRAIN, TEST, "all", strategy
@@ -199,7 +195,7 @@ def test_rebuilding_trains_alike():
 
 
 def test_the_trained_file_is_the_one_scored_last():
-  settings = options(method="sign-m-spsa", steps=40, validate_every=40)
+  settings = method_of("sign-m-spsa", steps=40, validate_every=40)
   marked = mark_trainable(models.dense_model(), "all")
   run = float_gradients(marked.data, settings, TRAIN, TEST)
   session = open_session("litert", whole(run.model, marked.mark))

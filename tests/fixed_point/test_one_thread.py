@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tflm_fg.fixed_point.one_thread import one_thread
+from tflm_fg.fixed_point.one_thread import _blas, one_thread
 from tflm_fg.gradients import closed_form, multi_tangent
 
 
@@ -18,6 +18,7 @@ def threads():
 
 @pytest.fixture(autouse=True)
 def two_threads():
+  _blas.cache_clear()  # other tests may have loaded SciPy's since it was found
   with threadpool_limits(2, "blas"):
     if threads() != {2}:
       pytest.skip("NumPy's BLAS here has one thread, or cannot be told")

@@ -50,7 +50,7 @@ def test_bytes_are_the_words_of_tensor_and_block_in_little_endian(
 def test_a_tensors_blocks_count_from_zero():
   layout = Layout(mark_trainable(models.conv_model(), "head").mark.trainable)
   key = random_bits.key_of(5, 6, 7)
-  drawn = random_bits.Addresses(layout, 8).draw(key, lambda raw: raw)
+  drawn = random_bits.Addresses(layout.tensors, 8).draw(key, lambda raw: raw)
   kernel = next(t for t in layout.tensors if t.has_master)
   blocks = np.arange(-(-kernel.size // 8))
   alone = random_bits.random_bytes(

@@ -11,8 +11,9 @@ from tests.options import method_of, options
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.gradients.node_perturbation import layers_of
+from tflm_fg.fixed_point.state import Estimate, TrainState
+from tflm_fg.gradients.directions import Directions
+from tflm_fg.gradients.node_perturbation import NodeSlopes, layers_of
 from tflm_fg.placement.phase import open_for
 from tflm_fg.placement.phase_record import Phase, masters_of
 from tflm_fg.placement.split_model import Graph
@@ -73,6 +74,31 @@ def test_the_mean_estimate_points_where_the_gradient_does():
   units = np.array(bias.scales) * np.array(bias.output_step)
   wanted = residual.sum(axis=0) / units
   assert cosine(np.mean(biases, axis=0), wanted) > 0.85
+
+
+def test_a_coarse_channel_moves_by_fewer_of_its_steps():
+  """The slopes are of real weights; each output's kernel has its own scale."""
+  marked = tflm_fg.mark_trainable(MODEL, "head")
+  layout = Layout(marked.mark.trainable)
+  kernel, bias = layout.tensors
+  estimator = NodeSlopes(
+    layout=layout,
+    directions=Directions(layout, 0),
+    num_directions=1,
+    epsilon_lsb=2.0,
+    layers=(),
+    loss=None,
+  )
+  state = TrainState(0, layout.gather(masters_of(marked.data, marked.mark)))
+  slopes = np.full(kernel.shape[1] + 1, 1 << 16)
+  found = estimator.gradient(Estimate(slopes, slopes[:1]), state)
+  z = estimator.directions.at(0, 1).biases[0].astype(int)
+  scales = np.array(kernel.scales)
+  wanted = z * 65536 * scales.min() / scales
+  assert len(set(scales)) == bias.size
+  rows = found.kernels.reshape(kernel.shape)
+  assert np.abs(rows - wanted[:, None]).max() <= 2
+  assert np.array_equal(found.biases, z * 65536)
 
 
 @pytest.mark.parametrize("runtime", [r for r in installed() if r != "tf"])

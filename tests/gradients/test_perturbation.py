@@ -33,6 +33,23 @@ def perturbed(z, unit, epsilon_lsb):
   return up, down
 
 
+def test_kernels_are_rounded_with_the_dither_of_their_step():
+  drawn = np.zeros((1, LAYOUT.num_kernels + LAYOUT.num_biases), np.int8)
+  made = PerturbedWeights(
+    layout=LAYOUT,
+    unit=1,
+    epsilon=1 << EPSILON_BITS,
+    count=1,
+    dither=lambda step: np.full(LAYOUT.num_kernels, step, np.int32),
+  )
+  masters = middle()._replace(kernels=middle().kernels + 100)
+  for step, up in ((155, 0), (156, 1)):  # 100 + 156 is a whole step
+    ((found, same),) = made.weight_sets(masters, drawn, step)
+    kernel = masters.kernels.reshape(found[0].shape) // 256
+    assert np.array_equal(found[0], kernel + up)
+    assert np.array_equal(found[0], same[0])
+
+
 @pytest.mark.parametrize(("z", "unit"), [(1, 1), (-1, 1), (32, 32), (-64, 32)])
 @pytest.mark.parametrize("epsilon_lsb", [1, 4])
 def test_each_side_lies_epsilon_times_z_away_in_steps(z, unit, epsilon_lsb):

@@ -29,6 +29,26 @@ def steps(weights):
   return np.concatenate([w.reshape(-1) for w in kernels]).astype(int)
 
 
+@pytest.mark.parametrize("epsilon", [1.0, 4.0])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_spsa_slopes_are_nats_a_step_and_a_sample(epsilon, batch_size):
+  """On a loss that is linear in the kernels, whatever epsilon is."""
+  method = method_of("spsa", num_directions=5, epsilon_lsb=epsilon)
+  estimator = method.estimator(LAYOUT, batch_size)
+  state = TrainState(3, START)
+  found = estimator(Landscape(linear), state).slopes
+  drawn = estimator.directions.of(state, 5).astype(int)
+  at = 0
+  wanted = np.zeros(5)
+  for number, tensor in enumerate(LAYOUT.tensors):
+    if tensor.role == "kernel":
+      slopes = np.random.default_rng(number).integers(-9, 10, tensor.shape)
+      z = drawn[:, at : at + tensor.size]
+      wanted += z @ slopes.reshape(-1) * 256 * np.log(2) / batch_size
+      at += tensor.size
+  assert np.abs(found - wanted).max() <= 2
+
+
 @pytest.mark.parametrize("m", [1, 2, 9])
 def test_one_sided_slopes_are_differences_over_the_losses_spread(m):
   random = np.random.default_rng(m)

@@ -67,11 +67,11 @@ def test_the_residual_is_the_gradient_by_the_logits(case):
   z = logits * scale
   samples, classes = z.shape
   numeric = np.zeros(z.shape)
-  for clip in range(samples):
+  for sample in range(samples):
     for own in range(classes):
       step = np.zeros(z.shape)
-      step[clip, own] = 1e-5
-      numeric[clip, own] = samples * (real(z + step) - real(z - step)) / 2e-5
+      step[sample, own] = 1e-5
+      numeric[sample, own] = samples * (real(z + step) - real(z - step)) / 2e-5
   np.testing.assert_allclose(got, numeric, atol=2e-3)
 
 

@@ -134,7 +134,7 @@ def test_huber_shrugs_at_outliers_that_pull_the_mean_square_away():
 
 
 @pytest.mark.parametrize("outputs", MODELS)
-def test_auto_compares_ways_by_the_loss_and_replays(outputs):
+def test_auto_compares_candidates_by_the_loss_and_replays(outputs):
   result = adapt(
     MODELS[outputs], TRAIN[outputs], trainable="auto", test=TEST[outputs]
   )
@@ -144,7 +144,7 @@ def test_auto_compares_ways_by_the_loss_and_replays(outputs):
   assert len(report["candidates"]) >= 3
   again = journal.parse(result.journal.to_bytes())
   assert tflm_fg.replay(again, MODELS[outputs]) == result.marked_model
-  json.dumps(report)
+  json.dumps(dict(report))
 
 
 def test_one_seed_gives_the_same_bytes():
@@ -277,7 +277,7 @@ def test_a_metric_without_derivative_gets_better(function):
   assert tflm_fg.replay(again, one.start) == one.marked_model
 
 
-def test_auto_tries_ways_under_a_function_of_all_samples():
+def test_auto_tries_candidates_under_a_function_of_all_samples():
   result = adapt(
     samples=TRAIN[1],
     loss=lambda outputs, y: np.median(np.abs(outputs - y)),

@@ -12,13 +12,19 @@ import tflm_fg
 from apps.compare.analyses import tflm_arena
 from apps.kws.model.shipped import shipped_model
 from tests import models
-from tests.options import options
-from tflm_fg.memory import arena, backpropagation, footprint
+from tests.options import method_of
+from tflm_fg.memory import arena, footprint
 from tflm_fg.memory.arena import Buffer
+from tflm_fg.memory.backpropagation import (
+  Training,
+  kept_activations,
+  training_buffers,
+)
 from tflm_fg.memory.dataflow import Dataflow, Node, Piece, read_dataflow
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.training.objective import Objective
 from tflm_fg.types import TflmFgError
 
 BUFFERS = st.lists(
@@ -203,7 +209,7 @@ def odd(name, inputs, outputs, number=0):
 
 
 def training_of(found, width=4):
-  return backpropagation.Training(
+  return Training(
     trained=frozenset(t.index for t in found.mark.trainable),
     logits=found.mark.logits,
     width=width,
@@ -214,7 +220,7 @@ def training_of(found, width=4):
 def test_the_head_alone_keeps_only_its_own_input(name):
   found = mark_trainable(FILES[name](), "head")
   flow = read_dataflow(found.data)
-  kept = backpropagation.kept_activations(flow, training_of(found))
+  kept = kept_activations(flow, training_of(found))
   assert kept == (found.mark.head_input,)
 
 
@@ -235,7 +241,7 @@ def test_scratch_of_all_weights_is_what_one_counts_by_hand():
   """x 8 int8; hidden 16 and logits 4 in float32, with a gradient each."""
   found = mark_trainable(models.dense_model(), "all")
   flow = read_dataflow(found.data)
-  buffers = backpropagation.training_buffers(flow, training_of(found))
+  buffers = training_buffers(flow, training_of(found))
   assert arena.live_bytes(buffers) == 8 + 64 + 16 + 64
   assert arena.peak(buffers) == 16 + 64 + 16 + 64
   assert footprint.backpropagation(
@@ -250,12 +256,12 @@ def test_scratch_of_all_weights_is_what_one_counts_by_hand():
   )
 
 
-def test_biases_need_no_activation_but_a_bit_of_each_that_was_sampleped():
+def test_biases_need_no_activation_but_a_bit_of_each_that_was_clipped():
   found = mark_trainable(models.dense_model(), "bias")
   flow = read_dataflow(found.data)
   training = training_of(found)
-  assert backpropagation.kept_activations(flow, training) == ()
-  buffers = backpropagation.training_buffers(flow, training)
+  assert kept_activations(flow, training) == ()
+  buffers = training_buffers(flow, training)
   assert arena.live_bytes(buffers) == 64 + 16 + 2  # a ReLU of 16 numbers
 
 
@@ -265,7 +271,7 @@ def test_an_offset_keeps_nothing_and_a_gain_the_input(gain):
     models.conv_model(), "prompt", graph_options=GraphOptions(gain=gain)
   )
   flow = read_dataflow(found.data)
-  kept = backpropagation.kept_activations(flow, training_of(found))
+  kept = kept_activations(flow, training_of(found))
   assert kept == (flow.inputs if gain else ())
 
 
@@ -288,9 +294,9 @@ def test_an_operator_keeps_what_its_own_gradient_needs(name, kept, masks):
     odd("ADD", (2,), (3,), number=2),
   )
   flow = flow_of(nodes, [40, 40, 40, 40, 40])
-  training = backpropagation.Training(trained=frozenset([4]), logits=3, width=1)
-  assert backpropagation.kept_activations(flow, training) == (0, *kept)
-  sizes = [b.size for b in backpropagation.training_buffers(flow, training)]
+  training = Training(trained=frozenset([4]), logits=3, width=1)
+  assert kept_activations(flow, training) == (0, *kept)
+  sizes = [b.size for b in training_buffers(flow, training)]
   assert sum(sizes) == 4 * 40 + 3 * 40 + masks
 
 
@@ -301,8 +307,8 @@ def test_a_product_of_two_that_move_keeps_both():
     odd("MUL", (1, 2), (3,), number=2),
   )
   flow = flow_of(nodes, [8] * 5)
-  training = backpropagation.Training(trained=frozenset([4]), logits=3, width=1)
-  assert backpropagation.kept_activations(flow, training) == (0, 1, 2)
+  training = Training(trained=frozenset([4]), logits=3, width=1)
+  assert kept_activations(flow, training) == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +327,7 @@ def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
   """All of `TrainerBytes` but the copy of the best masters."""
   found = mark_trainable(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
-  phase = Phase(everything, options(method="sign-m-spsa", **given))
+  phase = Phase(everything, method_of("sign-m-spsa", **given), Objective())
   own = footprint.trainer_bytes(found.mark.trainable, [phase], 12)
   forward = footprint.forward_gradients(found.data, found.mark, [phase], 12)
   plain = footprint.inference(found.data)
@@ -333,7 +339,7 @@ def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
 def test_forward_gradients_take_the_scratch_of_inference():
   found = mark_trainable(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
-  phase = Phase(everything, options(method="sign-m-spsa"))
+  phase = Phase(everything, method_of("sign-m-spsa"), Objective())
   plain = footprint.inference(found.data)
   forward = footprint.forward_gradients(found.data, found.mark, [phase], 12)
   assert forward.scratch == plain.scratch == 48_000
@@ -347,7 +353,7 @@ def test_forward_gradients_take_the_scratch_of_inference():
   ("wrong", "named"),
   [({"precision": "fp8"}, "float16"), ({"optimizer": "lion"}, "adam")],
 )
-def test_an_unknown_way_is_refused_by_its_name(wrong, named):
+def test_an_unknown_precision_or_optimizer_is_refused_by_name(wrong, named):
   found = mark_trainable(models.dense_model(), "head")
   with pytest.raises(TflmFgError, match=rf"'{next(iter(wrong.values()))}'.*"):
     footprint.backpropagation(found.data, found.mark, **wrong)

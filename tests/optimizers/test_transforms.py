@@ -46,7 +46,7 @@ def unit_of(precision):
   precision=st.sampled_from(["16w8a", "8w8a"]),
 )
 def test_error_feedback_loses_nothing(seed, size, precision):
-  """All updates together are all wishes within half of a whole step."""
+  """All updates together are what was asked for, within half a whole step."""
   rounding = rounding_of("error-feedback", precision)
   state = OptimizerState(residue=rounding.init(START))
   unrounded_sum, moved = (
@@ -103,7 +103,7 @@ def test_stochastic_rounding_is_unbiased_and_one_address_gives_it_again(
   )
 
 
-def test_whole_wishes_are_the_same_under_every_rounding():
+def test_whole_updates_are_the_same_under_every_rounding():
   unrounded = np.random.default_rng(0).integers(-9, 10, NUMBERS) * 16
   for kind in ROUNDINGS:
     rounding = rounding_of(kind)
@@ -253,3 +253,11 @@ def test_the_sign_moves_every_number_by_the_rate():
 def test_a_frank_wolfe_rate_beyond_the_corner_is_refused():
   with pytest.raises(TflmFgError, match="learning_rate_lsb=128"):
     frank_wolfe(LAYOUT, schedule(128.0, "linear", 10))
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("kind", list(OPTIMIZERS))
+def test_a_momentum_out_of_range_is_refused(kind, momentum):
+  rate = schedule(1.0, "constant", 1)
+  with pytest.raises(TflmFgError, match="momentum="):
+    OPTIMIZERS[kind].make(LAYOUT, rate, momentum)

@@ -7,7 +7,9 @@ import json
 from tests import models
 from tests.options import options
 from tests.placement.runs import (
+  SHIFT,
   adapt,
+  crossed,
   cured,
   source,
 )
@@ -55,6 +57,22 @@ def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
   assert isinstance(first.method, SignSPSA)
   assert isinstance(last.method, ClosedForm)
   assert first.method.steps == QUICK["steps"]
+
+
+def test_an_exact_phase_learns_from_the_samples_kept_aside_too():
+  """They are kept aside but to see that it helps."""
+  x, y = crossed(60, 1, SHIFT)
+  result = adapt(x=x, y=y, trainable="head")
+  (record,) = result.journal.records
+  assert record.batch_size == 60
+  result = adapt(
+    x=x,
+    y=y,
+    trainable="head",
+    **options(method="sign-m-spsa", steps=4, batch_size=60),
+  )
+  (record,) = result.journal.records
+  assert record.batch_size < 60
 
 
 def test_many_numbers_get_many_steps():

@@ -196,19 +196,22 @@ def test_no_part_kept_aside_trains_the_head_without_a_note():
 
 
 def test_input_stages_are_what_the_file_and_the_method_allow():
+  def stages_of(*given):
+    return input_stages_of(*given)[0]
+
   conv = models.conv_model()
   prompts = [InputStage("prompt"), InputStage("prompt", gain=True)]
   first = InputStage("first-bias")
-  assert input_stages_of(conv, True, Auto()) == [
+  assert stages_of(conv, True, Auto()) == [
     InputStage(""),
     *prompts,
     first,
   ]
-  assert input_stages_of(conv, False, Auto()) == [InputStage(""), prompts[0]]
-  assert input_stages_of(conv, True, SPSA()) == [InputStage("")]
+  assert stages_of(conv, False, Auto()) == [InputStage(""), prompts[0]]
+  assert stages_of(conv, True, SPSA()) == [InputStage("")]
   wide = models.conv_model(wide=True)
-  assert input_stages_of(wide, True, Auto()) == [InputStage(""), first]
-  assert input_stages_of(wide, False, Auto()) == [InputStage("")]
+  assert stages_of(wide, True, Auto()) == [InputStage(""), first]
+  assert stages_of(wide, False, Auto()) == [InputStage("")]
 
 
 class Watch(Callback):

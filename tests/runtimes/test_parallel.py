@@ -32,7 +32,7 @@ class Stand:
     )
 
 
-def choose(monkeypatch, seconds, **options):
+def choose(monkeypatch, seconds, **more):
   """Chooses where a run of (strategy, sessions, passes) takes so long."""
 
   def of_a_pass(sessions, inputs, passes):
@@ -41,7 +41,7 @@ def choose(monkeypatch, seconds, **options):
 
   monkeypatch.setattr(parallel, "_of_a_pass", of_a_pass)
   monkeypatch.setattr(parallel, "_cores", lambda: 4)
-  given = {"work": None, "passes": 2, "workers": 1, **options}
+  given = {"work": None, "passes": 2, "workers": 1, **more}
   session = given.pop("session", Stand())
   return parallel.choose(session, Stand, BATCH, **given)
 
@@ -85,13 +85,13 @@ def test_one_seed_gives_the_same_bytes_whatever_a_stopwatch_says(
     fast = sessions[0].traits.in_place == (quick == "in-place")
     return (1.0 if fast else 9.0) / len(sessions)
 
-  options = {
+  given = {
     "trainable": "all",
-    "settings": options(method="sign-m-spsa", steps=4, seed=2),
+    **options(method="sign-m-spsa", steps=4, seed=2),
   }
-  want = tflm_fg.adapt(MODEL, X, Y, **options)
+  want = tflm_fg.adapt(MODEL, X, Y, **given)
   monkeypatch.setattr(parallel, "_of_a_pass", of_a_pass)
-  busy = tflm_fg.adapt(MODEL, X, Y, **options)
+  busy = tflm_fg.adapt(MODEL, X, Y, **given)
   assert busy.marked_model == want.marked_model
   for key in ("strategy", "strategy_reason"):
     assert busy.report[key] == want.report[key]
@@ -153,10 +153,10 @@ def test_a_real_graph_settles_and_keeps_its_weights():
   assert graph.suffix.flatbuffer() == before
 
 
-def prefix_of(runtime="litert", **options):
+def prefix_of(runtime="litert", **more):
   marked = tflm_fg.mark_trainable(MODEL, "head")
   graph = Graph(
-    marked.data, marked.mark, RuntimeOptions(runtime=runtime, **options)
+    marked.data, marked.mark, RuntimeOptions(runtime=runtime, **more)
   )
   return graph, graph.prefix.traits.runtime
 

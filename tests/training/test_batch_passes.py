@@ -120,7 +120,9 @@ def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(
     for workers in (1, 2, 3, None)
   )
   assert one.report["workers"] == 1
-  assert others[1].report["workers"] == min(3, settings["method"].passes_at_once())
+  assert others[1].report["workers"] == min(
+    3, settings["method"].passes_at_once()
+  )
   for other in others:
     assert other.marked_model == one.marked_model
     assert other.journal.to_bytes() == one.journal.to_bytes()

@@ -104,6 +104,16 @@ def test_an_epoch_of_batches_shows_every_sample_equally_often(
   assert set(counts) == {batches.size}
 
 
+def test_every_epoch_is_shuffled_anew():
+  batches = data.Batches(30, 10, 0)
+  epochs = [
+    tuple(np.concatenate([batches.at(3 * epoch + i) for i in range(3)]))
+    for epoch in range(70)
+  ]
+  assert len(set(epochs)) == 70
+  assert all(sorted(epoch) == list(range(30)) for epoch in epochs)
+
+
 def test_a_step_takes_the_same_samples_whenever_it_is_asked():
   one, two = data.Batches(30, 7, 3), data.Batches(30, 7, 3)
   late = two.at(50)

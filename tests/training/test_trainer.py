@@ -1,6 +1,7 @@
 """The loop trains as many steps as it is told, and says where it stands."""
 
 import numpy as np
+import pytest
 
 from tests import models
 from tests.options import method_of
@@ -38,7 +39,10 @@ def samples(count, seed):
   return Samples((x,), np.arange(count) % 4)
 
 
-def fitted(callbacks=(), **options):
+VALIDATION = samples(9, 1)
+
+
+def fitted(callbacks=(), validation=VALIDATION, **options):
   session = open_session("litert", PART)
   own = samples(24, 0)
   batches = Batches(len(own), 8, 0)
@@ -51,15 +55,16 @@ def fitted(callbacks=(), **options):
     batches=batches,
     state=rule.start(LAYOUT.params(session.params())),
     steps=METHOD.steps,
-    validation=samples(9, 1),
+    validation=validation,
     callbacks=callbacks,
     **options,
   )
   return session, state
 
 
-def test_the_session_is_left_with_the_last_states_weights():
-  session, state = fitted()
+@pytest.mark.parametrize("validation", [VALIDATION, None])
+def test_the_session_is_left_with_the_last_states_weights(validation):
+  session, state = fitted(validation=validation)
   held = zip(session.params(), LAYOUT.weights(state.params), strict=True)
   assert all(np.array_equal(a, b) for a, b in held)
   assert state.step == METHOD.steps

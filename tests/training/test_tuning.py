@@ -126,7 +126,7 @@ def test_one_of_the_two_overrides_and_the_other_is_tuned(given, sizes):
   landscape = Landscape()
   found, reasons = tune(dataclasses.replace(OPEN, **given), landscape)
   for name, value in given.items():
-    assert getattr(settings, name) == value
+    assert getattr(found, name) == value
     assert name not in reasons
   assert len(reasons) == 2 - len(given)
   assert landscape.passes == 1 + 2 * tuning.PROBES * sizes

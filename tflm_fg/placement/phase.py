@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.method import Method
+from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers.rounding import require_masters
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
 from tflm_fg.placement.split_model import Graph
@@ -194,9 +196,6 @@ def run_phase(
   batches = Batches(len(samples), method.batch_size, method.seed)
   params = layout.gather(open_phase.masters)
   loss = graph.loss(training_data.task)
-  part = graph.part(samples, training_data.task)
-  passes = BatchPasses(graph.suffix, loss, samples, graph.helpers)
-  passes.use(samples.take(batches.at(0)))
   run = functools.partial(
     fit,
     session=graph.suffix,
@@ -206,15 +205,8 @@ def run_phase(
     batches=batches,
   )
   scored = kept if len(kept) else samples
-
-  def short(own: Method) -> Score:
-    rule = step_rule(own, layout, batches.size)
-    end = run(step_rule=rule, state=rule.start(params), steps=own.steps).params
-    return evaluate(graph.suffix, layout.weights(end), scored, loss)
-
-  method, reasons = tuned(method, layout, params, passes, loss)
-  if has_to_spare(open_phase.phase.method):
-    method, reasons["learning_rate_lsb"] = tried(method, short)
+  method, reasons = _chosen(open_phase, samples, scored, batches, loss, run)
+  part = graph.part(samples, training_data.task)
   rule = step_rule(method, layout, batches.size, part)
   recorder, history = SlopeRecorder(), History()
   best = _keeper(method, training_data)
@@ -255,6 +247,40 @@ def run_phase(
     choice=open_phase.choice,
     cached_bytes=sum(a.nbytes for a in open_phase.inputs),
   )
+
+
+def _chosen(
+  open_phase: OpenPhase,
+  samples: Samples,
+  scored: Samples,
+  batches: Batches,
+  loss: Loss,
+  run: Callable[..., TrainState],
+) -> tuple[Method, dict[str, str]]:
+  """The phase's method with nothing left open, and why each is what it is.
+
+  Args:
+    open_phase: where the phase begins.
+    samples: what it trains on.
+    scored: what short runs are compared on.
+    batches: which samples a step takes.
+    loss: what it lowers.
+    run: trains on the samples.
+  """
+  graph, layout = open_phase.graph, open_phase.layout
+  given, params = open_phase.phase.method, layout.gather(open_phase.masters)
+  passes = BatchPasses(graph.suffix, loss, samples, graph.helpers)
+  passes.use(samples.take(batches.at(0)))
+
+  def short(own: Method) -> Score:
+    rule = step_rule(own, layout, batches.size)
+    end = run(step_rule=rule, state=rule.start(params), steps=own.steps).params
+    return evaluate(graph.suffix, layout.weights(end), scored, loss)
+
+  method, reasons = tuned(given, layout, params, passes, loss)
+  if has_to_spare(given):
+    method, reasons["learning_rate_lsb"] = tried(method, short)
+  return method, reasons
 
 
 def _keeper(method: Method, training_data: TrainingData) -> ModelCheckpoint:

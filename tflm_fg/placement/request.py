@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tflm_fg.gradients.method import Method, require_taken
+from tflm_fg.gradients.method import Method, registered, require_taken
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.training.callbacks import Callback
@@ -42,6 +42,8 @@ class Request:
     loss = self.objective.loss
     if loss != Objective.loss and not any(kind.takes_loss for kind in kinds):
       ran = " and ".join(repr(kind.name) for kind in dict.fromkeys(kinds))
+      takers = [n for n, kind in registered().items() if kind.takes_loss]
       raise TflmFgError(
-        f"loss={loss!r}: does nothing under method {ran}; leave it out"
+        f"loss={loss!r}: does nothing under method {ran}; leave it out, or "
+        f"use one of {', '.join(takers)}"
       )

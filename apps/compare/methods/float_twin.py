@@ -95,7 +95,7 @@ def float_gradients(
       is None is measured on the integer model, as `tflm_fg.adapt` does.
     train: samples to learn from.
     test: samples that are only scored.
-    trainable: as for `tflm_fg.mark`; None takes the file's mark, or "head".
+    trainable: as for `mark_trainable`; None takes the file's mark, or "head".
     strategy: "in-place", or "rebuild" for XNNPACK's kernels, which are twice
       as fast where convolutions train.
 

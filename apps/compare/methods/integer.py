@@ -157,9 +157,9 @@ def trained(
 
 def description(settings: Method) -> str:
   """What was chosen for a run, for people."""
-  return (
-    f"rate {settings.learning_rate_lsb:g}, epsilon {settings.epsilon_lsb:g}"
-  )
+  told = f"rate {settings.learning_rate_lsb:g}"
+  epsilon = getattr(settings, "epsilon_lsb", None)  # not all methods have one
+  return told if epsilon is None else f"{told}, epsilon {epsilon:g}"
 
 
 def marked_of(cell: Cell, task: Episode) -> MarkedModel:

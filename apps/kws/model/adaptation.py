@@ -20,7 +20,7 @@ from tflm_fg import methods
 from tflm_fg.placement import QUICK, phases_of
 from tflm_fg.tflite import mark_trainable
 from tflm_fg.training import Callback, Objective, StopOnInterrupt
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import NotApplicable, TflmFgError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,7 +185,7 @@ def _trainable(job: Job) -> str:
     return job.trainable
   if isinstance(job.method, methods.Auto):
     # There may be no layer to join, or none of int8.
-    with contextlib.suppress(TflmFgError):
+    with contextlib.suppress(NotApplicable):
       mark_trainable(job.spotter.model, UNASKED, job.spotter.name)
       return UNASKED
   return "head"

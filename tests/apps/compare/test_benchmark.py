@@ -15,7 +15,7 @@ from apps.compare.data.registry import UserData
 from apps.compare.methods import backprop_epochs, head_descent
 from apps.compare.results import analysis_rows, bars, speed_tables
 from tests import models, programs, refusals
-from tests.options import options
+from tests.options import method_of
 from tflm_fg.training.data import load_npz
 from tflm_fg.types import TflmFgError
 
@@ -125,7 +125,7 @@ def test_new_words_are_in_no_corpus():
 
 
 def test_reaching_stops_at_the_goal_and_says_where_it_never_came(task):
-  own = options(method="sign-m-spsa", steps=200)
+  own = method_of("sign-m-spsa", steps=200)
   passes, seconds = accuracy.plain_reach(task, own, goal=0.0)
   assert passes == 0 and seconds == 0  # it stood there
   passes, seconds = accuracy.plain_reach(task, own, goal=0.6)

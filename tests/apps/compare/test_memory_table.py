@@ -9,7 +9,11 @@ from apps.compare.analyses import memory, networks, tflm_arena
 from apps.kws.model.shipped import shipped_model
 from converters import quantize, to_keras
 from tests import models
-from tflm_fg.memory import arena, backpropagation
+from tflm_fg.memory import arena
+from tflm_fg.memory.backpropagation import (
+  Training,
+  kept_activations,
+)
 from tflm_fg.memory.dataflow import read_dataflow
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.types import TflmFgError
@@ -124,15 +128,12 @@ def test_tensorflow_keeps_the_same_activations_for_its_gradients(name, resnet):
   model = shipped_model() if name == "DS-CNN" else resnet
   found = mark_trainable(model, "all")
   flow = read_dataflow(found.data)
-  training = backpropagation.Training(
+  training = Training(
     trained=frozenset(t.index for t in found.mark.trainable),
     logits=found.mark.logits,
     width=4,
   )
-  ours = [
-    flow.pieces[t].shape
-    for t in backpropagation.kept_activations(flow, training)
-  ]
+  ours = [flow.pieces[t].shape for t in kept_activations(flow, training)]
   twin = to_keras.to_keras(model)
   spec = tf.TensorSpec((1, *twin.input_shape[1:]))
   function = tf.function(twin).get_concrete_function(spec)

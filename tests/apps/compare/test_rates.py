@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import tflm_fg
+from apps.compare.cell_settings import settings_in_report
 from apps.compare.data.registry import load
 from apps.compare.methods import integer, learning_rates, run
-from tests.options import options
+from tests.options import method_of
 
 
 def test_the_rate_is_chosen_without_the_test_samples(cell, user_data):
@@ -33,7 +34,7 @@ def test_the_rate_is_chosen_without_the_test_samples(cell, user_data):
     assert (settings.steps, settings.epsilon_lsb) == (15, 4.0)
     return learning_rates.Found(0.5, abs(settings.learning_rate_lsb - 0.8))
 
-  settings = options(method="sign-m-spsa", steps=60)
+  settings = method_of("sign-m-spsa", steps=60)
   found = learning_rates.chosen(
     cell, settings, task, learning_rates.Tuner(filled, trial)
   )
@@ -59,9 +60,7 @@ def test_no_rate_is_tried_that_training_would_refuse(
     return learning_rates.Found(0.5, -len(seen))  # the factor above one is best
 
   task = load(cell.domain, 0, user_data)
-  settings = options(
-    method="spsa", optimizer=optimizer, steps=60, epsilon_lsb=2.0
-  )
+  settings = method_of("spsa", optimizer=optimizer, steps=60, epsilon_lsb=2.0)
   found = learning_rates.chosen(
     cell, settings, task, learning_rates.Tuner(filled, trial)
   )
@@ -85,7 +84,7 @@ def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, user_data):
     seen.append(settings.learning_rate_lsb)
     return learning_rates.Found(0.5, 1.0)
 
-  settings = options(method="spsa", steps=60, epsilon_lsb=2.0)
+  settings = method_of("spsa", steps=60, epsilon_lsb=2.0)
   task = load(cell.domain, 0, user_data)
   learning_rates.chosen(
     cell, settings, task, learning_rates.Tuner(filled, trial)
@@ -106,18 +105,18 @@ def test_a_flat_loss_does_not_stop_a_run(user_data, cell, tmp_path):
 def test_what_sets_itself_takes_no_step(cell, user_data):
   task = load(cell.domain, 0, user_data)
   tuner = integer.tuner_of(integer.marked_of(cell, task))
-  settings = options(
-    method="sign-m-spsa", steps=60, batch_size=16, validation_fraction=0.0
+  settings = method_of(
+    "sign-m-spsa", steps=60, batch_size=16, validation_fraction=0.0
   )
   filled = tuner.filled(settings, task)
   whole = tflm_fg.adapt(
     integer.marked_of(cell, task).data,
     *task.train,
-    **settings,
+    method=settings,
     strategy="rebuild",
     workers=1,
   ).report["phases"][0]["settings"]
-  assert filled == options(**whole)
+  assert filled == settings_in_report(whole)
 
 
 @pytest.mark.tensorflow
@@ -137,7 +136,7 @@ def test_a_rate_of_its_own_is_where_trials_begin(cell, user_data):
 
   task = load(cell.domain, 0, user_data)
   node = dataclasses.replace(cell, method="node")
-  settings = options(method="node", steps=60)  # 0.5
+  settings = method_of("node", steps=60)  # 0.5
   tuner = learning_rates.Tuner(lambda settings, part: settings, trial)
   learning_rates.chosen(node, settings, task, tuner)
   assert seen == pytest.approx([2 * 0.5 * f for f in learning_rates.FACTORS])

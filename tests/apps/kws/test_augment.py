@@ -14,6 +14,7 @@ def test_a_copy_comes_from_its_address_alone():
   augment.copy(tone(), 6, 0)
   assert np.array_equal(augment.copy(tone(), 5, 1), first)
   assert not np.array_equal(augment.copy(tone(), 5, 0), first)
+  assert not np.array_equal(augment.copy(tone(), 6, 1), first)
   assert not np.array_equal(Augment(copies=2, seed=4).copy(tone(), 5, 1), first)
 
 

@@ -41,11 +41,11 @@ def test_forward_gradients_on_the_head_are_shown_where_they_are_named(tmp_path):
   assert report["forward_passes"] > 3000
 
 
-def test_ways_may_be_tried_and_what_was_taken_is_told(tmp_path):
+def test_candidates_may_be_tried_and_what_was_taken_is_told(tmp_path):
   printed, reports = _demo(
     tmp_path, "--domain=child", "--trainable=auto", "--steps=20"
   )
-  (taken,) = [w for w in reports["child"]["ways"] if w["chosen"]]
+  (taken,) = [c for c in reports["child"]["candidates"] if c["chosen"]]
   assert f"({taken['trainable']})" in printed
   assert len(reports["child"]["phases"]) == len(
     reports["child"]["method"].split("+")

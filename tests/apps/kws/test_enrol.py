@@ -79,7 +79,7 @@ def _enrolled(replayed: bool) -> adaptation.PhaseResult:
     test=test.take(np.isin(test.y, new)),
     old=_old(),
     replay=replay,
-    settings=enrolment.settings(300, 0.0, 0),
+    method=enrolment.method(300, 0.0, 0),
     layer="head",
   )
   return adaptation.adapt(enrolment.anchored(job, WORDS))

@@ -91,7 +91,7 @@ def test_five_clips_a_word_help():
     spotter=SPOTTER,
     train=train,
     test=test,
-    settings=adaptation.settings_of({}),
+    method=adaptation.method_of(None),
     trainable="head",
   )
   before, after = adaptation.adapt(job).scores["test"]
@@ -112,7 +112,7 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-def _estimated(model, trainable, given):
+def _estimated(model, trainable, method=None, **given):
   """What a dry run says of some clips of noise."""
   spotter = dataclasses.replace(SPOTTER, model=model)
   shape = (24, *spotter.input().shape[1:])
@@ -123,7 +123,7 @@ def _estimated(model, trainable, given):
   job = adaptation.Job(
     spotter=spotter,
     train=train,
-    settings=adaptation.settings_of(given),
+    method=adaptation.method_of(method, **given),
     trainable=trainable,
   )
   told = adaptation.estimate(job)
@@ -133,11 +133,10 @@ def _estimated(model, trainable, given):
 def test_what_is_not_named_is_chosen_and_told():
   """A wide head; a head where there are no layers to join, or as asked."""
   model = SPOTTER.model
-  assert _estimated(model, None, {}) == ((64 + 512) * 12 + 12, 42)
-  assert _estimated(head_model.cut_off(SPOTTER).model, None, {}) == (780, 42)
-  spsa = {"method": "sign-m-spsa", "steps": 9}
-  assert _estimated(model, None, spsa) == (780, 9)
-  assert _estimated(model, "prompt", {}) == (40, 200)
+  assert _estimated(model, None) == ((64 + 512) * 12 + 12, 42)
+  assert _estimated(head_model.cut_off(SPOTTER).model, None) == (780, 42)
+  assert _estimated(model, None, "sign-m-spsa", steps=9) == (780, 9)
+  assert _estimated(model, "prompt") == (40, 200)
 
 
 def test_features_then_enrol_then_listen_then_evaluate(tmp_path):

@@ -31,7 +31,7 @@ def _outcome() -> adaptation.PhaseResult:
     spotter=spotter,
     train=train,
     test=test,
-    settings=adaptation.settings_of({"steps": 20}),
+    method=adaptation.method_of(None, steps=20),
     trainable="head",
   )
   phase_result = adaptation.adapt(job)

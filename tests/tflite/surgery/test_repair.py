@@ -27,9 +27,9 @@ def outputs(data, x):
   )
   interpreter.allocate_tensors()
   rows = []
-  for clip in x:
+  for sample in x:
     interpreter.set_tensor(
-      interpreter.get_input_details()[0]["index"], clip[None]
+      interpreter.get_input_details()[0]["index"], sample[None]
     )
     interpreter.invoke()
     rows += [
@@ -191,14 +191,14 @@ def test_weights_of_minus_128_stay_as_they_are(wide):
   assert marked.notes == ()
   assert training_metadata.strip(marked.data) == data
   masters = masters_of(marked.data, marked.mark)
-  assert write_masters(marked.data, marked.mark, masters) == marked.data
+  assert write_masters(marked.data, marked.mark, masters).data == marked.data
 
 
 @pytest.mark.parametrize("weights", ["int16", "int8x2"])
 def test_weights_of_minus_128_stay_as_they_are_in_16_bits(weights):
   marked = mark_trainable(lowest(False), "head", weights=weights)
   masters = masters_of(marked.data, marked.mark)
-  assert write_masters(marked.data, marked.mark, masters) == marked.data
+  assert write_masters(marked.data, marked.mark, masters).data == marked.data
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -15,10 +15,10 @@ import tflm_fg
 from apps.compare.methods.float_twin import Twin, cross_entropy
 from converters.to_float import to_float
 from tests import models
-from tests.options import options
+from tests.options import method_of, options
 from tests.programs import run
 from tests.refusals import refused
-from tflm_fg import journal
+from tflm_fg import journal, methods
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
@@ -230,8 +230,8 @@ def agreement(data, weights, epsilon, steps=40):
   passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
   params = layout.gather(masters_of(marked.data, marked.mark))
-  settings = options(method="spsa", epsilon_lsb=epsilon, learning_rate_lsb=1.0)
-  estimator = settings.step_rule(layout, len(samples)).estimator
+  method = method_of("spsa", epsilon_lsb=epsilon, learning_rate_lsb=1.0)
+  estimator = method.estimator(layout, len(samples))
   twin = Twin.of(marked)
   held = twin.samples((X, Y))
   pairs = []
@@ -258,9 +258,7 @@ def test_perturbations_under_one_int8_step_reach_the_output():
   assert agreement(data, "int16", 1 / 16) > 0.85
 
 
-QUICK = options(
-  method="sign-m-spsa", steps=60, epsilon_lsb=4.0, learning_rate_lsb=1.0
-)
+QUICK = methods.SignSPSA(epsilon_lsb=4.0, learning_rate_lsb=1.0)
 
 
 @pytest.mark.parametrize("weights", FINER)
@@ -268,20 +266,20 @@ QUICK = options(
 def test_they_train_replay_and_strip_like_any_other(trainable, weights):
   data = models.dense_model()
   graph_options = GraphOptions(weights=weights)
-  settings = dataclasses.replace(QUICK, steps=200)
+  method = dataclasses.replace(QUICK, steps=200)
   result = tflm_fg.adapt(
     data,
     X,
     Y,
     trainable=trainable,
     graph_options=graph_options,
-    **settings,
+    method=method,
   )
   assert result.report["loss_after"] < 0.8 * result.report["loss_before"]
   text = result.journal.to_bytes()
-  assert journal.replay(journal.parse(text), data) == result.marked_model
-  marked = tflm_fg.adapt(result.start, X, Y, **settings)
-  assert marked.marked_model == result.marked_model, "a marked file simply trains"
+  assert tflm_fg.replay(journal.parse(text), data) == result.marked_model
+  again = tflm_fg.adapt(result.start, X, Y, method=method)
+  assert again.marked_model == result.marked_model, "it simply trains"
   plain = result.model
   scored = tflm_fg.evaluate(plain, X, Y)
   for runtime in engines_of(weights):
@@ -307,7 +305,7 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
     assert exact_tensors(marked.data, marked.mark) == indices
     assert result.report["method"] == "closed-form"
     text = result.journal.to_bytes()
-    assert journal.replay(journal.parse(text), data) == result.marked_model
+    assert tflm_fg.replay(journal.parse(text), data) == result.marked_model
     losses[weights] = result.report["loss_after"]
   assert losses["int8"] < 0.7
   for weights in FINER:
@@ -324,12 +322,12 @@ def test_node_perturbation_refuses_finer_weights_by_name():
 @pytest.mark.parametrize("weights", FINER)
 def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
   """After training, all hold masters that came from the same slopes."""
-  settings = dataclasses.replace(QUICK, steps=6)
+  method = dataclasses.replace(QUICK, steps=6)
   data = mark_trainable(models.deep_model(), "head", weights=weights).data
   x, y = X[:24], Y[:24]
   models_made = {
     (runtime, strategy): tflm_fg.adapt(
-      data, x, y, runtime=runtime, strategy=strategy, **settings
+      data, x, y, runtime=runtime, strategy=strategy, method=method
     )
     for runtime, strategy in (
       ("litert-reference", "in-place"),
@@ -516,3 +514,25 @@ def test_the_report_scores_the_answers_of_the_file_that_is_written(given_test):
   again = tflm_fg.evaluate(plain, x, y)
   assert again["accuracy"] == report["accuracy_after"]
   assert again["loss"] == report["loss_after"]
+
+
+@pytest.mark.parametrize(
+  ("held", "asked"), [("int16", "int8x2"), ("int8x2", "int16")]
+)
+def test_16_bit_weights_of_the_other_kind_are_not_changed_in_silence(
+  held, asked
+):
+  finer = tflm_fg.strip(
+    mark_trainable(models.deep_model(), "head", weights=held).data
+  )
+  refused(
+    lambda: mark_trainable(finer, "head", "m.tflite", weights=asked),
+    f"m.tflite: --weights={asked}",
+    f"head/kernel: has {held} weights already",
+  )
+  again = mark_trainable(finer, "head", weights=held)
+  assert again.notes == ()
+  assert tflm_fg.strip(again.data) == finer
+  mixed = mark_trainable(finer, "all", weights=asked)
+  assert f"head/kernel: has {held} weights already, which stay" in mixed.notes
+  assert f"first/kernel: {asked} weights" in mixed.notes
