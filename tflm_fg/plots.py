@@ -12,14 +12,16 @@ from tflm_fg.training.callbacks import History
 from tflm_fg.training.objective import NATURAL
 from tflm_fg.types import TflmFgError
 
-SMOOTHED_STEPS = 50
-"""Steps over which the training loss is averaged: single batches are noisy."""
-
-PHASE_COLOURS = ("#0072b2", "#d55e00", "#009e73")
-"""Told apart by colour-blind readers, too (Okabe and Ito)."""
+SMOOTHED_STEPS, SMOOTHED_SHARE = 50, 20
+"""Steps over which the training loss is averaged, as single batches are noisy:
+this share of a run, at most so many. An exact run is short, and seen as it is.
+"""
 
 FEW_POINTS = 60
 """Up to so many points of a curve are marked."""
+
+PHASE_COLOURS = ("#0072b2", "#d55e00", "#009e73")
+"""Told apart by colour-blind readers, too (Okabe and Ito)."""
 
 
 def require_matplotlib() -> None:
@@ -75,15 +77,21 @@ def _write_plainly(figure: Any) -> None:
           text.set_parse_math(text is not axis.label)
 
 
+def _plot(axes: Any, passes: Any, values: Any, colour: str, label: str) -> None:
+  """A curve; its points are marked where they are few."""
+  marker = "." if len(passes) <= FEW_POINTS else ""
+  axes.plot(passes, values, color=colour, label=label, marker=marker)
+
+
 def draw_loss(axes: Any, history: History, unit: str = " (nats)") -> None:
   """Loss over forward passes: of the batches, smoothed, and held out."""
   passes, losses = np.array(history.batches, float).reshape(-1, 2).T
-  window = max(1, min(SMOOTHED_STEPS, len(losses)))
+  window = max(1, min(SMOOTHED_STEPS, len(losses) // SMOOTHED_SHARE))
   smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-  axes.plot(passes[window - 1 :], smooth, color="0.6", label="training batches")
+  _plot(axes, passes[window - 1 :], smooth, "0.6", "training batches")
   if history.tests:
     tests = np.array(history.tests)
-    axes.plot(tests[:, 0], tests[:, 1], color="C0", label="validation")
+    _plot(axes, tests[:, 0], tests[:, 1], "C0", "validation")
   axes.set_xlabel("forward passes")
   axes.set_ylabel(f"loss{unit}")
   if losses.size and losses.min() >= 0:
@@ -95,7 +103,7 @@ def draw_accuracy(axes: Any, history: History, report: dict[str, Any]) -> None:
   """Accuracy over forward passes, with before and after as level lines."""
   if history.tests:
     tests = np.array(history.tests)
-    axes.plot(tests[:, 0], 100 * tests[:, 2], color="C0", label="validation")
+    _plot(axes, tests[:, 0], 100 * tests[:, 2], "C0", "validation")
   for key, style in (("before", ":"), ("after", "--")):
     value = 100 * report[f"accuracy_{key}"]
     label = f"{report['scored_on']} {key}: {value:.1f} %"
@@ -110,7 +118,7 @@ def draw_error(axes: Any, history: History, report: dict[str, Any]) -> None:
   """Mean absolute error over forward passes, for real targets."""
   if history.tests:
     tests = np.array(history.tests)
-    axes.plot(tests[:, 0], tests[:, 2], color="C0", label="validation")
+    _plot(axes, tests[:, 0], tests[:, 2], "C0", "validation")
   for key, style in (("before", ":"), ("after", "--")):
     value = report[f"mae_{key}"]
     label = f"{report['scored_on']} {key}: {value:.3g}"
@@ -145,12 +153,12 @@ def draw_phases(
   for at, percent, word in ((0, before, "before"), (end, after, "after")):
     axes.plot(at, percent, "o", color="black", markersize=7, zorder=3)
     axes.annotate(
-      f"{percent:.1f} %\n{word}",
+      f"{word}: {percent:.1f} %",
       (at, percent),
-      xytext=(0, -10),
+      xytext=(0, 9 if at else -9),
       textcoords="offset points",
       ha="right" if at else "left",
-      va="top",
+      va="bottom" if at else "top",
       fontsize="large",
     )
   axes.grid(axis="y", color="0.9")

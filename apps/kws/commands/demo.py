@@ -159,7 +159,7 @@ def draw(curves: Mapping[str, Sequence[CurvePhase]], reports: Reports) -> bytes:
     ]
     plots.draw_phases(panel, runs, before, after)
     panel.set_title("\n".join(textwrap.wrap(TITLES[name], 26)))
-    panel.set(xlabel="forward passes", ylim=(_bottom(curves, reports), 104))
+    panel.set(xlabel="forward passes", ylim=(_bottom(curves, reports), 109))
     panel.label_outer()
   panels[0].set_ylabel("test clips heard rightly (%)")
   return plots.to_png(figure)
