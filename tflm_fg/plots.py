@@ -12,7 +12,7 @@ from tflm_fg.training.callbacks import History
 from tflm_fg.training.objective import NATURAL
 from tflm_fg.types import TflmFgError
 
-SMOOTHED_STEPS, SMOOTHED_SHARE = 50, 20
+SMOOTHED_STEPS, SMOOTHED_SHARE = 50, 40
 """Steps over which the training loss is averaged, as single batches are noisy:
 this share of a run, at most so many. An exact run is short, and seen as it is.
 """
