@@ -76,7 +76,7 @@ py_library(
         "*.toml",
         "BUILD",
         ".ci/*",
-        "docs/*",
+        "docs/**",
         "tests/golden/*",
         "**/*.py",
     ]),
