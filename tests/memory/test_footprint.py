@@ -15,7 +15,7 @@ from tests import models
 from tests.options import method_of
 from tflm_fg.memory import arena, footprint
 from tflm_fg.memory.arena import Buffer
-from tflm_fg.memory.backpropagation import (
+from tflm_fg.memory.backward_pass import (
   Training,
   kept_activations,
   training_buffers,

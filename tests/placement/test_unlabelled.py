@@ -14,7 +14,7 @@ from tests.placement.runs import (
   unlabelled,
 )
 from tests.refusals import refused
-from tflm_fg.placement import run_plan
+from tflm_fg.placement import search
 
 
 def test_an_offset_is_learnt_without_labels():
@@ -82,9 +82,8 @@ def test_answers_never_collapse_without_labels(
 
 
 def test_where_little_is_gained_the_file_is_left_as_it_is(monkeypatch):
-  monkeypatch.setattr(run_plan, "WORTHWHILE", 1e9)
+  monkeypatch.setattr(search, "WORTHWHILE", 1e9)
   x, _ = clusters(40, 1, 0.9)
-  settings = tflm_fg.Settings(steps=10)
-  result = tflm_fg.adapt(clustered(), x, settings=settings)
+  result = tflm_fg.adapt(clustered(), x, **options(steps=10))
   assert result.journal.records == ()
-  assert tflm_fg.strip(result.model) == clustered()
+  assert result.model == clustered()

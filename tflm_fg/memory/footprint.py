@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from tflm_fg.memory.arena import arena_of, peak
-from tflm_fg.memory.backpropagation import Training, training_buffers
+from tflm_fg.memory.backward_pass import Training, training_buffers
 from tflm_fg.memory.dataflow import read_dataflow
 from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.placement.phase_record import Phase
@@ -152,7 +152,7 @@ def backpropagation(
 
   Nothing is recomputed. The trained numbers live in the trainer's precision
   alone, the frozen ones as the engine has them; the gradient is whole, since
-  it is added up over a batch. `backward` says what a pass keeps.
+  it is added up over a batch. `backward_pass` says what a pass keeps.
 
   Args:
     source: the marked .tflite.

@@ -10,7 +10,7 @@ from apps.kws.model.shipped import shipped_model
 from converters import quantize, to_keras
 from tests import models
 from tflm_fg.memory import arena
-from tflm_fg.memory.backpropagation import (
+from tflm_fg.memory.backward_pass import (
   Training,
   kept_activations,
 )
