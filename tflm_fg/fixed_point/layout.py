@@ -1,4 +1,4 @@
-"""TODO."""
+"""Say where each trainable number lies: masters, tensors, the engine."""
 
 from __future__ import annotations
 

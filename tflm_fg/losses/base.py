@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a loss is: integers a sample, what a unit is worth, and a residual."""
 
 from __future__ import annotations
 

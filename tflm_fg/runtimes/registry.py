@@ -32,7 +32,7 @@ class RuntimeOptions:
       XNNPACK, three to four times faster than optimized kernels; features
       differ by up to 3 steps, 0.1 to 0.3 on the mean, which changed up to
       2.6 % of a head's answers and its accuracy by less than a point
-      (docs/method.md). Where XNNPACK refuses them, they run on `runtime`.
+      (docs/measurements.md). Where XNNPACK refuses them, they run on `runtime`.
     workers: passes side by side, at most; None for as many as pay.
   """
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What an engine must offer: set weights, run samples, give the file back."""
 
 from __future__ import annotations
 

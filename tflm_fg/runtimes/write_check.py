@@ -1,4 +1,4 @@
-"""TODO."""
+"""Write to each tensor that shall train, and see whether the output changes."""
 
 from __future__ import annotations
 

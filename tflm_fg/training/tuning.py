@@ -135,7 +135,7 @@ def _exact_rate(layout: Layout) -> tuple[float, str]:
   """A rate for the closed form, in safe steps of gradient descent.
 
   The same steps bring a head of many inputs less far towards the samples. One
-  that is brought too far answers unseen samples worse (docs/method.md).
+  that is brought too far answers unseen samples worse (docs/measurements.md).
   """
   inputs = max((t.shape[-1] for t in layout.tensors if t.has_master), default=1)
   rate = min(
