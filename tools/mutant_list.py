@@ -710,7 +710,7 @@ MUTANTS = (
     "tflm_fg/memory/footprint.py",
     "t.numbers * (2 if t.has_master else 4)",
     "t.numbers * 4",
-    ("tests/memory/test_footprint.py",),
+    ("tests/test_adaptation.py::test_trainer_bytes_count_each_part",),
   ),
   Mutant(
     "files: outputs over inputs",
