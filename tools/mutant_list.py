@@ -621,14 +621,14 @@ MUTANTS = (
     "tflm_fg/placement/phase.py",
     "file = write_masters(marked, mark, masters)",
     "file = marked",
-    ("tests/placement",),
+    ("tests/placement/test_run_plan.py",),
   ),
   Mutant(
     "phase: an exact phase keeps its lowest loss",
     "tflm_fg/placement/phase.py",
     "KeepUnlessWorse if ends_only else ModelCheckpoint",
     "ModelCheckpoint",
-    ("tests/placement",),
+    ("tests/placement/test_run_plan.py",),
   ),
   Mutant(
     "parallel: each session runs the same",
