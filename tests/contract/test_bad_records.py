@@ -277,7 +277,8 @@ def test_a_journal_replays_on_its_model_marked_or_plain(same):
   "other", [models.dense_model(seed=1), RECORDED.marked_model]
 )
 def test_journal_of_another_model_is_refused(other):
-  refused(lambda: replayed(LINES, other), "m.tflite", "journal")
+  cure = "not the file this journal was recorded on; give the --model of then"
+  refused(lambda: replayed(LINES, other), "m.tflite", cure)
 
 
 # Of a closed form: one slope a number, and a centre as long as the input.

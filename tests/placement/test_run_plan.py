@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from tests import models
 from tests.options import options
 from tests.placement.runs import (
+  CLASSES,
+  INPUTS,
   SHIFT,
   adapt,
+  clusters,
   crossed,
   cured,
   source,
@@ -73,6 +78,32 @@ def test_an_exact_phase_learns_from_the_samples_kept_aside_too():
   )
   (record,) = result.journal.records
   assert record.batch_size < 60
+
+
+def test_an_exact_phase_that_answers_better_is_kept_though_its_loss_rose():
+  """With wrong labels it is too sure, and yet it is right more often."""
+  x, y = clusters(60, 1)
+  random = np.random.default_rng(0)
+  wrong = random.random(60) < 0.3
+  y = np.where(wrong, random.integers(0, CLASSES, 60), y)
+  untrained = models.dense_model(INPUTS, 24, CLASSES, seed=3)
+  report = adapt(untrained, x, y, trainable="head").report
+  assert report["loss_after"] > report["loss_before"]
+  assert report["accuracy_after"] > report["accuracy_before"]
+  (phase,) = report["phases"]
+  assert phase["kept_step"] == phase["steps"]
+
+
+def test_a_phase_begins_where_the_one_before_it_ended():
+  result = adapt(
+    trainable="prompt,head", runtime="litert-reference", exact_prefix=True
+  )
+  losses = [loss for _, loss, _ in result.history.tests]
+  start, end, begin, last = losses
+  first, _ = result.report["phases"]
+  assert first["kept_step"] == first["steps"]
+  assert begin == end != start
+  assert last < begin
 
 
 def test_many_numbers_get_many_steps():

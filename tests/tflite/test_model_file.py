@@ -117,6 +117,31 @@ def test_a_patch_of_another_size_or_dtype_is_refused():
       patchable.write([wrong])
 
 
+def test_constants_of_another_layout_are_refused():
+  file = ModelFile.open(MODELS["dense"])
+  other = bytes(len(file.data))
+  assert file.with_constants(other).data == other
+  for wrong in (file.data[:-1], file.data + b"\0"):
+    with pytest.raises(ValueError, match=f"the file has {len(file.data)}"):
+      file.with_constants(wrong)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_an_opened_file_stays_what_it_was_when_its_source_is_written_to(kind):
+  source = bytearray(MODELS["dense"])
+  file = ModelFile.open(kind(source))
+  source[:] = bytes(len(source))
+  assert type(file.data) is bytes
+  assert file.data == MODELS["dense"]
+
+
+def test_an_edit_of_one_unpacked_model_is_not_in_the_next():
+  file = ModelFile.open(MODELS["dense"])
+  edited = file.unpack()
+  edited.subgraphs[0].operators.clear()
+  assert file.unpack().subgraphs[0].operators
+
+
 def test_head_is_the_last_dense_layer_with_its_bias():
   assert names(mark_trainable(MODELS["conv"], "head")) == [
     "head/kernel",

@@ -57,6 +57,19 @@ def test_a_tone_is_in_its_own_filter_and_no_constant_is_heard():
   assert still[:, 5:].max() < energies.max() - 6
 
 
+def test_a_clip_at_its_peak_is_one_that_was_scaled_to_it():
+  """Only the wave's own peak counts: a tenth of it gives the same features."""
+  loud = _noise().astype(np.int16)
+  loud[loud.argmax()] = 30_000
+  soft = (loud / 10).round().astype(np.int16)
+  energies = dataclasses.replace(mel.MFCC, coefficients=0)
+  difference = mel.features(loud, energies) - mel.features(soft, energies)
+  assert np.abs(difference).max() < 0.2
+  bare = dataclasses.replace(energies, to_peak=False)
+  difference = mel.features(loud, bare) - mel.features(soft, bare)
+  assert np.median(difference) > 2  # ln 10 is 2.3
+
+
 def test_loudness_does_not_matter_where_clips_are_scaled_to_their_peak():
   loud, soft = _noise(), (_noise() // 2).astype(np.int16)
   difference = np.abs(mel.features(loud) - mel.features(soft))
