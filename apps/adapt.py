@@ -99,8 +99,8 @@ _JOURNAL = flags.DEFINE_string(
 _REPLAY = flags.DEFINE_string(
   "replay",
   None,
-  "a journal: make its adapted file again from the --model of then, without "
-  "--train and without an engine",
+  "a journal: make its adapted file again from the --model of that run, "
+  "without --train and without an engine",
 )
 
 

@@ -107,6 +107,10 @@ def test_programs_and_converters_use_what_is_public_alone():
   for folder in ("converters", "apps"):
     for path in sources(folder):
       for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+          for alias in node.names:
+            parts = alias.name.split(".")
+            assert parts[0] != "tflm_fg" or len(parts) < 3, (path, alias.name)
         if not isinstance(node, ast.ImportFrom) or not node.module:
           continue
         top, *rest = node.module.split(".")

@@ -123,14 +123,14 @@ def adapt(
     method: how to train, one of `methods`; by default `methods.Auto()`.
     loss: "cross-entropy", "mse", "huber", or a function; see `BlackBox`.
     huber_delta: the error up to which huber is a square, in the outputs' units.
-    labels: "given"; "none" to look at no label; "auto" for what the data has.
+    labels: "given"; "none" to use no labels; "auto" for what the data has.
     graph_options: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
       "auto", which on "litert" rebuilds where a batch is much work.
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
-    callbacks: told of every step of forward gradients.
+    callbacks: called after every step of forward gradients.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -279,7 +279,7 @@ def _scores(
   part = "validation" if len(training_data.kept) else "train"
   indices = training_data.kept if len(training_data.kept) else training_data.fit
   start = run_result.tried[0].start_logits
-  # Without a phase the file was left alone, whatever the tries gave.
+  # Without a phase the file was left alone, whatever the trials ended at.
   ends = (start, run_result.tried[-1].logits if run_result.records else start)
   known = samples.y is not None
   given = samples.y if samples.y is not None else training_data.labels
@@ -324,5 +324,6 @@ def _history(run_result: RunResult) -> History:
     own = phase_result.history
     joined.batches += [(passes + n, loss) for n, loss in own.batches]
     joined.tests += [(passes + n, loss, a) for n, loss, a in own.tests]
+    joined.measured = own.measured
     passes += phase_result.graph.forward_passes
   return joined

@@ -1,4 +1,4 @@
-"""What is told of every step and validation, as Keras's callbacks are."""
+"""What is called after every step and validation, as Keras's callbacks are."""
 
 from tflm_fg.training.callbacks import (
   Callback,

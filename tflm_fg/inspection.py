@@ -97,7 +97,7 @@ def describe_training(
     "runtime": runtime,
     "strategy": "in-place" if session.traits.in_place else "rebuild",
     "suffix_bytes": len(pieces.suffix.data),
-    "suffix_activation_bytes": activation_bytes(pieces.suffix.data),
+    "suffix_activation_bytes": activation_bytes(pieces.suffix.file),
     "trainer_bytes": trainer.total,
     "memory": {
       kind: {**dataclasses.asdict(footprint), "total": footprint.total}

@@ -53,7 +53,7 @@ def replay(
   if mark is None or sha256(marked.data) != journal.model_sha256:
     raise TflmFgError(
       f"{name}: not the file this journal was recorded on; give the --model "
-      "of then"
+      "that was adapted"
     )
   for record in journal.records:
     _require_slopes(record, mark, name)

@@ -26,7 +26,7 @@ _OLD_KEYS = {
   "validation_clips": "validation_samples",
   "scored_clips": "scored_samples",
 }
-"""Names of before, which stay in the JSON beside the new ones for a version."""
+"""Old names, which stay in the JSON beside the new ones for a version."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

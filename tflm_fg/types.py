@@ -35,7 +35,7 @@ class Samples:
 
   Attributes:
     inputs: arrays [N, ...], what flows into the suffix.
-    labels: int64 [N] for classes; other targets as `tasks` has them.
+    labels: int64 [N] for classes; other targets as `objective` has them.
   """
 
   inputs: Tensors
@@ -186,7 +186,8 @@ class Mark:
       for the programs that know it, and never looked into here.
     classes: names of the outputs, in order.
     statistics: of activations by tensor index, each channel's mean on source
-      samples in 1/16 of a step; see `statistics`.
+      samples in 1/16 of a step; see
+      `gradients.statistic_matching`.
   """
 
   trainable: tuple[TrainableTensor, ...]

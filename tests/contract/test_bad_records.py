@@ -277,7 +277,10 @@ def test_a_journal_replays_on_its_model_marked_or_plain(same):
   "other", [models.dense_model(seed=1), RECORDED.marked_model]
 )
 def test_journal_of_another_model_is_refused(other):
-  cure = "not the file this journal was recorded on; give the --model of then"
+  cure = (
+    "not the file this journal was recorded on; give the --model that was "
+    "adapted"
+  )
   refused(lambda: replayed(LINES, other), "m.tflite", cure)
 
 

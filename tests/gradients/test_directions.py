@@ -86,6 +86,13 @@ def test_directions_of_one_step_are_nearly_orthogonal():
   assert off < 5 / drawn.shape[1] ** 0.5
 
 
+def test_directions_that_are_kept_cannot_be_written_to():
+  directions = Directions(layout_of(), 3)
+  for drawn in directions.at(0, 2):
+    with pytest.raises(ValueError, match="read-only"):
+      drawn += 1
+
+
 def test_an_unknown_kind_is_refused_by_name():
   with pytest.raises(TflmFgError, match="'cauchy' is unknown"):
     Directions(layout_of(), 0, "cauchy")

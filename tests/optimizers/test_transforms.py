@@ -12,7 +12,7 @@ from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.frank_wolfe import frank_wolfe
 from tflm_fg.optimizers.kinds import OPTIMIZERS, ROUNDINGS
-from tflm_fg.optimizers.rounding import FINE_BITS, Rounding, query_dither
+from tflm_fg.optimizers.rounding import FINE_BITS, Rounding, perturbation_dither
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.tensors import weights_of
@@ -131,8 +131,8 @@ def test_steps_under_half_a_unit_are_lost_to_the_nearest_alone():
 
 def test_the_sides_of_a_pair_share_their_dither():
   """So weights that differ by eps z differ by no more after rounding."""
-  dither = query_dither(LAYOUT, 5)
-  assert np.array_equal(dither(3), query_dither(LAYOUT, 5)(3))
+  dither = perturbation_dither(LAYOUT, 5)
+  assert np.array_equal(dither(3), perturbation_dither(LAYOUT, 5)(3))
   assert not np.array_equal(dither(3), dither(4))
   assert dither(3).min() >= 0
   assert dither(3).max() <= 255

@@ -80,6 +80,18 @@ def test_history_and_csv_hold_every_validation(tmp_path):
   ]
 
 
+def test_history_gives_a_curve_by_the_name_of_what_was_measured():
+  history = History()
+  history.on_test_end(state(0), logs(9))
+  assert history["val_accuracy"] == history["val_measure"] == [0.5]
+  real = History()
+  real.on_test_end(state(0), logs(9) | {"val_accuracy": None, "val_mae": 2.5})
+  assert real["val_mae"] == real["val_measure"] == [2.5]
+  assert "val_accuracy" not in real.keys()  # noqa: SIM118
+  with pytest.raises(KeyError, match="val_accuracy: has no curve"):
+    real["val_accuracy"]
+
+
 def test_early_stopping_begins_anew_with_every_run():
   stopping = EarlyStopping(patience=1)
   for total in (5, 6):

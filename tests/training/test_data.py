@@ -114,6 +114,12 @@ def test_every_epoch_is_shuffled_anew():
   assert all(sorted(epoch) == list(range(30)) for epoch in epochs)
 
 
+def test_a_shuffle_that_is_kept_cannot_be_written_to():
+  taken = data.Batches(10, 4, seed=1).at(0)
+  with pytest.raises(ValueError, match="read-only"):
+    taken += 1
+
+
 def test_a_step_takes_the_same_samples_whenever_it_is_asked():
   one, two = data.Batches(30, 7, 3), data.Batches(30, 7, 3)
   late = two.at(50)

@@ -10,7 +10,7 @@ from tests import models
 from tests.options import method_of, options
 from tflm_fg.training import tuning
 from tflm_fg.training.metrics import Score
-from tflm_fg.training.tuning import FACTORS, has_to_spare, tried
+from tflm_fg.training.tuning import FACTORS, tried, tries_rates
 
 MODEL = models.dense_model(8, 16, 4)
 LONG = tuning.SHORT_RUN + 1
@@ -52,7 +52,7 @@ def test_the_rate_of_the_lowest_end_is_taken_shorter_for_the_longer_run(best):
 )
 def test_long_unset_runs_of_forward_gradients_try(change, tries):
   given = {"method": "sign-m-spsa", "steps": LONG, **change}
-  assert has_to_spare(method_of(**given)) == tries
+  assert tries_rates(method_of(**given)) == tries
 
 
 def test_all_weights_learn_with_nothing_set_and_one_seed_gives_the_same_bytes():

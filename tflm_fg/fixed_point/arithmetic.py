@@ -118,6 +118,12 @@ def symmetric(x: NDArray[np.signedinteger]) -> Int8:
   return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
 
 
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+  """The same array, closed to writing: what is cached is handed out so."""
+  array.flags.writeable = False
+  return array
+
+
 def apply_updates(params: Params, updates: Vectors) -> Params:
   """Adds updates to the trained state: the one line where a weight changes.
 

@@ -30,7 +30,7 @@ PROBE_TENSOR = 0xFFFFFFFE
 UPDATE_DITHER = 0xFFFFFFFF
 """Stands where a direction's number would, for the rounding of updates."""
 
-QUERY_DITHER = 0xFFFFFFFE
+PERTURBATION_DITHER = 0xFFFFFFFE
 """The same for the rounding of perturbed weights."""
 
 MASK_STEP = 0xFFFFFF00

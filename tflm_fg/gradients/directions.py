@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point import random_bits
+from tflm_fg.fixed_point.arithmetic import read_only
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.random_bits import Addresses, Spread
 from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.types import (
-  Int8,
-  TflmFgError,
-  Vectors,
-)
+from tflm_fg.types import Int8, TflmFgError, Vectors
 
 NORMAL_UNIT = 32
 """What a standard deviation is in the rounded normal's int8 values."""
@@ -27,7 +24,7 @@ _QUANTILES = [
 _NORMAL = np.array(_QUANTILES, np.int8)
 
 _DRAWN_AT_ONCE, _MAX_CHUNK = 1 << 20, 128
-"""Numbers and steps of a lot: enough to hide NumPy's cost for a call."""
+"""Numbers and steps drawn at once: enough to hide NumPy's cost for a call."""
 
 
 class Directions:
@@ -46,8 +43,10 @@ class Directions:
     self._seed = seed
     self._num_kernels = layout.num_kernels
     self._addresses = Addresses(layout.tensors, self._per_block)
-    self._lot = functools.lru_cache(maxsize=1)(
-      lambda first, count, m: self._flat(np.arange(first, first + count), m)
+    self._cached = functools.lru_cache(maxsize=1)(
+      lambda first, count, m: read_only(
+        self._flat(np.arange(first, first + count), m)
+      )
     )
 
   def of(self, state: TrainState, num_directions: int) -> Int8:
@@ -61,12 +60,13 @@ class Directions:
   def flat_at(self, step: int, num_directions: int) -> Int8:
     """The same with kernels and biases in a row: int8 [m, K + B].
 
-    Many steps are drawn at once and the last lot is kept; the address alone
-    decides the values.
+    Many steps are drawn at once and kept, and none can be written to; the
+    address alone decides the values.
     """
     fit = _DRAWN_AT_ONCE // max(1, self._addresses.size * num_directions)
     chunk = max(1, min(_MAX_CHUNK, fit))
-    return self._lot(step - step % chunk, chunk, num_directions)[step % chunk]
+    within = step % chunk
+    return self._cached(step - within, chunk, num_directions)[within]
 
   def draw(self, steps: NDArray[np.int64], num_directions: int) -> Vectors:
     """Draws the directions of several steps at once.

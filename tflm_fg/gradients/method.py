@@ -30,7 +30,6 @@ gradients, under an optimizer that looks at signs alone."""
 _RANGES: dict[str, tuple[float, float]] = {
   "num_directions": (1, 1024),
   "epsilon_lsb": (1 / 256, 127),
-  "rho_lsb": (1 / 256, 127),
   "steps": (1, 2**31 - 1),
   "batch_size": (1, 2**31 - 1),
   "seed": (0, 2**64 - 1),
@@ -122,6 +121,8 @@ class Method:
     "rounding": kinds.ROUNDINGS,
     "precision": kinds.PRECISIONS,
   }
+  ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+  """The lowest and the highest value of the fields that it alone has."""
   defaults: ClassVar[Mapping[str, Any]] = {
     "momentum": 0.0,
     "validation_fraction": 0.15,
@@ -134,7 +135,7 @@ class Method:
       value = getattr(self, field.name)
       if value is not None or field.default is not None:
         _require_type(field.name, value, str(field.type))
-        _require_range(field.name, value)
+        _require_range(field.name, value, {**_RANGES, **self.ranges})
       if field.name in self.choices:
         require_one(field.name, value, self.choices[field.name])
     most = kinds.OPTIMIZERS[self.optimizer].most_rate
@@ -293,12 +294,14 @@ def require_one(name: str, value: object, known: Collection[str]) -> None:
     )
 
 
-def _require_range(name: str, value: Any) -> None:
+def _require_range(
+  name: str, value: Any, ranges: Mapping[str, tuple[float, float]]
+) -> None:
   """Refuses a number out of its range; None is none yet."""
   if value is None:
     return
-  if name in _RANGES:
-    low, high = _RANGES[name]
+  if name in ranges:
+    low, high = ranges[name]
     if not low <= value <= high:
       raise TflmFgError(f"{name}={value}: need {low} to {high}")
   if name in _SHARES and not 0 <= value < 1:

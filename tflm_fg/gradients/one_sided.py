@@ -52,7 +52,7 @@ class RelativeSlopes(ForwardGradient):
 
   @functools.cached_property
   def _around(self) -> PerturbedWeights:
-    return self._queries(self.num_directions + 1, signs=(1,))
+    return self._perturbed(self.num_directions + 1, signs=(1,))
 
 
 def over_spread(differences: Int64) -> Int64:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point import random_bits
-from tflm_fg.fixed_point.arithmetic import round_shift, symmetric
+from tflm_fg.fixed_point.arithmetic import read_only, round_shift, symmetric
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.random_bits import Noise
 from tflm_fg.fixed_point.state import DirectionSource, TrainState
@@ -162,7 +162,7 @@ class Shaped:
     free = None if self.masks is None else self.masks.of(state)
     if self._is_mixed:
       z = symmetric(round_shift(self._mixed(z, state, free), _FRACTION_BITS))
-    return z if free is None else z * free
+    return read_only(z if free is None else z * free)
 
   def _mixed(self, z: Int8, state: TrainState, free: Mask | None) -> Int64:
     """The sum in 2^-24 of 1/32, before it is rounded."""

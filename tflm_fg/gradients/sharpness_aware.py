@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -95,6 +96,9 @@ class SharpnessAware(DirectionalMethod):
   rho_lsb: float = 1.0
 
   name: ClassVar[str] = "sharpness-aware"
+  ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+    "rho_lsb": (1 / 256, 127)
+  }
 
   def require_layout(self, layout: Layout) -> None:
     """Warns of moves that int8 weights would round away."""

@@ -31,7 +31,10 @@ from tflm_fg.gradients.perturbation import (
   PerturbedWeights,
 )
 from tflm_fg.gradients.shaped_directions import SPARSE_BY, Masks, Shaped
-from tflm_fg.optimizers.rounding import query_dither, warn_if_rounded_away
+from tflm_fg.optimizers.rounding import (
+  perturbation_dither,
+  warn_if_rounded_away,
+)
 from tflm_fg.types import Int8, Int64, TflmFgError, Vectors, Weights
 
 ONE = 1 << 16
@@ -70,9 +73,9 @@ class ForwardGradient:
   @functools.cached_property
   def _pairs(self) -> PerturbedWeights:
     """Both sides of m directions."""
-    return self._queries(self.num_directions)
+    return self._perturbed(self.num_directions)
 
-  def _queries(
+  def _perturbed(
     self, count: int, signs: tuple[int, ...] = (1, -1)
   ) -> PerturbedWeights:
     return PerturbedWeights(
@@ -296,7 +299,7 @@ class DirectionalMethod(Method):
       "batch_size": batch_size,
     }
     if self.rounding == "stochastic" and finest < 1:
-      parts["dither"] = query_dither(layout, self.seed)
+      parts["dither"] = perturbation_dither(layout, self.seed)
     return parts
 
 

@@ -90,7 +90,7 @@ class Rounding:
     return Noise(self.layout.tensors, self.seed)
 
 
-def query_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
+def perturbation_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
   """What all passes of a step round perturbed kernels with.
 
   Both passes of a pair must share it, or its noise would drown their
@@ -102,8 +102,8 @@ def query_dither(layout: Layout, seed: int) -> Callable[[int], Int32]:
   noise = Noise(layout.tensors, seed)
 
   def dither(step: int) -> Int32:
-    drawn = noise.at(step, random_bits.QUERY_DITHER)[: layout.num_kernels]
-    return (drawn >> 8).astype(np.int32)
+    drawn = noise.at(step, random_bits.PERTURBATION_DITHER)
+    return (drawn[: layout.num_kernels] >> 8).astype(np.int32)
 
   return dither
 

@@ -108,7 +108,7 @@ class Candidate(NamedTuple):
 
   @property
   def trainable(self) -> str:
-    """As for `mark`."""
+    """As for `mark_trainable`."""
     return ",".join(p for p in (self.input_stage.trainable, self.head) if p)
 
   @property
@@ -165,7 +165,7 @@ def candidate_of(
     head: what was found then.
     graph_options: how the file grew.
     first: the input stage's result, if there is one.
-    tries: the back's, the kept part's first.
+    tries: the last phase's results, the one on the kept part first.
     training_data: the samples.
     measuring_passes: passes that measured what a wide head joins.
   """

@@ -37,8 +37,8 @@ from tflm_fg.training.callbacks import (
 from tflm_fg.training.data import Batches
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import Task
-from tflm_fg.training.trainer import evaluate, fit
-from tflm_fg.training.tuning import Growing, has_to_spare, tried, tuned
+from tflm_fg.training.trainer import fit, score_weights
+from tflm_fg.training.tuning import Growing, tried, tries_rates, tuned
 from tflm_fg.types import Array, Mark, Params, Samples, Tensors
 
 GUARD_SAMPLES = 32
@@ -182,7 +182,7 @@ def run_phase(
   Args:
     open_phase: where it begins.
     training_data: the samples; `x` is what the phase was opened with.
-    callbacks: told of every step.
+    callbacks: called after every step.
     passes_before: forward passes of earlier phases, for the curves.
 
   Raises:
@@ -275,10 +275,10 @@ def _chosen(
   def short(own: Method) -> Score:
     rule = step_rule(own, layout, batches.size)
     end = run(step_rule=rule, state=rule.start(params), steps=own.steps).params
-    return evaluate(graph.suffix, layout.weights(end), scored, loss)
+    return score_weights(graph.suffix, layout.weights(end), scored, loss)
 
   method, reasons = tuned(given, layout, params, passes, loss)
-  if has_to_spare(given):
+  if tries_rates(given):
     method, reasons["learning_rate_lsb"] = tried(method, short)
   return method, reasons
 

@@ -22,7 +22,7 @@ class Request:
     objective: what to lower.
     graph_options: how the file may change.
     runtime_options: the engine.
-    callbacks: told of every step of forward gradients.
+    callbacks: called after every step of forward gradients.
   """
 
   method: Method

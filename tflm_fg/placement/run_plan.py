@@ -90,7 +90,7 @@ class Trial:
   """One phase on a file that is marked for it alone.
 
   Attributes:
-    model: the plain file.
+    model: the file before it was marked.
     trainable: as for `mark_trainable`.
     request: its method trains the phase.
     training_data: the samples.
@@ -144,7 +144,7 @@ class Trial:
 
 
 class RunPlan(NamedTuple):
-  """A choice for `mark`, made.
+  """What `mark_trainable` is asked for, chosen.
 
   Attributes:
     trainable: what trains.

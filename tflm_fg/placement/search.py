@@ -91,7 +91,7 @@ def try_candidates(
   of them.
 
   Args:
-    model: the plain file.
+    model: the file before it was marked.
     training_data: the samples.
     request: what the user asked for.
 
@@ -183,7 +183,7 @@ def run_candidate(
   of its samples already would but drift.
 
   Args:
-    model: the plain file.
+    model: the file before it was marked.
     candidate: what was tried.
     training_data: the samples that it was tried on.
     request: what the user asked for.

@@ -114,7 +114,7 @@ class LiteRTSession:
       self._stale = True
 
   def feed(self, inputs: Tensors) -> None:
-    """Sets the batch that `forward` runs; see `base.Session`."""
+    """Sets the batch that `forward` runs; see `session.Session`."""
     if inputs is not self._fed:
       self._fed, self._placed = inputs, False
 

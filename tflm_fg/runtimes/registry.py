@@ -1,4 +1,4 @@
-"""Turn a runtime's name into a session, and test that its writes are seen."""
+"""Turn a runtime's name into a session: on which kernels, written how."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class TFLMSession:
     self._patchable.write_into(self._memory, weights)
 
   def feed(self, inputs: Tensors) -> None:
-    """Sets the batch that `forward` runs; see `base.Session`."""
+    """Sets the batch that `forward` runs; see `session.Session`."""
     self._fed = inputs
 
   def forward(self) -> Tensors:

@@ -162,13 +162,6 @@ def _is_constant(graph: Subgraph, index: int) -> bool:
   return index >= 0 and graph.tensors[index].is_constant
 
 
-def activations_of(
-  graph: Subgraph, operators: Collection[int]
-) -> dict[int, int]:
-  """Operators with the activation that each reads."""
-  return {number: graph.operators[number].inputs[0] for number in operators}
-
-
 def outputs_of(graph: Subgraph, operators: Collection[int]) -> dict[int, int]:
   """Operators with the activation that each makes.
 

@@ -273,9 +273,9 @@ def present_mark(
 
   Args:
     source: a .tflite.
-    trainable: as for `mark`; None takes the file's mark, or "head".
+    trainable: as for `mark_trainable`; None takes the file's mark, or "head".
     name: what to call the file in errors.
-    graph_options: as for `mark`.
+    graph_options: as for `mark_trainable`.
   """
   file = ModelFile.of(source, name)
   found = training_metadata.read_mark(file) if trainable is None else None

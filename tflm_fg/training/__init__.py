@@ -33,7 +33,7 @@ from tflm_fg.training.objective import (
   logits_spec,
 )
 from tflm_fg.training.settings_record import from_record
-from tflm_fg.training.trainer import StepRule, evaluate, fit
+from tflm_fg.training.trainer import StepRule, fit, score_weights
 from tflm_fg.training.tuning import (
   FACTORS,
   MOST_RATE,
@@ -71,7 +71,6 @@ __all__ = [
   "Task",
   "checked",
   "class_labels",
-  "evaluate",
   "fit",
   "from_record",
   "hold_out",
@@ -80,6 +79,7 @@ __all__ = [
   "logits_spec",
   "model_input",
   "run_all",
+  "score_weights",
   "step_rule",
   "tuned",
 ]

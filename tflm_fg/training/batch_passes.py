@@ -24,11 +24,11 @@ _Sums = Callable[[Sequence[Array], Array], Int64]
 
 
 class BatchPasses:
-  """Runs one batch under any weights; see `base.Passes`.
+  """Runs one batch under any weights; see `state.Passes`.
 
   Attributes:
     inputs: what flows into the trained part of the graph, [N, ...] each.
-    labels: int64 [N] for classes; other targets as `tasks` has them.
+    labels: int64 [N] for classes; other targets as `objective` has them.
   """
 
   def __init__(
@@ -46,7 +46,7 @@ class BatchPasses:
       batch: the samples.
       helpers: sessions of the same part, to run passes at the same time.
     """
-    self._crew = SessionPool([session, *helpers])
+    self._session_pool = SessionPool([session, *helpers])
     self._loss = loss
     self._ledgers: dict[tuple[int, ...], _Sums] = {}
     self.use(batch)
@@ -61,11 +61,11 @@ class BatchPasses:
 
   def activations(self, weights: Weights) -> list[Array]:
     """What flows into the trained part, then what else flows out of it."""
-    return [*self.inputs, *self._crew.taps(self.inputs, weights)]
+    return [*self.inputs, *self._session_pool.taps(self.inputs, weights)]
 
   def logits_at(self, candidates: Sequence[Weights]) -> list[Array]:
     """Integer logits [N, C] at each of the weights."""
-    return self._crew.outputs(self.inputs, candidates)
+    return self._session_pool.outputs(self.inputs, candidates)
 
   def losses(self, candidates: Sequence[Weights]) -> Int64:
     """The losses at each of the weights: int64 [P] in their units."""

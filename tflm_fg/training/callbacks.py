@@ -67,11 +67,16 @@ def measure(logs: Logs) -> tuple[str, float]:
 class History(Callback):
   """Keeps the curves: losses of steps, and of the validation part.
 
-  As Keras's, it gives a list a name: `history["val_loss"]`.
+  As Keras's `History.history`, it gives a list for a name. After every step:
+  `loss` and `forward_passes`, the passes run until then. After every
+  validation: `val_loss`, `val_forward_passes`, and what `measure` says under
+  its own name, `val_accuracy` for classes or `val_mae` for real targets; under
+  `val_measure` it is found whichever it is.
 
   Attributes:
     batches: rows of (forward_passes, loss).
     tests: rows of (forward_passes, val_loss, `measure`).
+    measured: the name of the third.
   """
 
   _COLUMNS: ClassVar = {
@@ -85,20 +90,25 @@ class History(Callback):
   def __init__(self) -> None:
     self.batches: list[tuple[int, float]] = []
     self.tests: list[tuple[int, float, float]] = []
+    self.measured = "val_accuracy"
 
   def keys(self) -> tuple[str, ...]:
-    """The names of the curves; `val_measure` is `measure`'s."""
-    return tuple(self._COLUMNS)
+    """The names of the curves."""
+    return tuple(dict.fromkeys([*self._COLUMNS, self.measured]))
 
   def __getitem__(self, name: str) -> list[float]:
-    rows, column = self._COLUMNS[name]
+    if name not in self.keys():
+      raise KeyError(
+        f"{name}: has no curve; use one of {', '.join(self.keys())}"
+      )
+    rows, column = self._COLUMNS.get(name, self._COLUMNS["val_measure"])
     return [row[column] for row in getattr(self, rows)]
 
   def on_train_batch_end(self, state: State, logs: Logs) -> None:
     self.batches.append((logs["forward_passes"], logs["loss"]))
 
   def on_test_end(self, state: State, logs: Logs) -> None:
-    _, measured = measure(logs)
+    self.measured, measured = measure(logs)
     self.tests.append((logs["forward_passes"], logs["val_loss"], measured))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point import random_bits
-from tflm_fg.fixed_point.arithmetic import quantize
+from tflm_fg.fixed_point.arithmetic import quantize, read_only
 from tflm_fg.types import Array, Int64, TensorSpec, TflmFgError
 
 
@@ -255,9 +255,11 @@ class Batches:
     self._samples = samples
     # Several epochs are drawn at once, to hide NumPy's cost for a call.
     self._chunk = max(1, min(64, (1 << 16) // samples))
-    self._lot = functools.lru_cache(maxsize=2)(
-      lambda first: random_bits.permutation(
-        seed, np.arange(first, first + self._chunk), samples
+    self._cached = functools.lru_cache(maxsize=2)(
+      lambda first: read_only(
+        random_bits.permutation(
+          seed, np.arange(first, first + self._chunk), samples
+        )
       )
     )
 
@@ -279,4 +281,4 @@ class Batches:
 
   def _shuffle(self, epoch: int) -> NDArray[np.int64]:
     within = epoch % self._chunk
-    return self._lot(epoch - within)[within]
+    return self._cached(epoch - within)[within]

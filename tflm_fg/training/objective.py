@@ -44,7 +44,7 @@ class Objective:
   Attributes:
     loss: one of `LOSSES`; the last two also for real y.
     huber_delta: the error up to which huber is a square, in the outputs' units.
-    labels: "given"; "none" to look at no label; "auto" for what the data has.
+    labels: "given"; "none" to use no labels; "auto" for what the data has.
     function: a loss of the user's own, in place of `loss`; see `BlackBox`.
   """
 

@@ -97,7 +97,9 @@ def fit(
   def validate(state: TrainState, step_rule: StepRule) -> StepRule:
     if validation is None or not len(validation):
       return step_rule
-    result = evaluate(session, layout.weights(state.params), validation, loss)
+    result = score_weights(
+      session, layout.weights(state.params), validation, loss
+    )
     tell("on_test_end", state, _validation_logs(result, ran()))
     return adjust(step_rule, result) if adjust else step_rule
 
@@ -131,7 +133,7 @@ def fit(
   return state
 
 
-def evaluate(
+def score_weights(
   session: Session, weights: Weights, samples: Samples, loss: Loss
 ) -> Score:
   """Scores weights on some samples in the engine."""

@@ -289,7 +289,7 @@ SHARE, MOST_STEPS = 16, 250
 """A trial has so much fewer steps than the phase, and never more than these."""
 
 
-def has_to_spare(given: Method) -> bool:
+def tries_rates(given: Method) -> bool:
   """Whether a phase tries rates: a long one, by forward gradients, unset."""
   return (
     isinstance(given, DirectionalMethod)

@@ -10,7 +10,14 @@ from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import Graph
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import MarkedModel
-from tflm_fg.training import Callback, Dataset, Logs, Score, State, evaluate
+from tflm_fg.training import (
+  Callback,
+  Dataset,
+  Logs,
+  Score,
+  State,
+  score_weights,
+)
 from tflm_fg.types import Mark, Params
 
 NUM_SCORES = 12
@@ -36,7 +43,7 @@ class Scorer:
   def __call__(self, params: Params) -> Score:
     """Scores masters."""
     weights = self.layout.weights(params)
-    return evaluate(self._graph.suffix, weights, self._samples, self._loss)
+    return score_weights(self._graph.suffix, weights, self._samples, self._loss)
 
 
 def scorer_of(marked: MarkedModel, part: Dataset) -> Scorer:

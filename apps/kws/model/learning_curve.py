@@ -18,7 +18,7 @@ from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import Graph, masters_of
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import read_mark
-from tflm_fg.training import Dataset, StepRule, evaluate, step_rule
+from tflm_fg.training import Dataset, StepRule, score_weights, step_rule
 from tflm_fg.types import Array, Mark, Params, TrainableTensor
 
 MOST_POINTS = 50
@@ -79,7 +79,7 @@ def curve_of(
     points = _points(record, mark.trainable, masters, passes)
     passes, masters = points[-1]
     scores = [
-      evaluate(
+      score_weights(
         graph.suffix, layout.weights(layout.gather(p.masters)), samples, loss
       )
       for p in points
