@@ -534,7 +534,9 @@ MUTANTS = (
     "tflm_fg/tflite/layers.py",
     "        return rounded\n",
     "        return logits\n",
-    ("tests/tflite/surgery/test_weight_precision.py",),
+    (
+      "tests/tflite/surgery/test_weight_precision.py::test_the_report_scores_the_answers_of_the_file_that_is_written",
+    ),
   ),
   Mutant(
     "tensors: any type of the right size",

@@ -51,6 +51,13 @@ def engines_of(weights):
   return [name for name in INSTALLED if name not in old]
 
 
+every_engine = pytest.mark.parametrize(
+  ("weights", "runtime"),
+  [(weights, name) for weights in FINER for name in engines_of(weights)],
+)
+"""The engine by name: tests on TensorFlow's own are marked by that."""
+
+
 X, Y = models.separable()
 
 
@@ -106,10 +113,7 @@ def written(marked, layout, params):
   return write_masters(marked.data, marked.mark, layout.scatter(params))
 
 
-@pytest.mark.parametrize(
-  ("weights", "runtime"),
-  [(weights, name) for weights in FINER for name in engines_of(weights)],
-)
+@every_engine
 @pytest.mark.parametrize(
   "build", [models.deep_model, models.pointwise_model, models.conv_model]
 )
@@ -122,10 +126,10 @@ def test_a_file_with_finer_weights_answers_within_a_step(
     assert apart(data, finer, samples_of(data), runtime) <= 1
 
 
-@pytest.mark.parametrize("weights", FINER)
+@every_engine
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("kind", ["dense", "pointwise"])
-def test_all_16_bits_of_a_weight_reach_the_output(kind, relu, weights):
+def test_all_16_bits_of_a_weight_reach_the_output(kind, relu, weights, runtime):
   """Random masters, against the same product in float32, on every engine."""
   for per_channel in (True, False):
     marked = mark_trainable(
@@ -138,15 +142,14 @@ def test_all_16_bits_of_a_weight_reach_the_output(kind, relu, weights):
     inputs = tensor_spec(data, part.inputs[0])
     real = (x.astype(np.float32) - inputs.zero_point) * np.float32(inputs.scale)
     exact = answers(to_float(data), real) / spec.scale + spec.zero_point
-    for runtime in engines_of(weights):
-      got = answers(data, x, runtime).astype(int)
-      off = np.abs(got - exact)[np.abs(got) < 127]  # where none saturates
-      assert off.size > 100
-      assert off.max() <= WORST[weights]
+    got = answers(data, x, runtime).astype(int)
+    off = np.abs(got - exact)[np.abs(got) < 127]  # where none saturates
+    assert off.size > 100
+    assert off.max() <= WORST[weights]
 
 
-@pytest.mark.parametrize("weights", FINER)
-def test_extreme_weights_and_inputs_overflow_nowhere(weights):
+@every_engine
+def test_extreme_weights_and_inputs_overflow_nowhere(weights, runtime):
   """The largest sums: all engines saturate alike, and as int8 layers do."""
   data = layer_model("dense", per_channel=False)
   plain, marked = (
@@ -161,10 +164,9 @@ def test_extreme_weights_and_inputs_overflow_nowhere(weights):
     file = written(marked, layout, extreme)
     same = Params(extreme.kernels, masters_bias(plain))
     want = answers(written(plain, Layout(plain.mark.trainable), same), x)
-    for runtime in engines_of(weights):
-      got = answers(file, x, runtime)
-      assert np.abs(got.astype(int) - want).max() <= 1
-      assert np.abs(got.astype(int)).max() > 120
+    got = answers(file, x, runtime)
+    assert np.abs(got.astype(int) - want).max() <= 1
+    assert np.abs(got.astype(int)).max() > 120
 
 
 def masters_bias(marked):
@@ -261,30 +263,41 @@ def test_perturbations_under_one_int8_step_reach_the_output():
 QUICK = methods.SignSPSA(epsilon_lsb=4.0, learning_rate_lsb=1.0)
 
 
+@functools.cache
+def trained(trainable, weights):
+  return tflm_fg.adapt(
+    models.dense_model(),
+    X,
+    Y,
+    trainable=trainable,
+    graph_options=GraphOptions(weights=weights),
+    method=dataclasses.replace(QUICK, steps=200),
+  )
+
+
+@every_engine
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_a_trained_file_scores_alike_on_every_engine(
+  trainable, weights, runtime
+):
+  plain = trained(trainable, weights).model
+  scored = tflm_fg.evaluate(plain, X, Y)
+  other = tflm_fg.evaluate(plain, X, Y, runtime=runtime)
+  assert abs(other["accuracy"] - scored["accuracy"]) < 0.03
+
+
 @pytest.mark.parametrize("weights", FINER)
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_they_train_replay_and_strip_like_any_other(trainable, weights):
   data = models.dense_model()
-  graph_options = GraphOptions(weights=weights)
   method = dataclasses.replace(QUICK, steps=200)
-  result = tflm_fg.adapt(
-    data,
-    X,
-    Y,
-    trainable=trainable,
-    graph_options=graph_options,
-    method=method,
-  )
+  result = trained(trainable, weights)
   assert result.report["loss_after"] < 0.8 * result.report["loss_before"]
   text = result.journal.to_bytes()
   assert tflm_fg.replay(journal.parse(text), data) == result.marked_model
   again = tflm_fg.adapt(result.start, X, Y, method=method)
   assert again.marked_model == result.marked_model, "it simply trains"
   plain = result.model
-  scored = tflm_fg.evaluate(plain, X, Y)
-  for runtime in engines_of(weights):
-    other = tflm_fg.evaluate(plain, X, Y, runtime=runtime)
-    assert abs(other["accuracy"] - scored["accuracy"]) < 0.03
   # Only the trained bytes differ.
   indices = [t.index for t in mark_trainable(plain, trainable).mark.trainable]
   before = Patchable(tflm_fg.strip(result.start), indices)
