@@ -13,7 +13,7 @@ from tests import models
 from tests.options import options
 from tests.refusals import refused
 from tflm_fg import journal
-from tflm_fg.gradients.statistic_matching import MEAN_BITS, channel_means
+from tflm_fg.fixed_point.arithmetic import MEAN_BITS, channel_means
 from tflm_fg.placement.measure import with_source_means
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import training_metadata
@@ -35,29 +35,29 @@ def samples_of(kind, count=60, seed=0, shift=0):
 
 
 @functools.cache
-def at_home(kind, trainable="inner-bias"):
+def measured_model(kind, trainable="inner-bias"):
   marked = mark_trainable(BUILDERS[kind][0](), trainable)
   return with_source_means(marked, samples_of(kind, 200), RuntimeOptions())
 
 
-def means_of(data, home, x):
+def means_of(data, known, x):
   """Each inner layer's channel means, in the order of the mark."""
-  indices = list(home.mark.statistics)
+  indices = list(known.mark.statistics)
   session = open_session("litert", up_to(data, indices))
   return [channel_means(output) for output in session.run((x,))]
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_means_in_the_mark_are_those_of_the_source_samples(kind):
-  home = at_home(kind)
-  assert training_metadata.read_mark(home.data) == home.mark
-  operators = [t.operator for t in home.mark.trainable]
-  outputs = set(outputs_of(home.file.subgraph, operators).values())
-  assert outputs == set(home.mark.statistics)
-  got = means_of(home.data, home, samples_of(kind, 200))
-  for mean, want in zip(got, home.mark.statistics.values(), strict=True):
+  known = measured_model(kind)
+  assert training_metadata.read_mark(known.data) == known.mark
+  operators = [t.operator for t in known.mark.trainable]
+  outputs = set(outputs_of(known.file.subgraph, operators).values())
+  assert outputs == set(known.mark.statistics)
+  got = means_of(known.data, known, samples_of(kind, 200))
+  for mean, want in zip(got, known.mark.statistics.values(), strict=True):
     assert mean.tolist() == list(want)
-  plain = tflm_fg.strip(home.data)
+  plain = tflm_fg.strip(known.data)
   assert plain == tflm_fg.strip(
     mark_trainable(BUILDERS[kind][0](), "inner-bias").data
   )
@@ -73,24 +73,24 @@ def test_channel_means_are_over_samples_and_places_in_sixteenths():
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_matching_brings_the_means_back(kind):
-  home, x = at_home(kind), samples_of(kind, 100, 3, shift=15)
-  result = tflm_fg.adapt(home.data, x, **SETTINGS)
-  target = np.concatenate(list(home.mark.statistics.values()))
+  known, x = measured_model(kind), samples_of(kind, 100, 3, shift=15)
+  result = tflm_fg.adapt(known.data, x, **SETTINGS)
+  target = np.concatenate(list(known.mark.statistics.values()))
 
   def away(data):
-    means = np.concatenate(means_of(data, home, x))
+    means = np.concatenate(means_of(data, known, x))
     return np.abs(means - target).mean()
 
-  assert away(result.marked_model) < 0.5 * away(home.data)
+  assert away(result.marked_model) < 0.5 * away(known.data)
   assert result.report["method"] == "statistics"
 
 
 def test_labels_change_no_byte_and_the_journal_replays():
-  home, x = at_home("conv"), samples_of("conv", 60, 3, shift=15)
+  known, x = measured_model("conv"), samples_of("conv", 60, 3, shift=15)
   y = np.random.default_rng(0).integers(0, 3, len(x))
   # Under "auto" the strategy, and with it the kernels, hang on the clock.
   one, again, told = (
-    tflm_fg.adapt(home.data, x, y, **SETTINGS, strategy="in-place")
+    tflm_fg.adapt(known.data, x, y, **SETTINGS, strategy="in-place")
     for y in (None, None, y)
   )
   assert (
@@ -104,8 +104,8 @@ def test_labels_change_no_byte_and_the_journal_replays():
 def test_every_runtime_matches_statistics(runtime):
   if runtime == "tf":
     pytest.skip("the same kernels as litert's")
-  home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
-  result = tflm_fg.adapt(home.data, x, runtime=runtime, **SETTINGS)
+  known, x = measured_model("conv"), samples_of("conv", 40, 3, shift=15)
+  result = tflm_fg.adapt(known.data, x, runtime=runtime, **SETTINGS)
   assert result.marked_model != result.start
 
 
@@ -122,9 +122,9 @@ def test_a_file_without_means_is_refused_with_the_cure():
 
 @pytest.mark.parametrize("trainable", ["head", "all", "conv/kernel"])
 def test_more_than_biases_is_refused(trainable):
-  home = at_home("conv", trainable)
+  known = measured_model("conv", trainable)
   refused(
-    lambda: tflm_fg.adapt(home.data, samples_of("conv"), **SETTINGS),
+    lambda: tflm_fg.adapt(known.data, samples_of("conv"), **SETTINGS),
     "'statistics'",
     "biases before the head alone",
   )
@@ -133,8 +133,8 @@ def test_more_than_biases_is_refused(trainable):
 @pytest.mark.parametrize("length", [0, 1, 3, 5, 8])
 def test_a_row_that_is_no_layers_is_refused(length):
   """The conv model's inner layers have four channels each."""
-  home, x = at_home("conv"), samples_of("conv", 40, 3, shift=15)
-  result = tflm_fg.adapt(home.data, x, **SETTINGS)
+  known, x = measured_model("conv"), samples_of("conv", 40, 3, shift=15)
+  result = tflm_fg.adapt(known.data, x, **SETTINGS)
   lines = result.journal.to_bytes().decode().splitlines()
   row = {"phase": 0, "step": 0, "slopes": [65536] * length}
   broken = "\n".join([lines[0], json.dumps(row), *lines[2:]]).encode()
@@ -150,10 +150,10 @@ BAD_MEANS = (
 
 @pytest.mark.parametrize("bad", BAD_MEANS, ids=str)
 def test_broken_means_in_a_mark_are_refused(bad):
-  home = at_home("conv")
-  start = home.data.index(b'{"version"')
-  text = json.loads(home.data[start:].split(b"\0")[0])
+  known = measured_model("conv")
+  start = known.data.index(b'{"version"')
+  text = json.loads(known.data[start:].split(b"\0")[0])
   content = json.dumps({**text, "statistics": bad}).encode()
-  plain = tflm_fg.strip(home.data)
+  plain = tflm_fg.strip(known.data)
   broken = training_metadata.prepend_metadata(plain, "tflm_fg", content)
   refused(lambda: tflm_fg.adapt(broken, samples_of("conv"), **SETTINGS))

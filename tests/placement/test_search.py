@@ -29,7 +29,7 @@ from tflm_fg.placement import run_plan
 from tflm_fg.placement.candidates import InputStage
 from tflm_fg.placement.search import input_stages_of
 from tflm_fg.training.callbacks import Callback
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import NotApplicable, TflmFgError
 
 
 def test_an_offset_at_the_input_is_cured_by_a_prompt():
@@ -290,3 +290,28 @@ def test_an_input_stage_that_did_harm_is_named(monkeypatch):
   report = adapt().report
   (harm,) = (d for d in report["dropped"] if d["candidate"] == "first-bias")
   assert "worse" in harm["reason"]
+
+
+def test_a_wide_head_that_no_engine_writes_is_named(monkeypatch):
+  run = run_plan.Trial.run
+
+  def unseen(self, *given):
+    if self.trainable == "wide-head":
+      raise NotApplicable("does not see a write")
+    return run(self, *given)
+
+  monkeypatch.setattr(run_plan.Trial, "run", unseen)
+  x, y = models.separable(60)
+  report = adapt(models.deep_model(), x, y).report
+  reasons = {d["candidate"]: d["reason"] for d in report["dropped"]}
+  assert reasons["wide-head"] == "does not see a write"
+  assert "wide-head" not in chosen(report)
+
+
+def test_a_head_that_no_engine_writes_ends_the_search(monkeypatch):
+  def unseen(self, *given):
+    raise NotApplicable("does not see a write")
+
+  monkeypatch.setattr(run_plan.Trial, "run", unseen)
+  with pytest.raises(NotApplicable, match="does not see a write"):
+    adapt()

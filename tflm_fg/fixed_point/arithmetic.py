@@ -25,6 +25,9 @@ LIMITS: dict[Any, tuple[int, int]] = {
   np.dtype(d): (int(np.iinfo(d).min), int(np.iinfo(d).max))
   for d in ("int8", "uint8", "int16", "int32", "int64")
 }
+MEAN_BITS = 4
+"""Means of activations are kept in 1/16 of an output step."""
+
 _MASTER_MAX = WEIGHT_MAX << MASTER_BITS
 
 _Limits = tuple[int, int] | tuple[Array, Array]
@@ -116,6 +119,16 @@ def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 def symmetric(x: NDArray[np.signedinteger]) -> Int8:
   """Samples integers to a direction's int8, as far down as up."""
   return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+
+
+def channel_means(activation: Array) -> Int64:
+  """Means over samples and positions: int64 [C], in 1/16 of a step.
+
+  Args:
+    activation: integers [N, ..., C].
+  """
+  flat = activation.reshape(-1, activation.shape[-1]).astype(np.int64)
+  return round_divide(flat.sum(axis=0) << MEAN_BITS, len(flat))
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -15,26 +15,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tflm_fg.fixed_point.arithmetic import round_divide
+from tflm_fg.fixed_point.arithmetic import MEAN_BITS, channel_means
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.tflite.layers import outputs_of
 from tflm_fg.tflite.subgraph import Subgraph
-from tflm_fg.types import Array, Int64, NotApplicable, TflmFgError, Vectors
-
-MEAN_BITS = 4
-"""Means are kept in 1/16 of an output step."""
-
-
-def channel_means(activation: Array) -> Int64:
-  """Means over samples and positions: int64 [C], in 1/16 of a step.
-
-  Args:
-    activation: integers [N, ..., C].
-  """
-  flat = activation.reshape(-1, activation.shape[-1]).astype(np.int64)
-  return round_divide(flat.sum(axis=0) << MEAN_BITS, len(flat))
+from tflm_fg.types import Int64, NotApplicable, TflmFgError, Vectors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

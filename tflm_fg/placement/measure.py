@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.gradients.statistic_matching import channel_means
+from tflm_fg.fixed_point.arithmetic import channel_means
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import training_metadata

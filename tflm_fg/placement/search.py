@@ -136,14 +136,21 @@ def try_candidates(
         )
       asked = dataclasses.replace(request, graph_options=graph_options)
       trial = Trial(found, head, asked, training_data)
-      parts = parts_of(training_data) if trial.is_exact else [training_data]
+      try:
+        parts = parts_of(training_data) if trial.is_exact else [training_data]
+        tries = tuple(trial.run(part) for part in parts)
+      except NotApplicable as fault:
+        if head == "head":  # there is nothing smaller to try
+          raise
+        dropped.append(Dropped(head, str(fault)))
+        continue
       candidates.append(
         candidate_of(
           stage,
           head,
           graph_options,
           first,
-          tuple(trial.run(part) for part in parts),
+          tries,
           training_data,
           measuring_passes,
         )
