@@ -24,7 +24,7 @@ def few(monkeypatch):
   monkeypatch.setattr(voices, "TEST_SAMPLES_PER_WORD", 1)
 
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[4]
 
 
 def _rows(part) -> set[bytes]:

@@ -19,7 +19,7 @@ _UTTERANCES = [
 ]
 _DIGEST_IN_A_NEW_PROCESS = """
 import hashlib
-from tests.apps.kws.test_speech import _UTTERANCES
+from tests.apps.kws.synthetic.test_speech import _UTTERANCES
 from apps.kws.synthetic import speech
 from tflm_fg.types import TflmFgError
 pcm = b"".join(speech.synthesize(_UTTERANCES))
