@@ -157,9 +157,9 @@ def trained(
 
 def description(settings: Method) -> str:
   """What was chosen for a run, for people."""
-  told = f"rate {settings.learning_rate_lsb:g}"
+  chosen = f"rate {settings.learning_rate_lsb:g}"
   epsilon = getattr(settings, "epsilon_lsb", None)  # not all methods have one
-  return told if epsilon is None else f"{told}, epsilon {epsilon:g}"
+  return chosen if epsilon is None else f"{chosen}, epsilon {epsilon:g}"
 
 
 def marked_of(cell: Cell, task: Episode) -> MarkedModel:

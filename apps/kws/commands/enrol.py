@@ -103,7 +103,7 @@ def main() -> None:
   known = spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
   room = enrolment.make_room(known, new_words())
   job = job_of(room.spotter, known)
-  print(enrolment.told(room))
+  print(enrolment.describe(room))
   if _DRY_RUN.value:
     adaptation.print_estimate(adaptation.estimate(job))
     return

@@ -1,4 +1,4 @@
-"""A spotter and clips go in; the adapted spotter and what it gave come out."""
+"""Adapt a spotter to clips, and score it before and after."""
 
 from __future__ import annotations
 
@@ -277,13 +277,13 @@ def _steps(job: Job) -> int:
   return max(phase.method.steps for phase in phases)
 
 
-def print_estimate(told: dict[str, Any]) -> None:
+def print_estimate(estimate: dict[str, Any]) -> None:
   """What a run would do, for people."""
   print(
-    f"would train {told['trainable_parameters']} numbers "
-    f"({', '.join(told['trainable'])}) on {told['train_clips']} clips in "
-    f"{told['steps']} steps, with {told['trainer_bytes']} bytes beyond "
-    f"inference: about {told['seconds']:.1f} s"
+    f"would train {estimate['trainable_parameters']} numbers "
+    f"({', '.join(estimate['trainable'])}) on {estimate['train_clips']} clips "
+    f"in {estimate['steps']} steps, with {estimate['trainer_bytes']} bytes "
+    f"beyond inference: about {estimate['seconds']:.1f} s"
   )
 
 

@@ -1,4 +1,4 @@
-"""An outcome goes in; a folder with one self-contained page comes out."""
+"""Write a result of adapting as a folder with one self-contained page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model and labelled clips go in; accuracy, confusions and words come out."""
+"""Score a model on labelled clips: accuracy, confusions and words."""
 
 from __future__ import annotations
 

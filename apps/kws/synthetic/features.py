@@ -1,4 +1,4 @@
-"""A domain's name goes in; features and labels of its clips come out."""
+"""Make features and labels of a domain's clips."""
 
 from __future__ import annotations
 

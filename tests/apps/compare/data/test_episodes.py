@@ -1,4 +1,4 @@
-"""A name and a seed in, an episode out: disjoint, counted, repeatable."""
+"""Episodes of a name and a seed are disjoint, counted and repeatable."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""Sound files in, int16 at 16 kHz out: what reading promises and refuses."""
+"""Sound files are read as int16 at 16 kHz, or refused."""
 
 import io
 import wave

@@ -1,4 +1,4 @@
-"""Utterances in, PCM out: what the synthetic speech promises."""
+"""The synthetic speech is the same PCM for the same utterance, in any order."""
 
 import hashlib
 import itertools
