@@ -103,11 +103,11 @@ def main() -> None:
   if _DRY_RUN.value:
     adaptation.print_estimate(adaptation.estimate(job))
     return
-  phase_result = adaptation.adapt(job, [ProgbarLogger()])
-  files.write_atomically(_OUT.value, phase_result.spotter.model)
-  adaptation.print_outcome(phase_result)
+  result = adaptation.adapt(job, [ProgbarLogger()])
+  files.write_atomically(_OUT.value, result.spotter.model)
+  adaptation.print_outcome(result)
   if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, phase_result)
+    report_page.write(_REPORT_DIR.value, result)
 
 
 def job_of(model: spotter.Spotter) -> adaptation.Job:

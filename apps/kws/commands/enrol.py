@@ -108,14 +108,14 @@ def main() -> None:
     adaptation.print_estimate(adaptation.estimate(job))
     return
   kept = replay_set(job)  # may not fit: before anything is written
-  phase_result = adaptation.adapt(job, [ProgbarLogger("enrolling")])
-  files.write_atomically(_OUT.value, phase_result.spotter.model)
+  result = adaptation.adapt(job, [ProgbarLogger("enrolling")])
+  files.write_atomically(_OUT.value, result.spotter.model)
   if kept:
     files.write_atomically(aside, kept)
     print(f"{aside}: {len(kept)} bytes, for the next time")
-  adaptation.print_outcome(phase_result)
+  adaptation.print_outcome(result)
   if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, phase_result)
+    report_page.write(_REPORT_DIR.value, result)
 
 
 def new_words() -> list[str]:

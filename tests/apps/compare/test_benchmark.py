@@ -52,7 +52,7 @@ def test_descent_learns_what_can_be_separated():
 @pytest.fixture
 def task(samples):
   train, test = split_of(samples, 0)
-  return accuracy.Task(
+  return accuracy.AccuracyTask(
     model=models.dense_model(),
     data="clips",
     seed=0,

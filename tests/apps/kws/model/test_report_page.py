@@ -21,7 +21,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @functools.cache
-def _outcome() -> adaptation.PhaseResult:
+def _outcome() -> adaptation.SpotterResult:
   spotter = load(None)
   found = examples.read(
     str(corpora.speech()), spotter.frontend, spotter.classes, progress=False
@@ -34,14 +34,14 @@ def _outcome() -> adaptation.PhaseResult:
     method=adaptation.method_of(None, steps=20),
     trainable="head",
   )
-  phase_result = adaptation.adapt(job)
-  phase_result.report["notes"].append("<script>alert(1)</script> & more")
-  return phase_result
+  result = adaptation.adapt(job)
+  result.report["notes"].append("<script>alert(1)</script> & more")
+  return result
 
 
 def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
-  phase_result = _outcome()
-  report_page.write(str(tmp_path), phase_result)
+  result = _outcome()
+  report_page.write(str(tmp_path), result)
   assert {p.name for p in tmp_path.iterdir()} == {
     "index.html",
     "report.json",
@@ -53,7 +53,7 @@ def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
   assert not re.search(r'(src|href)="(?!data:)', page)
   assert "<script>" not in page
   told = json.loads((tmp_path / "report.json").read_bytes())
-  before, after = phase_result.scores["test"]
+  before, after = result.scores["test"]
   assert told["scores"]["test"]["after"]["accuracy"] == after.accuracy
   assert f"{100 * after.accuracy:.1f} %" in page
   assert sum(map(sum, told["scores"]["test"]["before"]["confusion"])) == (
@@ -95,7 +95,7 @@ def test_a_headless_browser_shows_every_picture(tmp_path):
 
 def test_scores_are_counted_right():
   confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-  score = scores.Score(confusion, 0.5)
+  score = scores.WordScores(confusion, 0.5)
   assert score.accuracy == pytest.approx(5 / 6)
   first, second = score.words(["a", "b", "c"])
   assert (first["recall"], first["precision"]) == (0.75, 1.0)
@@ -106,13 +106,13 @@ def test_scores_are_counted_right():
 
 
 def test_a_word_with_dollars_is_drawn(tmp_path):
-  phase_result = _outcome()
+  result = _outcome()
   words = ("us$ca$h", "a$\\frac$b", "$$")
-  spotter = phase_result.job.spotter
+  spotter = result.job.spotter
   spotter = dataclasses.replace(
     spotter, classes=(*words, *spotter.classes[len(words) :])
   )
-  job = dataclasses.replace(phase_result.job, spotter=spotter)
-  named = dataclasses.replace(phase_result, job=job)
+  job = dataclasses.replace(result.job, spotter=spotter)
+  named = dataclasses.replace(result, job=job)
   report_page.write(str(tmp_path), named)
   assert (tmp_path / "confusion.png").exists()
