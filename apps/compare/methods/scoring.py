@@ -40,7 +40,7 @@ class Scorer:
 
 
 def scorer_of(marked: MarkedModel, part: Dataset) -> Scorer:
-  """A scorer of a file fresh from `mark`."""
+  """A scorer of a file that `mark_trainable` made."""
   return Scorer(marked.data, marked.mark, part)
 
 

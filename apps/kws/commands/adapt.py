@@ -18,7 +18,6 @@ from absl import flags
 from apps import cli
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
-from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
@@ -119,12 +118,15 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     snr_db=cli.two_numbers(_SNR),
     seed=_SEED.value,
   )
-  train = _read(_DATA.value, model, _SPLIT.value, augment)
+  seed = _SEED.value
+  train = model.read_folder(
+    _DATA.value, seed=seed, split=_SPLIT.value, augment=augment
+  )
   test = None
   if _TEST.value:
-    test = _read(_TEST.value, model)
+    test = model.read_folder(_TEST.value, seed=seed)
   elif _TEST_FRACTION.value:
-    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+    train, test = train.parted(_TEST_FRACTION.value, seed)
   kept = replay_set.find(_REPLAY.value, model)
   at_head = kept is not None and kept.layer == "head"
   if at_head and _TRAINABLE.value != "head":
@@ -142,31 +144,14 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     spotter=model,
     train=train,
     test=test,
-    old=_read(_OLD.value, model) if _OLD.value else None,
+    old=model.read_folder(_OLD.value, seed=seed) if _OLD.value else None,
     replay=kept,
     method=adaptation.method_of(
-      _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=_SEED.value
+      _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=seed
     ),
     trainable=_TRAINABLE.value,
     runtime=_RUNTIME.value,
     layer="head" if at_head else "input",
-  )
-
-
-def _read(
-  root: str,
-  model: spotter.Spotter,
-  split: str = "all",
-  augment: Augment | None = None,
-) -> examples.Examples:
-  return examples.read(
-    root,
-    model.frontend,
-    model.classes,
-    split=split,
-    augment=augment,
-    seed=_SEED.value,
-    name=model.name,
   )
 
 

@@ -134,19 +134,22 @@ def replay_set(job: adaptation.Job) -> bytes:
 def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
   """Reads the folders that the flags name."""
   augment = Augment(copies=_COPIES.value, seed=_SEED.value)
-  train = only(_read(_DATA.value, model, augment), model, _DATA.value)
+  seed = _SEED.value
+  train = model.read_folder(_DATA.value, seed=seed, augment=augment)
+  train = only(train, model, _DATA.value)
   test = None
   if _TEST.value:
-    test = only(_read(_TEST.value, model), model, _TEST.value)
+    test = model.read_folder(_TEST.value, seed=seed)
+    test = only(test, model, _TEST.value)
   elif _TEST_FRACTION.value:
-    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+    train, test = train.parted(_TEST_FRACTION.value, seed)
   job = adaptation.Job(
     spotter=model,
     train=train,
     test=test,
-    old=_read(_OLD.value, model) if _OLD.value else None,
+    old=model.read_folder(_OLD.value, seed=seed) if _OLD.value else None,
     replay=find(_REPLAY.value, known),
-    method=enrolment.method(_STEPS.value, _ANCHOR.value, _SEED.value),
+    method=enrolment.method(_STEPS.value, _ANCHOR.value, seed),
     runtime=_RUNTIME.value,
     layer="head",
   )
@@ -169,19 +172,6 @@ def only(
       f"{root}/{missing[0]}/*.wav"
     )
   return found.take(np.isin(found.y, labels))
-
-
-def _read(
-  root: str, model: spotter.Spotter, augment: Augment | None = None
-) -> examples.Examples:
-  return examples.read(
-    root,
-    model.frontend,
-    model.classes,
-    augment=augment,
-    seed=_SEED.value,
-    name=model.name,
-  )
 
 
 def run() -> int:

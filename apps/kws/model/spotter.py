@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.kws.audio import folders
+from apps.kws.audio.augment import Augment
+from apps.kws.features import examples
 from apps.kws.features.registry import NAMES, Frontend, from_json, named
 from apps.kws.model.shipped import shipped_path
 from tflm_fg import files
@@ -68,6 +70,35 @@ class Spotter:
     """Features [N, ...] on the grid of the model's input."""
     return model_input(x, self.input(), "features")
 
+  def read_folder(
+    self,
+    root: str,
+    *,
+    seed: int,
+    split: str = "all",
+    augment: Augment | None = None,
+  ) -> examples.Examples:
+    """Reads a folder with this model's front end and classes.
+
+    Args:
+      root: a folder in the Speech Commands layout.
+      seed: draws other words and windows of noise.
+      split: one of `folders.SPLITS`.
+      augment: how to make copies; None for none.
+
+    Raises:
+      TflmFgError: if a file cannot be read, or nothing fits.
+    """
+    return examples.read(
+      root,
+      self.frontend,
+      self.classes,
+      split=split,
+      augment=augment,
+      seed=seed,
+      name=self.name,
+    )
+
   def open(self, runtime: str = "litert") -> Listener:
     """Opens the model in an engine."""
     mark = unmarked(self.model, self.name)
@@ -112,7 +143,7 @@ def load(
 
   Args:
     path: a .tflite; None takes the one that ships with this package.
-    frontend: a name in `frontends.NAMES`.
+    frontend: a name in `features.registry.NAMES`.
     classes: names of the outputs, in order.
 
   Raises:

@@ -7,11 +7,10 @@ import re
 import shutil
 import subprocess
 
-import numpy as np
 import pytest
 
 from apps.kws.features import examples
-from apps.kws.model import adaptation, report_page, scores
+from apps.kws.model import adaptation, report_page
 from apps.kws.model.spotter import load
 from tests.apps.kws import corpora
 
@@ -91,18 +90,6 @@ def test_a_headless_browser_shows_every_picture(tmp_path):
   assert found, done.stderr[-500:]
   assert found.group(1) == "3"
   assert int(found.group(2)) > 50
-
-
-def test_scores_are_counted_right():
-  confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-  score = scores.WordScores(confusion, 0.5)
-  assert score.accuracy == pytest.approx(5 / 6)
-  first, second = score.words(["a", "b", "c"])
-  assert (first["recall"], first["precision"]) == (0.75, 1.0)
-  assert first["taken_for"] == "b"
-  assert second["precision"] == pytest.approx(2 / 3)
-  text = scores.table(score, ["a", "b", "c"])
-  assert "c" not in text
 
 
 def test_a_word_with_dollars_is_drawn(tmp_path):
