@@ -153,7 +153,8 @@ _whole(
 )
 _real(
   "anchor",
-  "share of the way back to the start that every step takes, 0 to below 1",
+  "fraction of the distance back to the old weights that every step goes, 0 to "
+  "below 1",
 )
 
 

@@ -27,6 +27,7 @@ from apps.compare.methods.head_descent import backpropagated
 from apps.compare.results.analysis_rows import Adaptation, to_csv
 from apps.compare.results.rows import versions_text
 from tflm_fg import evaluate
+from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.methods import Method
 from tflm_fg.placement import (
   TrainingData,
@@ -39,11 +40,8 @@ from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import mark_trainable, tensor_spec, unmarked, whole
 from tflm_fg.training import (
   CLASSIFY,
-  Callback,
   Dataset,
-  Logs,
   Objective,
-  State,
   checked,
   logits_spec,
 )

@@ -162,7 +162,7 @@ def run(cosines: Cosines, user_data: UserData) -> dict[str, bytes]:
 
 
 def kinds(cosines: Cosines, batch: int) -> list[Method]:
-  """Settings of every estimator with every kind and number of directions."""
+  """The methods of every estimator with every kind and number of directions."""
   variants = [
     (method, {"directions": kind})
     for method in THEORY

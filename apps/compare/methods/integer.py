@@ -12,10 +12,11 @@ from apps.compare.data.episodes import Episode, source_of
 from apps.compare.grid import SAME_RATE, WEIGHTS, Cell
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
+from tflm_fg.callbacks import Callback
 from tflm_fg.methods import Method
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec, mark_trainable
-from tflm_fg.training import Callback, Dataset, model_input
+from tflm_fg.training import Dataset, model_input
 
 OWN_RATE = ("closed-form", "statistics")
 """Methods that step by a known length: no learning rate is tried."""

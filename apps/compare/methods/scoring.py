@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 
+from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import Graph
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import MarkedModel
-from tflm_fg.training import Callback, Dataset, Logs, Score, State, evaluate
+from tflm_fg.training import Dataset, Score, evaluate
 from tflm_fg.types import Mark, Params
 
 NUM_SCORES = 12

@@ -21,7 +21,7 @@ from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
-from tflm_fg.training import ProgbarLogger
+from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -85,7 +85,9 @@ _METHOD = flags.DEFINE_enum(
 )
 _STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
 _ANCHOR = flags.DEFINE_float(
-  "anchor", None, "share of the way back to the old weights in every step"
+  "anchor",
+  None,
+  "fraction of the distance back to the old weights that every step goes",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(

@@ -27,7 +27,7 @@ from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, enrolment, report_page, spotter
 from apps.kws.model.replay_set import beside, find, packed
 from tflm_fg import files, runtimes
-from tflm_fg.training import ProgbarLogger
+from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -83,7 +83,9 @@ _STEPS = flags.DEFINE_integer(
   "steps", adaptation.REPLAY_STEPS, "steps, of one pass each", 1
 )
 _ANCHOR = flags.DEFINE_float(
-  "anchor", 0.0, "share of the way back to the old weights in every step"
+  "anchor",
+  0.0,
+  "fraction of the distance back to the old weights that every step goes",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(

@@ -17,9 +17,10 @@ from apps.kws.model.saved_clips import Kept
 from apps.kws.model.scores import WordScores, score
 from apps.kws.model.spotter import Spotter
 from tflm_fg import methods
+from tflm_fg.callbacks import Callback, StopOnInterrupt
 from tflm_fg.placement import QUICK, phases_of
 from tflm_fg.tflite import mark_trainable
-from tflm_fg.training import Callback, Objective, StopOnInterrupt
+from tflm_fg.training import Objective
 from tflm_fg.types import NotApplicable, TflmFgError
 
 

@@ -42,8 +42,8 @@ def make(
     others: other words, as many times again; none where it is empty.
     minutes: length of the recording.
     count: how many times a word to be spotted is said.
-    domain: a key of `domains.DOMAINS`; one speaker of it says all.
-    split: one of `domains.SPLITS`.
+    domain: a key of `voices.DOMAINS`; one speaker of it says all.
+    split: one of `voices.SPLITS`.
     seed: which recording.
 
   Returns:

@@ -31,8 +31,8 @@ class Corpus:
     clips_per_word: clips of each word.
     other_words: further words, which a model is to hear as unknown.
     other_clips: clips of other words in all.
-    domain: a key of `domains.DOMAINS`.
-    split: one of `domains.SPLITS`; two never share an utterance.
+    domain: a key of `voices.DOMAINS`.
+    split: one of `voices.SPLITS`; two never share an utterance.
     speakers: how many speak; they take turns.
     seed: which corpus.
 
