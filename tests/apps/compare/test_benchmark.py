@@ -78,7 +78,9 @@ def samples(tmp_path):
 
 
 @pytest.mark.parametrize("trainable", ["head", "all"])
-def test_keras_learns_from_where_the_file_stands(task, trainable, monkeypatch):
+def test_keras_learns_from_the_weights_of_the_file(
+  task, trainable, monkeypatch
+):
   pytest.importorskip("tensorflow")
   monkeypatch.setattr(backprop_epochs, "EPOCHS", 3)
   monkeypatch.setattr(backprop_epochs, "RATES", {trainable: (1e-4, 1e-2)})
@@ -124,7 +126,7 @@ def test_new_words_are_in_no_corpus():
   assert not known & set(voices.NEW_WORDS)
 
 
-def test_reaching_stops_at_the_goal_and_says_where_it_never_came(task):
+def test_a_run_stops_at_its_goal_and_gives_nan_where_it_is_never_reached(task):
   own = method_of("sign-m-spsa", steps=200)
   passes, seconds = accuracy.plain_reach(task, own, goal=0.0)
   assert passes == 0 and seconds == 0  # it stood there
@@ -253,7 +255,7 @@ def test_the_old_command_names_the_presets_that_it_runs():
   refusals.refused(lambda: benchmark.commands_of(["--out=a.csv"]), "rows.csv")
 
 
-def test_a_strange_csv_is_refused(tmp_path):
+def test_an_invalid_csv_is_refused(tmp_path):
   (tmp_path / "rows.csv").write_text("what,data\naccuracy,a\n")
   with pytest.raises(TflmFgError, match="line 2 is no row"):
     rows_of(tmp_path / "rows.csv")

@@ -51,14 +51,14 @@ def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
   page = (tmp_path / "index.html").read_text()
   assert not re.search(r'(src|href)="(?!data:)', page)
   assert "<script>" not in page
-  told = json.loads((tmp_path / "report.json").read_bytes())
+  report = json.loads((tmp_path / "report.json").read_bytes())
   before, after = result.scores["test"]
-  assert told["scores"]["test"]["after"]["accuracy"] == after.accuracy
+  assert report["scores"]["test"]["after"]["accuracy"] == after.accuracy
   assert f"{100 * after.accuracy:.1f} %" in page
-  assert sum(map(sum, told["scores"]["test"]["before"]["confusion"])) == (
+  assert sum(map(sum, report["scores"]["test"]["before"]["confusion"])) == (
     before.clips
   )
-  assert str(told["forward_passes"]) in page
+  assert str(report["forward_passes"]) in page
 
 
 def test_a_headless_browser_shows_every_picture(tmp_path):
