@@ -21,18 +21,12 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli, setting_flags
+from apps import cli, graph_flags, setting_flags
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
+from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
 from tflm_fg.runtimes import NAMES, STRATEGIES
-from tflm_fg.tflite import WEIGHTS, GraphOptions
-from tflm_fg.training import (
-  NATURAL,
-  Callback,
-  CSVLogger,
-  ProgbarLogger,
-  load_npz,
-)
+from tflm_fg.training import NATURAL, load_npz
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -47,22 +41,6 @@ _TRAINABLE = flags.DEFINE_string(
   "auto, head, wide-head, prompt, first-bias, bias, all, a regular expression "
   "on tensor names, or several with commas; by default what the file's mark "
   "says, or auto",
-)
-_PROMPT_GAIN = flags.DEFINE_boolean(
-  "prompt_gain", False, "a prompt with a gain in front of its offset"
-)
-_WIDE_LAYERS = flags.DEFINE_string(
-  "wide_layers",
-  "",
-  "a regular expression on layers' output tensors: what a wide head joins; by "
-  "default every layer",
-)
-_WEIGHTS = flags.DEFINE_enum(
-  "weights",
-  "int8",
-  list(WEIGHTS),
-  "what trained kernels are in the engine, where dense or pointwise: int8 (a "
-  "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(NAMES), "the engine that runs the passes"
@@ -145,11 +123,7 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
     train.y,
     test=None if test is None else (test.x, test.y),
     trainable=_TRAINABLE.value,
-    graph_options=GraphOptions(
-      gain=_PROMPT_GAIN.value,
-      layers=_WIDE_LAYERS.value,
-      weights=_WEIGHTS.value,
-    ),
+    graph_options=graph_flags.graph_options(),
     runtime=_RUNTIME.value,
     strategy=_STRATEGY.value,
     exact_prefix=_EXACT_PREFIX.value,
@@ -165,7 +139,7 @@ def _refuse_all_but_files() -> None:
   """A replay does what was done: what else is given would do nothing."""
   others = (
     (_TRAIN, _TEST, _PLOT, _REPORT, _LOG, _JOURNAL)
-    + (_TRAINABLE, _WEIGHTS, _PROMPT_GAIN, _WIDE_LAYERS)
+    + (_TRAINABLE, *graph_flags.HOLDERS)
     + (_RUNTIME, _STRATEGY, _EXACT_PREFIX, _WORKERS)
   )
   names = [flag.name for flag in others if flag.present]
@@ -225,7 +199,9 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__, also=[setting_flags.__name__])
+  return cli.launch(
+    main, __name__, also=[graph_flags.__name__, setting_flags.__name__]
+  )
 
 
 if __name__ == "__main__":

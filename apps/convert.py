@@ -18,12 +18,12 @@ import sys
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, graph_flags
 from converters import quantize
 from tflm_fg import files
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.runtimes import RuntimeOptions
-from tflm_fg.tflite import WEIGHTS, GraphOptions, input_spec
+from tflm_fg.tflite import GraphOptions, input_spec
 from tflm_fg.training import load_npz, model_input
 from tflm_fg.types import Array, TflmFgError
 
@@ -41,22 +41,6 @@ _TRAINABLE = flags.DEFINE_string(
   "wide-head (the same, reading earlier layers too), prompt (an offset a "
   "channel of the input), first-bias, bias, all, a regular expression on "
   "tensor names, or several with commas",
-)
-_PROMPT_GAIN = flags.DEFINE_boolean(
-  "prompt_gain", False, "a prompt with a gain in front of its offset"
-)
-_WIDE_LAYERS = flags.DEFINE_string(
-  "wide_layers",
-  "",
-  "a regular expression on layers' output tensors: what a wide head joins; by "
-  "default every layer",
-)
-_WEIGHTS = flags.DEFINE_enum(
-  "weights",
-  "int8",
-  list(WEIGHTS),
-  "what trained kernels are in the engine, where dense or pointwise: int8 (a "
-  "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 _ACTIVATIONS = flags.DEFINE_enum(
   "activations",
@@ -106,11 +90,7 @@ def main() -> None:
 
 def _graph_options(plain: bytes) -> GraphOptions:
   """How the file may grow, measured on the calibration samples if there are."""
-  graph_options = GraphOptions(
-    gain=_PROMPT_GAIN.value,
-    layers=_WIDE_LAYERS.value,
-    weights=_WEIGHTS.value,
-  )
+  graph_options = graph_flags.graph_options()
   if not _wants_wide_head() or _CALIBRATION.value is None:
     return graph_options
   samples = _samples(_CALIBRATION.value, plain)
@@ -161,7 +141,7 @@ def _quantized() -> bytes:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[graph_flags.__name__])
 
 
 if __name__ == "__main__":

@@ -52,11 +52,13 @@ def main() -> None:
     huber_delta=_HUBER_DELTA.value,
   )
   if report["accuracy"] is not None:
-    told = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
+    summary = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
   else:
-    told = f"mean absolute error {report['mae']:.4g}, loss {report['loss']:.4g}"
+    summary = (
+      f"mean absolute error {report['mae']:.4g}, loss {report['loss']:.4g}"
+    )
   print(
-    f"{told} on "
+    f"{summary} on "
     f"{report['samples']} samples ({report['runtime']}, "
     f"{report['invoke_seconds']:.2f} s)"
   )

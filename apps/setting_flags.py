@@ -33,9 +33,9 @@ def _own(name: str) -> str:
     for kind in kinds
     if name in methods.fields_of(kind)
   }
-  told = [f"{m} {v:g}" for m, v in values.items() if v is not None]
-  found = "" if len(told) == len(values) else "found by measuring"
-  return "; by default " + ", ".join(filter(None, [found, *told]))
+  stated = [f"{m} {v:g}" for m, v in values.items() if v is not None]
+  found = "" if len(stated) == len(values) else "found by measuring"
+  return "; by default " + ", ".join(filter(None, [found, *stated]))
 
 
 def _choice(name: str, known: Any, text: str) -> None:
@@ -153,7 +153,8 @@ _whole(
 )
 _real(
   "anchor",
-  "share of the way back to the start that every step takes, 0 to below 1",
+  "fraction of the distance back to the old weights that every step goes, 0 to "
+  "below 1",
 )
 
 

@@ -15,8 +15,8 @@ MOST_WORKERS = 4
 
 # What takes longest begins first, so that no worker ends long after another.
 SLOW_FIRST = (
-  "tests/apps/kws/test_programs.py",
-  "tests/apps/kws/test_demo.py",
+  "tests/apps/kws/commands/test_programs.py",
+  "tests/apps/kws/commands/test_demo.py",
   "tests/test_readme.py",
   "tests/apps/kws",
   "tests/apps",

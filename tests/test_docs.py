@@ -36,7 +36,7 @@ SYSTEM = {
   "python", "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
-SETTINGS = ROOT / "apps" / "setting_flags.py"
+SHARED_FLAGS = ("graph_flags", "setting_flags")  # modules in apps
 
 
 def read(name: str) -> str:
@@ -104,8 +104,9 @@ def source_of(program: str, subcommand: str) -> pathlib.Path:
 
 def flags_of(source: pathlib.Path) -> set[str]:
   text = source.read_text(encoding="utf-8")
-  if "import setting_flags" in text or "cli, setting_flags" in text:
-    text += SETTINGS.read_text(encoding="utf-8")
+  used = " ".join(re.findall(r"^from apps import (.*)$", text, re.MULTILINE))
+  for name in set(SHARED_FLAGS) & set(re.findall(r"\w+", used)):
+    text += (ROOT / "apps" / f"{name}.py").read_text(encoding="utf-8")
   made = r'(?:DEFINE_\w+|_choice|_real|_whole)\(\s*"(\w+)"'
   return {*re.findall(made, text), "help"}
 

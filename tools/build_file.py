@@ -29,7 +29,12 @@ PACKAGES = {
   "tflm_fg/memory": ("tflm_fg/memory/*.py",),
   "tflm_fg": ("tflm_fg/*.py",),
   "converters": ("converters/*.py",),
-  "apps/base": ("apps/__init__.py", "apps/cli.py", "apps/setting_flags.py"),
+  "apps/base": (
+    "apps/__init__.py",
+    "apps/cli.py",
+    "apps/graph_flags.py",
+    "apps/setting_flags.py",
+  ),
   "apps/kws": ("apps/kws/**/*.py",),
   "apps/compare": ("apps/compare/**/*.py",),
   "apps": ("apps/*.py",),

@@ -1,6 +1,6 @@
-"""Settings of tflm_fg for what the comparison runs.
+"""Methods of tflm_fg, with their settings, for what the comparison runs.
 
-All settings that this program makes are made here: those of a grid's cell, and
+All methods that this program makes are made here: those of a grid's cell, and
 those of analyses that run a method by themselves.
 """
 
@@ -98,7 +98,7 @@ def require_known(cells: Iterable[Cell]) -> None:
 
 
 def settings_in_report(fields: dict[str, Any]) -> Method:
-  """The settings that a report of `tflm_fg.adapt` says a phase ran with."""
+  """The method that a report of `tflm_fg.adapt` says a phase ran with."""
   return from_record(fields)[0]
 
 
@@ -109,7 +109,7 @@ def of_estimator(
   batch: int,
   **fields: Any,
 ) -> Method:
-  """Settings of an estimator whose gradients are measured and never applied."""
+  """The method of an estimator whose gradients are measured, never applied."""
   return methods.named(
     method,
     num_directions=num_directions,
@@ -121,7 +121,7 @@ def of_estimator(
 
 
 def of_timed_steps(num_directions: int, batch: int) -> Method:
-  """Settings of plain steps that are timed for as long as wanted."""
+  """The method of plain steps that are timed for as long as wanted."""
   return methods.SignSPSA(
     epsilon_lsb=4.0,
     learning_rate_lsb=0.01,

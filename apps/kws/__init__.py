@@ -1,1 +1,1 @@
-"""Keyword spotting: synthetic speech in, a small int8 model and domains out."""
+"""Keyword spotting: synthetic speech, and a small int8 model that adapts."""

@@ -136,7 +136,7 @@ def test_a_replay_of_no_journal_is_refused_by_its_name(folder, journal):
 @pytest.mark.parametrize(
   "flag", ["--steps=5", "--runtime=tflm", "--weights=int16", "--kernel_wise"]
 )
-def test_a_replay_refuses_what_it_would_not_look_at(flag, folder):
+def test_a_replay_refuses_flags_that_it_does_not_use(flag, folder):
   flags = ("--model=model.tflite", "--replay=j.jsonl", "--out=out.tflite", flag)
   line = folder.refused("adapt", *flags)
   assert f"{flag.split('=')[0]}: a replay takes" in line
@@ -219,7 +219,7 @@ def test_missing_flags_have_status_two(program, folder):
   assert "--model" in line
 
 
-# Refused input: one of each kind; `test_bad_input` has the rest.
+# Refused input: one of each kind; `tests/contract/` has the rest.
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from apps.compare.methods.head_descent import backpropagated
 from apps.compare.results.analysis_rows import Adaptation, to_csv
 from apps.compare.results.rows import versions_text
 from tflm_fg import evaluate
+from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.methods import Method
 from tflm_fg.placement import (
   TrainingData,
@@ -39,11 +40,8 @@ from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import mark_trainable, tensor_spec, unmarked, whole
 from tflm_fg.training import (
   CLASSIFY,
-  Callback,
   Dataset,
-  Logs,
   Objective,
-  State,
   checked,
   logits_spec,
 )
@@ -112,10 +110,10 @@ def run(job: Accuracy, user_data: UserData) -> dict[str, bytes]:
   return {job.files[0]: to_csv(rows, job.made_with(user_data))}
 
 
-def task_of(job: Accuracy, user_data: UserData) -> Task:
+def task_of(job: Accuracy, user_data: UserData) -> AccuracyTask:
   """The model and the samples of a job."""
   episode = registry.load(job.domain, job.seed, user_data)
-  return Task(
+  return AccuracyTask(
     model=episode.model,
     data=registry.title(job.domain),
     seed=job.seed,
@@ -128,7 +126,7 @@ def task_of(job: Accuracy, user_data: UserData) -> Task:
   )
 
 
-class Task(NamedTuple):
+class AccuracyTask(NamedTuple):
   """What all methods share.
 
   Attributes:
@@ -170,7 +168,7 @@ class Task(NamedTuple):
     return Adaptation(**known, accuracy=accuracy, **others)  # type: ignore[arg-type]
 
 
-def run_all(task: Task, methods: Sequence[str]) -> Iterator[Adaptation]:
+def run_all(task: AccuracyTask, methods: Sequence[str]) -> Iterator[Adaptation]:
   """Runs each of the methods."""
   goal = backpropagated(task.model, task.train, task.test)
   for method in methods:
@@ -184,7 +182,7 @@ def run_all(task: Task, methods: Sequence[str]) -> Iterator[Adaptation]:
       yield _adapted(task, method, goal - NEEDED)
 
 
-def _before(task: Task) -> Adaptation:
+def _before(task: AccuracyTask) -> Adaptation:
   return task.row(
     "before", _score(task.model, task.test), source=_source(task, task.model)
   )
@@ -194,11 +192,11 @@ def _score(model: bytes, part: Part) -> float:
   return float(evaluate(model, *part)["accuracy"])
 
 
-def _source(task: Task, model: bytes) -> float:
+def _source(task: AccuracyTask, model: bytes) -> float:
   return _score(model, task.source) if task.source else math.nan
 
 
-def _keras(task: Task, method: str, goal: float) -> Adaptation:
+def _keras(task: AccuracyTask, method: str, goal: float) -> Adaptation:
   curves = fit_keras(
     task.model,
     task.train,
@@ -219,7 +217,7 @@ def _keras(task: Task, method: str, goal: float) -> Adaptation:
   )
 
 
-def _adapted(task: Task, method: str, goal: float) -> Adaptation:
+def _adapted(task: AccuracyTask, method: str, goal: float) -> Adaptation:
   labelled = method != "unlabelled"
   settings = task.settings(method)
   cpu = time.process_time()
@@ -296,7 +294,7 @@ class _Watch(Callback):
 
 
 def plain_reach(
-  task: Task, settings: Method, goal: float
+  task: AccuracyTask, settings: Method, goal: float
 ) -> tuple[float, float]:
   """Passes and seconds of plain steps until the test samples reach a goal.
 

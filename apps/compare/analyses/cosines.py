@@ -118,8 +118,8 @@ class Cosines:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-  """A kind of estimate with its cosines.
+class CosineRow:
+  """A row of the table: a kind of estimate with its cosines.
 
   Attributes:
     method: the estimator.
@@ -151,18 +151,18 @@ def run(cosines: Cosines, user_data: UserData) -> dict[str, bytes]:
   passes = BatchPasses(
     graph.suffix, loss, graph.samples(Dataset(x, y), "train")
   )
-  lines = [
+  rows = [
     measured(marked, passes, own_settings, true, cosines.steps)
     for own_settings in kinds(cosines, len(y))
   ]
-  names = [f.name for f in dataclasses.fields(Line)]
+  names = [f.name for f in dataclasses.fields(CosineRow)]
   body = [",".join(names)]
-  body += [",".join(str(v) for v in dataclasses.astuple(n)) for n in lines]
+  body += [",".join(str(v) for v in dataclasses.astuple(n)) for n in rows]
   return {cosines.files[0]: ("\n".join(body) + "\n").encode()}
 
 
 def kinds(cosines: Cosines, batch: int) -> list[Method]:
-  """Settings of every estimator with every kind and number of directions."""
+  """The methods of every estimator with every kind and number of directions."""
   variants = [
     (method, {"directions": kind})
     for method in THEORY
@@ -183,7 +183,7 @@ def measured(
   settings: Method,
   true: Floats,
   steps: int,
-) -> Line:
+) -> CosineRow:
   """One kind of estimate, several times from the same weights."""
   layout = Layout(marked.mark.trainable)
   rule = step_rule(settings, layout, len(passes.labels))
@@ -203,7 +203,7 @@ def measured(
   own, d, m = interval(found), len(true), settings.num_directions
   known = GUIDED_THEORY if settings.guidance else THEORY
   theory = known.get(settings.name)
-  return Line(
+  return CosineRow(
     settings.name,
     "guided" if settings.guidance else settings.directions,
     m,

@@ -112,11 +112,6 @@ class Case:
     self._found.append((seconds / self._steps, invoked / self._steps))
     return seconds / self._steps
 
-  def timing_of_one_round(self) -> Timing:
-    """Runs one round, and returns what it gave."""
-    self.run()
-    return self.timing()
-
   def timing(self) -> Timing:
     """What all rounds gave."""
     # Of one round: minima of their own would be of different moments.

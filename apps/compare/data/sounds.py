@@ -34,8 +34,8 @@ FRONTEND = Frontend(
 """Log-mel energies of five seconds, [249, 40, 1], where none is given."""
 
 
-class Line(NamedTuple):
-  """A line of the table; samples of one source are cuts of one recording."""
+class Recording(NamedTuple):
+  """A line of the table; those of one source were cut from one longer sound."""
 
   path: str
   fold: int
@@ -67,28 +67,28 @@ def read(
   Raises:
     TflmFgError: if the table or a sample cannot be read.
   """
-  lines = [line for line in table(folder) if line.fold in folds]
-  if not lines:
+  recordings = [row for row in table(folder) if row.fold in folds]
+  if not recordings:
     raise TflmFgError(
       f"{folder}: no samples in fold {', '.join(map(str, sorted(folds)))}"
     )
   x = np.stack(
     [
-      frontend.features(one_clip(files.read(line.path), frontend.clip_samples))
-      for line in lines
+      frontend.features(one_clip(files.read(row.path), frontend.clip_samples))
+      for row in recordings
     ]
   )
-  y = np.array([line.target for line in lines], np.int64)
-  categories = {line.target: line.category for line in lines}
+  y = np.array([row.target for row in recordings], np.int64)
+  categories = {row.target: row.category for row in recordings}
   names = (
     categories.get(label, str(label)) for label in range(int(y.max()) + 1)
   )
-  sources = {line.source: n for n, line in enumerate(lines)}
-  groups = np.array([sources[line.source] for line in lines], np.int64)
+  sources = {row.source: n for n, row in enumerate(recordings)}
+  groups = np.array([sources[row.source] for row in recordings], np.int64)
   return x, y, tuple(names), groups
 
 
-def table(folder: str) -> list[Line]:
+def table(folder: str) -> list[Recording]:
   """The lines of meta/esc50.csv.
 
   Raises:
@@ -101,7 +101,7 @@ def table(folder: str) -> list[Line]:
   missing = [name for name in needed if name not in (rows.fieldnames or ())]
   if missing:
     raise TflmFgError(f"{path}: has no column {', '.join(missing)}")
-  lines = []
+  recordings = []
   for number, row in enumerate(rows, start=2):
     try:
       fold, target = int(row["fold"]), int(row["target"])
@@ -113,10 +113,10 @@ def table(folder: str) -> list[Line]:
         f"need a fold 1 to 5 and a target 0 to {CLASSES - 1}"
       )
     place = os.path.join(folder, "audio", row["filename"])
-    lines.append(
-      Line(place, fold, target, row["category"], _source(row, place))
+    recordings.append(
+      Recording(place, fold, target, row["category"], _source(row, place))
     )
-  return lines
+  return recordings
 
 
 def _source(row: dict[str, str], place: str) -> str:

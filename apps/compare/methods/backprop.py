@@ -23,7 +23,7 @@ from apps.compare.methods.head_descent import (
   dequantized,
   features_of,
   head_start,
-  one_thread,
+  quiet_tensorflow,
 )
 from apps.compare.methods.scoring import NUM_SCORES, RUNTIME_OPTIONS
 from apps.compare.results.rows import Measured
@@ -118,7 +118,7 @@ class Net:
 
 def cosine_rates(rate: float, steps: int) -> Floats:
   """Keras's cosine decay to zero: the learning rate of each step."""
-  one_thread()
+  quiet_tensorflow()
   import keras
 
   schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
@@ -131,7 +131,7 @@ class Adam:
   def __init__(
     self, forward: Any, variables: Sequence[Any], shape: Sequence[int]
   ) -> None:
-    tf = one_thread()
+    tf = quiet_tensorflow()
     import keras
 
     self._forward, self._variables = forward, list(variables)
@@ -241,7 +241,7 @@ def best_rate(net: Net, cell: Cell) -> float:
 
 def net_of(cell: Cell, task: Episode) -> Net:
   """The float network that a cell trains, with its samples."""
-  one_thread()
+  quiet_tensorflow()
   if cell.trainable in ("head", "wide-head"):
     return _head(cell, task)
   return float_net(task.model, cell.trainable, task.train, task.test)
@@ -276,7 +276,7 @@ def _head(cell: Cell, task: Episode) -> Net:
 
 @functools.lru_cache(maxsize=4)
 def _linear(inputs: int, outputs: int) -> Adam:
-  tf = one_thread()
+  tf = quiet_tensorflow()
   kernel = tf.Variable(tf.zeros([inputs, outputs]))
   bias = tf.Variable(tf.zeros([outputs]))
   return Adam(lambda x: x @ kernel + bias, [kernel, bias], [inputs])
@@ -285,7 +285,7 @@ def _linear(inputs: int, outputs: int) -> Adam:
 @functools.lru_cache(maxsize=4)
 def _whole(model: bytes, trainable: str) -> tuple[Adam, list[Floats]]:
   """The float network whole, and where its variables start."""
-  tf = one_thread()
+  tf = quiet_tensorflow()
   shape = input_spec(model).shape
   if trainable == "prompt":
     net = to_keras(model)

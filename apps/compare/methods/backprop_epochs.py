@@ -13,7 +13,7 @@ import numpy as np
 
 from apps.compare.data.sampling import Part
 from apps.compare.methods import backprop
-from apps.compare.methods.head_descent import dequantized, one_thread
+from apps.compare.methods.head_descent import dequantized, quiet_tensorflow
 from tflm_fg.tflite import input_spec
 from tflm_fg.training import Batches
 
@@ -68,7 +68,7 @@ def fit_keras(
   Raises:
     TflmFgError: if TensorFlow is missing.
   """
-  one_thread()
+  quiet_tensorflow()
   net = backprop.float_net(model, trainable, train, test)
   known = None
   if source is not None:

@@ -161,7 +161,7 @@ def _require_plain(settings: Method) -> None:
 
 
 def _filled(marked: MarkedModel, settings: Method, train: Part) -> Method:
-  """Settings without a None, measured on the integer model's first batch."""
+  """The method without a None, measured on the integer model's first batch."""
   graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
   if settings.batch_size is None:
     settings = dataclasses.replace(settings, batch_size=graph.batch_size)

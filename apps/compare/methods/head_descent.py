@@ -92,8 +92,8 @@ def descend(
   return weights
 
 
-def one_thread() -> Any:
-  """TensorFlow, quiet and on one thread.
+def quiet_tensorflow() -> Any:
+  """Returns TensorFlow, silenced and set to one thread.
 
   Raises:
     TflmFgError: if it is missing.

@@ -12,10 +12,11 @@ from apps.compare.data.episodes import Episode, source_of
 from apps.compare.grid import SAME_RATE, WEIGHTS, Cell
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
+from tflm_fg.callbacks import Callback
 from tflm_fg.methods import Method
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec, mark_trainable
-from tflm_fg.training import Callback, Dataset, model_input
+from tflm_fg.training import Dataset, model_input
 
 OWN_RATE = ("closed-form", "statistics")
 """Methods that step by a known length: no learning rate is tried."""
@@ -157,9 +158,9 @@ def trained(
 
 def description(settings: Method) -> str:
   """What was chosen for a run, for people."""
-  told = f"rate {settings.learning_rate_lsb:g}"
+  chosen = f"rate {settings.learning_rate_lsb:g}"
   epsilon = getattr(settings, "epsilon_lsb", None)  # not all methods have one
-  return told if epsilon is None else f"{told}, epsilon {epsilon:g}"
+  return chosen if epsilon is None else f"{chosen}, epsilon {epsilon:g}"
 
 
 def marked_of(cell: Cell, task: Episode) -> MarkedModel:

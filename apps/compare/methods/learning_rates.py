@@ -50,7 +50,7 @@ class Tuner(NamedTuple):
   """What finds out how to run a cell.
 
   Attributes:
-    filled: from settings and an episode, the settings with what sets itself
+    filled: from a method and an episode, the method with what sets itself
       filled in, for the whole run; it takes no step of that run.
     trial: trains on an episode; returns how its test samples fared.
   """
@@ -71,13 +71,13 @@ def held_out(task: Episode, seed: int) -> Episode | None:
 
 
 def chosen(cell: Cell, settings: Method, task: Episode, tuner: Tuner) -> Method:
-  """Settings with the rate that does best on samples kept aside.
+  """The method with the rate that does best on samples kept aside.
 
   What sets itself does so once; the trials are given their rates.
 
   Args:
     cell: what is run.
-    settings: its settings; a rate that they fix is kept.
+    settings: its method; a rate that it fixes is kept.
     task: the episode; its test samples are not used.
     tuner: fills in and trains.
   """

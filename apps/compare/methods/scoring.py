@@ -6,18 +6,12 @@ import time
 
 import numpy as np
 
+from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import Graph
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import MarkedModel
-from tflm_fg.training import (
-  Callback,
-  Dataset,
-  Logs,
-  Score,
-  State,
-  score_weights,
-)
+from tflm_fg.training import Dataset, Score, score_weights
 from tflm_fg.types import Mark, Params
 
 NUM_SCORES = 12
@@ -47,7 +41,7 @@ class Scorer:
 
 
 def scorer_of(marked: MarkedModel, part: Dataset) -> Scorer:
-  """A scorer of a file fresh from `mark`."""
+  """A scorer of a file that `mark_trainable` made."""
   return Scorer(marked.data, marked.mark, part)
 
 

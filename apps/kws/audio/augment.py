@@ -1,4 +1,4 @@
-"""A clip goes in; the same word, heard a little differently, comes out.
+"""Make augmented copies of a clip: shifted, louder or softer, and noisy.
 
 Everything drawn comes from (seed, clip, copy) alone, so a clip's copies do not
 depend on which others are made.

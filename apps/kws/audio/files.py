@@ -1,4 +1,4 @@
-"""Sound files of any kind go in; int16 mono at 16 kHz comes out."""
+"""Read sound files of any kind as int16 mono at 16 kHz."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read(path: str) -> NDArray[np.int16]:
     TflmFgError: if it is no sound file, or holds no sound.
   """
   soundfile = _soundfile()
-  content = io.BytesIO(files.read_bytes(path))  # its faults are told there
+  content = io.BytesIO(files.read_bytes(path))  # names its fault
   try:
     samples, rate_hz = soundfile.read(content, dtype="float32", always_2d=True)
   except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as fault:

@@ -1,4 +1,4 @@
-"""A folder in the Speech Commands layout goes in; labelled takes come out.
+"""Read labelled takes from a folder in the Speech Commands layout.
 
 The layout is `WORD/SPEAKER_nohash_N.wav`, with long recordings of noise in
 `_background_noise_`. Which part a file belongs to (training, validation,
@@ -172,18 +172,18 @@ def _require_known(
   classes: Sequence[str],
   name: str,
 ) -> None:
-  known = [w for w in words if w.strip("_") in classes or w in classes]
+  fitting = [w for w in words if w.strip("_") in classes or w in classes]
   strange = [w for w in words if class_of(w, classes) is None]
-  told = ", ".join(c for c in classes if c != FREE)
-  if not known:
+  known = ", ".join(c for c in classes if c != FREE)
+  if not fitting:
     raise TflmFgError(
       f"{root}: its folders ({_short(list(words))}) are no classes of {name} "
-      f"({told}); check --data or --classes"
+      f"({known}); check --data or --classes"
     )
   if strange:
     raise TflmFgError(
-      f"{root}: {name} does not know {_short(strange)}, only {told}; teach new "
-      f"words with: tflm-fg-kws enrol --words={strange[0]}"
+      f"{root}: {name} does not know {_short(strange)}, only {known}; teach "
+      f"new words with: tflm-fg-kws enrol --words={strange[0]}"
     )
 
 

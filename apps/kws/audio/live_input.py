@@ -1,4 +1,4 @@
-"""A microphone's number goes in; its sound comes out, piece by piece."""
+"""Read a microphone's sound, piece by piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speech goes into a microphone in a noisy room; one int16 clip comes out."""
+"""Record speech by a simulated microphone in a noisy room, as int16 clips."""
 
 from __future__ import annotations
 

@@ -18,11 +18,10 @@ from absl import flags
 from apps import cli
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
-from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
-from tflm_fg.training import ProgbarLogger
+from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -86,7 +85,9 @@ _METHOD = flags.DEFINE_enum(
 )
 _STEPS = flags.DEFINE_integer("steps", None, "by default the method's own", 1)
 _ANCHOR = flags.DEFINE_float(
-  "anchor", None, "share of the way back to the old weights in every step"
+  "anchor",
+  None,
+  "fraction of the distance back to the old weights that every step goes",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(
@@ -103,11 +104,11 @@ def main() -> None:
   if _DRY_RUN.value:
     adaptation.print_estimate(adaptation.estimate(job))
     return
-  phase_result = adaptation.adapt(job, [ProgbarLogger()])
-  files.write_atomically(_OUT.value, phase_result.spotter.model)
-  adaptation.print_outcome(phase_result)
+  result = adaptation.adapt(job, [ProgbarLogger()])
+  files.write_atomically(_OUT.value, result.spotter.model)
+  adaptation.print_outcome(result)
   if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, phase_result)
+    report_page.write(_REPORT_DIR.value, result)
 
 
 def job_of(model: spotter.Spotter) -> adaptation.Job:
@@ -119,12 +120,15 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     snr_db=cli.two_numbers(_SNR),
     seed=_SEED.value,
   )
-  train = _read(_DATA.value, model, _SPLIT.value, augment)
+  seed = _SEED.value
+  train = model.read_folder(
+    _DATA.value, seed=seed, split=_SPLIT.value, augment=augment
+  )
   test = None
   if _TEST.value:
-    test = _read(_TEST.value, model)
+    test = model.read_folder(_TEST.value, seed=seed)
   elif _TEST_FRACTION.value:
-    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+    train, test = train.parted(_TEST_FRACTION.value, seed)
   kept = replay_set.find(_REPLAY.value, model)
   at_head = kept is not None and kept.layer == "head"
   if at_head and _TRAINABLE.value != "head":
@@ -142,31 +146,14 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     spotter=model,
     train=train,
     test=test,
-    old=_read(_OLD.value, model) if _OLD.value else None,
+    old=model.read_folder(_OLD.value, seed=seed) if _OLD.value else None,
     replay=kept,
     method=adaptation.method_of(
-      _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=_SEED.value
+      _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=seed
     ),
     trainable=_TRAINABLE.value,
     runtime=_RUNTIME.value,
     layer="head" if at_head else "input",
-  )
-
-
-def _read(
-  root: str,
-  model: spotter.Spotter,
-  split: str = "all",
-  augment: Augment | None = None,
-) -> examples.Examples:
-  return examples.read(
-    root,
-    model.frontend,
-    model.classes,
-    split=split,
-    augment=augment,
-    seed=_SEED.value,
-    name=model.name,
   )
 
 

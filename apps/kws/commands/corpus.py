@@ -143,7 +143,7 @@ def make_recording(path: str) -> None:
   table = os.path.splitext(path)[0] + ".csv"
   require_outputs({"recording": path, "recording's .csv": table}, {})
   corpus = plan()
-  sound, told = recordings.make(
+  sound, spoken = recordings.make(
     corpus.words,
     corpus.other_words if _OTHERS.value != 0 else (),
     minutes=_MINUTES.value,
@@ -153,7 +153,7 @@ def make_recording(path: str) -> None:
     seed=corpus.seed,
   )
   write(path, sound)
-  write_atomically(table, recordings.to_csv(told))
+  write_atomically(table, recordings.to_csv(spoken))
   print(f"{path}: {_MINUTES.value:g} minutes, {_SAID.value} words; {table}")
 
 

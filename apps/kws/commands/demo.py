@@ -30,8 +30,8 @@ from apps.kws.model.adaptation import method_of
 from apps.kws.model.learning_curve import CurvePhase, curve_of
 from apps.kws.model.shipped import TARGETS, TITLES, clips_of, shipped_model
 from tflm_fg import files, methods, plots
+from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.runtimes import NAMES
-from tflm_fg.training import ProgbarLogger
 from tflm_fg.types import Array, TflmFgError
 
 Reports = Mapping[str, dict[str, Any]]

@@ -27,7 +27,7 @@ from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, enrolment, report_page, spotter
 from apps.kws.model.replay_set import beside, find, packed
 from tflm_fg import files, runtimes
-from tflm_fg.training import ProgbarLogger
+from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
@@ -83,7 +83,9 @@ _STEPS = flags.DEFINE_integer(
   "steps", adaptation.REPLAY_STEPS, "steps, of one pass each", 1
 )
 _ANCHOR = flags.DEFINE_float(
-  "anchor", 0.0, "share of the way back to the old weights in every step"
+  "anchor",
+  0.0,
+  "fraction of the distance back to the old weights that every step goes",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(
@@ -103,19 +105,19 @@ def main() -> None:
   known = spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
   room = enrolment.make_room(known, new_words())
   job = job_of(room.spotter, known)
-  print(enrolment.told(room))
+  print(enrolment.describe(room))
   if _DRY_RUN.value:
     adaptation.print_estimate(adaptation.estimate(job))
     return
   kept = replay_set(job)  # may not fit: before anything is written
-  phase_result = adaptation.adapt(job, [ProgbarLogger("enrolling")])
-  files.write_atomically(_OUT.value, phase_result.spotter.model)
+  result = adaptation.adapt(job, [ProgbarLogger("enrolling")])
+  files.write_atomically(_OUT.value, result.spotter.model)
   if kept:
     files.write_atomically(aside, kept)
     print(f"{aside}: {len(kept)} bytes, for the next time")
-  adaptation.print_outcome(phase_result)
+  adaptation.print_outcome(result)
   if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, phase_result)
+    report_page.write(_REPORT_DIR.value, result)
 
 
 def new_words() -> list[str]:
@@ -134,19 +136,22 @@ def replay_set(job: adaptation.Job) -> bytes:
 def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
   """Reads the folders that the flags name."""
   augment = Augment(copies=_COPIES.value, seed=_SEED.value)
-  train = only(_read(_DATA.value, model, augment), model, _DATA.value)
+  seed = _SEED.value
+  train = model.read_folder(_DATA.value, seed=seed, augment=augment)
+  train = only(train, model, _DATA.value)
   test = None
   if _TEST.value:
-    test = only(_read(_TEST.value, model), model, _TEST.value)
+    test = model.read_folder(_TEST.value, seed=seed)
+    test = only(test, model, _TEST.value)
   elif _TEST_FRACTION.value:
-    train, test = train.parted(_TEST_FRACTION.value, _SEED.value)
+    train, test = train.parted(_TEST_FRACTION.value, seed)
   job = adaptation.Job(
     spotter=model,
     train=train,
     test=test,
-    old=_read(_OLD.value, model) if _OLD.value else None,
+    old=model.read_folder(_OLD.value, seed=seed) if _OLD.value else None,
     replay=find(_REPLAY.value, known),
-    method=enrolment.method(_STEPS.value, _ANCHOR.value, _SEED.value),
+    method=enrolment.method(_STEPS.value, _ANCHOR.value, seed),
     runtime=_RUNTIME.value,
     layer="head",
   )
@@ -169,19 +174,6 @@ def only(
       f"{root}/{missing[0]}/*.wav"
     )
   return found.take(np.isin(found.y, labels))
-
-
-def _read(
-  root: str, model: spotter.Spotter, augment: Augment | None = None
-) -> examples.Examples:
-  return examples.read(
-    root,
-    model.frontend,
-    model.classes,
-    augment=augment,
-    seed=_SEED.value,
-    name=model.name,
-  )
 
 
 def run() -> int:

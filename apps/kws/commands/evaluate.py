@@ -18,7 +18,6 @@ from absl import flags
 from apps import cli
 from apps.kws.audio import folders
 from apps.kws.audio.files import read
-from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
 from apps.kws.model import scores, spotter, streaming
 from apps.kws.synthetic import recordings
@@ -65,14 +64,7 @@ def main() -> None:
 
 def score_folder(model: spotter.Spotter) -> dict[str, Any]:
   """Accuracy, confusions and words on a folder."""
-  found = examples.read(
-    _DATA.value,
-    model.frontend,
-    model.classes,
-    split=_SPLIT.value,
-    seed=_SEED.value,
-    name=model.name,
-  )
+  found = model.read_folder(_DATA.value, seed=_SEED.value, split=_SPLIT.value)
   score = scores.score(model.open(_RUNTIME.value), found.x, found.y)
   for note in found.notes:
     print(f"note: {note}")

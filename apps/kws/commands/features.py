@@ -1,4 +1,4 @@
-r"""tflm-fg-kws features: a folder of recordings in, features in an .npz out.
+r"""tflm-fg-kws features: turn a folder of recordings into an .npz.
 
   tflm-fg-kws features --data=speech --model=kws.tflite --out=speech.npz
   tflm-fg-kws features --data=speech --frontend=mfcc --out=speech.npz

@@ -71,18 +71,18 @@ def main() -> None:
   listener = model.open(_RUNTIME.value)
   if _WAV.value is None:
     sound = live_input.microphone(_DEVICE.value, hearing.hop, _SECONDS.value)
-    heard = list(told(streaming.hear(listener, sound, hearing)))
+    heard = list(print_hits(streaming.hear(listener, sound, hearing)))
   else:
-    said = told_of(model)
+    said = words_said(model)
     samples = read(_WAV.value)
     sound = streaming.pieces(samples)
-    heard = list(told(streaming.hear(listener, sound, hearing)))
+    heard = list(print_hits(streaming.hear(listener, sound, hearing)))
     compare(heard, said, model, len(samples))
   if _OUT.value:
     write_atomically(_OUT.value, to_csv(heard))
 
 
-def told(hits: Iterable[streaming.Hit]) -> Iterator[streaming.Hit]:
+def print_hits(hits: Iterable[streaming.Hit]) -> Iterator[streaming.Hit]:
   """Prints each word as it comes."""
   for hit in hits:
     minutes, seconds = divmod(hit.seconds, 60)
@@ -93,7 +93,7 @@ def told(hits: Iterable[streaming.Hit]) -> Iterator[streaming.Hit]:
     yield hit
 
 
-def told_of(model: spotter.Spotter) -> list[recordings.Spoken] | None:
+def words_said(model: spotter.Spotter) -> list[recordings.Spoken] | None:
   """What was said in the recording; None where it is not known."""
   labels = _LABELS.value or os.path.splitext(_WAV.value)[0] + ".csv"
   if not _LABELS.value and not os.path.isfile(labels):

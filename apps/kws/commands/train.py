@@ -1,4 +1,4 @@
-"""tflm-fg-kws train: recordings in, an int8 keyword model from scratch out.
+"""tflm-fg-kws train: train an int8 keyword model from scratch.
 
   tflm-fg-kws train --data=speech --out=kws.tflite
   tflm-fg-kws train --out=apps/kws/ds_cnn.tflite

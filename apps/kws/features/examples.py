@@ -1,4 +1,4 @@
-"""A folder of recordings goes in; features and labels come out."""
+"""Read a folder of recordings as features and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One second of sound goes in; log-mel energies or MFCCs of it come out.
+"""Turn one second of sound into log-mel energies or MFCCs.
 
 The usual chain of spectrogram, mel filters, logarithm and cosine transform.
 The parameters of `MFCC` are those of MLPerf Tiny's keyword spotter, whose

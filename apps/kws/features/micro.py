@@ -1,4 +1,4 @@
-"""One second of sound goes in; the [49, 40, 1] features a model sees come out.
+"""Turn one second of sound into the [49, 40, 1] features that a model takes.
 
 The features are those of TensorFlow Lite Micro's own audio frontend, through
 the package pymicro-features, so that they equal what a device computes.

@@ -1,4 +1,4 @@
-"""A front end's name goes in; what turns a clip into a model's input comes out.
+"""Find a front end, which turns a clip into a model's input, by its name.
 
 Its parameters go to and from JSON, so that they travel in a model's mark and
 whoever adapts or listens cannot disagree with training.
@@ -80,17 +80,17 @@ def named(name: str) -> Frontend:
   return Frontend(name, mel.MFCC if name == "mfcc" else mel.LOGMEL)
 
 
-def from_json(told: dict[str, Any], source: str) -> Frontend:
+def from_json(content: dict[str, Any], source: str) -> Frontend:
   """Reads a front end back; one without a name is TFLM's micro front end.
 
   Args:
-    told: what `to_json` gave.
+    content: what `to_json` gave.
     source: where it comes from, for errors.
 
   Raises:
     TflmFgError: if it is not one that this release can compute.
   """
-  parameters = dict(told)
+  parameters = dict(content)
   name = parameters.pop("name", "micro")
   usual = named(name) if name in NAMES else None
   try:

@@ -1,4 +1,4 @@
-"""A spotter and clips go in; the adapted spotter and what it gave come out."""
+"""Adapt a spotter to clips, and score it before and after."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import tflm_fg
 from apps.kws.features.examples import Examples
 from apps.kws.model import head_model, saved_clips
 from apps.kws.model.saved_clips import Kept
-from apps.kws.model.scores import Score, score
+from apps.kws.model.scores import WordScores, score
 from apps.kws.model.spotter import Spotter
 from tflm_fg import methods
+from tflm_fg.callbacks import Callback, StopOnInterrupt
 from tflm_fg.placement import QUICK, phases_of
 from tflm_fg.tflite import mark_trainable
-from tflm_fg.training import Callback, Objective, StopOnInterrupt
+from tflm_fg.training import Objective
 from tflm_fg.types import NotApplicable, TflmFgError
 
 
@@ -84,20 +85,20 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class PhaseResult:
-  """What adapting gave.
+class SpotterResult:
+  """An adapted spotter, with its scores before and after.
 
   Attributes:
     job: what was asked.
     spotter: the adapted model.
-    scores: part -> (before, after); parts are "test", "old" and "replay".
-    adapted: the library's report, history and journal.
+    scores: part -> (before, after); the parts are keys of `TITLES`.
+    adapted: what `tflm_fg.adapt` returned: model, report, history, journal.
     report: all of it, JSON-ready.
   """
 
   job: Job
   spotter: Spotter
-  scores: dict[str, tuple[Score, Score]]
+  scores: dict[str, tuple[WordScores, WordScores]]
   adapted: tflm_fg.AdaptResult
   report: dict[str, Any]
 
@@ -126,7 +127,7 @@ def method_of(name: str | None, **given: Any) -> methods.Method:
   return methods.named(name or methods.Auto.name, **known)
 
 
-def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> PhaseResult:
+def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> SpotterResult:
   """Adapts and scores before and after; Ctrl-C keeps what is best so far.
 
   Raises:
@@ -151,7 +152,7 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> PhaseResult:
       f"no old clips of {len(np.unique(job.imagined.y))} classes: "
       f"{len(job.imagined.y)} were imagined from the old head"
     )
-  return PhaseResult(job, after, scores, adapted, report)
+  return SpotterResult(job, after, scores, adapted, report)
 
 
 def _run(
@@ -206,7 +207,7 @@ def _parts(job: Job) -> dict[str, tuple[Any, Any]]:
   return parts
 
 
-def _score(job: Job, spotter: Spotter, part: tuple[Any, Any]) -> Score:
+def _score(job: Job, spotter: Spotter, part: tuple[Any, Any]) -> WordScores:
   x, y = part
   if not isinstance(x, Kept):
     return score(spotter.open(job.runtime), x, y)
@@ -219,7 +220,7 @@ def _score(job: Job, spotter: Spotter, part: tuple[Any, Any]) -> Score:
 def _report(
   job: Job,
   adapted: tflm_fg.AdaptResult,
-  scores: dict[str, tuple[Score, Score]],
+  scores: dict[str, tuple[WordScores, WordScores]],
 ) -> dict[str, Any]:
   classes = job.spotter.classes
   return {
@@ -277,27 +278,27 @@ def _steps(job: Job) -> int:
   return max(phase.method.steps for phase in phases)
 
 
-def print_estimate(told: dict[str, Any]) -> None:
+def print_estimate(estimate: dict[str, Any]) -> None:
   """What a run would do, for people."""
   print(
-    f"would train {told['trainable_parameters']} numbers "
-    f"({', '.join(told['trainable'])}) on {told['train_clips']} clips in "
-    f"{told['steps']} steps, with {told['trainer_bytes']} bytes beyond "
-    f"inference: about {told['seconds']:.1f} s"
+    f"would train {estimate['trainable_parameters']} numbers "
+    f"({', '.join(estimate['trainable'])}) on {estimate['train_clips']} clips "
+    f"in {estimate['steps']} steps, with {estimate['trainer_bytes']} bytes "
+    f"beyond inference: about {estimate['seconds']:.1f} s"
   )
 
 
-def print_outcome(phase_result: PhaseResult) -> None:
+def print_outcome(result: SpotterResult) -> None:
   """The main numbers, for people."""
-  report, classes = phase_result.report, phase_result.job.spotter.classes
+  report, classes = result.report, result.job.spotter.classes
   for note in report["notes"]:
     print(f"note: {note}")
-  for name, (before, after) in phase_result.scores.items():
+  for name, (before, after) in result.scores.items():
     print(
       f"{TITLES[name]} ({before.clips} clips): accuracy "
       f"{100 * before.accuracy:.1f} % -> {100 * after.accuracy:.1f} %"
     )
-  before, after = next(iter(phase_result.scores.values()))
+  before, after = next(iter(result.scores.values()))
   firsts = {row["word"]: row for row in before.words(classes)}
   for row in after.words(classes):
     change = row["recall"] - firsts[row["word"]]["recall"]

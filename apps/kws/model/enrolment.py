@@ -1,4 +1,4 @@
-"""A spotter and new words go in; one with an output for each comes out."""
+"""Give a spotter an output for each new word."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def method(steps: int, anchor: float, seed: int) -> methods.Method:
   return methods.named(given.pop("method"), **given)
 
 
-def told(room: Enrolled) -> str:
+def describe(room: Enrolled) -> str:
   """What was done to make room, for people."""
   done = []
   if room.taken:

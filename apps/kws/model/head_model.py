@@ -1,4 +1,4 @@
-"""A spotter goes in; its last layer as a model of its own comes out.
+"""Cut off a spotter's last layer as a model of its own.
 
 A clip is 64 bytes or so at the input of the last layer, where it is thousands
 at the model's: what a head learns again fits into little memory, and the

@@ -1,4 +1,4 @@
-"""An old head goes in; clips of what it knew come out, without any recording.
+"""Make clips of the classes that a head knows, without any recording.
 
 Where no clip of the old words is left, the head itself is the anchor: it says
 which inputs it takes for each old word. From the mean of the new clips an input

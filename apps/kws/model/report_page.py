@@ -1,4 +1,4 @@
-"""An outcome goes in; a folder with one self-contained page comes out."""
+"""Write a result of adapting as a folder with one self-contained page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from apps import cli
-from apps.kws.model.adaptation import TITLES, PhaseResult
-from apps.kws.model.scores import Score
+from apps.kws.model.adaptation import TITLES, SpotterResult
+from apps.kws.model.scores import WordScores
 from tflm_fg import files, plots
 
 PAGE = "index.html"
@@ -37,35 +37,35 @@ def require(folder: str) -> None:
   files.make_folder(folder)
 
 
-def write(folder: str, phase_result: PhaseResult) -> None:
+def write(folder: str, result: SpotterResult) -> None:
   """Writes index.html, the PNGs that it shows, and report.json."""
-  pictures = draw(phase_result)
+  pictures = draw(result)
   for name, png in pictures.items():
     files.write_atomically(os.path.join(folder, name), png)
   files.write_atomically(
-    os.path.join(folder, "report.json"), cli.to_json(phase_result.report)
+    os.path.join(folder, "report.json"), cli.to_json(result.report)
   )
   path = os.path.join(folder, PAGE)
-  files.write_atomically(path, page(phase_result, pictures).encode())
+  files.write_atomically(path, page(result, pictures).encode())
   print(f"report: {path}")
 
 
-def draw(phase_result: PhaseResult) -> dict[str, bytes]:
+def draw(result: SpotterResult) -> dict[str, bytes]:
   """The PNGs: file name -> bytes."""
   pictures = {
-    "confusion.png": _confusions(phase_result),
-    "words.png": _words(phase_result),
+    "confusion.png": _confusions(result),
+    "words.png": _words(result),
   }
-  history = phase_result.adapted.history
+  history = result.adapted.history
   if history.batches or history.tests:
-    curves = plots.training_curves(history, phase_result.adapted.report)
+    curves = plots.training_curves(history, result.adapted.report)
     pictures = {"curves.png": curves, **pictures}
   return pictures
 
 
-def _confusions(phase_result: PhaseResult) -> bytes:
-  before, after = next(iter(phase_result.scores.values()))
-  classes = phase_result.job.spotter.classes
+def _confusions(result: SpotterResult) -> bytes:
+  before, after = next(iter(result.scores.values()))
+  classes = result.job.spotter.classes
   used = _used(before, after)
   size = max(4.0, 0.36 * len(used) + 1.4)
   figure, axes = plots.new_figure(2, size, size + 1.0)
@@ -92,8 +92,8 @@ def _confusions(phase_result: PhaseResult) -> bytes:
   return plots.to_png(figure)
 
 
-def _words(phase_result: PhaseResult) -> bytes:
-  rows = word_rows(phase_result)
+def _words(result: SpotterResult) -> bytes:
+  rows = word_rows(result)
   figure, (axis,) = plots.new_figure(1, 8.0, max(2.5, 0.3 * len(rows) + 1))
   for place, (_, _, before, after) in enumerate(rows):
     colour = "C2" if after >= before else "C3"
@@ -107,15 +107,15 @@ def _words(phase_result: PhaseResult) -> bytes:
   return plots.to_png(figure)
 
 
-def _used(*scores: Score) -> list[int]:
+def _used(*scores: WordScores) -> list[int]:
   total = sum(s.confusion for s in scores)
   return [i for i, row in enumerate(total) if row.sum() or total[:, i].sum()]
 
 
-def word_rows(phase_result: PhaseResult) -> list[tuple[str, int, float, float]]:
+def word_rows(result: SpotterResult) -> list[tuple[str, int, float, float]]:
   """A row a word: name, clips, share heard right before and after."""
-  before, after = next(iter(phase_result.scores.values()))
-  classes = phase_result.job.spotter.classes
+  before, after = next(iter(result.scores.values()))
+  classes = result.job.spotter.classes
   firsts = {row["word"]: row["recall"] for row in before.words(classes)}
   return [
     (row["word"], row["clips"], firsts[row["word"]], row["recall"])
@@ -123,14 +123,14 @@ def word_rows(phase_result: PhaseResult) -> list[tuple[str, int, float, float]]:
   ]
 
 
-def page(phase_result: PhaseResult, pictures: dict[str, bytes]) -> str:
+def page(result: SpotterResult, pictures: dict[str, bytes]) -> str:
   """One HTML page that needs no other file.
 
   Args:
-    phase_result: what adapting gave.
+    result: what adapting gave.
     pictures: PNGs by name.
   """
-  report = phase_result.report
+  report = result.report
   shown = "\n".join(
     f'<p><img alt="{name}" src="data:image/png;base64,'
     f'{base64.b64encode(png).decode()}"></p>'
@@ -144,32 +144,28 @@ content="width=device-width, initial-scale=1">
 <title>{html.escape(os.path.basename(report["model"]))}, adapted</title>
 <style>{_STYLE}</style> <h1>{html.escape(os.path.basename(report["model"]))},
 adapted</h1> <p>{time.strftime("%Y-%m-%d %H:%M")}</p> <h2>What it gave</h2>
-{
-    _table(
-      ["scored on", "clips", "before", "after", "points"], _gains(phase_result)
-    )
-  } {f"<ul>{notes}</ul>" if notes else ""} <h2>Over forward
+{_table(["scored on", "clips", "before", "after", "points"], _gains(result))} {
+    f"<ul>{notes}</ul>" if notes else ""
+  } <h2>Over forward
 passes, and word by word</h2> {shown} {
-    _table(
-      ["word", "clips", "before", "after", "points"], _word_table(phase_result)
-    )
+    _table(["word", "clips", "before", "after", "points"], _word_table(result))
   } <h2>What was trained, and what
 it cost</h2> {_table(["", ""], _costs(report))} <h2>Seeds and versions</h2>
 {_table(["", ""], [["seed", report["seed"]], *versions])} </html>
 """
 
 
-def _gains(phase_result: PhaseResult) -> list[list[Any]]:
+def _gains(result: SpotterResult) -> list[list[Any]]:
   return [
     [TITLES[name], before.clips, *_change(before.accuracy, after.accuracy)]
-    for name, (before, after) in phase_result.scores.items()
+    for name, (before, after) in result.scores.items()
   ]
 
 
-def _word_table(phase_result: PhaseResult) -> list[list[Any]]:
+def _word_table(result: SpotterResult) -> list[list[Any]]:
   return [
     [word, clips, *_change(before, after)]
-    for word, clips, before, after in word_rows(phase_result)
+    for word, clips, before, after in word_rows(result)
   ]
 
 

@@ -150,7 +150,7 @@ def load(path: str, spotter: Spotter) -> Kept:
   layer, digest = str(arrays["layer"]), str(arrays["digest"])
   if layer not in LAYERS:
     raise _damaged(path, f"its layer is {layer!r}")
-  made_by = from_json(_told(path, arrays["frontend"]), path)
+  made_by = from_json(_frontend(path, arrays["frontend"]), path)
   if made_by != spotter.frontend:
     raise TflmFgError(
       f"{path}: made by the front end {made_by}, {spotter.name} takes "
@@ -210,15 +210,15 @@ def _names(path: str, classes: Array) -> list[str]:
   return [str(name) for name in classes]
 
 
-def _told(path: str, text: Array) -> dict[str, Any]:
+def _frontend(path: str, text: Array) -> dict[str, Any]:
   """What a file says of its front end."""
   try:
-    told = json.loads(str(text))
+    content = json.loads(str(text))
   except (ValueError, RecursionError):
-    told = None
-  if not isinstance(told, dict):
+    content = None
+  if not isinstance(content, dict):
     raise _damaged(path, "its front end is no JSON object")
-  return told
+  return content
 
 
 def _renumbered(

@@ -1,4 +1,4 @@
-"""A model and labelled clips go in; accuracy, confusions and words come out."""
+"""Score a model on labelled clips: accuracy, confusions and words."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tflm_fg.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
-  """How a model does on some clips.
+class WordScores:
+  """How a model does on some clips, in all and word by word.
 
   Attributes:
     confusion: int64 [C, C]; a row is what was said, a column what was heard.
@@ -68,16 +68,16 @@ class Score:
     }
 
 
-def score(listener: Listener, x: Array, y: NDArray[np.int64]) -> Score:
+def score(listener: Listener, x: Array, y: NDArray[np.int64]) -> WordScores:
   """Runs a model on features [N, ...] with classes [N]."""
   p = listener.probabilities(x)
   own = p[np.arange(len(y)), y]
   confusion = np.zeros((p.shape[1], p.shape[1]), np.int64)
   np.add.at(confusion, (y, p.argmax(axis=1)), 1)
-  return Score(confusion, float(-np.log(np.maximum(own, 1e-12)).mean()))
+  return WordScores(confusion, float(-np.log(np.maximum(own, 1e-12)).mean()))
 
 
-def table(score_: Score, classes: Sequence[str]) -> str:
+def table(score_: WordScores, classes: Sequence[str]) -> str:
   """The confusion matrix for people: only classes that were said or heard."""
   used = [
     i

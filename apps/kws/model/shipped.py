@@ -21,12 +21,12 @@ ABOUT = "ds_cnn.json"
 
 
 def shipped_path() -> str:
-  """Where the int8 DS-CNN that `apps.kws.train` made lies."""
+  """Where the int8 DS-CNN that `tflm-fg-kws train` made lies."""
   return str(importlib.resources.files("apps.kws").joinpath(MODEL))
 
 
 def shipped_model() -> bytes:
-  """The int8 DS-CNN that `apps.kws.train` made."""
+  """The int8 DS-CNN that `tflm-fg-kws train` made."""
   return files.read_bytes(shipped_path())
 
 

@@ -1,4 +1,4 @@
-"""A model file goes in; a keyword spotter whose sound and words are known."""
+"""Read a model file as a keyword spotter with its front end and classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.kws.audio import folders
+from apps.kws.audio.augment import Augment
+from apps.kws.features import examples
 from apps.kws.features.registry import NAMES, Frontend, from_json, named
 from apps.kws.model.shipped import shipped_path
 from tflm_fg import files
@@ -68,6 +70,35 @@ class Spotter:
     """Features [N, ...] on the grid of the model's input."""
     return model_input(x, self.input(), "features")
 
+  def read_folder(
+    self,
+    root: str,
+    *,
+    seed: int,
+    split: str = "all",
+    augment: Augment | None = None,
+  ) -> examples.Examples:
+    """Reads a folder with this model's front end and classes.
+
+    Args:
+      root: a folder in the Speech Commands layout.
+      seed: draws other words and windows of noise.
+      split: one of `folders.SPLITS`.
+      augment: how to make copies; None for none.
+
+    Raises:
+      TflmFgError: if a file cannot be read, or nothing fits.
+    """
+    return examples.read(
+      root,
+      self.frontend,
+      self.classes,
+      split=split,
+      augment=augment,
+      seed=seed,
+      name=self.name,
+    )
+
   def open(self, runtime: str = "litert") -> Listener:
     """Opens the model in an engine."""
     mark = unmarked(self.model, self.name)
@@ -112,7 +143,7 @@ def load(
 
   Args:
     path: a .tflite; None takes the one that ships with this package.
-    frontend: a name in `frontends.NAMES`.
+    frontend: a name in `features.registry.NAMES`.
     classes: names of the outputs, in order.
 
   Raises:
@@ -122,13 +153,13 @@ def load(
   path = path or shipped_path()
   model = files.read_bytes(path)
   mark = read_mark(model, path)
-  told = _beside(path)
+  known = _beside(path)
   if mark is not None and mark.frontend is not None:
-    told["frontend"] = mark.frontend
+    known["frontend"] = mark.frontend
   if mark is not None and mark.classes is not None:
-    told["classes"] = mark.classes
-  chosen = _frontend(path, frontend, told)
-  names = _classes(path, classes, told)
+    known["classes"] = mark.classes
+  chosen = _frontend(path, frontend, known)
+  names = _classes(path, classes, known)
   spotter = Spotter(path, model, chosen, names)
   require_fit(spotter)
   return spotter
@@ -157,27 +188,27 @@ def _beside(path: str) -> dict[str, Any]:
   if not os.path.isfile(beside):
     return {}
   try:
-    told = json.loads(files.read_bytes(beside))
+    known = json.loads(files.read_bytes(beside))
   except ValueError:
     return {}  # somebody else's file
-  return dict(told) if isinstance(told, dict) else {}
+  return dict(known) if isinstance(known, dict) else {}
 
 
-def _frontend(path: str, flag: str | None, told: dict[str, Any]) -> Frontend:
+def _frontend(path: str, flag: str | None, known: dict[str, Any]) -> Frontend:
   if flag:
     return named(flag)
-  if not isinstance(told.get("frontend"), dict):
+  if not isinstance(known.get("frontend"), dict):
     raise TflmFgError(
       f"{path}: does not say what makes its input; name the front end with "
       f"--frontend={' or '.join(NAMES)}"
     )
-  return from_json(told["frontend"], path)
+  return from_json(known["frontend"], path)
 
 
 def _classes(
-  path: str, flag: Sequence[str] | None, told: dict[str, Any]
+  path: str, flag: Sequence[str] | None, known: dict[str, Any]
 ) -> tuple[str, ...]:
-  names = list(flag or told.get("classes") or [])
+  names = list(flag or known.get("classes") or [])
   if not names or not all(isinstance(n, str) and n for n in names):
     raise TflmFgError(
       f"{path}: does not say what its outputs mean; name them, in order, with "

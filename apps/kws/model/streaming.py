@@ -1,4 +1,4 @@
-"""A long recording goes in; the words heard in it come out, with times."""
+"""Find words and their times in a long recording."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Hearing:
 class Detector:
   """Hears words in probabilities that come one clip at a time.
 
-  A word is told at its peak: when its average has begun to fall, so that a
+  A word is reported at its peak: when its average has begun to fall, so that a
   half-heard beginning is not taken for another word.
   """
 
@@ -112,7 +112,7 @@ class Detector:
     return self.flush()
 
   def flush(self) -> Hit | None:
-    """Tells the word that was still rising when the sound ended."""
+    """Returns the word that was still rising when the sound ended."""
     hit, self._best = self._best, None
     if hit is not None:
       self._deaf_until = hit.seconds + self._hearing.pause_ms / 1000

@@ -1,4 +1,4 @@
-"""A folder of recordings goes in; a keyword model from scratch comes out."""
+"""Train a keyword model from scratch on a folder of recordings."""
 
 from __future__ import annotations
 

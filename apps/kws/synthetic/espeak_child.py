@@ -1,4 +1,4 @@
-"""A plan on stdin goes in; each clip, spoken by a fork, comes out on stdout.
+"""Read a plan on stdin and write its clips, each by a fork, on stdout.
 
 Run as a module by `speech.synthesize`. It imports the standard library and
 espeak-ng alone: a small process starts in 50 ms and forks in one.

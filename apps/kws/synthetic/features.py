@@ -1,4 +1,4 @@
-"""A domain's name goes in; features and labels of its clips come out."""
+"""Make features and labels of a domain's clips."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def make(
   smaller set is the beginning of a larger one.
 
   Args:
-    domain: A key of `domains.DOMAINS`.
-    split: One of `domains.SPLITS`; splits never share an utterance.
+    domain: A key of `voices.DOMAINS`.
+    split: One of `voices.SPLITS`; splits never share an utterance.
     clips_per_class: Clips for each of the 12 classes.
     seed: Which corpus, from 0.
     first_index: The first clip of each class; a set that starts where another
@@ -38,7 +38,7 @@ def make(
 
   Returns:
     Features, float32 [N, 49, 40, 1], and classes, int32 [N], as indices into
-    `domains.CLASSES`, with N = 12 * clips_per_class.
+    `voices.CLASSES`, with N = 12 * clips_per_class.
 
   Raises:
     TflmFgError: The domain or split is unknown, or clips_per_class is below 1.
@@ -63,7 +63,7 @@ def speak(
   first_index: int = 0,
   progress: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-  """The same as `make`, by a speaker who need not be in `domains.DOMAINS`."""
+  """The same as `make`, by a speaker who need not be in `voices.DOMAINS`."""
   if clips_per_class < 1:
     raise TflmFgError(f"clips_per_class: need 1 or more, got {clips_per_class}")
   plans = [

@@ -42,8 +42,8 @@ def make(
     others: other words, as many times again; none where it is empty.
     minutes: length of the recording.
     count: how many times a word to be spotted is said.
-    domain: a key of `domains.DOMAINS`; one speaker of it says all.
-    split: one of `domains.SPLITS`.
+    domain: a key of `voices.DOMAINS`; one speaker of it says all.
+    split: one of `voices.SPLITS`.
     seed: which recording.
 
   Returns:
@@ -72,14 +72,14 @@ def make(
     for plan, pcm in zip(plans, speech.synthesize([_of(p) for p in plans]))
   ]
   places = rng.permutation(len(said))
-  words_at, told = [], []
+  words_at, spoken = [], []
   for place, word, sound in zip(places, said, sounds):
     start = int(place * slot + rng.integers(slot - RATE_HZ))
     energy = np.cumsum(sound**2)
     middle = start + int(np.searchsorted(energy, energy[-1] / 2))
     words_at.append((start, sound))
-    told.append(Spoken(round(middle / RATE_HZ, 3), word))
-  return who.microphone.record_long(words_at, samples, rng), sorted(told)
+    spoken.append(Spoken(round(middle / RATE_HZ, 3), word))
+  return who.microphone.record_long(words_at, samples, rng), sorted(spoken)
 
 
 def _of(plan: voices.Plan) -> speech.Utterance:
@@ -87,12 +87,12 @@ def _of(plan: voices.Plan) -> speech.Utterance:
   return plan.utterance
 
 
-def to_csv(told: Sequence[Spoken]) -> bytes:
+def to_csv(spoken: Sequence[Spoken]) -> bytes:
   """The times as a table: seconds, word."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(Spoken._fields)
-  writer.writerows(told)
+  writer.writerows(spoken)
   return text.getvalue().encode()
 
 
@@ -118,13 +118,13 @@ def read_csv(path: str) -> list[Spoken]:
 
 def _spoken(row: dict[str, str | None], where: str) -> Spoken:
   """A row of a table."""
-  told, word = row["seconds"] or "", (row["word"] or "").strip()
+  text, word = row["seconds"] or "", (row["word"] or "").strip()
   try:
-    seconds = float(told)
+    seconds = float(text)
   except ValueError:
     seconds = np.nan
   if not (np.isfinite(seconds) and seconds >= 0):
-    raise TflmFgError(f"{where}: {told!r} is no time; need seconds from 0 up")
+    raise TflmFgError(f"{where}: {text!r} is no time; need seconds from 0 up")
   if not word:
     raise TflmFgError(f"{where}: holds no word; need seconds and a word")
   return Spoken(seconds, word)

@@ -1,4 +1,4 @@
-"""Words and a domain go in; clips of synthetic speakers come out."""
+"""Make clips of synthetic speakers from words and a domain."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Corpus:
   Attributes:
     words: the words, each a folder.
     clips_per_word: clips of each word.
-    other_words: words said by all that are to be told from the words.
+    other_words: further words, which a model is to hear as unknown.
     other_clips: clips of other words in all.
-    domain: a key of `domains.DOMAINS`.
-    split: one of `domains.SPLITS`; two never share an utterance.
+    domain: a key of `voices.DOMAINS`.
+    split: one of `voices.SPLITS`; two never share an utterance.
     speakers: how many speak; they take turns.
     seed: which corpus.
 
@@ -87,8 +87,8 @@ class Corpus:
 
   def _name(self, speaker: int) -> str:
     """Eight hexadecimal digits, as Speech Commands has; splits go by it."""
-    told = f"{self.domain} {self.split} {self.seed} {speaker}"
-    return hashlib.sha1(told.encode(), usedforsecurity=False).hexdigest()[:8]
+    name = f"{self.domain} {self.split} {self.seed} {speaker}"
+    return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]
 
   def noises(self) -> Iterator[tuple[str, NDArray[np.int16]]]:
     """Recordings of the domain's background, and their places."""

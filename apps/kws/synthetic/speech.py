@@ -1,4 +1,4 @@
-"""Utterances go in and espeak-ng's int16 PCM comes out, clip by clip.
+"""Turn utterances into int16 PCM with espeak-ng, clip by clip.
 
 espeak-ng keeps state from one call to the next (noise, flutter, the phase of
 the voice), so a clip would depend on every clip before it, and it seeds its

@@ -1,4 +1,4 @@
-"""A domain, a class and an index go in; the plan of one clip comes out.
+"""Make the plan of one clip from a domain, a class and an index.
 
 A domain is who speaks into which microphone. Everything drawn for a clip
 comes from (seed, domain, split, class, index) alone, so a clip does not

@@ -52,7 +52,7 @@ def test_descent_learns_what_can_be_separated():
 @pytest.fixture
 def task(samples):
   train, test = split_of(samples, 0)
-  return accuracy.Task(
+  return accuracy.AccuracyTask(
     model=models.dense_model(),
     data="clips",
     seed=0,
@@ -78,7 +78,9 @@ def samples(tmp_path):
 
 
 @pytest.mark.parametrize("trainable", ["head", "all"])
-def test_keras_learns_from_where_the_file_stands(task, trainable, monkeypatch):
+def test_keras_learns_from_the_weights_of_the_file(
+  task, trainable, monkeypatch
+):
   pytest.importorskip("tensorflow")
   monkeypatch.setattr(backprop_epochs, "EPOCHS", 3)
   monkeypatch.setattr(backprop_epochs, "RATES", {trainable: (1e-4, 1e-2)})
@@ -124,7 +126,7 @@ def test_new_words_are_in_no_corpus():
   assert not known & set(voices.NEW_WORDS)
 
 
-def test_reaching_stops_at_the_goal_and_says_where_it_never_came(task):
+def test_a_run_stops_at_its_goal_and_gives_nan_where_it_is_never_reached(task):
   own = method_of("sign-m-spsa", steps=200)
   passes, seconds = accuracy.plain_reach(task, own, goal=0.0)
   assert passes == 0 and seconds == 0  # it stood there
@@ -146,10 +148,15 @@ def test_a_wide_head_takes_more_of_tflms_arena():
   assert equal >= 0.8 and lsb <= 1
 
 
+def timing_of_one_round(case):
+  case.run()
+  return case.timing()
+
+
 def test_stacked_layers_run_and_have_the_weights_that_they_should():
   model = dense_stack.dense_stack([6, 5, 4])
   case = speed.Case(model, "tiny", "all", 3, what="growth")
-  timing = case.timing_of_one_round()
+  timing = timing_of_one_round(case)
   assert timing.weights == 6 * 5 + 5 + 5 * 4 + 4
   assert (timing.layers, timing.batch, timing.directions) == (2, 3, 1)
   assert 0 < timing.invoke_us < timing.step_us
@@ -203,7 +210,7 @@ def test_timings_are_drawn_and_read_back(tmp_path):
   case = speed.Case(
     dense_stack.dense_stack([4, 3]), "samples", "all", 2, what="growth"
   )
-  rows = [case.timing_of_one_round()]
+  rows = [timing_of_one_round(case)]
   (tmp_path / "rows.csv").write_bytes(analysis_rows.to_csv(rows))
   assert rows_of(tmp_path / "rows.csv") == rows
   assert bars.draw(rows).startswith(b"\x89PNG")
@@ -248,7 +255,7 @@ def test_the_old_command_names_the_presets_that_it_runs():
   refusals.refused(lambda: benchmark.commands_of(["--out=a.csv"]), "rows.csv")
 
 
-def test_a_strange_csv_is_refused(tmp_path):
+def test_an_invalid_csv_is_refused(tmp_path):
   (tmp_path / "rows.csv").write_text("what,data\naccuracy,a\n")
   with pytest.raises(TflmFgError, match="line 2 is no row"):
     rows_of(tmp_path / "rows.csv")
@@ -275,10 +282,8 @@ def test_timings_are_jobs_whose_rows_become_tables(job, tmp_path, monkeypatch):
   monkeypatch.setattr(speed, "ROUNDS", 1)
   monkeypatch.setattr(speed, "ROUND_SECONDS", 0.0)
   case = speed.Case(dense_stack.dense_stack([4, 3]), "tiny", "all", 2)
-  monkeypatch.setattr(
-    speed, "speed", lambda model: [case.timing_of_one_round()]
-  )
-  monkeypatch.setattr(speed, "growth", lambda: [case.timing_of_one_round()])
+  monkeypatch.setattr(speed, "speed", lambda model: [timing_of_one_round(case)])
+  monkeypatch.setattr(speed, "growth", lambda: [timing_of_one_round(case)])
   folder = output_folder.Folder(str(tmp_path), [], [job], UserData())
   assert folder.unfinished() == [job]
   folder.take(job, jobs.do(job, UserData()))

@@ -191,7 +191,7 @@ def test_a_stopped_grid_goes_on_and_gives_the_same_rows(
   )
 
 
-def test_a_name_says_all_of_what_is_built_in_and_a_file_its_bytes(
+def test_the_fingerprint_of_a_file_is_of_its_bytes_and_a_built_in_name_has_none(
   user_data, cell, tmp_path
 ):
   assert fingerprint("child-5shot", user_data) == ""

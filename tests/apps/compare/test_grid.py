@@ -241,7 +241,7 @@ def test_rows_stand_in_the_grids_order_whichever_finished_first():
   assert one == to_csv({other: ROW, CELL: ROW}, [other, CELL], data)
 
 
-def test_no_file_means_nothing_done(tmp_path):
+def test_a_missing_file_holds_no_rows(tmp_path):
   assert read_csv(str(tmp_path / "runs.csv"), [CELL], data) == {}
 
 
@@ -288,7 +288,7 @@ def test_a_row_of_other_versions_is_refused(tmp_path, monkeypatch):
     (b"", "not a CSV"),
   ],
 )
-def test_a_strange_file_is_refused(tmp_path, content, said):
+def test_an_invalid_file_is_refused(tmp_path, content, said):
   (tmp_path / "runs.csv").write_bytes(content)
   path = str(tmp_path / "runs.csv")
   refusals.refused(lambda: read_csv(path, [CELL], data), said)

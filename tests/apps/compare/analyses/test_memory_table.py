@@ -44,7 +44,9 @@ def test_forward_gradients_add_nothing_to_the_scratch_of_inference(rows):
     assert row["forward_total"] > row["inference_total"]
 
 
-def test_the_spotter_as_a_whole_takes_backpropagation_several_times_that(rows):
+def test_backpropagation_of_the_whole_spotter_takes_several_times_the_scratch(
+  rows,
+):
   """The sums of the activations' sizes, done by hand, with 16 bytes of play.
 
   On its way back from the last 1x1 convolution, a pass at 16 bits holds the
@@ -68,7 +70,7 @@ def test_the_table_has_a_line_a_row_and_says_what_it_shows(rows):
   assert "our reading" in text
 
 
-def test_the_table_names_its_error_only_where_tflm_told_its_arena(rows):
+def test_the_table_names_its_error_only_where_tflm_reports_its_arena(rows):
   assert "% of TFLM's own" in memory.markdown(
     [row | {"tflm_arena": row["arena"] / 1.03} for row in rows]
   )

@@ -77,8 +77,8 @@ def test_a_word_that_is_no_folder_is_refused(word):
     speakers.Corpus(words=(word,), clips_per_word=1)
 
 
-def test_a_recording_says_its_words_at_the_told_times(tmp_path):
-  sound, told = recordings.make(
+def test_a_recording_says_its_words_at_the_stated_times(tmp_path):
+  sound, spoken = recordings.make(
     ("yes", "go"),
     ("cat",),
     minutes=0.5,
@@ -88,15 +88,17 @@ def test_a_recording_says_its_words_at_the_told_times(tmp_path):
     seed=0,
   )
   assert len(sound) == 30 * 16_000
-  assert sorted(t.word for t in told) == ["cat"] * 4 + ["go"] * 2 + ["yes"] * 2
+  assert (
+    sorted(t.word for t in spoken) == ["cat"] * 4 + ["go"] * 2 + ["yes"] * 2
+  )
   energy = [
     (sound[int(t.seconds * 16_000) - 1600 :][:3200].astype(float) ** 2).mean()
-    for t in told
+    for t in spoken
   ]
   assert min(energy) > 3 * (sound[:1600].astype(float) ** 2).mean()
-  path = tmp_path / "told.csv"
-  path.write_bytes(recordings.to_csv(told))
-  assert recordings.read_csv(str(path)) == told
+  path = tmp_path / "spoken.csv"
+  path.write_bytes(recordings.to_csv(spoken))
+  assert recordings.read_csv(str(path)) == spoken
 
 
 def test_a_table_that_is_none_is_refused(tmp_path):
@@ -143,7 +145,7 @@ def test_wrong_flags_are_one_line(tmp_path, flags, status, words):
   assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
 
-def test_small_corpora_are_what_other_tests_think():
+def test_small_corpora_have_the_clips_that_other_tests_expect():
   root = corpora.speech()
   found = {p.name: len(list(p.iterdir())) for p in root.iterdir()}
   assert {w: found[w] for w in corpora.WORDS} == dict.fromkeys(corpora.WORDS, 5)

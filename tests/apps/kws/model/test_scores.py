@@ -25,7 +25,7 @@ def test_a_row_is_what_was_said_and_a_column_what_was_heard():
 
 def test_scores_are_counted_right():
   confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-  score = scores.Score(confusion, 0.5)
+  score = scores.WordScores(confusion, 0.5)
   assert score.accuracy == pytest.approx(5 / 6)
   first, second = score.words(["a", "b", "c"])
   assert (first["recall"], first["precision"]) == (0.75, 1.0)

@@ -1,4 +1,4 @@
-"""A name and a seed in, an episode out: disjoint, counted, repeatable."""
+"""Episodes of a name and a seed are disjoint, counted and repeatable."""
 
 import json
 import pathlib
@@ -24,7 +24,7 @@ def few(monkeypatch):
   monkeypatch.setattr(voices, "TEST_SAMPLES_PER_WORD", 1)
 
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[4]
 
 
 def _rows(part) -> set[bytes]:
@@ -109,7 +109,7 @@ def test_kept_samples_are_read_again_and_damaged_ones_made_again(tmp_path):
   assert len(calls) == 3
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / "file").write_bytes(b"")
   make = lambda: (np.ones((1, 1)), np.zeros(1, int))  # noqa: E731
   with pytest.raises(TflmFgError, match="cannot be made"):
@@ -136,7 +136,7 @@ def test_the_three_parts_of_the_digits_share_no_image():
   assert adapt.isdisjoint(test)
 
 
-def test_the_digits_network_is_as_good_as_it_says():
+def test_the_digits_network_has_its_stated_accuracy():
   about = ROOT / "apps" / "compare" / digits.ABOUT
   known = json.loads(about.read_text())["accuracy"]["test"]
   held = digits.parts(*digits.images())
@@ -171,7 +171,7 @@ def test_ways_of_a_users_samples_get_a_fresh_head():
   refused(lambda: episodes.sampled("mine", model, _pool(), 2, 9, 0), "need 11")
 
 
-def test_missing_scikit_learn_is_told_with_the_cure(monkeypatch):
+def test_missing_scikit_learn_is_refused_with_the_cure(monkeypatch):
   monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
   refused(
     lambda: episodes.episode(NUMBERS, 0), "pip install 'tflm-fg[compare]'"

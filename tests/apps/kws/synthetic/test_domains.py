@@ -1,4 +1,4 @@
-"""Domains in, clips and features out, and the model that ships with them."""
+"""Clips and features of the domains, and the model that ships with them."""
 
 import pathlib
 

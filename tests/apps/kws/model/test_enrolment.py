@@ -57,7 +57,7 @@ def test_words_that_are_known_or_none_are_refused(words):
 
 
 @functools.cache
-def _enrolled(replayed: bool) -> adaptation.PhaseResult:
+def _enrolled(replayed: bool) -> adaptation.SpotterResult:
   spotter = enrolment.make_room(BASE, WORDS).spotter
   replay = None
   if replayed:
@@ -87,13 +87,13 @@ def _enrolled(replayed: bool) -> adaptation.PhaseResult:
 
 @pytest.mark.parametrize("replayed", [True, False], ids=["replay", "imagined"])
 def test_new_words_are_learnt_and_the_old_ones_kept(replayed):
-  phase_result = _enrolled(replayed)
-  before, after = phase_result.scores["test"]
+  result = _enrolled(replayed)
+  before, after = result.scores["test"]
   assert before.accuracy < 0.1 < 0.85 < after.accuracy
-  before, after = phase_result.scores["old"]
+  before, after = result.scores["old"]
   assert after.accuracy > before.accuracy - (0.08 if replayed else 0.15)
   # Six of the old classes are in the replay set: the others are imagined.
-  (note,) = [n for n in phase_result.report["notes"] if "imagined" in n]
+  (note,) = [n for n in result.report["notes"] if "imagined" in n]
   assert f"no old clips of {6 if replayed else 12} classes" in note
 
 

@@ -102,7 +102,7 @@ def test_a_flat_loss_does_not_stop_a_run(user_data, cell, tmp_path):
   assert 0 <= run.run(flat, user_data).accuracy_after <= 1
 
 
-def test_what_sets_itself_takes_no_step(cell, user_data):
+def test_finding_settings_takes_no_step(cell, user_data):
   task = load(cell.domain, 0, user_data)
   tuner = integer.tuner_of(integer.marked_of(cell, task))
   settings = method_of(
@@ -142,7 +142,7 @@ def test_a_rate_of_its_own_is_where_trials_begin(cell, user_data):
   assert seen == pytest.approx([2 * 0.5 * f for f in learning_rates.FACTORS])
 
 
-def test_right_answers_come_before_a_low_loss():
+def test_fewer_errors_count_before_a_lower_loss():
   collapsed, learning = (
     learning_rates.Found(0.9, 2.3),
     learning_rates.Found(0.4, 3.0),

@@ -1,4 +1,4 @@
-"""Words in long recordings: told once, at their peak, and counted."""
+"""Words in long recordings: reported once, at their peak, and counted."""
 
 import sys
 import types
@@ -31,7 +31,7 @@ def _heard(peaks: dict[int, int], hearing: Hearing | None = None) -> list[Hit]:
   return [h for h in hits if h is not None]
 
 
-def test_a_word_is_told_once_at_its_middle():
+def test_a_word_is_reported_once_at_its_middle():
   (hit,) = _heard({20: YES})
   assert hit.word == "yes"
   assert hit.seconds == pytest.approx(2.0, abs=0.15)
@@ -43,7 +43,7 @@ def test_two_words_apart_are_two_and_words_in_the_pause_are_none():
   assert len(_heard({10: YES, 15: YES}, Hearing(pause_ms=2000))) == 1
 
 
-def test_a_word_at_the_very_end_is_told():
+def test_a_word_at_the_very_end_is_reported():
   assert [h.word for h in _heard({59: GO})] == ["go"]
 
 
@@ -69,7 +69,7 @@ def test_hits_misses_and_false_accepts_are_counted_once_each():
   assert "1 of 2 words heard, 1 missed, 3 false" in str(found)
 
 
-def test_pieces_of_any_length_hear_the_same():
+def test_pieces_of_any_length_give_the_same_hits():
   sound = np.concatenate(
     [corpora.tone(1.0, 300), np.zeros(16_000, np.int16), corpora.tone(1.3)]
   )
@@ -140,7 +140,7 @@ def test_control_c_ends_a_microphone_without_a_fault(monkeypatch):
   assert len(list(live_input.microphone(-1, 1600, None))) == 2
 
 
-def test_no_microphone_and_no_package_are_told_with_the_cure(monkeypatch):
+def test_no_microphone_and_no_package_are_refused_with_the_cure(monkeypatch):
   module = _sounddevice(_Stream)
 
   def missing(**unused):

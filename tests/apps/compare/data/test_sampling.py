@@ -1,4 +1,4 @@
-"""A pool in, an episode out: who is in it, and who never is."""
+"""Episodes of a pool: which samples are in them, and which never are."""
 
 import numpy as np
 import pytest

@@ -210,11 +210,11 @@ def test_means_are_over_seeds_alone():
   assert "| 1 | 50.0 | 90.0 |" in text
 
 
-def test_nothing_gives_no_tables():
+def test_no_rows_give_no_tables():
   assert tables.markdown([]) == ""
 
 
-def test_curves_of_different_looks_are_averaged_between_them():
+def test_curves_scored_at_different_passes_are_averaged_between_them():
   passes, values = curves.mean_curve(
     [((0, 0.0), (20, 1.0)), ((0, 0.0), (10, 1.0), (20, 1.0))]
   )

@@ -71,7 +71,7 @@ def test_adapt_reads_what_people_record_and_keeps_the_mark(tmp_path):
   assert (tmp_path / "a.tflite").read_bytes() == once
 
 
-def test_five_clips_a_word_help():
+def test_five_clips_a_word_raise_the_accuracy():
   """Adapted to 5 whispers of each word, others of them are heard better."""
   words = ("left", "no", "on", "stop", "down", "off")
   train = examples.read(
@@ -126,11 +126,11 @@ def _estimated(model, trainable, method=None, **given):
     method=adaptation.method_of(method, **given),
     trainable=trainable,
   )
-  told = adaptation.estimate(job)
-  return told["trainable_parameters"], told["steps"]
+  estimate = adaptation.estimate(job)
+  return estimate["trainable_parameters"], estimate["steps"]
 
 
-def test_what_is_not_named_is_chosen_and_told():
+def test_what_is_not_named_is_chosen_and_reported():
   """A wide head; a head where there are no layers to join, or as asked."""
   model = SPOTTER.model
   assert _estimated(model, None) == ((64 + 512) * 12 + 12, 42)
@@ -169,7 +169,7 @@ def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
   assert plan.classes[-2:] == ("lamp", "kitchen")
   kept = np.load(tmp_path / "new.replay.npz")
   assert set(kept["y"]) >= {12, 13}
-  sound, told = recordings.make(
+  sound, spoken = recordings.make(
     ("lamp", "kitchen", "yes"),
     (),
     minutes=0.4,
@@ -179,7 +179,7 @@ def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
     seed=0,
   )
   files.write(str(tmp_path / "long.wav"), sound)
-  (tmp_path / "long.csv").write_bytes(recordings.to_csv(told))
+  (tmp_path / "long.csv").write_bytes(recordings.to_csv(spoken))
   printed = _run(
     tmp_path,
     "listen",
@@ -324,7 +324,7 @@ def test_missing_and_wrong_flags_are_one_line(flags, status, words, shelf):
   assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_words_of_a_table_that_the_model_does_not_spot_are_told(tmp_path):
+def test_words_of_a_table_that_the_model_does_not_spot_are_named(tmp_path):
   files.write(str(tmp_path / "long.wav"), corpora.tone())
   (tmp_path / "said.csv").write_text("seconds,word\n0.5,zebra\n")
   printed = _run(tmp_path, "listen", "--wav=long.wav", "--labels=said.csv")

@@ -41,7 +41,7 @@ def test_forward_gradients_on_the_head_are_shown_where_they_are_named(tmp_path):
   assert report["forward_passes"] > 3000
 
 
-def test_candidates_may_be_tried_and_what_was_taken_is_told(tmp_path):
+def test_candidates_may_be_tried_and_the_chosen_one_is_named(tmp_path):
   printed, reports = _demo(
     tmp_path, "--domain=child", "--trainable=auto", "--steps=20"
   )

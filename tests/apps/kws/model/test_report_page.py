@@ -7,11 +7,10 @@ import re
 import shutil
 import subprocess
 
-import numpy as np
 import pytest
 
 from apps.kws.features import examples
-from apps.kws.model import adaptation, report_page, scores
+from apps.kws.model import adaptation, report_page
 from apps.kws.model.spotter import load
 from tests.apps.kws import corpora
 
@@ -21,7 +20,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @functools.cache
-def _outcome() -> adaptation.PhaseResult:
+def _outcome() -> adaptation.SpotterResult:
   spotter = load(None)
   found = examples.read(
     str(corpora.speech()), spotter.frontend, spotter.classes, progress=False
@@ -34,14 +33,14 @@ def _outcome() -> adaptation.PhaseResult:
     method=adaptation.method_of(None, steps=20),
     trainable="head",
   )
-  phase_result = adaptation.adapt(job)
-  phase_result.report["notes"].append("<script>alert(1)</script> & more")
-  return phase_result
+  result = adaptation.adapt(job)
+  result.report["notes"].append("<script>alert(1)</script> & more")
+  return result
 
 
 def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
-  phase_result = _outcome()
-  report_page.write(str(tmp_path), phase_result)
+  result = _outcome()
+  report_page.write(str(tmp_path), result)
   assert {p.name for p in tmp_path.iterdir()} == {
     "index.html",
     "report.json",
@@ -52,14 +51,14 @@ def test_the_report_is_one_page_its_pictures_and_its_numbers(tmp_path):
   page = (tmp_path / "index.html").read_text()
   assert not re.search(r'(src|href)="(?!data:)', page)
   assert "<script>" not in page
-  told = json.loads((tmp_path / "report.json").read_bytes())
-  before, after = phase_result.scores["test"]
-  assert told["scores"]["test"]["after"]["accuracy"] == after.accuracy
+  report = json.loads((tmp_path / "report.json").read_bytes())
+  before, after = result.scores["test"]
+  assert report["scores"]["test"]["after"]["accuracy"] == after.accuracy
   assert f"{100 * after.accuracy:.1f} %" in page
-  assert sum(map(sum, told["scores"]["test"]["before"]["confusion"])) == (
+  assert sum(map(sum, report["scores"]["test"]["before"]["confusion"])) == (
     before.clips
   )
-  assert str(told["forward_passes"]) in page
+  assert str(report["forward_passes"]) in page
 
 
 def test_a_headless_browser_shows_every_picture(tmp_path):
@@ -93,26 +92,14 @@ def test_a_headless_browser_shows_every_picture(tmp_path):
   assert int(found.group(2)) > 50
 
 
-def test_scores_are_counted_right():
-  confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-  score = scores.Score(confusion, 0.5)
-  assert score.accuracy == pytest.approx(5 / 6)
-  first, second = score.words(["a", "b", "c"])
-  assert (first["recall"], first["precision"]) == (0.75, 1.0)
-  assert first["taken_for"] == "b"
-  assert second["precision"] == pytest.approx(2 / 3)
-  text = scores.table(score, ["a", "b", "c"])
-  assert "c" not in text
-
-
 def test_a_word_with_dollars_is_drawn(tmp_path):
-  phase_result = _outcome()
+  result = _outcome()
   words = ("us$ca$h", "a$\\frac$b", "$$")
-  spotter = phase_result.job.spotter
+  spotter = result.job.spotter
   spotter = dataclasses.replace(
     spotter, classes=(*words, *spotter.classes[len(words) :])
   )
-  job = dataclasses.replace(phase_result.job, spotter=spotter)
-  named = dataclasses.replace(phase_result, job=job)
+  job = dataclasses.replace(result.job, spotter=spotter)
+  named = dataclasses.replace(result, job=job)
   report_page.write(str(tmp_path), named)
   assert (tmp_path / "confusion.png").exists()

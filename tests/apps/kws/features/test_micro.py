@@ -1,4 +1,4 @@
-"""Sound in, features out: what the keyword-spotting frontend promises."""
+"""The micro front end's features equal those of pymicro-features."""
 
 import numpy as np
 import pymicro_features

@@ -1,4 +1,4 @@
-"""Images in, spoilt ones out: by how much, and never beyond their range."""
+"""Images are spoilt by the stated degree, and never beyond their range."""
 
 import numpy as np
 import pytest

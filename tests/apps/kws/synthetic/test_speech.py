@@ -1,4 +1,4 @@
-"""Utterances in, PCM out: what the synthetic speech promises."""
+"""The synthetic speech is the same PCM for the same utterance, in any order."""
 
 import hashlib
 import itertools
@@ -19,7 +19,7 @@ _UTTERANCES = [
 ]
 _DIGEST_IN_A_NEW_PROCESS = """
 import hashlib
-from tests.apps.kws.test_speech import _UTTERANCES
+from tests.apps.kws.synthetic.test_speech import _UTTERANCES
 from apps.kws.synthetic import speech
 from tflm_fg.types import TflmFgError
 pcm = b"".join(speech.synthesize(_UTTERANCES))

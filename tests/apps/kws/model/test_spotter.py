@@ -1,4 +1,4 @@
-"""A model's sound and words travel with it, or their absence is told."""
+"""A model's sound and words travel with it, or their absence is reported."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ def test_front_end_and_classes_travel_in_the_mark(tmp_path):
   assert marked.frontend == named("micro").to_json()
 
 
-def test_a_model_that_says_nothing_needs_flags(tmp_path):
+def test_a_model_without_a_description_needs_flags(tmp_path):
   path = str(tmp_path / "plain.tflite")
   shutil.copy(shipped.shipped_path(), path)
   with pytest.raises(TflmFgError, match="--frontend=micro or mfcc or logmel"):
@@ -69,7 +69,7 @@ def test_what_does_not_fit_the_model_is_refused(
 
 
 @pytest.mark.parametrize("beside", ["[]", "no json", '{"frontend": 3}'])
-def test_a_strange_json_beside_a_model_is_no_help_and_no_harm(tmp_path, beside):
+def test_an_invalid_json_beside_a_model_is_ignored(tmp_path, beside):
   path = tmp_path / "plain.tflite"
   shutil.copy(shipped.shipped_path(), path)
   path.with_suffix(".json").write_text(beside)
@@ -77,27 +77,29 @@ def test_a_strange_json_beside_a_model_is_no_help_and_no_harm(tmp_path, beside):
     load(str(path))
 
 
-def test_a_mark_keeps_what_it_was_told_and_old_marks_still_read():
+def test_a_mark_keeps_its_description_and_old_marks_can_be_read():
   marked = tflm_fg.mark_trainable(models.dense_model()).data
   old = training_metadata.read_mark(marked)
   assert (old.frontend, old.classes) == (None, None)
-  told = training_metadata.describe_input(marked, {"a": [1.5, "ü"]}, ("x", "y"))
-  found = training_metadata.read_mark(told)
+  described = training_metadata.describe_input(
+    marked, {"a": [1.5, "ü"]}, ("x", "y")
+  )
+  found = training_metadata.read_mark(described)
   assert (found.frontend, found.classes) == ({"a": [1.5, "ü"]}, ("x", "y"))
-  assert training_metadata.describe_input(told, None, None) == marked
-  assert tflm_fg.strip(told) == models.dense_model()
+  assert training_metadata.describe_input(described, None, None) == marked
+  assert tflm_fg.strip(described) == models.dense_model()
 
 
 @pytest.mark.parametrize("key", ["frontend", "classes"])
 @pytest.mark.parametrize("wrong", [3, "x", [1]])
-def test_a_mark_with_a_strange_front_end_or_classes_is_refused(key, wrong):
-  told = training_metadata.describe_input(
+def test_a_mark_with_an_invalid_front_end_or_classes_is_refused(key, wrong):
+  described = training_metadata.describe_input(
     tflm_fg.mark_trainable(models.dense_model()).data, {"q": 1}, ("qq",)
   )
   old = {"frontend": b'{"q":1}', "classes": b'["qq"]'}[key]
   new = json.dumps(wrong).encode().ljust(len(old))
   with pytest.raises(TflmFgError, match="training mark is broken"):
-    training_metadata.read_mark(told.replace(old, new))
+    training_metadata.read_mark(described.replace(old, new))
 
 
 def test_describing_needs_a_mark():
@@ -223,7 +225,7 @@ def test_the_replay_set_is_found_beside_its_model(tmp_path):
   assert replay_set.find("none", spotter) is None
 
 
-def test_the_head_alone_says_what_the_model_says():
+def test_the_head_alone_gives_the_logits_of_the_model():
   spotter = load(None)
   found = _examples(spotter)
   head = head_model.cut_off(spotter)

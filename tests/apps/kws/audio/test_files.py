@@ -1,4 +1,4 @@
-"""Sound files in, int16 at 16 kHz out: what reading promises and refuses."""
+"""Sound files are read as int16 at 16 kHz, or refused."""
 
 import io
 import wave
@@ -39,7 +39,7 @@ def test_a_16_bit_mono_file_at_16_khz_comes_back_as_it_is(tmp_path):
     (48_000, 6, "PCM_16", "surround.flac"),
   ],
 )
-def test_any_rate_width_and_channels_hear_the_same_tone(
+def test_any_rate_width_and_channels_give_the_same_tone(
   tmp_path, rate, channels, subtype, name
 ):
   times = np.arange(rate) / rate

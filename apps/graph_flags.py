@@ -1,0 +1,40 @@
+"""Flags of how a file's graph may grow, for programs that mark a model."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from tflm_fg.tflite import WEIGHTS, GraphOptions
+
+_PROMPT_GAIN = flags.DEFINE_boolean(
+  "prompt_gain", False, "a prompt with a gain before its offset"
+)
+_WIDE_LAYERS = flags.DEFINE_string(
+  "wide_layers",
+  "",
+  "a regular expression on layers' output tensors: what a wide head joins; by "
+  "default every layer",
+)
+_WEIGHTS = flags.DEFINE_enum(
+  "weights",
+  "int8",
+  list(WEIGHTS),
+  "what trained kernels are in the engine, where dense or pointwise: int8 (a "
+  "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
+)
+
+HOLDERS = (_WEIGHTS, _PROMPT_GAIN, _WIDE_LAYERS)
+"""All of them."""
+
+
+def graph_options() -> GraphOptions:
+  """The options that the command line says.
+
+  Raises:
+    TflmFgError: in one line, if they do not fit.
+  """
+  return GraphOptions(
+    gain=_PROMPT_GAIN.value,
+    layers=_WIDE_LAYERS.value,
+    weights=_WEIGHTS.value,
+  )
