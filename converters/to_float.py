@@ -14,8 +14,9 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from tflm_fg import tflite
+from tflm_fg.marking import strip
 from tflm_fg.runtimes import interpreter_maker
-from tflm_fg.tflite import TYPE_NAMES, has_scale, op_name, strip, tensor_name
+from tflm_fg.tflite import TYPE_NAMES, has_scale, op_name, tensor_name
 from tflm_fg.types import Array, TflmFgError, one_line
 
 _INTEGERS = ("int8", "uint8", "int16", "int32", "int64")

@@ -120,19 +120,19 @@ class Server:
   ) -> Done:
     """Runs one program to its end and gives its status and what it printed."""
     assert self._process.stdin and self._process.stdout
-    with tempfile.TemporaryDirectory() as told:
+    with tempfile.TemporaryDirectory() as streams:
       job = {
         "folder": str(folder),
         "program": program,
         "arguments": arguments,
         "before": before,
-        "told": told,
+        "streams": streams,
         "environment": dict(os.environ),
       }
       print(json.dumps(job), file=self._process.stdin, flush=True)
       status = int(self._process.stdout.readline())
       out, err = (
-        pathlib.Path(told, name).read_text(encoding="utf-8")
+        pathlib.Path(streams, name).read_text(encoding="utf-8")
         for name in ("out", "err")
       )
     return subprocess.CompletedProcess([program, *arguments], status, out, err)
@@ -161,7 +161,7 @@ def _work(job: dict[str, Any]) -> None:
   """Becomes the program: its folder, environment, streams and arguments."""
   os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
   for name, stream in (("out", 1), ("err", 2)):
-    file = os.open(os.path.join(job["told"], name), os.O_WRONLY | os.O_CREAT)
+    file = os.open(os.path.join(job["streams"], name), os.O_WRONLY | os.O_CREAT)
     os.dup2(file, stream)
   os.chdir(job["folder"])
   os.environ.clear()

@@ -1,7 +1,7 @@
 """What the tests of bad input share: a good case, and how a bad one ends.
 
-Everything runs in this process; `test_apps` holds that programs turn the error
-into one line and a status.
+Everything runs in this process; `tests/apps/test_programs.py` holds that
+programs turn the error into one line and a status.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def quick(**changes):
 
 
 def adapt(model=MODEL, **given):
-  """Sign-m-SPSA on the head, or as told."""
+  """Sign-m-SPSA on the head, or what is given."""
   return tflm_fg.adapt(model, X, Y, test=TEST, **{**QUICK, **given})
 
 

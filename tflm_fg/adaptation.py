@@ -33,10 +33,10 @@ from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
-  mark_trainable,
+  mark_file,
   unmarked,
 )
-from tflm_fg.tflite.training_metadata import read_mark, strip
+from tflm_fg.tflite.training_metadata import read_mark, without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
 from tflm_fg.training.metrics import Score, score
@@ -70,7 +70,7 @@ class AdaptResult:
   @functools.cached_property
   def model(self) -> bytes:
     """The adapted file, a plain .tflite like the one that came."""
-    return strip(self.marked_model)
+    return without_mark(self.marked_model)
 
   def save(self, path: str | os.PathLike[str], marked: bool = False) -> None:
     """Writes the adapted file: all of it, or nothing.
@@ -236,9 +236,7 @@ def _run(
     trainable = "head"  # too few samples to compare by
   training_data = samples.training_data(request.method, KEPT_FRACTION)
   plan, measuring_passes = _plan(model, trainable, training_data, request)
-  marked = mark_trainable(
-    model, plan.trainable, graph_options=plan.graph_options
-  )
+  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
   run_result = run_phases(
     marked, plan, training_data, request, measuring_passes
   )

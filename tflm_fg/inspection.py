@@ -18,7 +18,7 @@ from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
 from tflm_fg.tflite.training_metadata import read_mark
@@ -58,7 +58,7 @@ def inspect(
   found = read_mark(file) if trainable is None else None
   if found is None:
     options = graph_options or GraphOptions()
-    marked = mark_trainable(file, trainable or "all", graph_options=options)
+    marked = mark_file(file, trainable or "all", graph_options=options)
   else:
     marked = MarkedModel(file, found, ())
   report["is_marked"] = found is not None

@@ -41,7 +41,7 @@ def mark_trainable(
     >>> marked = tflm_fg.mark_trainable("kws.tflite", "head")
     >>> open("marked.tflite", "wb").write(marked.data)
   """
-  return select_trainable.mark_trainable(
+  return select_trainable.mark_file(
     opened(model, name), trainable, graph_options=graph_options
   )
 
@@ -56,7 +56,7 @@ def strip(model: Model, name: str | None = None) -> bytes:
   Raises:
     TflmFgError: if the file is not sound.
   """
-  return training_metadata.strip(opened(model, name))
+  return training_metadata.without_mark(opened(model, name))
 
 
 def opened(model: Model, name: str | None = None) -> ModelFile:

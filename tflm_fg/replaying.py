@@ -97,7 +97,7 @@ def _replay_phases(
 
 def _marked_again(plan: RunPlan, model: ModelFile, name: str) -> ModelFile:
   try:
-    return select_trainable.mark_trainable(
+    return select_trainable.mark_file(
       model, plan.trainable, name, plan.graph_options
     ).file
   except ValueError as fault:

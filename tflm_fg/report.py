@@ -16,7 +16,7 @@ from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.runtimes.registry import versions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.training_metadata import strip
+from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.objective import Task, width
 from tflm_fg.training.settings_record import to_record
 
@@ -270,8 +270,9 @@ def _model_facts(
     "trainable_parameters": run_result.marked.mark.numbers,
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
-    "model_bytes": len(strip(run_result.marked.file)),
-    "added_bytes": len(strip(run_result.marked.file)) - len(strip(model)),
+    "model_bytes": len(without_mark(run_result.marked.file)),
+    "added_bytes": len(without_mark(run_result.marked.file))
+    - len(without_mark(model)),
     "method": "+".join(r.phase.method.name for r in run_result.records)
     or "nothing",
     "labels": "given" if task.labelled else "none",

@@ -50,13 +50,13 @@ class Samples:
 
 
 class TflmFgError(Exception):
-  """Bad input or a missing part, told in one line that names the cure."""
+  """Bad input or a missing part, said in one line that names the cure."""
 
 
 class NotApplicable(TflmFgError):  # noqa: N818
   """A choice of what trains that a file does not offer.
 
-  A user who asked for it is told so; a search for the best choice goes on
+  A user who asked for it gets this error; a search for the best choice goes on
   without it.
   """
 

@@ -142,9 +142,9 @@ MUTANTS = (
     ("tests/gradients/test_directions.py",),
   ),
   Mutant(
-    "directions: a lot's first step for all",
+    "directions: the first kept step for all",
     "tflm_fg/gradients/directions.py",
-    "[step % chunk]",
+    "[within]",
     "[0]",
     ("tests/gradients/test_directions.py",),
   ),

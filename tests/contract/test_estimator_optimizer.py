@@ -21,12 +21,12 @@ from tflm_fg.gradients.spsa import ONE, CentralDifference
 from tflm_fg.optimizers import kinds, transforms
 from tflm_fg.optimizers.kinds import PRECISIONS, ROUNDINGS
 from tflm_fg.optimizers.schedules import DECAYS, schedule
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.build import step_rule
 from tflm_fg.types import Params, TflmFgError
 
-MARKED = mark_trainable(models.dense_model(), "all")
+MARKED = mark_file(models.dense_model(), "all")
 LAYOUT = layout.Layout(MARKED.mark.trainable)
 FULL = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
 # Room to move on both sides, and no low byte, as 8w8a begins.

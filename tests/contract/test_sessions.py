@@ -6,16 +6,16 @@ import pytest
 from tests import models
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import importlib, installed, open_session
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
-from tflm_fg.tflite.training_metadata import strip
+from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.types import TflmFgError
 
 
 def finer(data, weights):
   """The same network with 16-bit weights, unmarked."""
-  return strip(mark_trainable(data, "all", weights=weights).data)
+  return without_mark(mark_file(data, "all", weights=weights).data)
 
 
 MODELS = {
@@ -43,7 +43,7 @@ def model(request, runtime):
   if request.param.endswith("int16") and runtime in ("tf", "tflite-runtime"):
     pytest.skip("has no QUANTIZE from int8 to int16")
   data, shape, dtype = MODELS[request.param]
-  marked = mark_trainable(data, "all")
+  marked = mark_file(data, "all")
   part = whole(marked.data, marked.mark)
   return marked, part, models.int8_samples(shape, SAMPLES, dtype=dtype)
 
@@ -218,7 +218,7 @@ def test_input_specs_tell_shape_and_dtype(model, runtime):
 
 
 def test_traits_name_the_runtime(runtime):
-  marked = mark_trainable(models.dense_model(), "all")
+  marked = mark_file(models.dense_model(), "all")
   part = whole(marked.data, marked.mark)
   assert open_session(runtime, part).traits.runtime == runtime
 
@@ -244,7 +244,7 @@ def test_rebuilding_keeps_the_kernels_but_litert_takes_xnnpack(
 
 
 def test_the_guard_names_xnnpack_when_it_hides_writes():
-  marked = mark_trainable(models.dense_model(), "all")
+  marked = mark_file(models.dense_model(), "all")
   part = whole(marked.data, marked.mark)
   session = open_session("litert-xnnpack", part, "in-place")
   with pytest.raises(TflmFgError, match="XNNPACK packed the weights"):
@@ -256,7 +256,7 @@ def transposed_part():
   x = net.activation("x", (1, 3, 3, 2), 4.0)
   flow = net.transposed(x, 3, "up")
   out = net.dense(net.mean(flow), 3, "head", reach=8.0)
-  marked = mark_trainable(net.finish([x.index], [out.index]), "all")
+  marked = mark_file(net.finish([x.index], [out.index]), "all")
   return marked.mark.trainable, whole(marked.data, marked.mark)
 
 
@@ -279,7 +279,7 @@ def test_the_guard_names_a_tensor_that_reaches_no_output():
   x = net.activation("x", (1, 8), 4.0)
   dead = net.dense(x, 4, "dead")
   live = net.dense(x, 4, "live")
-  marked = mark_trainable(net.finish([x.index], [live.index]), "all")
+  marked = mark_file(net.finish([x.index], [live.index]), "all")
   part = whole(marked.data, marked.mark)
   session = open_session("litert", part)
   seen = {
@@ -292,7 +292,7 @@ def test_the_guard_names_a_tensor_that_reaches_no_output():
 
 
 def test_an_unknown_runtime_or_strategy_is_refused():
-  part = whole(*mark_trainable(models.dense_model(), "head")[:2])
+  part = whole(*mark_file(models.dense_model(), "head")[:2])
   with pytest.raises(TflmFgError, match="runtime 'gpu' is unknown"):
     open_session("gpu", part)
   with pytest.raises(TflmFgError, match="strategy 'often' is unknown"):
@@ -300,7 +300,7 @@ def test_an_unknown_runtime_or_strategy_is_refused():
 
 
 def test_a_missing_runtime_is_refused_with_its_cure(monkeypatch):
-  part = whole(*mark_trainable(models.dense_model(), "head")[:2])
+  part = whole(*mark_file(models.dense_model(), "head")[:2])
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(TflmFgError, match=r"pip install 'tflm-fg\[tflm\]'"):
     open_session("tflm", part)
@@ -308,6 +308,6 @@ def test_a_missing_runtime_is_refused_with_its_cure(monkeypatch):
 
 @pytest.mark.skipif("tflm" not in INSTALLED, reason="needs tflm")
 def test_tflm_refuses_to_rebuild():
-  part = whole(*mark_trainable(models.dense_model(), "head")[:2])
+  part = whole(*mark_file(models.dense_model(), "head")[:2])
   with pytest.raises(TflmFgError, match="writes in place"):
     open_session("tflm", part, "rebuild")

@@ -18,10 +18,10 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import model_file
-from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
+from tflm_fg.tflite.select_trainable import mark_file, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
@@ -77,7 +77,7 @@ def test_tensors_keep_their_indices_and_none_keeps_a_scale():
     assert before.name == after.name
     assert list(before.shape) == list(after.shape)
     assert after.quantization is None or after.quantization.scale is None
-  for tensor in mark_trainable(data, "all").mark.trainable:
+  for tensor in mark_file(data, "all").mark.trainable:
     values = real_values(new, tensor.index)
     assert values.dtype == np.float32
     assert np.allclose(values, real_values(old, tensor.index))
@@ -110,7 +110,7 @@ def test_requantizing_operators_let_floats_through():
 
 
 def test_what_has_no_float_twin_is_refused_in_one_line():
-  wide = mark_trainable(models.deep_model(), "wide-head").data
+  wide = mark_file(models.deep_model(), "wide-head").data
   refused(lambda: to_float(wide, "m.tflite"), "m.tflite", "another scale")
   refused(
     lambda: float_gradients(
@@ -143,8 +143,8 @@ def test_a_setting_that_the_float_reference_has_not_is_refused(field):
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_a_perturbed_loss_is_the_integer_files_within_its_rounding(trainable):
   """The same direction, of the same size, moves both losses alike."""
-  marked = mark_trainable(models.dense_model(), trainable)
-  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  marked = mark_file(models.dense_model(), trainable)
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions(workers=1))
   samples = graph.samples(Dataset(*TRAIN), "train")
   passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
@@ -196,7 +196,7 @@ def test_rebuilding_trains_alike():
 
 def test_the_trained_file_is_the_one_scored_last():
   settings = method_of("sign-m-spsa", steps=40, validate_every=40)
-  marked = mark_trainable(models.dense_model(), "all")
+  marked = mark_file(models.dense_model(), "all")
   run = float_gradients(marked.data, settings, TRAIN, TEST)
   session = open_session("litert", whole(run.model, marked.mark))
   logits = session.run((TEST[0],))[0]

@@ -11,7 +11,7 @@ from tests import models
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.perturbation import WeightBuffers
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params, Vectors
 
@@ -82,7 +82,7 @@ def test_a_step_and_its_undo_give_back_the_same_bytes(start, move):
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_layout_of_weights_and_back_is_the_identity(wide, per_channel):
   data = models.conv_model(wide=wide, per_channel=per_channel)
-  marked = mark_trainable(data, "all")
+  marked = mark_file(data, "all")
   layout = Layout(marked.mark.trainable)
   weights = weights_of(marked.data, marked.mark.trainable)
   again = layout.weights(layout.params(weights))
@@ -92,7 +92,7 @@ def test_layout_of_weights_and_back_is_the_identity(wide, per_channel):
 
 
 def test_bias_units_follow_their_channel_and_kernels_count_256():
-  marked = mark_trainable(models.conv_model(), "all")
+  marked = mark_file(models.conv_model(), "all")
   layout = Layout(marked.mark.trainable)
   assert set(layout.step_units.kernels) == {256}
   expected = [
@@ -105,7 +105,7 @@ def test_bias_units_follow_their_channel_and_kernels_count_256():
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_both_sides_are_the_narrowed_sum_and_difference(wide):
-  marked = mark_trainable(models.conv_model(wide=wide), "all")
+  marked = mark_file(models.conv_model(wide=wide), "all")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   kept = Params(params.kernels.copy(), params.biases.copy())
@@ -133,7 +133,7 @@ def test_both_sides_are_the_narrowed_sum_and_difference(wide):
 
 
 def test_sides_keep_int32_and_int64_biases_apart():
-  marked = mark_trainable(models.dense_model(wide=True), "all")
+  marked = mark_file(models.dense_model(wide=True), "all")
   narrow = [
     dataclasses.replace(t, dtype="int32") if t.name == "head/bias" else t
     for t in marked.mark.trainable

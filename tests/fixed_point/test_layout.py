@@ -4,12 +4,12 @@ import numpy as np
 
 from tests import models
 from tflm_fg.fixed_point.layout import Layout, along_channels
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 
 
 def marked(trainable="all"):
-  return mark_trainable(models.conv_model(), trainable)
+  return mark_file(models.conv_model(), trainable)
 
 
 def test_a_value_a_channel_lies_along_the_axis_of_the_channels():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests import models
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 
 # Random123's known-answer file, threefry2x32 with 20 rounds.
 PUBLISHED = [
@@ -48,7 +48,7 @@ def test_bytes_are_the_words_of_tensor_and_block_in_little_endian(
 
 
 def test_a_tensors_blocks_count_from_zero():
-  layout = Layout(mark_trainable(models.conv_model(), "head").mark.trainable)
+  layout = Layout(mark_file(models.conv_model(), "head").mark.trainable)
   key = random_bits.key_of(5, 6, 7)
   drawn = random_bits.Addresses(layout.tensors, 8).draw(key, lambda raw: raw)
   kernel = next(t for t in layout.tensors if t.has_master)

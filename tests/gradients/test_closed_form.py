@@ -20,7 +20,7 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.methods import Auto, ClosedForm, SignSPSA
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.batch_passes import BatchPasses
@@ -67,7 +67,7 @@ def test_slopes_are_the_float_gradient_in_steps(kind, trainable):
   model = MODELS[kind]
   x, y = data_for(model)
   marked = tflm_fg.mark_trainable(model, trainable)
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(x, y), "x")
   layout = Layout(marked.mark.trainable)
   weights = graph.suffix.params()

@@ -8,14 +8,14 @@ from tflm_fg.fixed_point import random_bits
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.directions import KINDS as KINDS_OF_DRAWS
 from tflm_fg.gradients.directions import NORMAL_UNIT, Directions
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.types import TflmFgError
 
 KINDS = ["rademacher", "normal"]
 
 
 def layout_of(trainable="all"):
-  return Layout(mark_trainable(models.conv_model(), trainable).mark.trainable)
+  return Layout(mark_file(models.conv_model(), trainable).mark.trainable)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,7 +16,7 @@ from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.node_perturbation import NodeSlopes, layers_of
 from tflm_fg.placement.phase import open_for
 from tflm_fg.placement.phase_record import Phase, masters_of
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
@@ -40,7 +40,7 @@ def test_the_mean_estimate_points_where_the_gradient_does():
   method = method_of("node", num_directions=64)
   everything = tuple(t.index for t in marked.mark.trainable)
   masters = masters_of(marked.data, marked.mark)
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(X, Y), "x")
   x, _ = graph.checked(Dataset(X, Y), "x")
   phase = Phase(everything, method, Objective())

@@ -6,11 +6,11 @@ import pytest
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.perturbation import EPSILON_BITS, PerturbedWeights
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params
 
-MARKED = mark_trainable(models.dense_model(), "head")
+MARKED = mark_file(models.dense_model(), "head")
 LAYOUT = Layout(MARKED.mark.trainable)
 
 

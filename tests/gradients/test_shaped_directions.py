@@ -17,11 +17,11 @@ from tflm_fg.gradients.shaped_directions import (
   Shaped,
   kernel_factors,
 )
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params, TflmFgError, Vectors
 
-MARKED = mark_trainable(models.conv_model(), "prompt,all")
+MARKED = mark_file(models.conv_model(), "prompt,all")
 LAYOUT = Layout(MARKED.mark.trainable)
 PARAMS = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
 NUMBERS = LAYOUT.num_kernels + LAYOUT.num_biases

@@ -18,7 +18,7 @@ from tflm_fg.placement.measure import with_source_means
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import up_to
 
 SETTINGS = options(method="statistics", validation_fraction=0.0)
@@ -36,7 +36,7 @@ def samples_of(kind, count=60, seed=0, shift=0):
 
 @functools.cache
 def measured_model(kind, trainable="inner-bias"):
-  marked = mark_trainable(BUILDERS[kind][0](), trainable)
+  marked = mark_file(BUILDERS[kind][0](), trainable)
   return with_source_means(marked, samples_of(kind, 200), RuntimeOptions())
 
 
@@ -59,7 +59,7 @@ def test_means_in_the_mark_are_those_of_the_source_samples(kind):
     assert mean.tolist() == list(want)
   plain = tflm_fg.strip(known.data)
   assert plain == tflm_fg.strip(
-    mark_trainable(BUILDERS[kind][0](), "inner-bias").data
+    mark_file(BUILDERS[kind][0](), "inner-bias").data
   )
 
 
@@ -89,12 +89,12 @@ def test_labels_change_no_byte_and_the_journal_replays():
   known, x = measured_model("conv"), samples_of("conv", 60, 3, shift=15)
   y = np.random.default_rng(0).integers(0, 3, len(x))
   # Under "auto" the strategy, and with it the kernels, hang on the clock.
-  one, again, told = (
+  one, again, seeded = (
     tflm_fg.adapt(known.data, x, y, **SETTINGS, strategy="in-place")
     for y in (None, None, y)
   )
   assert (
-    one.marked_model == again.marked_model == told.marked_model != one.start
+    one.marked_model == again.marked_model == seeded.marked_model != one.start
   )
   recorded = journal.parse(one.journal.to_bytes())
   assert tflm_fg.replay(recorded, one.start) == one.marked_model

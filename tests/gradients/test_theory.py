@@ -10,7 +10,7 @@ from tests.climbing import reverse_rates
 from tests.options import FORWARD, method_of, options
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.batch_passes import BatchPasses
@@ -67,7 +67,7 @@ def mean_cosine(data, pattern, truth, method, **settings):
   """Mean cosine, over draws, of the estimate with the true gradient."""
   marked = tflm_fg.mark_trainable(data, pattern)
   (tensor,) = marked.mark.trainable
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))

@@ -16,7 +16,7 @@ from tests.climbing import reverse_rates
 from tests.options import options
 from tests.refusals import refused
 from tflm_fg import journal, plots
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.graph_options import GraphOptions
@@ -55,7 +55,7 @@ def adapt(
 def least_squares(model: bytes, samples: tuple[Any, Any]) -> float:
   """The lowest mean square of a head whose kernel may be all of int8."""
   marked = tflm_fg.mark_trainable(model, "head")
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   spec = tensor_spec(marked.data, marked.mark.head_input)
   (features,) = graph.features(model_input(samples[0], graph.input))
   flat = features.reshape(len(features), -1).astype(float)
@@ -178,10 +178,10 @@ def test_16_bit_weights_end_as_near_and_are_scored_as_the_file_is(outputs):
       settings={"validation_fraction": 0.0},
       test=(x, y + 3),
     )
-    told = tflm_fg.evaluate(result.model, x, y + 3, loss="mse")
+    score = tflm_fg.evaluate(result.model, x, y + 3, loss="mse")
     report = result.report
-    assert report["loss_after"] == told["loss"]
-    assert report["mae_after"] == told["mae"]
+    assert report["loss_after"] == score["loss"]
+    assert report["mae_after"] == score["mae"]
     untouched = tflm_fg.evaluate(MODELS[outputs], x, y + 3, loss="mse")
     assert report["loss_before"] == pytest.approx(untouched["loss"], rel=0.05)
     ends[weights] = report["loss_after"]
@@ -223,8 +223,8 @@ def test_lists_do_as_well_as_arrays():
   lists = x.tolist(), y.tolist()
   assert adapt(samples=lists, test=lists).marked_model == adapt().marked_model
   arrays = tflm_fg.evaluate(MODELS[1], x, y, loss="mse")
-  told = tflm_fg.evaluate(MODELS[1], *lists, loss="mse")
-  assert told["loss"] == arrays["loss"]
+  score = tflm_fg.evaluate(MODELS[1], *lists, loss="mse")
+  assert score["loss"] == arrays["loss"]
   classes = x, (np.arange(len(x)) % 3).tolist()
   assert adapt(MODELS[3], classes, loss="cross-entropy").model
   refused(
@@ -404,7 +404,7 @@ def test_a_task_splits_evenly_by_classes_alone():
 
 def test_the_graph_checks_targets_of_a_task():
   marked = tflm_fg.mark_trainable(MODELS[1], "head")
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   with pytest.raises(TflmFgError, match="integer class indices"):
     graph.checked(Dataset(*TRAIN[1]), "x")
 
@@ -430,8 +430,8 @@ def test_the_programs_take_real_targets(tmp_path):
   assert f"-> {report['mae_after']:.4g}, loss" in done.stdout
   assert (tmp_path / "p.png").stat().st_size > 1000
   common[0] = "--model=o.tflite"
-  told = programs.run(tmp_path, "apps.evaluate", *common, "--data=train.npz")
-  assert f"mean absolute error {report['mae_after']:.4g}" in told.stdout
+  score = programs.run(tmp_path, "apps.evaluate", *common, "--data=train.npz")
+  assert f"mean absolute error {report['mae_after']:.4g}" in score.stdout
   bad = programs.run(tmp_path, "apps.evaluate", *common, "--data=words.npz")
   assert bad.returncode == 1
   assert len(bad.stderr.splitlines()) == 1

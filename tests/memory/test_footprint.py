@@ -23,7 +23,7 @@ from tflm_fg.memory.backward_pass import (
 from tflm_fg.memory.dataflow import Dataflow, Node, Piece, read_dataflow
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import TflmFgError
 
@@ -104,7 +104,7 @@ def test_a_peak_rounds_every_buffer_up_to_16_bytes():
 
 
 def plan(make, trainable):
-  return lambda: tflm_fg.strip(mark_trainable(make(), trainable).data)
+  return lambda: tflm_fg.strip(mark_file(make(), trainable).data)
 
 
 EARLY = 1
@@ -218,7 +218,7 @@ def training_of(found, width=4):
 
 @pytest.mark.parametrize("name", ["DS-CNN", "convolutions", "dense"])
 def test_the_head_alone_keeps_only_its_own_input(name):
-  found = mark_trainable(FILES[name](), "head")
+  found = mark_file(FILES[name](), "head")
   flow = read_dataflow(found.data)
   kept = kept_activations(flow, training_of(found))
   assert kept == (found.mark.head_input,)
@@ -229,9 +229,7 @@ def test_the_head_alone_keeps_only_its_own_input(name):
 def test_more_that_trains_takes_no_less_scratch(name, precision):
   head, bias, everything = (
     footprint.backpropagation(found.data, found.mark, precision)
-    for found in (
-      mark_trainable(FILES[name](), t) for t in ("head", "bias", "all")
-    )
+    for found in (mark_file(FILES[name](), t) for t in ("head", "bias", "all"))
   )
   assert everything.scratch >= bias.scratch >= head.scratch
   assert everything.total > max(head.total, bias.total)
@@ -239,7 +237,7 @@ def test_more_that_trains_takes_no_less_scratch(name, precision):
 
 def test_scratch_of_all_weights_is_what_one_counts_by_hand():
   """x 8 int8; hidden 16 and logits 4 in float32, with a gradient each."""
-  found = mark_trainable(models.dense_model(), "all")
+  found = mark_file(models.dense_model(), "all")
   flow = read_dataflow(found.data)
   buffers = training_buffers(flow, training_of(found))
   assert arena.live_bytes(buffers) == 8 + 64 + 16 + 64
@@ -257,7 +255,7 @@ def test_scratch_of_all_weights_is_what_one_counts_by_hand():
 
 
 def test_biases_need_no_activation_but_a_bit_of_each_that_was_clipped():
-  found = mark_trainable(models.dense_model(), "bias")
+  found = mark_file(models.dense_model(), "bias")
   flow = read_dataflow(found.data)
   training = training_of(found)
   assert kept_activations(flow, training) == ()
@@ -267,7 +265,7 @@ def test_biases_need_no_activation_but_a_bit_of_each_that_was_clipped():
 
 @pytest.mark.parametrize("gain", [False, True])
 def test_an_offset_keeps_nothing_and_a_gain_the_input(gain):
-  found = mark_trainable(
+  found = mark_file(
     models.conv_model(), "prompt", graph_options=GraphOptions(gain=gain)
   )
   flow = read_dataflow(found.data)
@@ -325,7 +323,7 @@ def test_a_product_of_two_that_move_keeps_both():
 )
 def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
   """All of `TrainerBytes` but the copy of the best masters."""
-  found = mark_trainable(shipped_model(), "all")
+  found = mark_file(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
   phase = Phase(everything, method_of("sign-m-spsa", **given), Objective())
   own = footprint.trainer_bytes(found.mark.trainable, [phase], 12)
@@ -337,7 +335,7 @@ def test_forward_gradients_take_what_a_step_keeps_and_no_more(given):
 
 
 def test_forward_gradients_take_the_scratch_of_inference():
-  found = mark_trainable(shipped_model(), "all")
+  found = mark_file(shipped_model(), "all")
   everything = tuple(t.index for t in found.mark.trainable)
   phase = Phase(everything, method_of("sign-m-spsa"), Objective())
   plain = footprint.inference(found.data)
@@ -354,7 +352,7 @@ def test_forward_gradients_take_the_scratch_of_inference():
   [({"precision": "fp8"}, "float16"), ({"optimizer": "lion"}, "adam")],
 )
 def test_an_unknown_precision_or_optimizer_is_refused_by_name(wrong, named):
-  found = mark_trainable(models.dense_model(), "head")
+  found = mark_file(models.dense_model(), "head")
   with pytest.raises(TflmFgError, match=rf"'{next(iter(wrong.values()))}'.*"):
     footprint.backpropagation(found.data, found.mark, **wrong)
   with pytest.raises(TflmFgError, match=named):

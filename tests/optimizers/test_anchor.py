@@ -38,9 +38,9 @@ def test_without_a_gradient_an_anchored_weight_goes_home(momentum):
   for step in range(40):
     updates, state = optimizer.update(none, state, params, step)
     params = apply_updates(params, updates)
-  for home, moved, end in zip(start, away, params):
-    assert np.abs(end.astype(int) - home).max() <= 2
-    assert end.dtype == home.dtype == moved.dtype
+  for first, moved, end in zip(start, away, params):
+    assert np.abs(end.astype(int) - first).max() <= 2
+    assert end.dtype == first.dtype == moved.dtype
 
 
 def test_an_anchor_of_nothing_changes_no_update():

@@ -14,11 +14,11 @@ from tflm_fg.optimizers.frank_wolfe import frank_wolfe
 from tflm_fg.optimizers.kinds import OPTIMIZERS, ROUNDINGS
 from tflm_fg.optimizers.rounding import FINE_BITS, Rounding, perturbation_dither
 from tflm_fg.optimizers.schedules import schedule
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import Params, TflmFgError, Vectors
 
-MARKED = mark_trainable(models.dense_model(), "all")
+MARKED = mark_file(models.dense_model(), "all")
 LAYOUT = layout.Layout(MARKED.mark.trainable)
 START = LAYOUT.params(weights_of(MARKED.data, MARKED.mark.trainable))
 NUMBERS = LAYOUT.num_kernels + LAYOUT.num_biases

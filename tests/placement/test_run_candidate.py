@@ -9,7 +9,7 @@ from tests import models
 from tests.options import options
 from tflm_fg import adaptation, journal
 from tflm_fg.placement import phase_record
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 
 WANTED = "first-bias, wide-head"
 
@@ -54,8 +54,8 @@ def test_its_journal_draws_as_the_smaller_file_did(adapted):
 
 
 def test_tensors_are_matched_by_what_they_are():
-  small = mark_trainable(unbiased(), "first-bias").mark.trainable
-  grown = mark_trainable(unbiased(), "first-bias,wide-head").mark.trainable
+  small = mark_file(unbiased(), "first-bias").mark.trainable
+  grown = mark_file(unbiased(), "first-bias,wide-head").mark.trainable
   (index,) = phase_record.matched(small, grown).values()
   (bias,) = (t for t in grown if t.index == index)
   assert (bias.name, bias.role) == ("first/kernel/bias", "bias")

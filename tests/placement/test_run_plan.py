@@ -21,7 +21,7 @@ from tests.placement.runs import (
 from tflm_fg import journal
 from tflm_fg.methods import SPSA, Auto, ClosedForm, SignSPSA, fields_of
 from tflm_fg.placement.run_plan import LONG, QUICK, phases_of
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.objective import Objective
 
@@ -52,7 +52,7 @@ def test_settings_that_are_given_hold_for_every_phase():
 
 
 def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
-  marked = mark_trainable(models.conv_model(), "prompt,bias,head")
+  marked = mark_file(models.conv_model(), "prompt,bias,head")
   first, last = phases_of(marked, Auto(), Objective())
   names = {t.index: t.name for t in marked.mark.trainable}
   assert [names[i] for i in first.tensors] == [
@@ -107,14 +107,14 @@ def test_a_phase_begins_where_the_one_before_it_ended():
 
 
 def test_many_numbers_get_many_steps():
-  marked = mark_trainable(models.dense_model(hidden=200), "all")
+  marked = mark_file(models.dense_model(hidden=200), "all")
   first, _ = phases_of(marked, Auto(), Objective())
   assert first.method.steps == LONG["steps"]
   assert first.method.patience == LONG["patience"]
 
 
 def test_one_method_for_all_is_one_phase():
-  marked = mark_trainable(models.conv_model(), "all")
+  marked = mark_file(models.conv_model(), "all")
   (phase,) = phases_of(marked, SPSA(), Objective())
   assert len(phase.tensors) == len(marked.mark.trainable)
 
@@ -127,7 +127,7 @@ def test_an_explicit_method_without_a_place_trains_the_head():
 
 
 def test_a_marked_file_keeps_its_own_choice():
-  marked = mark_trainable(source(), "hidden/bias").data
+  marked = mark_file(source(), "hidden/bias").data
   report = adapt(marked, **options(steps=5)).report
   assert report["trainable"] == ["hidden/bias"]
   assert report["candidates"] == []

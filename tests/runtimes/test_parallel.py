@@ -10,7 +10,7 @@ import apps.kws
 import tflm_fg
 from tests import models
 from tests.options import options
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes import parallel, registry
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.types import TflmFgError
@@ -100,7 +100,7 @@ def test_one_seed_gives_the_same_bytes_whatever_a_stopwatch_says(
 
 def choice_of(data, trainable, batch=64):
   marked = tflm_fg.mark_trainable(data, trainable)
-  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions(workers=1))
   x = models.int8_samples(graph.input.shape[1:], 2, dtype=graph.input.dtype)
   inputs = graph.features(np.resize(x, (batch, *x.shape[1:])))
   return graph.settle(inputs, 2).strategy
@@ -144,7 +144,7 @@ def test_workers_are_obeyed_up_to_the_passes_of_a_step(monkeypatch):
 
 def test_a_real_graph_settles_and_keeps_its_weights():
   marked = tflm_fg.mark_trainable(MODEL, "all")
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   before = graph.suffix.flatbuffer()
   choice = graph.settle((models.int8_samples((6, 5, 2), 8),), 4)
   assert choice.strategy == "in-place"
@@ -155,7 +155,7 @@ def test_a_real_graph_settles_and_keeps_its_weights():
 
 def prefix_of(runtime="litert", **more):
   marked = tflm_fg.mark_trainable(MODEL, "head")
-  graph = Graph(
+  graph = SplitModel(
     marked.data, marked.mark, RuntimeOptions(runtime=runtime, **more)
   )
   return graph, graph.prefix.traits.runtime

@@ -9,7 +9,7 @@ from tests.options import options
 from tests.refusals import refused
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 
 X, Y = models.separable(40)
@@ -34,7 +34,7 @@ def test_adapting_is_refused_where_the_engine_holds_a_copy(method):
 
 
 def test_a_tensor_that_reaches_no_output_is_named():
-  marked = mark_trainable(models.dense_model(), "all")
+  marked = mark_file(models.dense_model(), "all")
   session = open_session("litert", whole(marked.data, marked.mark))
   session.run = lambda inputs: (np.zeros(3),)
   refused(

@@ -17,7 +17,7 @@ from tflm_fg.tflite.layers import find_logits
 from tflm_fg.tflite.model_file import ModelFile, verify
 from tflm_fg.tflite.select_trainable import (
   input_spec,
-  mark_trainable,
+  mark_file,
   present_mark,
 )
 from tflm_fg.tflite.split_graph import cut, whole
@@ -41,15 +41,15 @@ def names(marked):
 @every_model
 @pytest.mark.parametrize("trainable", ["head", "bias", "all", "head,bias"])
 def test_strip_gives_back_the_original_bytes(data, trainable):
-  marked = mark_trainable(data, trainable)
+  marked = mark_file(data, trainable)
   assert marked.notes == ()
   assert marked.data.endswith(data)
-  assert training_metadata.strip(marked.data) == data
+  assert training_metadata.without_mark(marked.data) == data
 
 
 @every_model
 def test_marking_is_sound_aligned_small_and_read_back(data):
-  marked = mark_trainable(data, "all")
+  marked = mark_file(data, "all")
   verify(marked.data)
   assert marked.file.is_aligned
   assert len(marked.data) - len(data) < 300 + 110 * len(marked.mark.trainable)
@@ -59,8 +59,8 @@ def test_marking_is_sound_aligned_small_and_read_back(data):
 
 def test_marking_again_replaces_the_mark():
   data = MODELS["conv"]
-  twice = mark_trainable(mark_trainable(data, "all").data, "head")
-  assert twice.data == mark_trainable(data, "head").data
+  twice = mark_file(mark_file(data, "all").data, "head")
+  assert twice.data == mark_file(data, "head").data
 
 
 def test_other_metadata_survives_the_mark():
@@ -72,26 +72,24 @@ def test_other_metadata_survives_the_mark():
   model.buffers.append(buffer)
   model.metadata = [entry]
   data = model_file.pack(model)
-  marked = mark_trainable(data, "head").data
+  marked = mark_file(data, "head").data
   found = [e.name for e in model_file.read(marked).metadata]
   assert found == [b"min_runtime_version", b"tflm_fg"]
-  assert training_metadata.strip(marked) == data
+  assert training_metadata.without_mark(marked) == data
 
 
 def test_a_mark_that_another_tool_wrote_again_can_still_be_stripped():
   data = MODELS["dense"]
-  rewritten = model_file.pack(
-    model_file.read(mark_trainable(data, "head").data)
-  )
+  rewritten = model_file.pack(model_file.read(mark_file(data, "head").data))
   assert training_metadata.read_mark(rewritten) is not None
-  stripped = training_metadata.strip(rewritten)
+  stripped = training_metadata.without_mark(rewritten)
   assert training_metadata.read_mark(stripped) is None
   verify(stripped)
 
 
 @every_model
 def test_patching_changes_the_tensors_own_bytes_alone(data):
-  marked = mark_trainable(data, "all")
+  marked = mark_file(data, "all")
   indices = [t.index for t in marked.mark.trainable]
   patchable = Patchable(marked.data, indices)
   new = [
@@ -109,7 +107,7 @@ def test_patching_changes_the_tensors_own_bytes_alone(data):
 
 
 def test_a_patch_of_another_size_or_dtype_is_refused():
-  marked = mark_trainable(MODELS["dense"], "head")
+  marked = mark_file(MODELS["dense"], "head")
   patchable = Patchable(marked.data, [marked.mark.trainable[0].index])
   (kernel,) = patchable.read()
   for wrong in (kernel[:-1], kernel.astype(np.uint8)):
@@ -143,23 +141,23 @@ def test_an_edit_of_one_unpacked_model_is_not_in_the_next():
 
 
 def test_head_is_the_last_dense_layer_with_its_bias():
-  assert names(mark_trainable(MODELS["conv"], "head")) == [
+  assert names(mark_file(MODELS["conv"], "head")) == [
     "head/kernel",
     "head/bias",
   ]
 
 
 def test_bias_and_all_take_every_layer_in_order():
-  assert names(mark_trainable(MODELS["conv"], "bias")) == [
+  assert names(mark_file(MODELS["conv"], "bias")) == [
     "conv/bias",
     "depthwise/bias",
     "head/bias",
   ]
-  assert len(names(mark_trainable(MODELS["conv"], "all"))) == 6
+  assert len(names(mark_file(MODELS["conv"], "all"))) == 6
 
 
 def test_a_regular_expression_chooses_by_name():
-  assert names(mark_trainable(MODELS["conv"], "depth.*kernel,^head/b")) == [
+  assert names(mark_file(MODELS["conv"], "depth.*kernel,^head/b")) == [
     "depthwise/kernel",
     "head/bias",
   ]
@@ -193,7 +191,7 @@ def shaping_options(shaping):
 
 
 def test_bias_steps_are_one_step_of_the_output():
-  marked = mark_trainable(models.dense_model(per_channel=True), "head")
+  marked = mark_file(models.dense_model(per_channel=True), "head")
   bias = marked.mark.trainable[1]
   model = model_file.read(marked.data)
   out = model.subgraphs[0].tensors[marked.mark.logits].quantization.scale[0]
@@ -204,13 +202,11 @@ def test_bias_steps_are_one_step_of_the_output():
 def test_present_mark_prefers_the_files_own_then_head():
   data = MODELS["conv"]
   assert (
-    names(present_mark(mark_trainable(data, "bias").data, None, "m"))[0]
+    names(present_mark(mark_file(data, "bias").data, None, "m"))[0]
     == "conv/bias"
   )
   assert names(present_mark(data, None, "m"))[0] == "head/kernel"
-  assert (
-    len(names(present_mark(mark_trainable(data, "bias").data, "all", "m"))) == 6
-  )
+  assert len(names(present_mark(mark_file(data, "bias").data, "all", "m"))) == 6
 
 
 @pytest.mark.parametrize(
@@ -226,7 +222,7 @@ def test_present_mark_prefers_the_files_own_then_head():
 )
 def test_what_cannot_be_trained_is_refused_by_name(data, trainable, message):
   with pytest.raises(TflmFgError, match=message):
-    mark_trainable(data, trainable)
+    mark_file(data, trainable)
 
 
 def test_a_delegates_operator_is_refused_by_name():
@@ -235,11 +231,11 @@ def test_a_delegates_operator_is_refused_by_name():
   model.operatorCodes[0].deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
   model.operatorCodes[0].customCode = b"edgetpu-custom-op"
   with pytest.raises(TflmFgError, match="edgetpu-custom-op"):
-    mark_trainable(model_file.pack(model), "head")
+    mark_file(model_file.pack(model), "head")
 
 
 def edit_mark(data, change):
-  model = model_file.read(mark_trainable(data, "head").data)
+  model = model_file.read(mark_file(data, "head").data)
   buffer = model.buffers[model.metadata[-1].buffer]
   content = json.loads(bytes(buffer.data))
   raw = json.dumps(change(content)).encode()
@@ -277,10 +273,10 @@ def test_mark_patch_strip_hold_for_any_dense_model(
   data = models.dense_model(
     seed=seed, wide=wide, softmax=softmax, classes=classes
   )
-  marked = mark_trainable(data, "all")
+  marked = mark_file(data, "all")
   patchable = Patchable(marked.data, [t.index for t in marked.mark.trainable])
   adapted = patchable.write([w // 2 for w in patchable.read()])
-  stripped = training_metadata.strip(adapted)
+  stripped = training_metadata.without_mark(adapted)
   assert len(stripped) == len(data)
   verify(stripped)
 
@@ -300,7 +296,7 @@ def parts_of(value):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_nothing_that_a_model_file_hands_out_can_be_changed(kind):
-  file = ModelFile.open(mark_trainable(MODELS[kind], "all").data)
+  file = ModelFile.open(mark_file(MODELS[kind], "all").data)
   for part in parts_of(file):
     if not dataclasses.is_dataclass(part):
       assert isinstance(part, (tuple, *IMMUTABLE)), type(part)
@@ -382,9 +378,9 @@ def assert_same(known, opened):
 @every_model
 def test_what_is_known_of_a_written_file_is_what_opening_it_tells(data):
   for trainable in ("head", "all", "first-bias"):
-    marked = mark_trainable(data, trainable)
+    marked = mark_file(data, trainable)
     assert_same(marked.file, ModelFile.open(marked.data))
-    again = mark_trainable(marked.file, "bias").file
+    again = mark_file(marked.file, "bias").file
     assert_same(again, ModelFile.open(again.data))
     pieces = cut(marked.file, marked.mark)
     for part in (pieces.prefix, pieces.suffix, whole(marked.file, marked.mark)):

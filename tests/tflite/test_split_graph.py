@@ -10,7 +10,7 @@ from tests import models
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.model_file import verify
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut, whole
 from tflm_fg.types import TflmFgError
 
@@ -54,7 +54,7 @@ def test_prefix_then_suffix_equals_the_whole(runtime, trainable, wide):
     pytest.skip("the residual models are int8")
   plain = functools.partial(models.conv_model, wide=wide)
   data = residual.get(trainable, plain)()
-  marked = mark_trainable(data, trainable)
+  marked = mark_file(data, trainable)
   x = models.int8_samples((6, 5, 2), 5, dtype="int16" if wide else "int8")
   pieces = cut(marked.data, marked.mark)
   values = {pieces.graph_input: x}
@@ -68,7 +68,7 @@ def test_prefix_then_suffix_equals_the_whole(runtime, trainable, wide):
 
 
 def test_a_residual_that_crosses_the_cut_flows_in_beside_it():
-  marked = mark_trainable(parallel_model(), "c/kernel")
+  marked = mark_file(parallel_model(), "c/kernel")
   pieces = cut(marked.data, marked.mark)
   tensors = model_file.read(marked.data).subgraphs[0].tensors
   names = {tensors[i].name for i in pieces.suffix.inputs}
@@ -76,12 +76,12 @@ def test_a_residual_that_crosses_the_cut_flows_in_beside_it():
 
 
 def test_no_prefix_where_the_first_layer_trains():
-  marked = mark_trainable(models.conv_model(), "all")
+  marked = mark_file(models.conv_model(), "all")
   assert cut(marked.data, marked.mark).prefix is None
 
 
 def test_the_suffix_of_a_head_is_small_sound_and_aligned():
-  marked = mark_trainable(models.conv_model(), "head")
+  marked = mark_file(models.conv_model(), "head")
   pieces = cut(marked.data, marked.mark)
   for part in (pieces.prefix, pieces.suffix):
     verify(part.data)
@@ -93,7 +93,7 @@ def test_the_suffix_of_a_head_is_small_sound_and_aligned():
 
 
 def test_cutting_leaves_the_marked_file_as_it_was():
-  marked = mark_trainable(models.conv_model(), "head")
+  marked = mark_file(models.conv_model(), "head")
   before = bytes(bytearray(marked.data))
   cut(marked.data, marked.mark)
   whole(marked.data, marked.mark)
@@ -107,7 +107,7 @@ def test_a_reshape_to_one_sample_takes_a_batch():
   shape = net.tensor("shape", (2,), "int32", data=np.array([1, 8]))
   net.operator("RESHAPE", [x.index, shape], flat)
   flow = net.dense(dataclasses.replace(x, index=flat, shape=(1, 8)), 3, "head")
-  marked = mark_trainable(net.finish([x.index], [flow.index]), "head")
+  marked = mark_file(net.finish([x.index], [flow.index]), "head")
   part = whole(marked.data, marked.mark)
   session = open_session("litert", part)
   assert session.traits.batches
@@ -125,7 +125,7 @@ def test_models_that_keep_state_are_refused_by_operator(operator):
   op.opcodeIndex = len(model.operatorCodes) - 1
   op.inputs, op.outputs = [], []
   model.subgraphs[0].operators.insert(0, op)
-  marked = mark_trainable(model_file.pack(model), "head")
+  marked = mark_file(model_file.pack(model), "head")
   with pytest.raises(TflmFgError, match=f"keeps state.*{operator}"):
     cut(marked.data, marked.mark)
 
@@ -143,7 +143,7 @@ def test_several_inputs_are_refused():
     2,
   )
   out = net.dense(total, 3, "head")
-  marked = mark_trainable(
+  marked = mark_file(
     net.finish([first.index, second.index], [out.index]), "head"
   )
   with pytest.raises(TflmFgError, match="2 inputs"):

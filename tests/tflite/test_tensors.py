@@ -5,7 +5,7 @@ import pytest
 
 from tests import models
 from tests.refusals import refused
-from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
+from tflm_fg.tflite.select_trainable import mark_file, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 
@@ -27,7 +27,7 @@ def test_zero_points_are_the_files(build, wanted):
 
 
 def test_a_constant_takes_only_its_own_type_and_size():
-  marked = mark_trainable(models.dense_model(), "head")
+  marked = mark_file(models.dense_model(), "head")
   tensors = [t.index for t in marked.mark.trainable]
   patchable = Patchable(marked.data, tensors)
   kernel, bias = patchable.read()
@@ -37,7 +37,7 @@ def test_a_constant_takes_only_its_own_type_and_size():
 
 
 def test_a_write_changes_the_constants_bytes_and_no_other():
-  marked = mark_trainable(models.dense_model(), "head")
+  marked = mark_file(models.dense_model(), "head")
   patchable = Patchable(marked.data, [t.index for t in marked.mark.trainable])
   kernel, bias = patchable.read()
   written = patchable.write([-kernel, bias + 3])

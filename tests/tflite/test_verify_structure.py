@@ -41,7 +41,7 @@ SOUND = {
   "dense": models.dense_model(),
   "wide": models.dense_model(wide=True, per_channel=False),
   "conv": models.conv_model(),
-  "marked": select_trainable.mark_trainable(models.dense_model(), "all").data,
+  "marked": select_trainable.mark_file(models.dense_model(), "all").data,
 }
 SELECTIONS = ("head", "bias", "all")
 
@@ -98,9 +98,9 @@ def test_damaged_model_is_refused_or_read(which, edits, data):
   with _refusal_is_fine():
     model_file.read(content, "name")
   with _refusal_is_fine():
-    training_metadata.strip(content, "name")
+    training_metadata.without_mark(content, "name")
   with _refusal_is_fine():
-    select_trainable.mark_trainable(
+    select_trainable.mark_file(
       content, data.draw(st.sampled_from(SELECTIONS)), "name"
     )
   with _refusal_is_fine():
@@ -112,7 +112,7 @@ def test_damaged_model_is_refused_or_read(which, edits, data):
 def test_noise_behind_a_good_identifier_is_refused(noise):
   for content in (noise, noise[:4] + b"TFL3" + noise[4:]):
     with _refusal_is_fine():
-      select_trainable.mark_trainable(content, "all", "name")
+      select_trainable.mark_file(content, "all", "name")
 
 
 # Damage by field: every number in the file, each set to values that hurt.
@@ -237,7 +237,7 @@ _MEMORY = 6 << 30
 
 def exercise(content: bytes, runtime: str) -> None:
   """Marks, cuts, opens and runs once with zeros, as the programs do."""
-  marked = select_trainable.mark_trainable(content, "all", "name")
+  marked = select_trainable.mark_file(content, "all", "name")
   for part in (
     split_graph.whole(marked.data, marked.mark),
     split_graph.cut(marked.data, marked.mark).suffix,

@@ -11,13 +11,13 @@ from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients import perturbation
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.training import batch_passes
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.types import Samples
 
-MARKED = mark_trainable(models.conv_model(), "all")
+MARKED = mark_file(models.conv_model(), "all")
 PART = whole(MARKED.data, MARKED.mark)
 LOSS = CrossEntropy(8 / 127)
 X = np.random.default_rng(0).normal(0, 1.5, (90, 6, 5, 2)).astype("f4")

@@ -1,4 +1,4 @@
-"""The loop trains as many steps as it is told, and says where it stands."""
+"""The loop trains as many steps as it is asked for, and reports every one."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tests.options import method_of
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.callbacks import Callback
@@ -16,7 +16,7 @@ from tflm_fg.training.data import Batches
 from tflm_fg.training.trainer import fit
 from tflm_fg.types import Samples
 
-MARKED = mark_trainable(models.dense_model(), "head")
+MARKED = mark_file(models.dense_model(), "head")
 PART = whole(MARKED.data, MARKED.mark)
 LAYOUT = Layout(MARKED.mark.trainable)
 METHOD = method_of(

@@ -87,8 +87,8 @@ class Method:
     validate_every: steps between validations.
     patience: validations without a new lowest loss before training stops; 0
       never stops.
-    anchor: the share of the way back to the start that every step takes, 0 to
-      below 1: what is trained stays near what it was.
+    anchor: how much of the distance from the start every step takes back, 0
+      to below 1: what is trained stays near what it was.
   """
 
   learning_rate_lsb: float = CHOSEN
@@ -163,14 +163,13 @@ class Method:
       own["learning_rate_lsb"] = SIGN_RATE
     return own
 
-  def filled(self: Self, quadratic: bool = False, **own: Any) -> Self:
+  def filled(self: Self, quadratic: bool = False) -> Self:
     """The method with values for what was not given.
 
     Args:
       quadratic: see `defaults_for`.
-      own: what a phase takes in place of the method's defaults.
     """
-    values = {**self.defaults_for(quadratic), **own}
+    values = self.defaults_for(quadratic)
     missing = {n: v for n, v in values.items() if getattr(self, n) is None}
     return dataclasses.replace(self, **missing)
 

@@ -163,7 +163,7 @@ def anchored(
 
   Args:
     transform: whose updates are pulled.
-    strength: share of the way back in every step, 0 <= strength < 1.
+    strength: how much of the distance every step takes back, 0 <= strength < 1.
     biases: whether biases are pulled too; not behind `centred`, which moves
       them with the kernel.
     rounding: how the pull becomes whole; None for to the nearest.

@@ -10,15 +10,15 @@ from tflm_fg.placement.phase import (
 from tflm_fg.placement.phase_record import Phase, masters_of
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import QUICK, RunResult, phases_of
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 
 __all__ = [
   "QUICK",
-  "Graph",
   "Phase",
   "PhaseResult",
   "Request",
   "RunResult",
+  "SplitModel",
   "TrainingData",
   "masters_of",
   "measured",

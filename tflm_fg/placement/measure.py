@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import channel_means
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
 from tflm_fg.tflite.layers import outputs_of
 from tflm_fg.tflite.model_file import ModelFile, Source
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.surgery.wide_head import widths_of
 from tflm_fg.tflite.tensors import tensor_spec
@@ -49,9 +49,7 @@ def measured(
   runtime_options = dataclasses.replace(runtime_options, workers=1)
   # Measured in the steps of int8, whatever weights will read them.
   bare = dataclasses.replace(graph_options, pooled=(), weights="int8")
-  count = len(
-    widths_of(mark_trainable(model, "wide-head", graph_options=bare).file)
-  )
+  count = len(widths_of(mark_file(model, "wide-head", graph_options=bare).file))
   whole = _pooled(model, x, bare, [1.0] * count, runtime_options)
   reaches = [min(1.0, MARGIN * max(v.max(), 1) / 255) for v in whole]
   fine = _pooled(model, x, bare, reaches, runtime_options)
@@ -72,11 +70,11 @@ def _pooled(
 ) -> list[NDArray[np.int64]]:
   """Each layer's pooled values [N, C], in steps from zero at its reach."""
   pooled = tuple(Pooled(reach=reach) for reach in reaches)
-  marked = mark_trainable(
+  marked = mark_file(
     model, "wide-head", graph_options=dataclasses.replace(bare, pooled=pooled)
   )
   spec = tensor_spec(marked.file, marked.mark.head_input)
-  (inputs,) = Graph(marked.file, marked.mark, runtime_options).features(x)
+  (inputs,) = SplitModel(marked.file, marked.mark, runtime_options).features(x)
   flat = inputs.reshape(len(inputs), -1).astype(np.int64) - spec.zero_point
   widths = widths_of(marked.file)
   ends = np.cumsum([flat.shape[1] - sum(widths), *widths])
@@ -94,7 +92,7 @@ def with_source_means(
     runtime_options: what runs them.
   """
   plain = training_metadata.stripped(marked.file)
-  layers = mark_trainable(plain, "inner-bias").mark.trainable
+  layers = mark_file(plain, "inner-bias").mark.trainable
   operators = [t.operator for t in layers]
   indices = list(outputs_of(marked.file.subgraph, operators).values())
   session = open_session(runtime_options.runtime, up_to(marked.file, indices))

@@ -19,7 +19,7 @@ from tflm_fg.gradients.method import Method
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers.rounding import require_masters
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import RuntimeOptions
@@ -102,7 +102,7 @@ class PhaseResult:
   logits: Array
   history: History
   reasons: dict[str, str]
-  graph: Graph
+  graph: SplitModel
   choice: Choice
   cached_bytes: int
 
@@ -123,7 +123,7 @@ class OpenPhase:
   phase: Phase
   masters: Masters
   layout: Layout
-  graph: Graph
+  graph: SplitModel
   choice: Choice
   inputs: Tensors
 
@@ -157,7 +157,7 @@ def open_for(
   part = dataclasses.replace(mark, trainable=chosen)
   file = write_masters(marked, mark, masters)
   taps = phase.method.taps(file.subgraph, [t.operator for t in chosen])
-  graph = Graph(file, part, runtime_options, taps)
+  graph = SplitModel(file, part, runtime_options, taps)
   inputs = graph.features(x)
   method = phase.method
   if method.batch_size is None:
@@ -296,7 +296,7 @@ def _samples(open_phase: OpenPhase, training_data: TrainingData) -> Samples:
 
 
 def _answers(
-  graph: Graph, layout: Layout, params: Params, samples: Samples
+  graph: SplitModel, layout: Layout, params: Params, samples: Samples
 ) -> Array:
   graph.suffix.load(layout.weights(params))
   return logits_of(graph.suffix, samples.inputs)

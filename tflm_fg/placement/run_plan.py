@@ -32,7 +32,7 @@ from tflm_fg.placement.phase_record import (
 from tflm_fg.placement.request import Request
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.tflite.training_metadata import stripped
 from tflm_fg.training.auto import Auto
@@ -103,7 +103,7 @@ class Trial:
 
   @functools.cached_property
   def _marked(self) -> MarkedModel:
-    return mark_trainable(
+    return mark_file(
       self.model, self.trainable, graph_options=self.request.graph_options
     )
 

@@ -31,7 +31,7 @@ from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.types import NotApplicable
@@ -74,7 +74,7 @@ def input_stages_of(
   for stage in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
     try:
-      mark_trainable(model, stage.trainable)
+      mark_file(model, stage.trainable)
       stages.append(stage)
     except NotApplicable as fault:
       dropped.append(Dropped(stage.title, str(fault)))
@@ -103,9 +103,7 @@ def try_candidates(
   stages, dropped = input_stages_of(
     model, training_data.labelled, request.method
   )
-  last = phases_of(
-    mark_trainable(model, "head"), request.method, request.objective
-  )
+  last = phases_of(mark_file(model, "head"), request.method, request.objective)
   request.require_use(
     [stage.kind for stage in stages if stage.trainable]
     + [type(phase.method) for phase in last]
@@ -165,7 +163,7 @@ def _heads_of(
   if not may_widen:
     return ["head"], []
   try:  # There may be no layer to join, or none of int8.
-    wide = mark_trainable(model, "wide-head", graph_options=graph_options).mark
+    wide = mark_file(model, "wide-head", graph_options=graph_options).mark
   except NotApplicable as fault:
     return ["head"], [Dropped("wide-head", str(fault))]
   if wide.numbers > MOST_WEIGHTS:
@@ -220,7 +218,7 @@ def run_candidate(
     )
   parts = [part for part in (stage, head) if part]
   plan = RunPlan(",".join(parts) or "head", graph_options)
-  marked = mark_trainable(model, plan.trainable, graph_options=graph_options)
+  marked = mark_file(model, plan.trainable, graph_options=graph_options)
   masters = masters_of(marked.file, marked.mark)
   if stage:
     first = phase_results[0]

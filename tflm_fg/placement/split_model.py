@@ -39,7 +39,7 @@ CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Samples a pass where the head alone trains, and where more does."""
 
 
-class Graph:
+class SplitModel:
   """Runs frozen operators once a sample and the trained ones once a pass.
 
   Attributes:

@@ -14,7 +14,7 @@ from tflm_fg.tflite.model_file import (
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   input_spec,
-  mark_trainable,
+  mark_file,
   present_mark,
   unmarked,
 )
@@ -26,7 +26,6 @@ from tflm_fg.tflite.tensors import Part, Patchable, tensor_spec, weights_of
 from tflm_fg.tflite.training_metadata import (
   describe_input,
   read_mark,
-  strip,
   write_mark,
 )
 
@@ -46,14 +45,13 @@ __all__ = [
   "find_logits",
   "has_scale",
   "input_spec",
-  "mark_trainable",
+  "mark_file",
   "new_rows",
   "op_name",
   "pack",
   "present_mark",
   "read",
   "read_mark",
-  "strip",
   "subgraph_of",
   "tensor_name",
   "tensor_spec",

@@ -31,7 +31,7 @@ class GraphOptions:
   """How the graph may change for what shall train.
 
   Attributes:
-    gain: the prompt has a gain in front of its offset.
+    gain: the prompt multiplies by a gain before it adds its offset.
     layers: a regular expression on output tensors' names, the layers that a
       wide head joins; all where it is empty.
     pooled: what was measured of those layers; empty for nothing.

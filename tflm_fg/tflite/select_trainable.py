@@ -55,7 +55,7 @@ class MarkedModel(NamedTuple):
     return self.file.data
 
 
-def mark_trainable(
+def mark_file(
   source: Source,
   trainable: str = "head",
   name: str = "model",
@@ -281,7 +281,7 @@ def present_mark(
   found = training_metadata.read_mark(file) if trainable is None else None
   if found is not None:
     return MarkedModel(file, found, ())
-  return mark_trainable(file, trainable or "head", graph_options=graph_options)
+  return mark_file(file, trainable or "head", graph_options=graph_options)
 
 
 def unmarked(source: Source, name: str = "model") -> Mark:

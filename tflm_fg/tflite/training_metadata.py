@@ -207,7 +207,7 @@ def describe_input(
   return write_mark(stripped(file), known).data
 
 
-def strip(source: Source, name: str = "model") -> bytes:
+def without_mark(source: Source, name: str = "model") -> bytes:
   """Takes the mark off: the bytes that were marked, with today's weights.
 
   A file whose mark no longer stands in front (another tool wrote it again) is
@@ -226,7 +226,7 @@ def strip(source: Source, name: str = "model") -> bytes:
 
 def stripped(file: ModelFile) -> ModelFile:
   """The file without its mark; itself if it has none."""
-  rest = strip(file)
+  rest = without_mark(file)
   return file if rest == file.data else ModelFile.open(rest, file.name)
 
 

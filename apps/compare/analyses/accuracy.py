@@ -28,6 +28,7 @@ from apps.compare.results.analysis_rows import Adaptation, to_csv
 from apps.compare.results.rows import versions_text
 from tflm_fg import evaluate
 from tflm_fg.callbacks import Callback, Logs, State
+from tflm_fg.marking import mark_trainable
 from tflm_fg.methods import Method
 from tflm_fg.placement import (
   TrainingData,
@@ -37,7 +38,7 @@ from tflm_fg.placement import (
   run_phase,
 )
 from tflm_fg.runtimes import RuntimeOptions
-from tflm_fg.tflite import mark_trainable, tensor_spec, unmarked, whole
+from tflm_fg.tflite import tensor_spec, unmarked, whole
 from tflm_fg.training import (
   CLASSIFY,
   Dataset,

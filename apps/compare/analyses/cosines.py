@@ -22,9 +22,10 @@ from apps.compare.methods.head_descent import features_of, head_start
 from apps.compare.results.intervals import interval
 from apps.compare.results.markdown import table
 from tflm_fg.fixed_point import Layout, along_channels, saturate
+from tflm_fg.marking import mark_trainable
 from tflm_fg.methods import Method
-from tflm_fg.placement import Graph, masters_of
-from tflm_fg.tflite import MarkedModel, mark_trainable, tensor_spec
+from tflm_fg.placement import SplitModel, masters_of
+from tflm_fg.tflite import MarkedModel, tensor_spec
 from tflm_fg.training import BatchPasses, Dataset, step_rule
 from tflm_fg.types import Vectors
 
@@ -144,7 +145,7 @@ def run(cosines: Cosines, user_data: UserData) -> dict[str, bytes]:
   """Measures all, and returns the CSV."""
   task = load(cosines.domain, 0, user_data)
   marked = mark_trainable(task.model, "head")
-  graph = Graph(marked.data, marked.mark, scoring.RUNTIME_OPTIONS)
+  graph = SplitModel(marked.data, marked.mark, scoring.RUNTIME_OPTIONS)
   x, y = task.train
   true = true_gradient(graph, marked, x, np.asarray(y))
   loss = graph.loss()
@@ -231,7 +232,7 @@ def cosine(a: Floats, b: Floats) -> float:
 
 
 def true_gradient(
-  graph: Graph, marked: MarkedModel, x: NDArray, y: NDArray
+  graph: SplitModel, marked: MarkedModel, x: NDArray, y: NDArray
 ) -> Floats:
   """Of the mean loss, per step of each number's grid; kernels first."""
   spec = tensor_spec(marked.data, marked.mark.head_input)

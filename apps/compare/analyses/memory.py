@@ -17,6 +17,7 @@ from apps.compare.analyses.networks import NETWORKS
 from apps.compare.cell_settings import of_counted_memory
 from apps.compare.results.markdown import table
 from tflm_fg import plots
+from tflm_fg.marking import mark_trainable
 from tflm_fg.memory import (
   PRECISIONS,
   backpropagation,
@@ -24,7 +25,7 @@ from tflm_fg.memory import (
   inference,
 )
 from tflm_fg.placement import Phase
-from tflm_fg.tflite import MarkedModel, mark_trainable
+from tflm_fg.tflite import MarkedModel
 from tflm_fg.training import Objective, logits_spec
 
 TRAINS = ("head", "bias", "all")

@@ -17,7 +17,7 @@ from apps.compare.data import registry
 from apps.compare.data.registry import UserData
 from apps.compare.results.analysis_rows import Timing, to_csv
 from tflm_fg.fixed_point import Layout
-from tflm_fg.placement import Graph
+from tflm_fg.placement import SplitModel
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.training import Batches, fit, step_rule
 from tflm_fg.types import Samples
@@ -77,7 +77,7 @@ class Case:
     marked = tflm_fg.mark_trainable(model, trainable)
     self._settings = of_timed_steps(directions, batch)
     runtime_options = RuntimeOptions(strategy=strategy, workers=workers)
-    self._graph = Graph(marked.data, marked.mark, runtime_options)
+    self._graph = SplitModel(marked.data, marked.mark, runtime_options)
     self._layout = Layout(marked.mark.trainable)
     spec = self._graph.input
     x = np.random.default_rng(0).integers(-100, 101, (batch, *spec.shape[1:]))

@@ -28,15 +28,9 @@ from apps.compare.methods.head_descent import (
 from apps.compare.methods.scoring import NUM_SCORES, RUNTIME_OPTIONS
 from apps.compare.results.rows import Measured
 from converters.to_keras import to_keras
-from tflm_fg.placement import Graph
-from tflm_fg.tflite import (
-  MarkedModel,
-  channels_of,
-  input_spec,
-  mark_trainable,
-  strip,
-  tensor_spec,
-)
+from tflm_fg.marking import mark_trainable, strip
+from tflm_fg.placement import SplitModel
+from tflm_fg.tflite import MarkedModel, channels_of, input_spec, tensor_spec
 from tflm_fg.training import Batches, hold_out
 from tflm_fg.types import Int64, TrainableTensor
 
@@ -260,7 +254,7 @@ def float_net(model: bytes, trainable: str, train: Part, test: Part) -> Net:
 def _head(cell: Cell, task: Episode) -> Net:
   """A linear layer on what the int8 layers in front of it give."""
   marked = integer.marked_of(cell, task)
-  graph = Graph(marked.data, marked.mark, RUNTIME_OPTIONS)
+  graph = SplitModel(marked.data, marked.mark, RUNTIME_OPTIONS)
   spec = tensor_spec(marked.data, marked.mark.head_input)
   x, test_x = (
     features_of(graph, part, spec)[:, :-1].astype(np.float32)

@@ -28,7 +28,7 @@ from tflm_fg.fixed_point import Layout, along_channels, dequantize
 from tflm_fg.gradients import Directions
 from tflm_fg.methods import Method
 from tflm_fg.optimizers import Schedule, schedule
-from tflm_fg.placement import Graph, masters_of
+from tflm_fg.placement import SplitModel, masters_of
 from tflm_fg.runtimes import (
   RuntimeOptions,
   Session,
@@ -162,7 +162,7 @@ def _require_plain(settings: Method) -> None:
 
 def _filled(marked: MarkedModel, settings: Method, train: Part) -> Method:
   """The method without a None, measured on the integer model's first batch."""
-  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions(workers=1))
   if settings.batch_size is None:
     settings = dataclasses.replace(settings, batch_size=graph.batch_size)
   layout = Layout(marked.mark.trainable)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from apps.compare.data.sampling import Part
 from tflm_fg.fixed_point import dequantize
-from tflm_fg.placement import Graph
+from tflm_fg.marking import mark_trainable
+from tflm_fg.placement import SplitModel
 from tflm_fg.runtimes import RuntimeOptions
-from tflm_fg.tflite import MarkedModel, mark_trainable, tensor_spec, weights_of
+from tflm_fg.tflite import MarkedModel, tensor_spec, weights_of
 from tflm_fg.training import Dataset, model_input
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
@@ -31,7 +32,7 @@ def backpropagated(model: bytes, train: Part, test: Part) -> float:
   The layers before the head stay int8; its input is dequantized.
   """
   marked = mark_trainable(model, "head")
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   spec = tensor_spec(marked.data, marked.mark.head_input)
   (x, y), (test_x, test_y) = (
     (features_of(graph, part, spec), np.asarray(part[1]))
@@ -53,7 +54,7 @@ def head_start(marked: MarkedModel) -> NDArray[np.float64]:
 
 
 def features_of(
-  graph: Graph, part: Part, spec: TensorSpec
+  graph: SplitModel, part: Part, spec: TensorSpec
 ) -> NDArray[np.float64]:
   """The head's input [N, D + 1], dequantized, with a column of ones."""
   (features,) = graph.samples(Dataset(*part), "samples").inputs

@@ -13,9 +13,10 @@ from apps.compare.grid import SAME_RATE, WEIGHTS, Cell
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
 from tflm_fg.callbacks import Callback
+from tflm_fg.marking import mark_trainable
 from tflm_fg.methods import Method
 from tflm_fg.placement import measured, with_source_means
-from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec, mark_trainable
+from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec
 from tflm_fg.training import Dataset, model_input
 
 OWN_RATE = ("closed-form", "statistics")

@@ -8,7 +8,7 @@ import numpy as np
 
 from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.fixed_point import Layout
-from tflm_fg.placement import Graph
+from tflm_fg.placement import SplitModel
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import MarkedModel
 from tflm_fg.training import Dataset, Score, score_weights
@@ -29,7 +29,7 @@ class Scorer:
   """
 
   def __init__(self, marked: bytes, mark: Mark, part: Dataset) -> None:
-    graph = Graph(marked, mark, RUNTIME_OPTIONS)
+    graph = SplitModel(marked, mark, RUNTIME_OPTIONS)
     self._graph, self._loss = graph, graph.loss()
     self._samples = graph.samples(part, "samples")
     self.layout = Layout(mark.trainable)

@@ -18,8 +18,8 @@ from apps.kws.model.scores import WordScores, score
 from apps.kws.model.spotter import Spotter
 from tflm_fg import methods
 from tflm_fg.callbacks import Callback, StopOnInterrupt
+from tflm_fg.marking import mark_trainable
 from tflm_fg.placement import QUICK, phases_of
-from tflm_fg.tflite import mark_trainable
 from tflm_fg.training import Objective
 from tflm_fg.types import NotApplicable, TflmFgError
 
@@ -187,7 +187,7 @@ def _trainable(job: Job) -> str:
   if isinstance(job.method, methods.Auto):
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(NotApplicable):
-      mark_trainable(job.spotter.model, UNASKED, job.spotter.name)
+      mark_trainable(job.spotter.model, UNASKED, name=job.spotter.name)
       return UNASKED
   return "head"
 
@@ -273,7 +273,7 @@ def _steps(job: Job) -> int:
   trainable = _trainable(job)
   if trainable == "auto":
     return QUICK["steps"]
-  marked = mark_trainable(job.spotter.model, trainable, job.spotter.name)
+  marked = mark_trainable(job.spotter.model, trainable, name=job.spotter.name)
   phases = phases_of(marked, job.method, Objective())
   return max(phase.method.steps for phase in phases)
 

@@ -11,15 +11,9 @@ import dataclasses
 import hashlib
 
 from apps.kws.model.spotter import Spotter
+from tflm_fg.marking import mark_trainable
 from tflm_fg.runtimes import Session, open_session
-from tflm_fg.tflite import (
-  Cut,
-  MarkedModel,
-  Patchable,
-  cut,
-  mark_trainable,
-  weights_of,
-)
+from tflm_fg.tflite import Cut, MarkedModel, Patchable, cut, weights_of
 from tflm_fg.training import run_all
 from tflm_fg.types import Array, TflmFgError
 
@@ -73,7 +67,7 @@ def cut_off(spotter: Spotter, runtime: str = "litert") -> Head:
   Raises:
     TflmFgError: if the last layer cannot be trained alone.
   """
-  marked = mark_trainable(spotter.model, "head", spotter.name)
+  marked = mark_trainable(spotter.model, "head", name=spotter.name)
   pieces = cut(marked.data, marked.mark)
   if len(pieces.suffix.inputs) != 1:
     raise TflmFgError(

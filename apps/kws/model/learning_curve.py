@@ -15,7 +15,7 @@ import numpy as np
 
 import tflm_fg
 from tflm_fg.fixed_point import Layout
-from tflm_fg.placement import Graph, masters_of
+from tflm_fg.placement import SplitModel, masters_of
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.tflite import read_mark
 from tflm_fg.training import Dataset, StepRule, score_weights, step_rule
@@ -69,7 +69,7 @@ def curve_of(
   # XNNPACK's kernels score a whole network several times faster.
   strategy = "rebuild" if runtime == "litert" else "auto"
   options = RuntimeOptions(runtime=runtime, strategy=strategy, workers=1)
-  graph = Graph(result.start, mark, options)
+  graph = SplitModel(result.start, mark, options)
   samples = graph.samples(Dataset(*clips), "clips")
   loss = graph.loss()
   masters = masters_of(result.start, mark)

@@ -15,7 +15,7 @@ WORDS = ("down", "go", "left", "yes")
 
 
 @functools.cache
-def home() -> pathlib.Path:
+def root_folder() -> pathlib.Path:
   """A folder that goes when the process ends."""
   held = tempfile.TemporaryDirectory()
   _KEPT.append(held)
@@ -42,7 +42,9 @@ def speech(
     domain=domain,
     split=split,
   )
-  root = home() / f"{domain}-{split}-{clips}-{other_clips}-{'-'.join(words)}"
+  root = (
+    root_folder() / f"{domain}-{split}-{clips}-{other_clips}-{'-'.join(words)}"
+  )
   places, plans = zip(*corpus.plans())
   for place, clip in [*zip(places, speakers.record(plans)), *corpus.noises()]:
     (root / place).parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import TflmFgError
@@ -56,7 +56,7 @@ X = models.int8_samples((8,), 20)
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_dropped_bias_is_put_back_as_zeros(wide):
   data = models.dense_model(bias=False, wide=wide)
-  marked = mark_trainable(data, "head")
+  marked = mark_file(data, "head")
   assert marked.notes == ("head/kernel: a bias of zeros put back",)
   bias = marked.mark.trainable[1]
   assert (bias.name, bias.role) == ("head/kernel/bias", "bias")
@@ -73,7 +73,7 @@ def test_a_shared_buffer_is_unshared_and_the_output_stays():
       kernel.buffer = kernels[0].buffer
 
   data = edited(models.dense_model(inputs=8, hidden=8, classes=8), share)
-  marked = mark_trainable(data, "head")
+  marked = mark_file(data, "head")
   assert marked.notes == ("head/kernel: given a buffer of its own",)
   model = model_file.read(marked.data)
   graph = model.subgraphs[0]
@@ -93,7 +93,7 @@ def test_a_tensor_that_two_operators_read_is_copied_for_each():
     ).quantization.scale
 
   data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie)
-  marked = mark_trainable(data, "all")
+  marked = mark_file(data, "all")
   assert len({t.index for t in marked.mark.trainable}) == 4
   assert all("copied" in note for note in marked.notes)
   buffers = [
@@ -122,7 +122,7 @@ def kill(model, graph):
 @pytest.mark.parametrize("trainable", ["head", "head/kernel", "head/bias"])
 def test_a_dead_channel_gets_a_scale_and_its_bias_stays_in_place(trainable):
   data = edited(models.dense_model(), kill)
-  marked = mark_trainable(data, trainable)
+  marked = mark_file(data, trainable)
   assert marked.notes == ("head/kernel: 1 channels of zeros got a scale",)
   scales = model_file.read(marked.data).subgraphs[0]
   scales = tensor(scales, b"head/kernel").quantization.scale
@@ -155,7 +155,7 @@ def test_mending_a_shared_constant_leaves_its_other_users_alone(trainable):
     tensor(graph, b"hidden/out").quantization.scale[0] = in_scale
 
   data = edited(models.dense_model(inputs=8, hidden=8, classes=8), tie_and_kill)
-  marked = mark_trainable(data, trainable)
+  marked = mark_file(data, trainable)
   assert any("got a scale" in note for note in marked.notes)
   assert np.array_equal(outputs(data, X), outputs(marked.data, X))
 
@@ -169,7 +169,7 @@ def test_a_kernel_of_zeros_with_a_useless_scale_is_refused_by_name(scale):
     model.buffers[kernel.buffer].data = np.zeros(size, np.uint8)
 
   with pytest.raises(TflmFgError, match="head/kernel has a useless scale"):
-    mark_trainable(edited(models.dense_model(), zero), "head")
+    mark_file(edited(models.dense_model(), zero), "head")
 
 
 def lowest(wide):
@@ -187,16 +187,16 @@ def lowest(wide):
 @pytest.mark.parametrize("wide", [False, True])
 def test_weights_of_minus_128_stay_as_they_are(wide):
   data = lowest(wide)
-  marked = mark_trainable(data, "head")
+  marked = mark_file(data, "head")
   assert marked.notes == ()
-  assert training_metadata.strip(marked.data) == data
+  assert training_metadata.without_mark(marked.data) == data
   masters = masters_of(marked.data, marked.mark)
   assert write_masters(marked.data, marked.mark, masters).data == marked.data
 
 
 @pytest.mark.parametrize("weights", ["int16", "int8x2"])
 def test_weights_of_minus_128_stay_as_they_are_in_16_bits(weights):
-  marked = mark_trainable(lowest(False), "head", weights=weights)
+  marked = mark_file(lowest(False), "head", weights=weights)
   masters = masters_of(marked.data, marked.mark)
   assert write_masters(marked.data, marked.mark, masters).data == marked.data
 
@@ -225,11 +225,11 @@ def test_constants_off_their_boundary_are_moved_and_the_output_stays():
   builder.Finish(model.Pack(builder), b"TFL3")
   data = bytes(builder.Output())
   assert not model_file.ModelFile.open(data).is_aligned
-  marked = mark_trainable(data, "head")
+  marked = mark_file(data, "head")
   assert marked.notes == ("constants moved to 16-byte boundaries",)
   assert marked.file.is_aligned
   assert np.array_equal(outputs(data, X), outputs(marked.data, X))
-  again = mark_trainable(training_metadata.strip(marked.data), "head")
+  again = mark_file(training_metadata.without_mark(marked.data), "head")
   assert again.notes == ()
 
 
@@ -243,4 +243,4 @@ def test_asymmetric_and_sparse_weights_are_refused_by_name():
 
   for change, message in ((shift, "asymmetric"), (sparse, "sparse")):
     with pytest.raises(TflmFgError, match=f"head/kernel.*{message}"):
-      mark_trainable(edited(models.dense_model(), change), "head")
+      mark_file(edited(models.dense_model(), change), "head")

@@ -12,11 +12,11 @@ from tests import models
 from tests.options import options
 from tests.refusals import refused
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
-from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
+from tflm_fg.tflite.select_trainable import mark_file, unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.input_prompt import (
   GAIN_ONE,
@@ -69,7 +69,7 @@ def plan(kind, growth, per_channel=True, measure=False):
     graph_options, _ = measured(
       data, samples_of(kind), graph_options, RuntimeOptions()
     )
-  return mark_trainable(data, trainable, graph_options=graph_options)
+  return mark_file(data, trainable, graph_options=graph_options)
 
 
 def runtime_and_strategy():
@@ -99,7 +99,7 @@ def test_the_head_reads_new_inputs_that_are_not_constant(kind):
   for measure in (False, True):
     marked = plan(kind, "wide head", measure=measure)
     assert sum(widths_of(marked.data)) == gained
-    (inputs,) = Graph(marked.data, marked.mark, RuntimeOptions()).features(
+    (inputs,) = SplitModel(marked.data, marked.mark, RuntimeOptions()).features(
       samples_of(kind)
     )
     fresh = inputs.reshape(len(inputs), -1)[:, -gained:]
@@ -111,26 +111,24 @@ def test_measured_inputs_are_centred_and_of_one_spread():
   x = samples_of(kind, 200)
   data = model_of(kind)
   graph_options, _ = measured(data, x, GraphOptions(), RuntimeOptions())
-  marked = mark_trainable(data, "wide-head", graph_options=graph_options)
-  (inputs,) = Graph(marked.data, marked.mark, RuntimeOptions()).features(x)
+  marked = mark_file(data, "wide-head", graph_options=graph_options)
+  (inputs,) = SplitModel(marked.data, marked.mark, RuntimeOptions()).features(x)
   fresh = inputs[:, -16:].astype(float)
   alive = fresh.std(axis=0) > 1
   assert alive.sum() > 8
   assert np.abs(fresh[:, alive].mean(axis=0)).max() < 20
   spread = fresh[:, alive].std(axis=0)
   assert spread.max() < 3 * spread.min()
-  bare = mark_trainable(data, "wide-head").data
+  bare = mark_file(data, "wide-head").data
   assert widths_of(bare) == widths_of(marked.data) == [16]
 
 
 def test_only_the_layers_that_are_told_are_joined():
   data = model_of("pointwise")
-  one = mark_trainable(
-    data, "wide-head", graph_options=GraphOptions(layers="^conv")
-  )
+  one = mark_file(data, "wide-head", graph_options=GraphOptions(layers="^conv"))
   assert widths_of(one.data) == [4]
   with pytest.raises(TflmFgError, match="no layer before the head"):
-    mark_trainable(data, "wide-head", graph_options=GraphOptions(layers="zzz"))
+    mark_file(data, "wide-head", graph_options=GraphOptions(layers="zzz"))
 
 
 def test_wrong_layers_are_refused_in_one_line():
@@ -141,16 +139,14 @@ def test_wrong_layers_are_refused_in_one_line():
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_int16_activations_take_no_growth(kind, trainable):
   data = model_of(kind, wide=True)
-  message = refused(
-    lambda: mark_trainable(data, trainable, "m.tflite"), "m.tflite"
-  )
+  message = refused(lambda: mark_file(data, trainable, "m.tflite"), "m.tflite")
   assert "int8" in message
   assert "--trainable" in message
 
 
 def test_a_head_without_an_earlier_layer_is_refused_with_the_cure():
   refused(
-    lambda: mark_trainable(models.dense_model(), "wide-head", "m.tflite"),
+    lambda: mark_file(models.dense_model(), "wide-head", "m.tflite"),
     "m.tflite",
     "no layer before the head",
     "--trainable=head",
@@ -173,7 +169,7 @@ def test_a_prompt_has_a_number_a_channel(shape, channels):
 
 @pytest.mark.parametrize("gain", [False, True])
 def test_a_prompts_roles_and_sizes_are_marked(gain):
-  marked = mark_trainable(
+  marked = mark_file(
     model_of("conv"), "prompt,head", graph_options=GraphOptions(gain=gain)
   )
   roles = [t.role for t in marked.mark.trainable]
@@ -185,7 +181,7 @@ def test_a_prompts_roles_and_sizes_are_marked(gain):
 
 def test_offset_and_gain_count_in_their_steps():
   data = model_of("dense")
-  marked = mark_trainable(data, "prompt", graph_options=GraphOptions(gain=True))
+  marked = mark_file(data, "prompt", graph_options=GraphOptions(gain=True))
   indices = [t.index for t in marked.mark.trainable]
   x = models.int8_samples((8,), 30) // 4
   moves = np.arange(-4, 4, dtype=np.int8).reshape(1, 8)
@@ -209,7 +205,7 @@ def test_offset_and_gain_count_in_their_steps():
 @pytest.mark.parametrize("gain", [False, True])
 @pytest.mark.parametrize("again", ["prompt", "prompt,head", "head"])
 def test_marking_a_second_time_keeps_the_prompt(again, gain):
-  first = mark_trainable(
+  first = mark_file(
     model_of("conv"), "prompt", graph_options=GraphOptions(gain=gain)
   )
   indices = [t.index for t in first.mark.trainable]
@@ -218,7 +214,7 @@ def test_marking_a_second_time_keeps_the_prompt(again, gain):
   x = samples_of("conv")
   want = answers(adapted, x)
   assert not np.array_equal(want, answers(first.data, x))
-  second = mark_trainable(adapted, again, graph_options=GraphOptions(gain=gain))
+  second = mark_file(adapted, again, graph_options=GraphOptions(gain=gain))
   assert not any("inserted" in note for note in second.notes)
   assert np.array_equal(answers(second.data, x), want)
   marked = {t.name for t in second.mark.trainable}
@@ -227,9 +223,9 @@ def test_marking_a_second_time_keeps_the_prompt(again, gain):
 
 
 def test_marking_a_second_time_keeps_the_wide_head():
-  first = mark_trainable(model_of("conv"), "wide-head")
+  first = mark_file(model_of("conv"), "wide-head")
   for again in ("wide-head", "head"):
-    second = mark_trainable(first.data, again)
+    second = mark_file(first.data, again)
     assert tflm_fg.strip(second.data) == tflm_fg.strip(first.data)
     assert second.mark == first.mark
     assert not second.notes
@@ -291,4 +287,4 @@ def test_measuring_needs_no_labels_and_is_the_same_every_time():
 def test_what_was_measured_of_other_layers_does_not_fit():
   wrong = GraphOptions(pooled=(Pooled(),) * 3)
   with pytest.raises(ValueError, match="zip"):
-    mark_trainable(model_of("conv"), "wide-head", graph_options=wrong)
+    mark_file(model_of("conv"), "wide-head", graph_options=wrong)

@@ -26,12 +26,12 @@ from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.memory.footprint import trainer_bytes
 from tflm_fg.placement.measure import with_source_means
 from tflm_fg.placement.phase_record import masters_of, write_masters
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import outputs_of
-from tflm_fg.tflite.select_trainable import mark_trainable, unmarked
+from tflm_fg.tflite.select_trainable import mark_file, unmarked
 from tflm_fg.tflite.split_graph import cut, exact_tensors, whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec, weights_of
 from tflm_fg.training.batch_passes import BatchPasses
@@ -122,7 +122,7 @@ def test_a_file_with_finer_weights_answers_within_a_step(
 ):
   for per_channel in (True, False):
     data = build(per_channel=per_channel)
-    finer = mark_trainable(data, "all", weights=weights).data
+    finer = mark_file(data, "all", weights=weights).data
     assert apart(data, finer, samples_of(data), runtime) <= 1
 
 
@@ -132,7 +132,7 @@ def test_a_file_with_finer_weights_answers_within_a_step(
 def test_all_16_bits_of_a_weight_reach_the_output(kind, relu, weights, runtime):
   """Random masters, against the same product in float32, on every engine."""
   for per_channel in (True, False):
-    marked = mark_trainable(
+    marked = mark_file(
       layer_model(kind, relu, per_channel), "all", weights=weights
     )
     data = written(marked, *random_masters(marked))
@@ -153,8 +153,8 @@ def test_extreme_weights_and_inputs_overflow_nowhere(weights, runtime):
   """The largest sums: all engines saturate alike, and as int8 layers do."""
   data = layer_model("dense", per_channel=False)
   plain, marked = (
-    mark_trainable(data, "all"),
-    mark_trainable(data, "all", weights=weights),
+    mark_file(data, "all"),
+    mark_file(data, "all", weights=weights),
   )
   layout, params = random_masters(marked)
   signs = np.where(np.arange(layout.num_kernels) % 3 > 0, 1, -1)
@@ -175,7 +175,7 @@ def masters_bias(marked):
 
 @functools.cache
 def layer_of(weights):
-  return mark_trainable(layer_model("dense"), "all", weights=weights)
+  return mark_file(layer_model("dense"), "all", weights=weights)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -203,7 +203,7 @@ def layer_high(kernels):
 
 @pytest.mark.parametrize("weights", FINER)
 def test_both_sides_are_what_their_sums_and_differences_narrow_to(weights):
-  marked = mark_trainable(models.conv_model(), "all", weights=weights)
+  marked = mark_file(models.conv_model(), "all", weights=weights)
   layout = Layout(marked.mark.trainable)
   params = layout.params(weights_of(marked.data, marked.mark.trainable))
   random = np.random.default_rng(0)
@@ -226,8 +226,8 @@ def test_both_sides_are_what_their_sums_and_differences_narrow_to(weights):
 
 def agreement(data, weights, epsilon, steps=40):
   """Correlation of loss differences with the float twin's."""
-  marked = mark_trainable(data, "kernel", weights=weights)
-  graph = Graph(marked.data, marked.mark, RuntimeOptions(workers=1))
+  marked = mark_file(data, "kernel", weights=weights)
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions(workers=1))
   samples = graph.samples(Dataset(X, Y), "train")
   passes = BatchPasses(graph.suffix, graph.loss(), samples)
   layout = Layout(marked.mark.trainable)
@@ -299,7 +299,7 @@ def test_they_train_replay_and_strip_like_any_other(trainable, weights):
   assert again.marked_model == result.marked_model, "it simply trains"
   plain = result.model
   # Only the trained bytes differ.
-  indices = [t.index for t in mark_trainable(plain, trainable).mark.trainable]
+  indices = [t.index for t in mark_file(plain, trainable).mark.trainable]
   before = Patchable(tflm_fg.strip(result.start), indices)
   assert before.write(Patchable(plain, indices).read()) == plain
 
@@ -313,7 +313,7 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
     result = tflm_fg.adapt(
       data, X, Y, trainable=trainable, graph_options=graph_options
     )
-    marked = mark_trainable(data, trainable, graph_options=graph_options)
+    marked = mark_file(data, trainable, graph_options=graph_options)
     indices = tuple(t.index for t in marked.mark.trainable)
     assert exact_tensors(marked.data, marked.mark) == indices
     assert result.report["method"] == "closed-form"
@@ -327,7 +327,7 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
 
 def test_node_perturbation_refuses_finer_weights_by_name():
   for weights in FINER:
-    marked = mark_trainable(models.deep_model(), "head", weights=weights).data
+    marked = mark_file(models.deep_model(), "head", weights=weights).data
     settings = options(method="node", steps=3)
     refused(lambda: tflm_fg.adapt(marked, X, Y, **settings), "'node'")  # noqa: B023
 
@@ -336,7 +336,7 @@ def test_node_perturbation_refuses_finer_weights_by_name():
 def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
   """After training, all hold masters that came from the same slopes."""
   method = dataclasses.replace(QUICK, steps=6)
-  data = mark_trainable(models.deep_model(), "head", weights=weights).data
+  data = mark_file(models.deep_model(), "head", weights=weights).data
   x, y = X[:24], Y[:24]
   models_made = {
     (runtime, strategy): tflm_fg.adapt(
@@ -354,17 +354,15 @@ def test_rebuilt_in_place_and_tflm_take_the_same_steps(weights):
 @pytest.mark.parametrize("weights", FINER)
 def test_marking_again_finds_the_same_layers(weights):
   data = models.conv_model()
-  marked = mark_trainable(data, "all", weights=weights)
-  again = mark_trainable(tflm_fg.strip(marked.data), "all")
+  marked = mark_file(data, "all", weights=weights)
+  again = mark_file(tflm_fg.strip(marked.data), "all")
   assert again.data == marked.data
   assert not again.notes
   assert training_metadata.read_mark(marked.data) == marked.mark
-  only = mark_trainable(
-    tflm_fg.strip(marked.data), "head/kernel"
-  ).mark.trainable
+  only = mark_file(tflm_fg.strip(marked.data), "head/kernel").mark.trainable
   roles = {"int16": ["kernel"], "int8x2": ["kernel", "low"]}[weights]
   assert [t.role for t in only] == roles
-  bias = mark_trainable(tflm_fg.strip(marked.data), "head/bias").mark.trainable
+  bias = mark_file(tflm_fg.strip(marked.data), "head/bias").mark.trainable
   assert [t.role for t in bias] == ["bias"]
 
 
@@ -372,8 +370,8 @@ def test_marking_again_finds_the_same_layers(weights):
 def test_frozen_layers_run_once_and_a_master_counts_once(weights):
   data = models.deep_model()
   marked, plain = (
-    mark_trainable(data, "head", weights=weights),
-    mark_trainable(data, "head"),
+    mark_file(data, "head", weights=weights),
+    mark_file(data, "head"),
   )
   pieces = cut(marked.data, marked.mark)
   assert pieces.prefix is not None
@@ -386,14 +384,16 @@ def test_frozen_layers_run_once_and_a_master_counts_once(weights):
     }[weights]
   )
   assert marked.mark.numbers == plain.mark.numbers
-  told = [trainer_bytes(m.mark.trainable, (), 4).total for m in (marked, plain)]
-  assert told[0] == told[1]
+  counted = [
+    trainer_bytes(m.mark.trainable, (), 4).total for m in (marked, plain)
+  ]
+  assert counted[0] == counted[1]
 
 
 @pytest.mark.parametrize("weights", FINER)
 def test_a_dropped_bias_is_put_back_and_trains_only_where_asked(weights):
   data = models.dense_model(bias=False)
-  marked = mark_trainable(data, "head/kernel", weights=weights)
+  marked = mark_file(data, "head/kernel", weights=weights)
   assert marked.notes == (
     "head/kernel: a bias of zeros put back",
     f"head/kernel: {weights} weights",
@@ -403,7 +403,7 @@ def test_a_dropped_bias_is_put_back_and_trains_only_where_asked(weights):
 
 
 def test_int16_sums_become_logits_of_16_bits():
-  marked = mark_trainable(models.deep_model(), "head", weights="int16")
+  marked = mark_file(models.deep_model(), "head", weights="int16")
   logits = tensor_spec(marked.data, marked.mark.logits)
   plain = models.deep_model()
   coarse = tensor_spec(plain, unmarked(plain).logits)
@@ -416,9 +416,9 @@ def test_statistics_count_in_the_layers_int8_steps():
   data, x = models.deep_model(), models.int8_samples((8,), 200)
   rows = []
   for weights in ("int8", "int16"):
-    finer = tflm_fg.strip(mark_trainable(data, "all", weights=weights).data)
+    finer = tflm_fg.strip(mark_file(data, "all", weights=weights).data)
     marked = with_source_means(
-      mark_trainable(finer, "inner-bias"), x, RuntimeOptions()
+      mark_file(finer, "inner-bias"), x, RuntimeOptions()
     )
     operators = [t.operator for t in marked.mark.trainable]
     outputs = outputs_of(marked.file.subgraph, operators).values()
@@ -430,23 +430,19 @@ def test_statistics_count_in_the_layers_int8_steps():
 def test_what_cannot_have_finer_weights_is_refused_in_one_line():
   conv, dense = models.conv_model(), models.dense_model()
   refused(
-    lambda: mark_trainable(conv, "^conv", "m.tflite", weights="int16"),
+    lambda: mark_file(conv, "^conv", "m.tflite", weights="int16"),
     "m.tflite",
     "--weights=int16",
     "FULLY_CONNECTED",
   )
-  refused(
-    lambda: mark_trainable(conv, "bias", weights="int8x2"), "none is among"
-  )
+  refused(lambda: mark_file(conv, "bias", weights="int8x2"), "none is among")
   wide = models.dense_model(wide=True)
+  refused(lambda: mark_file(wide, "head", weights="int16"), "int8 activations")
   refused(
-    lambda: mark_trainable(wide, "head", weights="int16"), "int8 activations"
+    lambda: mark_file(conv, "head", weights="int12"), "int8, int16, int8x2"
   )
-  refused(
-    lambda: mark_trainable(conv, "head", weights="int12"), "int8, int16, int8x2"
-  )
-  finer = mark_trainable(models.deep_model(), "head", weights="int16").data
-  refused(lambda: mark_trainable(finer, "wide-head"), "16-bit weights already")
+  finer = mark_file(models.deep_model(), "head", weights="int16").data
+  refused(lambda: mark_file(finer, "wide-head"), "16-bit weights already")
   for trainable in (None, "auto"):
     refused(
       lambda trainable=trainable: tflm_fg.adapt(
@@ -462,7 +458,7 @@ def test_what_cannot_have_finer_weights_is_refused_in_one_line():
 
 
 def test_a_low_byte_alone_is_refused():
-  marked = mark_trainable(models.deep_model(), "head/kernel", weights="int8x2")
+  marked = mark_file(models.deep_model(), "head/kernel", weights="int8x2")
   _, low = marked.mark.trainable
   with pytest.raises(TflmFgError, match="without its kernel"):
     Layout((low,))
@@ -478,9 +474,9 @@ def test_a_low_byte_alone_is_refused():
 def test_a_wide_head_can_have_finer_weights():
   for weights in FINER:
     data = models.deep_model()
-    marked = mark_trainable(data, "wide-head", weights=weights)
+    marked = mark_file(data, "wide-head", weights=weights)
     assert apart(data, marked.data, samples_of(data)) <= 1
-    assert marked.mark.numbers == mark_trainable(data, "wide-head").mark.numbers
+    assert marked.mark.numbers == mark_file(data, "wide-head").mark.numbers
 
 
 def test_the_programs_convert_and_show_them(tmp_path):
@@ -536,16 +532,16 @@ def test_16_bit_weights_of_the_other_kind_are_not_changed_in_silence(
   held, asked
 ):
   finer = tflm_fg.strip(
-    mark_trainable(models.deep_model(), "head", weights=held).data
+    mark_file(models.deep_model(), "head", weights=held).data
   )
   refused(
-    lambda: mark_trainable(finer, "head", "m.tflite", weights=asked),
+    lambda: mark_file(finer, "head", "m.tflite", weights=asked),
     f"m.tflite: --weights={asked}",
     f"head/kernel: has {held} weights already",
   )
-  again = mark_trainable(finer, "head", weights=held)
+  again = mark_file(finer, "head", weights=held)
   assert again.notes == ()
   assert tflm_fg.strip(again.data) == finer
-  mixed = mark_trainable(finer, "all", weights=asked)
+  mixed = mark_file(finer, "all", weights=asked)
   assert f"head/kernel: has {held} weights already, which stay" in mixed.notes
   assert f"first/kernel: {asked} weights" in mixed.notes

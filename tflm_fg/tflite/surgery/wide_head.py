@@ -97,9 +97,9 @@ def widen_head(
     if re.search(layers, graph.tensors[graph.output(site.operator)].name)
   ]
   if not chosen:
-    told = f" of a name with {layers!r} (--wide_layers)" if layers else ""
+    named = f" of a name with {layers!r} (--wide_layers)" if layers else ""
     raise NotApplicable(
-      f"{name}: no layer before the head{told} that a wide head could join; "
+      f"{name}: no layer before the head{named} that a wide head could join; "
       "use --trainable=head"
     )
   open_phase = _PooledBranches(model, head)

@@ -12,8 +12,8 @@ from apps.compare.data.registry import UserData, load
 from apps.compare.methods import head_descent, integer, run, scoring
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.placement.phase_record import masters_of
-from tflm_fg.placement.split_model import Graph
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.placement.split_model import SplitModel
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import tensor_spec
 
 
@@ -148,8 +148,8 @@ def test_the_projection_is_better_than_the_mean_where_directions_share_much(
 
 def test_the_true_gradient_is_that_of_small_differences(cell, user_data):
   task = load(cell.domain, 0, user_data)
-  marked = mark_trainable(task.model, "head")
-  graph = Graph(marked.data, marked.mark, scoring.RUNTIME_OPTIONS)
+  marked = mark_file(task.model, "head")
+  graph = SplitModel(marked.data, marked.mark, scoring.RUNTIME_OPTIONS)
   x, y = task.train
   true = cosines.true_gradient(graph, marked, x, np.asarray(y))
   spec = tensor_spec(marked.data, marked.mark.head_input)

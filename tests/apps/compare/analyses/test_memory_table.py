@@ -15,7 +15,7 @@ from tflm_fg.memory.backward_pass import (
   kept_activations,
 )
 from tflm_fg.memory.dataflow import read_dataflow
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.types import TflmFgError
 
 SMALL = {"DS-CNN": shipped_model, "tiny": models.conv_model}
@@ -128,7 +128,7 @@ def test_tensorflow_keeps_the_same_activations_for_its_gradients(name, resnet):
   """And the output of the last ReLU, of which a bit a number would do."""
   tf = quantize.tensorflow()
   model = shipped_model() if name == "DS-CNN" else resnet
-  found = mark_trainable(model, "all")
+  found = mark_file(model, "all")
   flow = read_dataflow(found.data)
   training = Training(
     trained=frozenset(t.index for t in found.mark.trainable),
