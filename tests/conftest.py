@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import tempfile
 
 import hypothesis
 import pytest
@@ -10,6 +11,10 @@ import pytest
 # Property tests take the same examples on every machine, fast or slow.
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("same")
+
+# In a sandbox the home may be closed to writing, of which Matplotlib would warn.
+if not os.access(os.path.expanduser("~"), os.W_OK):
+  os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
 
 MOST_WORKERS = 4
 

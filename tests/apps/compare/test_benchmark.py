@@ -77,11 +77,11 @@ def samples(tmp_path):
   return str(tmp_path / "clips.npz")
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_keras_learns_from_the_weights_of_the_file(
   task, trainable, monkeypatch
 ):
-  pytest.importorskip("tensorflow")
   monkeypatch.setattr(backprop_epochs, "EPOCHS", 3)
   monkeypatch.setattr(backprop_epochs, "RATES", {trainable: (1e-4, 1e-2)})
   slow, fast = backprop_epochs.fit_keras(

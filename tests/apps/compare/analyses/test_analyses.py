@@ -17,8 +17,8 @@ from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import tensor_spec
 
 
+@pytest.mark.tensorflow
 def test_keras_trains_the_same_tensors_from_the_same_start(cell, user_data):
-  pytest.importorskip("tensorflow")
   from apps.compare.methods import backprop
 
   backpropagation = dataclasses.replace(
@@ -37,9 +37,10 @@ def test_keras_trains_the_same_tensors_from_the_same_start(cell, user_data):
   assert rates[[0, 5]] == pytest.approx([2.0, 1.0])
 
 
+@pytest.mark.tensorflow
 def test_compiled_steps_are_those_of_keras_adam_with_cosine_decay():
-  tf = pytest.importorskip("tensorflow")
   import keras
+  import tensorflow as tf
 
   from apps.compare.methods import backprop
 
@@ -69,8 +70,8 @@ def test_compiled_steps_are_those_of_keras_adam_with_cosine_decay():
   np.testing.assert_allclose(mine.values[0], theirs.numpy(), rtol=1e-5)
 
 
+@pytest.mark.tensorflow
 def test_a_surface_holds_both_trajectories(cell, user_data):
-  pytest.importorskip("tensorflow")
   job = loss_surface.Surface(
     domain=cell.domain, trainable="all", seed=0, passes=40, batch=16, side=4
   )

@@ -9,7 +9,7 @@ import pytest
 from apps.kws.model.network import ds_cnn
 from tests import programs
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 SCRIPT = """
 import numpy as np
