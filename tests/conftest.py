@@ -12,7 +12,7 @@ import pytest
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("same")
 
-# In a sandbox the home may be closed to writing, of which Matplotlib would warn.
+# A sandbox may close the home to writing, of which Matplotlib would warn.
 if not os.access(os.path.expanduser("~"), os.W_OK):
   os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
 
