@@ -14,6 +14,7 @@ from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult
+from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import versions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import without_mark
@@ -248,10 +249,16 @@ def _cost(
     "validation_samples": len(training_data.kept),
     "feature_cache_bytes": last.cached_bytes,
     "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
-    "strategy": last.choice.strategy,
-    "strategy_reason": last.choice.reason,
-    "strategy_seconds": last.choice.seconds,
-    "workers": last.choice.workers,
+    **_how_it_ran(last.choice),
+  }
+
+
+def _how_it_ran(choice: Choice) -> dict[str, Any]:
+  return {
+    "strategy": choice.strategy,
+    "strategy_reason": choice.reason,
+    "strategy_seconds": choice.seconds,
+    "workers": choice.workers,
   }
 
 
@@ -265,14 +272,14 @@ def _model_facts(
     [record.phase for record in run_result.records],
     width(run_result.tried[-1].graph.logits),
   )
+  plain_bytes = len(without_mark(run_result.marked.file))
   return {
     "trainable": [t.name for t in tensors.values()],
     "trainable_parameters": run_result.marked.mark.numbers,
     "trainer_bytes": parts.total,
     "trainer_bytes_parts": dataclasses.asdict(parts),
-    "model_bytes": len(without_mark(run_result.marked.file)),
-    "added_bytes": len(without_mark(run_result.marked.file))
-    - len(without_mark(model)),
+    "model_bytes": plain_bytes,
+    "added_bytes": plain_bytes - len(without_mark(model)),
     "method": "+".join(r.phase.method.name for r in run_result.records)
     or "nothing",
     "labels": "given" if task.labelled else "none",
@@ -287,10 +294,7 @@ def _model_facts(
         "kept_step": record.kept_step,
         "settings": to_record(record.phase.method, record.phase.objective),
         "chosen": phase_result.reasons,
-        "strategy": phase_result.choice.strategy,
-        "strategy_reason": phase_result.choice.reason,
-        "strategy_seconds": phase_result.choice.seconds,
-        "workers": phase_result.choice.workers,
+        **_how_it_ran(phase_result.choice),
       }
       for record, phase_result in zip(
         run_result.records, run_result.phase_results, strict=True

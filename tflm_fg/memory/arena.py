@@ -152,15 +152,6 @@ def peak(buffers: Sequence[Buffer]) -> int:
   return max(ends, default=0)
 
 
-def live_bytes(buffers: Sequence[Buffer]) -> int:
-  """The most bytes alive at once: no plan can take less."""
-  times = {b.first for b in buffers}
-  return max(
-    (sum(b.size for b in buffers if b.first <= t <= b.last) for t in times),
-    default=0,
-  )
-
-
 def arena_of(flow: Dataflow) -> Arena:
   """The arena that TFLM needs to run a file, one sample at a time."""
   return Arena(

@@ -14,7 +14,6 @@ from tflm_fg.tflite.model_file import (
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   input_spec,
-  mark_file,
   present_mark,
   unmarked,
 )
@@ -45,7 +44,6 @@ __all__ = [
   "find_logits",
   "has_scale",
   "input_spec",
-  "mark_file",
   "new_rows",
   "op_name",
   "pack",

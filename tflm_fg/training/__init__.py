@@ -2,17 +2,6 @@
 
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
-from tflm_fg.training.callbacks import (
-  Callback,
-  CSVLogger,
-  EarlyStopping,
-  History,
-  Logs,
-  ModelCheckpoint,
-  ProgbarLogger,
-  State,
-  StopOnInterrupt,
-)
 from tflm_fg.training.data import (
   Batches,
   Dataset,
@@ -55,19 +44,10 @@ __all__ = [
   "SHORT_RUN",
   "BatchPasses",
   "Batches",
-  "CSVLogger",
-  "Callback",
   "Dataset",
-  "EarlyStopping",
-  "History",
-  "Logs",
-  "ModelCheckpoint",
   "Objective",
-  "ProgbarLogger",
   "Score",
-  "State",
   "StepRule",
-  "StopOnInterrupt",
   "Task",
   "checked",
   "class_labels",
