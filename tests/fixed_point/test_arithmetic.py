@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import models
+from tests.sides import require_narrowed
 from tflm_fg.fixed_point import arithmetic
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.perturbation import WeightBuffers
@@ -115,19 +116,7 @@ def test_both_sides_are_the_narrowed_sum_and_difference(wide):
       random.integers(-min(reach, 2**17), 2**17, (3, layout.num_kernels)),
       random.integers(-reach, reach, (3, layout.num_biases)),
     )
-    moved = sides.move(params, delta)
-    assert len(moved) == 6
-    for number, weights in enumerate(moved):
-      sign = -1 if number % 2 else 1
-      want = layout.weights(
-        Vectors(
-          params.kernels + sign * delta.kernels[number // 2],
-          params.biases + sign * delta.biases[number // 2],
-        )
-      )
-      for got, array in zip(weights, want, strict=True):
-        assert got.dtype == array.dtype
-        assert np.array_equal(got, array)
+    require_narrowed(layout, params, delta, sides.move(params, delta))
     assert np.array_equal(kept.kernels, params.kernels)
     assert np.array_equal(kept.biases, params.biases)
 

@@ -18,6 +18,7 @@ from tests import models
 from tests.options import method_of, options
 from tests.programs import run
 from tests.refusals import refused
+from tests.sides import require_narrowed
 from tflm_fg import journal, methods
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
@@ -211,17 +212,8 @@ def test_both_sides_are_what_their_sums_and_differences_narrow_to(weights):
     random.integers(-(2**17), 2**17, (2, layout.num_kernels)),
     random.integers(-(2**31), 2**31, (2, layout.num_biases)),
   )
-  for number, moved in enumerate(WeightBuffers(layout, 2).move(params, delta)):
-    sign = -1 if number % 2 else 1
-    want = layout.weights(
-      Vectors(
-        params.kernels + sign * delta.kernels[number // 2],
-        params.biases + sign * delta.biases[number // 2],
-      )
-    )
-    for got, array in zip(moved, want, strict=True):
-      assert got.dtype == array.dtype
-      assert np.array_equal(got, array)
+  moved = WeightBuffers(layout, 2).move(params, delta)
+  require_narrowed(layout, params, delta, moved)
 
 
 def agreement(data, weights, epsilon, steps=40):
