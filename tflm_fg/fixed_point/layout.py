@@ -23,6 +23,7 @@ from tflm_fg.types import (
   Int8,
   Int16,
   Int32,
+  Int64,
   Params,
   TflmFgError,
   TrainableTensor,
@@ -146,6 +147,27 @@ class Layout:
       saturate(params.biases[where], tensor.dtype).reshape(tensor.shape)
       if form == "bias"
       else kernels.forms[form][where].reshape(tensor.shape)
+      for tensor, where, form in self.slots
+    ]
+
+  def rows(self, flat: Int64) -> Weights:
+    """Narrows the masters of several samples to what flows in for each.
+
+    Args:
+      flat: int64 [N, K + B], kernels then biases, of any range.
+
+    Returns:
+      Arrays [N, ...], one a tensor of shape [1, ...].
+    """
+    kernels = Kernels((len(flat), self.num_kernels), self)
+    kernels.narrow(flat[:, : self.num_kernels].astype(np.int32))
+    biases = flat[:, self.num_kernels :]
+    return [
+      (
+        saturate(biases[:, where], tensor.dtype)
+        if form == "bias"
+        else kernels.forms[form][:, where]
+      ).reshape(-1, *tensor.shape[1:])
       for tensor, where, form in self.slots
     ]
 

@@ -15,6 +15,7 @@ spread, a power of two.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -32,9 +33,17 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
+from tflm_fg.gradients.pull import distance, pull_slopes
 from tflm_fg.losses.base import Loss
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor, Vectors
+from tflm_fg.types import (
+  Array,
+  Int64,
+  Params,
+  TflmFgError,
+  TrainableTensor,
+  Vectors,
+)
 
 _FACTOR_BITS = 16
 
@@ -140,10 +149,16 @@ class ClosedFormHead:
   Attributes:
     layout: the head's kernel, bias, or both.
     head: None where slopes are only replayed.
+    pull: lambda of lambda (W - W0), a pull back to the start that is added to
+      the gradient in the metric of the steps: each weight counts by the mean
+      square of its input. 0 for none.
+    start: W0, needed where there is a pull.
   """
 
   layout: Layout
   head: HeadInput | None
+  pull: float = 0.0
+  start: Params | None = None
 
   def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs one pass.
@@ -171,8 +186,18 @@ class ClosedFormHead:
     if "bias" in tensors:
       sums = residual.sum(axis=0)
       slopes.append(_bias_slopes(head, tensors["bias"], sums, samples))
-    flat = saturate(np.concatenate(slopes), np.int32).astype(np.int64)
+    found = np.concatenate(slopes)
+    if self.pull and self.start is not None:
+      length = head.mean_square * (1 + 1 / _BIAS_SHARE)
+      shares = 1 / length, 1 / _BIAS_SHARE / (1 + _BIAS_SHARE)
+      away = distance(state.params, self.start, self._centre)
+      found += pull_slopes(away, self.layout, self.pull, shares)
+    flat = saturate(found, np.int32).astype(np.int64)
     return Estimate(flat, np.array([total]))
+
+  @functools.cached_property
+  def _centre(self) -> Int64:
+    return np.array(carried_centre(self.head, self.layout), np.int64)
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The slopes, split into kernels and biases: int64 [K] and [B]."""
@@ -182,7 +207,6 @@ class ClosedFormHead:
 
 
 _NOTHING = np.zeros(0, np.int64)
-
 
 def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
   """The centre, so that a kernel's move times it is 256 times the bias's.

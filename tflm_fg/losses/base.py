@@ -47,6 +47,19 @@ class Loss:
     """Losses of single samples: int64 [N] in units."""
     raise NotImplementedError
 
+  def differences(self, some: Array, others: Array, labels: Array) -> Int64:
+    """What single samples lose at some logits more than at others.
+
+    Args:
+      some: integers [N, C], logits.
+      others: integers [N, C], other logits of the same samples.
+      labels: of the samples.
+
+    Returns:
+      int64 [N] in units.
+    """
+    return self.per_sample(some, labels) - self.per_sample(others, labels)
+
   def residual(self, logits: Array, labels: Array) -> Int64:
     """The gradient by the outputs, Q16 of `reach`: int64 [N, C].
 

@@ -28,6 +28,23 @@ class InformationMaximisation(CrossEntropy):
     share, own, _, batch_entropy = self._terms(logits)
     return ((share * own) >> LOSS_BITS).sum(axis=1) - batch_entropy
 
+  def differences(self, some: Array, others: Array, labels: Array) -> Int64:
+    """What each sample's logits change the loss of the whole batch by.
+
+    The loss is not a sum over samples, as each moves the mean softmax. So a
+    sample's part is its own gradient, the mean of the two ends', times what
+    its logits move by: int64 [N] in Q16 bits, to the first order.
+    """
+    nats = self.residual(some, labels) + self.residual(others, labels)
+    moved = some.astype(np.int64) - others.astype(np.int64)
+    # Q16 nats by half a step each, times bits in Q30 that a step is worth.
+    return ((nats * moved).sum(axis=1) * self._rate) >> 31
+
+  @property
+  def _rate(self) -> int:
+    """A logit step in Q30; nats times real logits make nats, so as bits."""
+    return round(self.scale / np.log(2) * (1 << 30))
+
   def residual(self, logits: Array, labels: Array) -> Int64:
     """The loss's exact gradient by the logits: int64 [N, C] in Q16.
 

@@ -1,0 +1,240 @@
+"""Turn two forward passes into one slope for every sample of a batch.
+
+Numbers that flow into the graph as data, such as an offset a channel of the
+input, may differ from sample to sample. So every sample gets a random
+direction of its own, and two passes over a batch of N samples give N slopes
+along N directions where one common direction gives one slope. This is
+activity perturbation (Ren et al., "Scaling forward gradient with local
+losses", ICLR 2023) on numbers that all samples share: the gradient is the mean
+of the directions by their slopes.
+
+No constant of the model is written between the passes. The engine may
+therefore be one that packs its weights, and no interpreter is rebuilt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.state import (
+  Estimate,
+  Estimator,
+  OptimizerState,
+  Passes,
+  TrainState,
+  Transform,
+)
+from tflm_fg.gradients.directions import Directions
+from tflm_fg.gradients.perturbation import EPSILON_BITS
+from tflm_fg.gradients.spsa import ONE, weighted_sum
+from tflm_fg.losses.base import Loss
+from tflm_fg.types import Int8, Int64, Params, TflmFgError, Vectors, Weights
+
+_LN2 = round(np.log(2) * ONE)
+
+REFUSAL = (
+  "method 'per-sample' trains numbers that flow in as data (prompt); use "
+  "--trainable=prompt or another --method"
+)
+
+
+def require_data(layout: Layout) -> None:
+  """Refuses tensors that no sample can have a value of its own of.
+
+  Raises:
+    TflmFgError: naming the first such tensor.
+  """
+  for tensor in layout.tensors:
+    if tensor.role not in ("offset", "gain"):
+      raise TflmFgError(f"{tensor.name}: {REFUSAL}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PerSample:
+  """Slopes from a pair of passes in which every sample has its direction.
+
+  An estimate holds either the gradient itself, one number (Q16) a trainable
+  number, or one slope (Q16) a sample, whichever are fewer. Both are enough to
+  replay a step without an engine, as directions are drawn again by address.
+
+  Attributes:
+    layout: offsets and gains, of shape [1, ...]; the session that runs the
+      passes takes a value of them for every sample, [N, ...].
+    directions: draws Rademacher vectors; sample i of the batch gets direction
+      i of the step.
+    epsilon_lsb: size of the perturbation in int8 steps of each tensor.
+    batch_size: N.
+    loss: on the logits; None where slopes are only replayed.
+  """
+
+  layout: Layout
+  directions: Directions
+  epsilon_lsb: float
+  batch_size: int
+  loss: Loss | None
+
+  def __post_init__(self) -> None:
+    if not 1 / 256 <= self.epsilon_lsb <= 127:
+      raise TflmFgError(
+        f"epsilon_lsb={self.epsilon_lsb}: need 1/256 to 127 int8 steps"
+      )
+
+  @property
+  def holds_gradients(self) -> bool:
+    """Whether an estimate holds the gradient and not the samples' slopes."""
+    numbers = self.layout.num_kernels + self.layout.num_biases
+    return numbers <= self.batch_size
+
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs two passes.
+
+    Args:
+      passes: of the step's batch, N samples.
+      state: where the slopes are taken.
+
+    Raises:
+      TflmFgError: if it was made for replaying, or the loss has no value of
+        its own for every sample.
+    """
+    if self.loss is None:
+      raise TflmFgError(REFUSAL)
+    drawn = self._drawn(state)
+    plus, minus = passes.logits_at(self.weight_sets(state.params, drawn))
+    differences = self.loss.differences(plus, minus, passes.labels)
+    losses = [self.loss(logits, passes.labels) for logits in (plus, minus)]
+    slopes = self._per_step(differences)
+    if self.holds_gradients:
+      slopes = self._mean(drawn, slopes)
+    return Estimate(slopes, np.array(losses, np.int64))
+
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
+    """The mean of the samples' directions by their slopes.
+
+    Returns:
+      int64 [K] and [B] in Q16, per step of each tensor's own grid.
+    """
+    flat = estimate.slopes
+    if not self.holds_gradients:
+      flat = self._mean(self._drawn(state), flat)
+    kernels = self.layout.num_kernels
+    return Vectors(flat[:kernels], flat[kernels:])
+
+  def weight_sets(
+    self, params: Params | Vectors, drawn: Int8
+  ) -> tuple[Weights, Weights]:
+    """What flows in at params + eps z_i and at params - eps z_i.
+
+    Args:
+      params: the masters.
+      drawn: int8 [N, K + B], a direction for every sample.
+
+    Returns:
+      Two sets of arrays [N, ...], one array a trainable tensor.
+    """
+    epsilon = round(self.epsilon_lsb * (1 << EPSILON_BITS))
+    steps = np.concatenate(self.layout.step_units)
+    # Rounding is symmetric, so the sign may come behind it.
+    delta = drawn * round_shift(steps * epsilon, EPSILON_BITS)
+    centre = np.concatenate(params, dtype=np.int64)
+    plus, minus = (self.layout.rows(centre + sign * delta) for sign in (1, -1))
+    return plus, minus
+
+  def _drawn(self, state: TrainState) -> Int8:
+    return self.directions.of(state, self.batch_size)
+
+  def _per_step(self, differences: Int64) -> Int64:
+    """Differences over two epsilons, from the loss's unit to Q16 nats."""
+    epsilon = round(self.epsilon_lsb * (1 << EPSILON_BITS))
+    real = round_shift(differences * _LN2, 16 - EPSILON_BITS)
+    return saturate(round_divide(real, 2 * epsilon), np.int32).astype(np.int64)
+
+  def _mean(self, drawn: Int8, slopes: Int64) -> Int64:
+    """The sum over samples is exact; its mean is rounded once."""
+    summed = weighted_sum(drawn, slopes)
+    return round_divide(summed, len(slopes) * self.directions.unit)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanFirst:
+  """Lets a run's first step choose where to begin, by one pass a start.
+
+  A gain of one half is far from a gain of one, and the loss between them is
+  flat, so a few values are tried before any slope is taken. The estimate of
+  step 0 holds the way to the best start in steps (Q16), which `jump_first`
+  takes at once; all later steps are the inner estimator's.
+
+  Attributes:
+    inner: the estimator of the steps behind the first.
+    role: what is scanned, all numbers of a role alike: "gain".
+    starts: its values, in int8 steps; the first of equals is taken.
+  """
+
+  inner: Estimator
+  role: str
+  starts: tuple[int, ...]
+
+  @property
+  def layout(self) -> Layout:
+    """Where the trainable tensors lie."""
+    return self.inner.layout
+
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs one pass a start in step 0, then what the inner estimator runs."""
+    if state.step:
+      return self.inner(passes, behind_first(state))
+    ways = [self._way(state.params, start) for start in self.starts]
+    centre = np.concatenate(state.params, dtype=np.int64)
+    steps = np.concatenate(self.layout.step_units)
+    losses = passes.losses(
+      [self.layout.rows((centre + way * steps)[None]) for way in ways]
+    )
+    return Estimate(ways[int(np.argmin(losses))] * ONE, losses)
+
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
+    """The way to the best start, then the inner estimator's gradients."""
+    if state.step:
+      return self.inner.gradient(estimate, behind_first(state))
+    kernels = self.layout.num_kernels
+    return Vectors(estimate.slopes[:kernels], estimate.slopes[kernels:])
+
+  def _way(self, params: Params, start: int) -> Int64:
+    """Whole steps from where the masters are to a start: int64 [K + B]."""
+    steps = np.concatenate(self.layout.step_units)
+    at = np.concatenate(params, dtype=np.int64)
+    way = np.zeros(len(steps), np.int64)
+    for tensor, where in self.layout.places:
+      if tensor.role == self.role:
+        way[where] = start - at[where] // steps[where]
+    return way
+
+
+def behind_first(state: TrainState) -> TrainState:
+  """The state as a run without its first step would count it."""
+  return dataclasses.replace(state, step=state.step - 1)
+
+
+def jump_first(inner: Transform, layout: Layout) -> Transform:
+  """Takes the first gradient as a way to go at once, in steps (Q16).
+
+  It belongs to `ScanFirst`: the steps behind the first are the inner
+  optimizer's, whose state and schedule begin there.
+
+  Args:
+    inner: makes the updates of all other steps.
+    layout: gives each tensor's step in units.
+  """
+  units = layout.step_units
+
+  def update(
+    gradient: Vectors, state: OptimizerState, params: Params, step: int
+  ) -> tuple[Vectors, OptimizerState]:
+    if step:
+      return inner.update(gradient, state, params, step - 1)
+    ways = (round_shift(g, 16) * u for g, u in zip(gradient, units))
+    return Vectors(*ways), state
+
+  return Transform(inner.init, update)
