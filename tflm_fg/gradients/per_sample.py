@@ -234,7 +234,7 @@ def jump_first(inner: Transform, layout: Layout) -> Transform:
   ) -> tuple[Vectors, OptimizerState]:
     if step:
       return inner.update(gradient, state, params, step - 1)
-    ways = (round_shift(g, 16) * u for g, u in zip(gradient, units))
+    ways = (round_shift(g * u, 16) for g, u in zip(gradient, units))
     return Vectors(*ways), state
 
   return Transform(inner.init, update)
