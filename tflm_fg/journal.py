@@ -179,6 +179,7 @@ def _plan_record(plan: RunPlan) -> dict[str, Any]:
   return {
     "trainable": plan.trainable,
     "gain": graph_options.gain,
+    **({"common_gain": True} if graph_options.common_gain else {}),
     "layers": graph_options.layers,
     "pooled": layers,
     "weights": graph_options.weights,
@@ -204,6 +205,7 @@ def _plan(grown: object) -> RunPlan:
     raise ValueError("a layer without its measure")
   graph_options = GraphOptions(
     gain=bool(_take(entry, "gain", object, where)),
+    common_gain=bool(entry.get("common_gain", False)),
     layers=_take(entry, "layers", str, where),
     pooled=pooled,
     weights=str(entry.get("weights", "int8")),  # as journals without it mean

@@ -1,8 +1,8 @@
 """The methods of training, one frozen dataclass each.
 
-`Auto` is the default. `ClosedForm` and `SignSPSA` are what it runs; the others
-have been measured not to help (docs/results.md) and are here because the paper,
-or related work, has them.
+`Auto` is the default. `ClosedForm`, `PerSample` and `SignSPSA` are what it
+runs; the others have been measured not to help (docs/results.md) and are here
+because the paper, or related work, has them.
 """
 
 from tflm_fg.gradients.closed_form import ClosedForm
@@ -16,6 +16,7 @@ from tflm_fg.gradients.method import (
 from tflm_fg.gradients.multi_tangent import MultiTangent
 from tflm_fg.gradients.node_perturbation import NodePerturbation
 from tflm_fg.gradients.one_sided import OneSided
+from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.sharpness_aware import SharpnessAware
 from tflm_fg.gradients.spsa import SPSA, DirectionalMethod, SignSPSA
 from tflm_fg.gradients.statistic_matching import StatisticMatching
@@ -30,6 +31,7 @@ __all__ = [
   "MultiTangent",
   "NodePerturbation",
   "OneSided",
+  "PerSample",
   "SharpnessAware",
   "SignSPSA",
   "StatisticMatching",

@@ -5,7 +5,8 @@ import pytest
 
 from tests import models
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.training.data import Dataset

@@ -11,6 +11,7 @@ from tflm_fg.fixed_point.state import Estimate, TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.per_sample import (
   PerSample,
+  PerSampleSlopes,
   ScanFirst,
   jump_first,
   require_data,
@@ -19,10 +20,12 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError
 from tflm_fg.optimizers import transforms
+from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.runtimes.input_weights import InputWeightsSession
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
 from tflm_fg.tflite.tensors import tensor_spec
@@ -50,7 +53,7 @@ class Open:
     self.samples = Samples((x,), np.arange(N) % 4)
 
   def estimator(self, loss=None, **own):
-    return PerSample(
+    return PerSampleSlopes(
       layout=self.layout,
       directions=Directions(self.layout, own.pop("seed", 0)),
       epsilon_lsb=own.pop("epsilon_lsb", 8.0),
@@ -113,7 +116,6 @@ def test_what_flows_in_differs_by_two_epsilons_between_the_passes(prompt):
 
 @pytest.mark.parametrize("batch", [N, 2])
 def test_slopes_alone_replay_the_same_steps(batch):
-  # Two samples have fewer slopes than there are numbers: then those are kept.
   prompt = Open(runtime="litert")
   samples = prompt.samples.take(np.arange(batch))
   estimator = prompt.estimator(batch_size=batch)
@@ -124,7 +126,7 @@ def test_slopes_alone_replay_the_same_steps(batch):
   state = again = step_rule.start(prompt.params)
   for _ in range(6):
     estimate = estimator(passes, state)
-    assert estimate.slopes.size == min(batch, prompt.layout.num_kernels)
+    assert estimate.slopes.size == prompt.layout.num_kernels
     assert np.abs(estimate.slopes).max() < 2**31
     state = step_rule.advance(state, estimate)
     again = replayer.replayed(again, estimate.slopes.tolist())
@@ -133,7 +135,7 @@ def test_slopes_alone_replay_the_same_steps(batch):
 
 
 def _rule(prompt, estimator, kind="sign", rate=4.0):
-  make = transforms.KINDS[kind]
+  make = OPTIMIZERS[kind].make
   return StepRule(
     estimator, make(prompt.layout, schedule(rate, "linear", 60), 0.8)
   )
@@ -195,7 +197,7 @@ def test_a_direction_for_every_sample_points_closer_to_the_gradient(prompt):
   assert np.mean(own) > np.mean(common) + 0.1
 
 
-class _Common(PerSample):
+class _Common(PerSampleSlopes):
   """The same estimator with one direction for all samples."""
 
   def _drawn(self, state):
@@ -267,6 +269,15 @@ def test_without_a_loss_it_only_replays(prompt):
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 128.0])
-def test_a_perturbation_out_of_range_is_refused(prompt, epsilon):
+def test_a_perturbation_out_of_range_is_refused(epsilon):
   with pytest.raises(TflmFgError, match="epsilon_lsb"):
-    prompt.estimator(epsilon_lsb=epsilon)
+    PerSample(epsilon_lsb=epsilon)
+
+
+def test_every_optimizer_has_a_rate_of_its_own():
+  rates = {
+    name: PerSample(optimizer=name).filled().learning_rate_lsb
+    for name in OPTIMIZERS
+  }
+  assert rates == {"sign": 4.0, "sgd": 20.0, "frank-wolfe": 1.0}
+  assert PerSample(learning_rate_lsb=3.0).filled().learning_rate_lsb == 3.0

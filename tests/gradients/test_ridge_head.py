@@ -14,8 +14,10 @@ from tflm_fg.gradients.ridge_head import (
 )
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.placement.phase_record import masters_of, write_masters
-from tflm_fg.placement.split_model import Graph, RuntimeOptions
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import logits_of
 from tflm_fg.types import TflmFgError
@@ -85,13 +87,13 @@ def test_the_rounded_solution_answers_as_the_real_one(kind):
   x, y = models.separable()
   graph = Graph(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(x, y), "x")
-  head = graph.head(samples)
-  zero = head.input_zero_point
+  spec = tensor_spec(marked.file, marked.mark.head_input)
+  zero = spec.zero_point
   sums = sums_of(samples.inputs[0], zero, y, 4)
   found = solve(sums, 0.3, height=3.0)
   kernel, bias = marked.mark.trainable
   params, saturated = quantized(
-    found, kernel, bias, head.input_scale, sums.inputs / sums.samples
+    found, kernel, bias, spec.scale, sums.inputs / sums.samples
   )
   assert saturated < 0.1
   masters = {kernel.index: params.kernels, bias.index: params.biases}

@@ -7,7 +7,8 @@ from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.runtimes.input_weights import InputWeightsSession
 from tflm_fg.runtimes.registry import installed, open_session
-from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
 from tflm_fg.types import TflmFgError

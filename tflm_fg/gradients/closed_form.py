@@ -35,7 +35,7 @@ from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.gradients.pull import distance, pull_slopes
 from tflm_fg.losses.base import Loss
-from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.tflite.tensors import tensor_spec, weights_of
 from tflm_fg.types import (
   Array,
   Int64,
@@ -208,6 +208,7 @@ class ClosedFormHead:
 
 _NOTHING = np.zeros(0, np.int64)
 
+
 def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
   """The centre, so that a kernel's move times it is 256 times the bias's.
 
@@ -280,7 +281,13 @@ REFUSAL = (
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ClosedForm(Method):
-  """The exact gradient of the last layer, from one pass a step."""
+  """The exact gradient of the last layer, from one pass a step.
+
+  Attributes:
+    pull: lambda of a pull back to the start, 0 to 10; see `gradients.pull`.
+  """
+
+  pull: float = 0.0
 
   name: ClassVar[str] = "closed-form"
   is_exact: ClassVar[bool] = True
@@ -328,4 +335,7 @@ class ClosedForm(Method):
       part.loss,
       has_bias=any(t.role == "bias" for t in part.mark.trainable),
     )
-    return ClosedFormHead(layout=layout, head=head)
+    held = weights_of(part.marked, part.mark.trainable)
+    return ClosedFormHead(
+      layout=layout, head=head, pull=self.pull, start=layout.params(held)
+    )

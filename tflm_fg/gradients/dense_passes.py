@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import LIMITS
+from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.losses.base import Loss
 from tflm_fg.tflite.layers import TRAINABLE_OPS
-from tflm_fg.tflite.model_file import op_name, operator_names, read_shared
-from tflm_fg.tflite.split_graph import Part
-from tflm_fg.tflite.tensors import Patchable, TensorSpec, tensor_spec
+from tflm_fg.tflite.tensors import Part, Patchable, tensor_spec
 from tflm_fg.types import (
   Array,
   Int64,
+  NotApplicable,
   Tensors,
-  TflmFgError,
+  TensorSpec,
   TrainableTensor,
   Weights,
 )
@@ -66,7 +66,9 @@ class DenseLayer:
     held |= dict(zip(self.roles, weights))
     kernel = held["kernel"].reshape(len(self.kernel), -1)
     # Exact: float64 holds sums of 8 or 16 by 8 bits whole.
-    sums = (x @ kernel.T.astype(np.float64)).astype(np.int64)
+    with one_thread():
+      product = x @ kernel.T.astype(np.float64)
+    sums = product.astype(np.int64)
     sums += held["bias"].reshape(-1).astype(np.int64)
     scaled = _requantized(sums, *self._multipliers)
     low, high = LIMITS[np.dtype(self.outputs.dtype)]
@@ -88,30 +90,27 @@ def dense_layer(part: Part, tensors: Sequence[TrainableTensor]) -> DenseLayer:
     tensors: those of its constants that train, in the mark's order.
 
   Raises:
-    TflmFgError: if it is another layer, or its weights are not int8.
+    NotApplicable: if it is another layer, or its weights are not int8.
   """
-  model = read_shared(part.data)
-  graph = model.subgraphs[0]
+  graph = part.file.subgraph
   op = graph.operators[0]
-  places = TRAINABLE_OPS.get(op_name(model, op))
+  places = TRAINABLE_OPS.get(op.name)
   roles = tuple(t.role for t in tensors)
   if places is None or len(graph.operators) > 1 or {*roles} - _ROLES:
-    raise TflmFgError(
-      f"the head is {', '.join(operator_names(part.data))}; only one dense "
+    raise NotApplicable(
+      f"the head is {', '.join(part.file.operator_names)}; only one dense "
       "layer of int8 weights can be computed without an engine"
     )
-  indices = [int(op.inputs[i]) if i < len(op.inputs) else -1 for i in places]
-  kernel, *bias = Patchable(
-    part.data, [i for i in indices[1:] if i >= 0]
-  ).read()
-  scales = graph.tensors[indices[1]].quantization.scale
+  indices = [op.inputs[i] if i < len(op.inputs) else -1 for i in places]
+  held = [i for i in indices[1:] if i >= 0]
+  kernel, *bias = Patchable(part.file, held).read()
   return DenseLayer(
     roles=roles,
     kernel=kernel,
     bias=bias[0] if bias else np.zeros(len(kernel), np.int32),
-    kernel_scales=np.asarray(scales, np.float64),
-    inputs=tensor_spec(part.data, indices[0]),
-    outputs=tensor_spec(part.data, int(op.outputs[0])),
+    kernel_scales=np.array(graph.tensors[indices[1]].scales),
+    inputs=tensor_spec(part.file, indices[0]),
+    outputs=tensor_spec(part.file, op.outputs[0]),
   )
 
 

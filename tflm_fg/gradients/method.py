@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.fixed_point.state import Estimator
+from tflm_fg.fixed_point.state import Estimator, Transform
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers import kinds
 from tflm_fg.optimizers.schedules import DECAYS
@@ -36,6 +36,7 @@ _RANGES: dict[str, tuple[float, float]] = {
   "validate_every": (1, 2**31 - 1),
   "patience": (0, 2**31 - 1),
   "blocks": (1, 1024),
+  "pull": (0, 10),
 }
 
 _SHARES = ("validation_fraction", "momentum", "anchor", "guidance", "sparsity")
@@ -112,6 +113,8 @@ class Method:
   """Whether it looks at a loss at all."""
   runs_single_passes: ClassVar[bool] = False
   """Whether a step has no two passes that could run side by side."""
+  weights_are_inputs: ClassVar[bool] = False
+  """Whether what it trains flows in as data, a value for every sample."""
   label_free_stage: ClassVar[str] = ""
   """What it trains before the head where a file holds `Mark.statistics` and
   there are no labels; empty for methods that need no such measure."""
@@ -212,6 +215,11 @@ class Method:
     """The activations that it looks at beside the logits, tensor indices."""
     del graph, operators
     return []
+
+  def around(self, optimizer: Transform, layout: Layout) -> Transform:
+    """The optimizer as the method's estimates need it; here itself."""
+    del layout
+    return optimizer
 
   def estimator(
     self, layout: Layout, batch_size: int, part: TrainedPart | None = None

@@ -15,6 +15,8 @@ therefore be one that packs its weights, and no interpreter is rebuilt.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from tflm_fg.fixed_point.state import (
   Transform,
 )
 from tflm_fg.gradients.directions import Directions
+from tflm_fg.gradients.method import CHOSEN, Method, TrainedPart, register
 from tflm_fg.gradients.perturbation import EPSILON_BITS
 from tflm_fg.gradients.spsa import ONE, weighted_sum
 from tflm_fg.losses.base import Loss
@@ -54,12 +57,11 @@ def require_data(layout: Layout) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PerSample:
+class PerSampleSlopes:
   """Slopes from a pair of passes in which every sample has its direction.
 
-  An estimate holds either the gradient itself, one number (Q16) a trainable
-  number, or one slope (Q16) a sample, whichever are fewer. Both are enough to
-  replay a step without an engine, as directions are drawn again by address.
+  An estimate holds the gradient itself, one number (Q16) a trainable number:
+  all that replaying a step without an engine needs.
 
   Attributes:
     layout: offsets and gains, of shape [1, ...]; the session that runs the
@@ -76,18 +78,6 @@ class PerSample:
   epsilon_lsb: float
   batch_size: int
   loss: Loss | None
-
-  def __post_init__(self) -> None:
-    if not 1 / 256 <= self.epsilon_lsb <= 127:
-      raise TflmFgError(
-        f"epsilon_lsb={self.epsilon_lsb}: need 1/256 to 127 int8 steps"
-      )
-
-  @property
-  def holds_gradients(self) -> bool:
-    """Whether an estimate holds the gradient and not the samples' slopes."""
-    numbers = self.layout.num_kernels + self.layout.num_biases
-    return numbers <= self.batch_size
 
   def __call__(self, passes: Passes, state: TrainState) -> Estimate:
     """Runs two passes.
@@ -106,9 +96,7 @@ class PerSample:
     plus, minus = passes.logits_at(self.weight_sets(state.params, drawn))
     differences = self.loss.differences(plus, minus, passes.labels)
     losses = [self.loss(logits, passes.labels) for logits in (plus, minus)]
-    slopes = self._per_step(differences)
-    if self.holds_gradients:
-      slopes = self._mean(drawn, slopes)
+    slopes = self._mean(drawn, self._per_step(differences))
     return Estimate(slopes, np.array(losses, np.int64))
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
@@ -117,9 +105,8 @@ class PerSample:
     Returns:
       int64 [K] and [B] in Q16, per step of each tensor's own grid.
     """
+    del state
     flat = estimate.slopes
-    if not self.holds_gradients:
-      flat = self._mean(self._drawn(state), flat)
     kernels = self.layout.num_kernels
     return Vectors(flat[:kernels], flat[kernels:])
 
@@ -238,3 +225,90 @@ def jump_first(inner: Transform, layout: Layout) -> Transform:
     return Vectors(*ways), state
 
   return Transform(inner.init, update)
+
+
+GAIN_STARTS = (32, 45, 64, 90, 127)
+"""Gains of 0.5, 0.7, 1, 1.4 and 2, in the steps of a prompt."""
+
+_RATES = {"sign": 4.0, "sgd": 20.0}
+
+
+@register
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class PerSample(Method):
+  """A direction for every sample of a batch, two passes a step; for prompts.
+
+  The sign of a running gradient is stepped by, which does as well here as a
+  step that is divided by the slopes' root mean square (docs/results.md).
+
+  Attributes:
+    epsilon_lsb: the perturbation, in int8 steps.
+    scan: whether the first step chooses among five values of a gain, if there
+      is one.
+
+  Example:
+    >>> tflm_fg.adapt(model, x, y, trainable="prompt", method=PerSample())
+  """
+
+  optimizer: str = "sign"
+  epsilon_lsb: float = CHOSEN
+  scan: bool = True
+
+  name: ClassVar[str] = "per-sample"
+  weights_are_inputs: ClassVar[bool] = True
+  defaults: ClassVar[Mapping[str, Any]] = {
+    "learning_rate_lsb": _RATES["sign"],
+    "momentum": 0.8,
+    "steps": 80,
+    "batch_size": 64,
+    "validate_every": 80,
+    "epsilon_lsb": 8.0,
+  }
+
+  def defaults_for(self, quadratic: bool) -> dict[str, Any]:
+    """The defaults; each optimizer has a rate of its own."""
+    own = super().defaults_for(quadratic)
+    if self.optimizer in _RATES:
+      own["learning_rate_lsb"] = _RATES[self.optimizer]
+    return own
+
+  @property
+  def steps_by_rate(self) -> bool:
+    """Whether a number moves by about the rate, however steep the slope."""
+    return self.optimizer != "sgd"
+
+  def passes_at_once(self) -> int:
+    """Both passes of a step."""
+    return 2
+
+  def slopes_a_step(self, layout: Layout, step: int) -> range:
+    """One a number."""
+    del step
+    numbers = layout.num_kernels + layout.num_biases
+    return range(numbers, numbers + 1)
+
+  def require_layout(self, layout: Layout) -> None:
+    """Refuses what does not flow in as data."""
+    require_data(layout)
+
+  def estimator(
+    self, layout: Layout, batch_size: int, part: TrainedPart | None = None
+  ) -> PerSampleSlopes | ScanFirst:
+    """Slopes of samples, behind a scan of the gain where there is one."""
+    slopes = PerSampleSlopes(
+      layout=layout,
+      directions=Directions(layout, self.seed),
+      epsilon_lsb=self.epsilon_lsb,
+      batch_size=batch_size,
+      loss=None if part is None else part.loss,
+    )
+    if not self._scans(layout):
+      return slopes
+    return ScanFirst(inner=slopes, role="gain", starts=GAIN_STARTS)
+
+  def around(self, optimizer: Transform, layout: Layout) -> Transform:
+    """The optimizer, behind the step that takes what the scan has found."""
+    return jump_first(optimizer, layout) if self._scans(layout) else optimizer
+
+  def _scans(self, layout: Layout) -> bool:
+    return self.scan and any(t.role == "gain" for t in layout.tensors)

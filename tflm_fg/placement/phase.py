@@ -157,7 +157,8 @@ def open_for(
   part = dataclasses.replace(mark, trainable=chosen)
   file = write_masters(marked, mark, masters)
   taps = phase.method.taps(file.subgraph, [t.operator for t in chosen])
-  graph = SplitModel(file, part, runtime_options, taps)
+  inputs_too = phase.method.weights_are_inputs
+  graph = SplitModel(file, part, runtime_options, taps, inputs_too)
   inputs = graph.features(x)
   method = phase.method
   if method.batch_size is None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from tflm_fg.gradients.method import TrainedPart
 from tflm_fg.losses.base import Loss
+from tflm_fg.runtimes.input_weights import InputWeightsSession
 from tflm_fg.runtimes.parallel import Choice, choose
 from tflm_fg.runtimes.registry import (
   RuntimeOptions,
@@ -16,7 +17,8 @@ from tflm_fg.runtimes.registry import (
 from tflm_fg.runtimes.session import Session
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
-from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
+from tflm_fg.tflite.tensors import Part, tensor_spec
 from tflm_fg.tflite.workload import int8_work
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
@@ -60,6 +62,7 @@ class SplitModel:
     mark: Mark,
     runtime_options: RuntimeOptions,
     taps: Collection[int] = (),
+    weights_are_inputs: bool = False,
   ) -> None:
     """Cuts the model and opens both pieces.
 
@@ -68,12 +71,14 @@ class SplitModel:
       mark: its mark.
       runtime_options: the engine.
       taps: activations that a pass shall give beside the logits.
+      weights_are_inputs: whether the trainable tensors flow in as data.
 
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
     """
     self._marked, self._mark = ModelFile.of(marked), mark
     self._runtime_options = runtime_options
+    self._weights_are_inputs = weights_are_inputs
     self._cut = cut(self._marked, mark, taps)
     self.input = tensor_spec(self._marked, self._cut.graph_input)
     self.logits = output_spec(self._marked, mark)
@@ -86,9 +91,18 @@ class SplitModel:
       )
 
   def _open(self, strategy: str) -> Session:
-    return open_session(
-      self._runtime_options.runtime, self._cut.suffix, strategy
-    )
+    options, part = self._runtime_options, self._cut.suffix
+    if self._weights_are_inputs:
+      # Nothing is ever written, so an engine that packs weights may run it.
+      inputs = constants_to_inputs(part)
+      inner = open_frozen(options.runtime, inputs, options.exact_prefix)
+      return InputWeightsSession(inner, part)
+    return open_session(options.runtime, part, strategy)
+
+  @property
+  def suffix_part(self) -> Part:
+    """The trained operators as a file of their own."""
+    return self._cut.suffix
 
   def settle(self, inputs: Tensors, passes: int) -> Choice:
     """Chooses strategy and workers for training, where they are open.
@@ -102,6 +116,7 @@ class SplitModel:
     """
     options = self._runtime_options
     is_open = options.strategy == "auto" and rebuilds_faster(options.runtime)
+    is_open &= not self._weights_are_inputs
     choice = choose(
       self.suffix,
       self._open,

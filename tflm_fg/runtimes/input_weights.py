@@ -11,8 +11,7 @@ import dataclasses
 import numpy as np
 
 from tflm_fg.runtimes.session import InputSpecs, Session, Traits
-from tflm_fg.tflite.split_graph import Part
-from tflm_fg.tflite.tensors import Patchable
+from tflm_fg.tflite.tensors import Part, Patchable
 from tflm_fg.types import Tensors, Weights
 
 
@@ -23,6 +22,9 @@ class InputWeightsSession:
     traits: the inner session's; loading costs nothing, so it counts as in
       place.
     input_specs: of the inputs that are no weights.
+    invoke_seconds: inside the engine.
+    forward_passes: batches that have run.
+    samples_run: samples in those batches.
   """
 
   def __init__(self, inner: Session, part: Part) -> None:
@@ -34,27 +36,13 @@ class InputWeightsSession:
       part: the part before that, with its constants.
     """
     self._inner, self._part = inner, part
-    self._patchable = Patchable(part.data, part.writable)
+    self._patchable = Patchable(part.file, part.writable)
     self._weights = self._patchable.read()
     self._fed: Tensors = ()
+    self._count()
     self.traits: Traits = dataclasses.replace(inner.traits, in_place=True)
     count = len(inner.input_specs) - len(part.writable)
     self.input_specs: InputSpecs = inner.input_specs[:count]
-
-  @property
-  def invoke_seconds(self) -> float:
-    """Seconds inside the engine."""
-    return self._inner.invoke_seconds
-
-  @property
-  def forward_passes(self) -> int:
-    """Batches that have run."""
-    return self._inner.forward_passes
-
-  @property
-  def samples_run(self) -> int:
-    """Samples in those batches."""
-    return self._inner.samples_run
 
   def load(self, weights: Weights) -> None:
     """Takes weights: arrays [1, ...] for all samples, or [N, ...]."""
@@ -70,7 +58,14 @@ class InputWeightsSession:
     spread = (
       np.broadcast_to(w, (samples, *w.shape[1:])) for w in self._weights
     )
-    return self._inner.run((*self._fed, *spread))
+    outputs = self._inner.run((*self._fed, *spread))
+    self._count()
+    return outputs
+
+  def _count(self) -> None:
+    self.invoke_seconds = self._inner.invoke_seconds
+    self.forward_passes = self._inner.forward_passes
+    self.samples_run = self._inner.samples_run
 
   def run(self, inputs: Tensors) -> Tensors:
     """Runs one batch, fed anew; arrays [N, ...] in, arrays [N, ...] out."""

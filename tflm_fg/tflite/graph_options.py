@@ -32,6 +32,7 @@ class GraphOptions:
 
   Attributes:
     gain: the prompt multiplies by a gain before it adds its offset.
+    common_gain: that gain is one number for all channels.
     layers: a regular expression on output tensors' names, the layers that a
       wide head joins; all where it is empty.
     pooled: what was measured of those layers; empty for nothing.
@@ -40,11 +41,14 @@ class GraphOptions:
   """
 
   gain: bool = False
+  common_gain: bool = False
   layers: str = ""
   pooled: tuple[Pooled, ...] = ()
   weights: str = "int8"
 
   def __post_init__(self) -> None:
+    if self.common_gain and not self.gain:
+      raise TflmFgError("common_gain=True: needs gain=True")
     try:
       re.compile(self.layers)
     except re.error as fault:

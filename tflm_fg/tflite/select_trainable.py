@@ -128,7 +128,9 @@ def _operate(
   """Adds the operators that the choice asks for and that are not there."""
   notes = []
   if "prompt" in parts and not prompts_of(subgraph_of(model)):
-    numbers = insert_prompt(model, graph_options.gain, name)
+    numbers = insert_prompt(
+      model, graph_options.gain, name, graph_options.common_gain
+    )
     notes.append(f"an input prompt of {numbers} numbers inserted")
   graph = subgraph_of(model)
   if "wide-head" in parts and not is_wide(graph):

@@ -40,7 +40,7 @@ def step_rule(
   optimizer = _optimizer(method, layout, biases=not centre)
   if method.is_exact:
     optimizer = centred(optimizer, layout, np.array(centre, np.int64))
-  return StepRule(estimator, optimizer, centre)
+  return StepRule(estimator, method.around(optimizer, layout), centre)
 
 
 def _optimizer(method: Method, layout: Layout, biases: bool) -> Transform:

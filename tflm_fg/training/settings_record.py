@@ -1,7 +1,8 @@
 """A phase's settings as journals and reports write them: one flat table.
 
 The table is older than the methods' own classes and the same for all of them,
-so it also has what a method does not take, at a value that means nothing.
+so it also has what a method does not take, at a value that means nothing. What
+younger methods take beside it is written where it differs from its default.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def to_record(method: Method, objective: Objective) -> dict[str, Any]:
   taken |= {"method": method.name, "labels": objective.labels}
   if method.takes_loss:
     taken |= {"loss": objective.loss, "huber_delta": objective.huber_delta}
-  return {name: taken.get(name, empty) for name, empty in _TABLE.items()}
+  told = {name: taken.get(name, empty) for name, empty in _TABLE.items()}
+  return told | {n: v for n, v in method.given.items() if n not in _TABLE}
 
 
 def from_record(record: Mapping[str, Any]) -> tuple[Method, Objective]:
@@ -61,11 +63,11 @@ def from_record(record: Mapping[str, Any]) -> tuple[Method, Objective]:
     TflmFgError: if a value does not fit.
     ValueError: if a name is none of a setting.
   """
-  if unknown := set(record) - set(_TABLE):
-    raise ValueError(f"there is no setting {min(unknown)!r}")
   kinds, name = registered(), record["method"]
   if name not in kinds:
     raise ValueError(f"there is no method {name!r}")
+  if unknown := set(record) - {*_TABLE, *fields_of(kinds[name])}:
+    raise ValueError(f"there is no setting {min(unknown)!r}")
   names = [n for n in fields_of(kinds[name]) if n in record]
   method = named(name, **{n: record[n] for n in names})
   known = [n for n in _OF_OBJECTIVE if n in record]

@@ -7,8 +7,10 @@ from ai_edge_litert import schema_py_generated as schema
 from tests import models
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import find_logits, last_head, sites_of
-from tflm_fg.tflite.select_trainable import GraphOptions, mark_trainable
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import mark_trainable
 from tflm_fg.tflite.split_graph import cut, whole
 from tflm_fg.tflite.surgery.fold import fold, fold_input_offset
 from tflm_fg.tflite.surgery.perturbation_inputs import (
@@ -41,26 +43,29 @@ def x_for(model, samples=64):
   return models.int8_samples(tuple(tensor.shape[1:]), samples, dtype=kind)
 
 
+def inner_sites(unpacked):
+  graph = model_file.subgraph_of(unpacked)
+  return [site for site in sites_of(graph) if site != last_head(graph)]
+
+
 def grown(model, gain):
   """The file with perturbed inner layers, and its constants' indices."""
   unpacked = model_file.read(model)
-  head = last_head(unpacked)
-  sites = [s for s in sites_of(unpacked) if s != head]
+  sites = inner_sites(unpacked)
   mend(unpacked, {s: {"kernel", "bias"} for s in sites}, "model")
-  sites = [s for s in sites_of(unpacked) if s != last_head(unpacked)]
-  constants = perturb_layers(unpacked, sites, gain)
+  constants = perturb_layers(unpacked, inner_sites(unpacked), gain)
   return model_file.pack(unpacked), constants
 
 
 def logits_of(data, x, runtime="litert-reference"):
-  logits = find_logits(model_file.read(data))
+  logits = find_logits(ModelFile.open(data).subgraph)
   mark = Mark(trainable=(), logits=logits, head_input=logits)
   (out,) = open_session(runtime, whole(data, mark)).run((x,))
   return out.reshape(len(out), -1).astype(int)
 
 
 def operators(data):
-  return model_file.operator_names(data)
+  return ModelFile.open(data).operator_names
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,11 +119,10 @@ def test_without_a_change_folding_gives_the_outputs_back_exactly():
 
 def test_inputs_take_a_value_of_their_own_for_every_sample():
   data, constants = grown(KINDS["int8"], True)
-  logits = find_logits(model_file.read(data))
+  logits = find_logits(ModelFile.open(data).subgraph)
   part = whole(data, Mark(trainable=(), logits=logits, head_input=logits))
   names = [t.name.decode() for t in model_file.read(data).subgraphs[0].tensors]
-  graph = model_file.read(part.data).subgraphs[0]
-  place = {t.name.decode(): i for i, t in enumerate(graph.tensors)}
+  place = {t.name: i for i, t in enumerate(part.file.subgraph.tensors)}
   writable = tuple(place[names[index]] for index in constants)
   session = open_session(
     "litert-xnnpack",
@@ -144,7 +148,7 @@ def test_a_layer_with_another_activation_function_is_refused():
   options = model.subgraphs[0].operators[0].builtinOptions
   options.fusedActivationFunction = schema.ActivationFunctionType.TANH
   with pytest.raises(TflmFgError, match=r"operator 0 .* TANH.*RELU6"):
-    perturb_layers(model, sites_of(model)[:1], gain=False)
+    perturb_layers(model, inner_sites(model)[:1], gain=False)
 
 
 @pytest.mark.parametrize("kind", ["dense", "dense per tensor"])
@@ -171,7 +175,7 @@ def test_an_input_offset_goes_into_a_convolution_that_does_not_pad():
   x = net.activation("x", (1, 6, 5, 2), 4.0)
   flow = net.convolution(x, 4, "point", size=1)
   flow = net.dense(net.mean(flow), 3, "head", reach=8.0)
-  data, x = prompted(net.run_candidate([x.index], [flow.index]))
+  data, x = prompted(net.finish([x.index], [flow.index]))
   folded = fold_input_offset(data)
   assert "ADD" not in operators(folded)
   assert np.abs(logits_of(folded, x) - logits_of(data, x)).max() <= 2

@@ -178,7 +178,10 @@ def fold_input_offset(data: bytes, name: str = "model") -> bytes:
   """
   model = model_file.read(data, name)
   graph = model.subgraphs[0]
-  prompts = {tensor_name(graph.tensors[i]): i for i in prompts_of(model)}
+  prompts = {
+    tensor_name(graph.tensors[i]): i
+    for i in prompts_of(model_file.subgraph_of(model))
+  }
   if OFFSET not in prompts:
     return data
   add = next(op for op in graph.operators if prompts[OFFSET] in op.inputs)

@@ -43,13 +43,16 @@ def role_of(graph: Subgraph, index: int) -> str:
   return "gain" if graph.tensors[index].name == GAIN else "offset"
 
 
-def insert_prompt(model: schema.ModelT, gain: bool, name: str) -> int:
+def insert_prompt(
+  model: schema.ModelT, gain: bool, name: str, common_gain: bool = False
+) -> int:
   """Inserts the operators; outputs stay as they are, bit for bit.
 
   Args:
     model: the unpacked model, edited.
     gain: whether a gain comes before the offset.
     name: what to call the file in errors.
+    common_gain: whether the gain is one number for all channels.
 
   Returns:
     Count of trainable numbers.
@@ -60,7 +63,8 @@ def insert_prompt(model: schema.ModelT, gain: bool, name: str) -> int:
   flow, position = _first_flow(model, name)
   numbers = 0
   for kind in (GAIN, OFFSET) if gain else (OFFSET,):
-    flow, constant = _insert(model, flow, position, kind)
+    alone = common_gain and kind == GAIN
+    flow, constant = _insert(model, flow, position, kind, alone)
     numbers += int(np.prod(model.subgraphs[0].tensors[constant].shape))
     position += 1
   return numbers
@@ -84,9 +88,9 @@ def _first_flow(model: schema.ModelT, name: str) -> tuple[int, int]:
 
 
 def _insert(
-  model: schema.ModelT, flow: int, position: int, kind: str
+  model: schema.ModelT, flow: int, position: int, kind: str, alone: bool
 ) -> tuple[int, int]:
-  """One operator; the new flow and the constant."""
+  """One operator; the new flow and the constant, of one number if alone."""
   tensor = model.subgraphs[0].tensors[flow]
   scale = float(tensor.quantization.scale[0])
   shape = tuple(int(d) for d in tensor.shape)
@@ -99,7 +103,8 @@ def _insert(
       "ADD",
       schema.AddOptionsT,
     )
-  values = np.full(channels_of(shape), start, np.int8)
+  channels = (1,) * len(shape) if alone else channels_of(shape)
+  values = np.full(channels, start, np.int8)
   constant = add_tensor(model, kind, values.shape, "int8", step, 0, values)
   zero_point = int(tensor.quantization.zeroPoint[0])
   fresh = add_tensor(model, kind + "/out", shape, "int8", scale, zero_point)

@@ -21,11 +21,10 @@ from collections.abc import Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite import model_file
 from tflm_fg.tflite.layers import Site, has_scale, tensor_name
-from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
-from tflm_fg.tflite.split_graph import Part
+from tflm_fg.tflite.model_file import TYPE_NAMES, ModelFile, op_name
 from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
+from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import TflmFgError
 
 PREFIX = "tflm_fg/layer/"
@@ -58,7 +57,7 @@ def constants_to_inputs(part: Part) -> Part:
   Raises:
     TflmFgError: if a constant's first axis is longer than 1.
   """
-  model = model_file.read(part.data)
+  model = part.file.unpack()
   graph = model.subgraphs[0]
   for index in part.writable:
     tensor = graph.tensors[index]
@@ -70,7 +69,8 @@ def constants_to_inputs(part: Part) -> Part:
       )
     tensor.buffer = 0
   graph.inputs = np.array([*graph.inputs, *part.writable], np.int32)
-  return part._replace(data=model_file.pack(model), writable=())
+  file = ModelFile.packed(model, part.file.name)
+  return part._replace(file=file, writable=())
 
 
 def perturb_layers(
