@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -17,6 +18,7 @@ from tflm_fg.losses.custom import LossFunction, exact_refusal
 from tflm_fg.marking import Model, opened
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
+from tflm_fg.placement.fold_search import search_by_folds
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
@@ -43,7 +45,7 @@ from tflm_fg.training.metrics import Score, score
 from tflm_fg.training.objective import (
   Objective,
 )
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, NotApplicable, TflmFgError
 
 KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25
 """Share of the samples kept aside; more where candidates are compared."""
@@ -229,6 +231,11 @@ def _run(
   if trainable == "auto":
     training_data = samples.training_data(request.method, COMPARED_FRACTION)
     if len(training_data.kept):
+      task = training_data.task
+      if request.is_auto and task.labelled and task.is_exact:
+        # A head that only an engine can compute is tried phase by phase.
+        with contextlib.suppress(NotApplicable):
+          return _by_folds(model, training_data, request)
       candidates, dropped = try_candidates(model, training_data, request)
       best = best_candidate(candidates)
       run_result = run_candidate(model, best, training_data, request)
@@ -241,6 +248,15 @@ def _run(
     marked, plan, training_data, request, measuring_passes
   )
   return run_result, _NOTHING_TRIED, training_data
+
+
+def _by_folds(
+  model: ModelFile, training_data: TrainingData, request: Request
+) -> tuple[RunResult, _Tried, TrainingData]:
+  """Compares candidates by folds, and trains the best."""
+  found = search_by_folds(model, training_data, request)
+  run_result, candidates, dropped = found
+  return run_result, (candidates, dropped), training_data
 
 
 def _plan(

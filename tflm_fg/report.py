@@ -227,9 +227,9 @@ def _cost(
     for o in (*candidate.phase_results, *candidate.others)
   ]
   ran = (*tried, *run_result.tried, *run_result.phase_results)
-  graphs = {
-    id(phase_result.graph): phase_result.graph for phase_result in ran
-  }.values()
+  opened = [phase_result.graph for phase_result in ran]
+  opened += [c.graph for c in candidates if c.graph is not None]
+  graphs = {id(graph): graph for graph in opened}.values()
   measuring_passes = run_result.measuring_passes + sum(
     candidate.measuring_passes for candidate in candidates
   )

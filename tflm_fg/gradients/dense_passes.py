@@ -132,7 +132,7 @@ def _requantized(sums: Int64, factors: Int64, shifts: Int64) -> Int64:
   return (sums * factors + (np.int64(1) << (bits - 1))) >> bits
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class DensePasses:
   """The passes of one batch, computed and not run.
 

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.gradients.method import Method
+from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.losses.base import Loss
 from tflm_fg.losses.custom import BlackBox
 from tflm_fg.placement.phase import PhaseResult, TrainingData
 from tflm_fg.placement.request import Request
+from tflm_fg.placement.split_model import Graph
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.training.data import folds
+from tflm_fg.training.objective import Task
 from tflm_fg.types import Array
 
 FOLDS = 3
@@ -38,18 +41,22 @@ class InputStage(NamedTuple):
     trainable: as for `mark_trainable`; empty for nothing.
     gain: of a prompt, whether it has one.
     kind: the method that finds it.
+    common_gain: whether that gain is one number for all channels.
   """
 
   trainable: str
   gain: bool = False
   kind: type[Method] = SignSPSA
+  common_gain: bool = False
 
   def request(self, request: Request) -> Request:
     """A user's request, for this stage."""
     method = request.method
     if self.kind is not SignSPSA:
       method = method.as_phase(self.kind)
-    graph_options = dataclasses.replace(request.graph_options, gain=self.gain)
+    graph_options = dataclasses.replace(
+      request.graph_options, gain=self.gain, common_gain=self.common_gain
+    )
     return dataclasses.replace(
       request, method=method, graph_options=graph_options
     )
@@ -57,7 +64,7 @@ class InputStage(NamedTuple):
   @property
   def title(self) -> str:
     """Its name, for people."""
-    if self.kind is not SignSPSA:
+    if self.kind not in (SignSPSA, PerSample):
       return f"{self.trainable} by {self.kind.name}"
     return self.trainable + ("+gain" if self.gain else "")
 
@@ -77,6 +84,9 @@ class Candidate(NamedTuple):
     accuracy: on the kept part; nan without classes.
     unseen: those of the losses that are of the kept part, which no phase saw.
     measuring_passes: passes that measured what a wide head joins.
+    pull: of the head, where it was fitted without an engine.
+    graph: ran the samples up to such a head; None where phases did.
+    is_chosen: whether its search has chosen it.
   """
 
   input_stage: InputStage
@@ -88,6 +98,9 @@ class Candidate(NamedTuple):
   accuracy: float
   unseen: NDArray[np.float64]
   measuring_passes: int = 0
+  pull: float = 0.0
+  graph: Graph | None = None
+  is_chosen: bool = False
 
   @property
   def loss(self) -> float:
@@ -174,7 +187,9 @@ def candidate_of(
   if training_data.labelled:
     targets = kept.graph.targets(training_data.labels, training_data.task)
     labels = [targets[part.kept] for part in parts_of(training_data)]
-    losses = _losses(tries, labels[: len(tries)], training_data)
+    losses = losses_of(
+      [t.logits for t in tries], labels, kept.graph, training_data.task
+    )
     if kept.after.accuracy is not None:
       accuracy = kept.after.accuracy
   return Candidate(
@@ -190,17 +205,21 @@ def candidate_of(
   )
 
 
-def _losses(
-  tries: Sequence[PhaseResult],
-  labels: Sequence[Array],
-  training_data: TrainingData,
+def losses_of(
+  logits: Sequence[Array], labels: Sequence[Array], graph: Graph, task: Task
 ) -> NDArray[np.float64]:
-  """Losses of the samples that each trial kept aside, to compare by."""
-  logits = [t.logits for t in tries]
-  outputs = tries[0].graph.logits
-  if training_data.task.is_probabilistic:
-    return cooled_losses(logits, labels, outputs.scale)
-  loss = tries[0].graph.loss(training_data.task)
+  """Losses of samples that each trial kept aside, to compare by.
+
+  Args:
+    logits: integers [N, C], one array a trial.
+    labels: of as many arrays of samples, or more.
+    graph: gave the logits.
+    task: what is learned.
+  """
+  if task.is_probabilistic:
+    few = labels[: len(logits)]
+    return cooled_losses(logits, few, graph.logits.scale)
+  loss = graph.loss(task)
   return np.concatenate(
     [_single_losses(z, y, loss) for z, y in zip(logits, labels)]
   )
@@ -249,10 +268,14 @@ def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
   none there.
 
   Candidates that would be left out in part are taken where there are no others.
+  A search that chooses by folds has chosen already.
 
   Args:
     candidates: as `try_candidates` gives them.
   """
+  for candidate in candidates:
+    if candidate.is_chosen:
+      return candidate
   candidates = [
     candidate for candidate in candidates if candidate.is_whole
   ] or candidates

@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tflm_fg.gradients.method import Method, registered
+from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.placement.candidates import (
   Candidate,
   Dropped,
@@ -42,6 +46,19 @@ MOST_WEIGHTS = 1 << 18
 HARM = "it was worse than its start on the samples kept aside"
 """Why an input stage is dropped that trained."""
 
+VARIED = (
+  "it made answers more varied and not surer: are the samples of a few classes "
+  "only?"
+)
+"""Why one is dropped that trained without labels."""
+
+SURER = 0.2
+"""The share of a gain without labels that must come from surer answers."""
+
+VARIED_SHARE = 0.6
+"""What the mean answer's entropy must be of its most, to train a head alone
+without labels."""
+
 WORTHWHILE = 0.1
 """Nats that information maximisation must gain on the samples kept aside."""
 
@@ -63,7 +80,10 @@ def input_stages_of(
     InputStage("first-bias"),
   ]
   if not labelled:
-    wanted = [InputStage("prompt")]
+    wanted = [
+      InputStage("prompt", kind=PerSample),
+      InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
+    ]
     own = read_mark(model)
     if own is not None and own.statistics:
       wanted += [
@@ -121,10 +141,13 @@ def try_candidates(
       if not first[0].record.kept_step:
         dropped.append(Dropped(stage.title, HARM))
         continue
+      if not training_data.labelled and not is_surer(first[0]):
+        dropped.append(Dropped(stage.title, VARIED))
+        continue
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
     may_widen = training_data.labelled and training_data.task.is_exact
-    heads, without = _heads_of(found, may_widen, own.graph_options)
+    heads, without = heads_of(found, may_widen, own.graph_options)
     dropped += [d for d in without if d not in dropped]
     for head in heads:
       graph_options, measuring_passes = own.graph_options, 0
@@ -156,7 +179,55 @@ def try_candidates(
   return candidates, dropped
 
 
-def _heads_of(
+def is_worthwhile(candidate: Candidate) -> bool:
+  """Whether a candidate without labels gains enough, and is no risk.
+
+  A head alone follows whatever it is shown: samples of a few classes make it
+  forget the others. So the answers of the untouched file must be varied.
+  """
+  if candidate.start_loss - candidate.loss <= WORTHWHILE:
+    return False
+  if candidate.input_stage.trainable:
+    return True
+  start = candidate.phase_results[0]
+  z = start.start_logits.astype(np.float64) * start.graph.logits.scale
+  mean = np.exp(_log_shares(z)).mean(axis=0)
+  entropy = -(mean * np.log(np.maximum(mean, 1e-12))).sum()
+  return bool(entropy >= VARIED_SHARE * np.log(z.shape[1]))
+
+
+def is_surer(result: PhaseResult) -> bool:
+  """Whether a phase without labels made the model surer of single samples.
+
+  The loss also falls where answers only spread over more classes, which is
+  harm where the samples are of a few classes. What undoes a shift makes the
+  model surer too.
+
+  Args:
+    result: of the phase, on the samples kept aside.
+  """
+  scale = result.graph.logits.scale
+  before, after = (
+    _mean_entropy(z.astype(np.float64) * scale)
+    for z in (result.start_logits, result.logits)
+  )
+  gain = result.before.loss - result.after.loss
+  return before - after >= SURER * gain
+
+
+def _mean_entropy(logits: NDArray[np.float64]) -> float:
+  """Mean over samples of the entropy of softmax, in nats."""
+  shares = _log_shares(logits)
+  return float(-(np.exp(shares) * shares).sum(axis=1).mean())
+
+
+def _log_shares(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+  """Logarithms of softmax."""
+  z = logits - logits.max(axis=1, keepdims=True)
+  return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def heads_of(
   model: ModelFile, may_widen: bool, graph_options: GraphOptions
 ) -> tuple[list[str], list[Dropped]]:
   """The heads that a file allows, the simpler first, and what it does not."""
@@ -197,9 +268,7 @@ def run_candidate(
   everything = (
     training_data.whole() if training_data.task.is_exact else training_data
   )
-  worth = (
-    training_data.labelled or candidate.start_loss - candidate.loss > WORTHWHILE
-  )
+  worth = training_data.labelled or is_worthwhile(candidate)
   helped = [worth and o.record.kept_step > 0 for o in candidate.phase_results]
   stage = candidate.input_stage.trainable if helped[0] else ""
   head = candidate.head if helped[-1] else ""

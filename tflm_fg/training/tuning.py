@@ -87,7 +87,7 @@ def tuned(
     The method without a None, and why each is what it is.
   """
   if method.is_exact and method.learning_rate_lsb is None:
-    rate, why = _exact_rate(layout)
+    rate, why = exact_rate(layout)
     filled = dataclasses.replace(method, learning_rate_lsb=rate)
     return filled, {"learning_rate_lsb": why}
   if not isinstance(method, DirectionalMethod):
@@ -131,7 +131,7 @@ def tuned(
   ), reasons
 
 
-def _exact_rate(layout: Layout) -> tuple[float, str]:
+def exact_rate(layout: Layout) -> tuple[float, str]:
   """A rate for the closed form, in safe steps of gradient descent.
 
   The same steps bring a head of many inputs less far towards the samples. One

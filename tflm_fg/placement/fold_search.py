@@ -1,0 +1,262 @@
+"""Choose where to train by the loss over folds of all samples.
+
+An input stage is found once, on all samples: a prompt has ten numbers or so,
+and a direction for every sample finds them in 160 passes. Behind each of them
+heads are fitted over the folds, without passes of an engine; a wide head takes
+longer and is tried behind the best two alone. The candidate with the lowest
+loss is trained; the untouched file is one of them, so that what
+would do harm is not chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tflm_fg.gradients.per_sample import PerSample
+from tflm_fg.placement.candidates import Candidate, Dropped, InputStage
+from tflm_fg.placement.head_folds import FoldScore, HeadFolds
+from tflm_fg.placement.phase import (
+  OpenPhase,
+  PhaseResult,
+  TrainingData,
+  open_for,
+  run_phase,
+)
+from tflm_fg.placement.phase_record import Masters, Phase, masters_of, matched
+from tflm_fg.placement.request import Request
+from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial
+from tflm_fg.placement.search import heads_of
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.split_graph import last_tensors
+from tflm_fg.training.metrics import score
+from tflm_fg.types import NotApplicable
+
+NOTHING = InputStage("")
+
+INPUT_STAGES = (
+  InputStage("prompt", kind=PerSample),
+  InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
+  InputStage("first-bias"),
+)
+"""What is tried in front of a head, the cheapest first."""
+
+
+WIDENED = 2
+"""Input stages, the best ones, behind which a wide head is tried too."""
+
+
+class Stage(NamedTuple):
+  """An input stage that was found, or none.
+
+  Attributes:
+    stage: which.
+    file: the plain file with what was found.
+    trial: what ran it; None for none.
+    result: what that gave; None for none.
+  """
+
+  stage: InputStage
+  file: ModelFile
+  trial: Trial | None = None
+  result: PhaseResult | None = None
+
+
+class _Found(NamedTuple):
+  """A candidate with what it takes to train it."""
+
+  candidate: Candidate
+  stage: Stage
+  folds: HeadFolds
+
+
+def search_by_folds(
+  model: ModelFile, training_data: TrainingData, request: Request
+) -> tuple[RunResult, list[Candidate], list[Dropped]]:
+  """Tries every candidate that the file allows, and trains the best one.
+
+  Args:
+    model: the plain file.
+    training_data: labelled samples, under a loss that has a gradient.
+    request: what the user asked for.
+
+  Returns:
+    What was trained, the candidates, and what was dropped, with the reason.
+
+  Raises:
+    NotApplicable: if only an engine can compute the file's head.
+  """
+  dropped: list[Dropped] = []
+  tried = [
+    (stage, _behind(stage, training_data, request))
+    for stage in _stages(model, training_data, request, dropped)
+  ]
+  found = [one for _, candidates in tried for one in candidates]
+  tried.sort(key=lambda one: min(f.candidate.loss for f in one[1]))
+  for stage, _ in tried[:WIDENED]:
+    found += _widened(stage, training_data, request, dropped)
+  best = min(found, key=lambda one: one.candidate.loss)
+  candidates = [one.candidate._replace(is_chosen=one is best) for one in found]
+  return _trained(model, best, training_data, request), candidates, dropped
+
+
+def _stages(
+  model: ModelFile,
+  training_data: TrainingData,
+  request: Request,
+  dropped: list[Dropped],
+) -> Iterator[Stage]:
+  """No input stage, then those that the file takes, each found."""
+  yield Stage(NOTHING, model)
+  for stage in INPUT_STAGES:
+    asked = stage.request(request)
+    try:
+      trial = Trial(model, stage.trainable, asked, training_data)
+      result = trial.run(training_data.whole(), request.callbacks)
+    except NotApplicable as fault:
+      dropped.append(Dropped(stage.title, str(fault)))
+      continue
+    yield Stage(stage, trial.file(result), trial, result)
+
+
+def _behind(
+  stage: Stage, training_data: TrainingData, request: Request
+) -> list[_Found]:
+  """The candidates of an input stage without a head, and with the file's."""
+  options = stage.stage.request(request).graph_options
+  opened = HeadFolds.open(stage.file, "head", options, training_data, request)
+  scores = [("", opened.untouched()), ("head", opened.best())]
+  return [
+    _Found(_candidate(stage, head, fold_score, opened), stage, opened)
+    for head, fold_score in scores
+  ]
+
+
+def _widened(
+  stage: Stage,
+  training_data: TrainingData,
+  request: Request,
+  dropped: list[Dropped],
+) -> list[_Found]:
+  """The candidate of an input stage with a wide head, if the file has one."""
+  options = stage.stage.request(request).graph_options
+  heads, without = heads_of(stage.file, True, options)
+  dropped += [d for d in without if d not in dropped]
+  if "wide-head" not in heads:
+    return []
+  opened = HeadFolds.open(
+    stage.file, "wide-head", options, training_data, request
+  )
+  candidate = _candidate(stage, "wide-head", opened.best(), opened)
+  return [_Found(candidate, stage, opened)]
+
+
+def _candidate(
+  stage: Stage, head: str, fold_score: FoldScore, opened: HeadFolds
+) -> Candidate:
+  return Candidate(
+    stage.stage,
+    head,
+    opened.graph_options,
+    () if stage.result is None else (stage.result,),
+    (),
+    fold_score.losses,
+    fold_score.accuracy,
+    fold_score.losses,
+    opened.measuring_passes if head == "wide-head" else 0,
+    fold_score.pull,
+    opened.graph,
+  )
+
+
+def _trained(
+  model: ModelFile,
+  best: _Found,
+  training_data: TrainingData,
+  request: Request,
+) -> RunResult:
+  """Puts a candidate's input stage and head into one file and trains it.
+
+  The head is run twice, with samples kept aside for the report's scores and
+  with all of them for the file.
+  """
+  candidate, stage = best.candidate, best.stage
+  parts = [p for p in (stage.stage.trainable, candidate.head) if p]
+  plan = RunPlan(",".join(parts) or "head", candidate.graph_options)
+  marked = mark_trainable(
+    model, plan.trainable, graph_options=plan.graph_options
+  )
+  masters, kept, results = _with_stage(stage, marked, training_data)
+  if candidate.head or not results:
+    opened = _open_head(best, marked, masters, training_data, request)
+    kept.append(run_phase(opened, training_data))
+    if candidate.head:
+      results.append(run_phase(opened, training_data.whole()))
+      masters = results[-1].masters
+  return RunResult(marked, plan, masters, tuple(kept), tuple(results), 0)
+
+
+def _open_head(
+  best: _Found,
+  marked: MarkedModel,
+  masters: Masters,
+  training_data: TrainingData,
+  request: Request,
+) -> OpenPhase:
+  """The head's phase, behind what the input stage has found."""
+  phase = Phase(
+    tuple(t.index for t in last_tensors(marked.mark)),
+    best.folds.method(best.candidate.pull),
+    request.objective,
+  )
+  return open_for(
+    phase,
+    marked.file,
+    marked.mark,
+    masters,
+    training_data.x,
+    request.runtime_options,
+  )
+
+
+def _with_stage(
+  stage: Stage, marked: MarkedModel, training_data: TrainingData
+) -> tuple[Masters, list[PhaseResult], list[PhaseResult]]:
+  """The masters behind an input stage, and its phase as the file has it.
+
+  Returns:
+    The masters; the phase as samples kept aside see it; the phase.
+  """
+  masters = masters_of(marked.file, marked.mark)
+  if stage.result is None or stage.trial is None:
+    return masters, [], []
+  indices = matched(stage.trial.tensors, marked.mark.trainable)
+  own = stage.result.masters.items()
+  masters |= {indices[i]: values for i, values in own}
+  result = dataclasses.replace(
+    stage.result, record=stage.result.record.moved(indices), masters=masters
+  )
+  return masters, [_seen_by_kept(result, training_data)], [result]
+
+
+def _seen_by_kept(
+  result: PhaseResult, training_data: TrainingData
+) -> PhaseResult:
+  """A phase that ran on all samples, scored on those kept aside.
+
+  It has seen them: its few numbers hardly fit single samples, and the head
+  behind it has not seen them.
+  """
+  kept, task = training_data.kept, training_data.task
+  labels = result.graph.targets(training_data.labels, task)[kept]
+  before, after = result.start_logits[kept], result.logits[kept]
+  loss = result.graph.loss(task)
+  return dataclasses.replace(
+    result,
+    start_logits=before,
+    logits=after,
+    before=score(before, labels, loss),
+    after=score(after, labels, loss),
+  )

@@ -1,0 +1,206 @@
+"""Fit a head over folds of the samples, without passes of an engine.
+
+What flows into a head is computed once a sample. Behind that the head is one
+dense layer, whose passes are computed here, so that a pull can be chosen and
+heads can be compared by the loss of samples that they have not seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.gradients.closed_form import ClosedForm
+from tflm_fg.gradients.dense_passes import DenseLayer, DensePasses, dense_layer
+from tflm_fg.gradients.method import Method
+from tflm_fg.placement.candidates import FOLDS, losses_of
+from tflm_fg.placement.measure import measured
+from tflm_fg.placement.phase import TrainingData
+from tflm_fg.placement.request import Request
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.tensors import weights_of
+from tflm_fg.training.build import step_rule
+from tflm_fg.training.data import folds
+from tflm_fg.training.tuning import exact_rate
+from tflm_fg.types import Array, Params, Samples
+
+PULLS = (0.0, 0.03, 0.1, 0.3)
+"""Lambdas of the pull towards the start that are tried."""
+
+
+class FoldScore(NamedTuple):
+  """How a head does on samples that were kept aside from it.
+
+  Attributes:
+    pull: the lambda with the lowest loss.
+    losses: float64 [N], of all samples, each kept aside once.
+    accuracy: share of right answers; nan without classes.
+  """
+
+  pull: float
+  losses: NDArray[np.float64]
+  accuracy: float
+
+  @property
+  def loss(self) -> float:
+    """Mean of the losses."""
+    return float(self.losses.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadFolds:
+  """A head with what flows into it for all samples.
+
+  Attributes:
+    marked: the file, marked for the head.
+    graph_options: how it grew.
+    graph: runs what is in front of the head.
+    samples: all of them, at the head's input.
+    training_data: the same at the model's input.
+    request: what the user asked for.
+    measuring_passes: passes that measured what a wide head joins.
+  """
+
+  marked: MarkedModel
+  graph_options: GraphOptions
+  graph: Graph
+  samples: Samples
+  training_data: TrainingData
+  request: Request
+  measuring_passes: int
+
+  @classmethod
+  def open(
+    cls,
+    model: ModelFile,
+    head: str,
+    graph_options: GraphOptions,
+    training_data: TrainingData,
+    request: Request,
+  ) -> HeadFolds:
+    """Marks the file and runs all samples up to the head.
+
+    Args:
+      model: the plain file, with what an input stage has found.
+      head: "head" or "wide-head".
+      graph_options: how the file may change.
+      training_data: the samples.
+      request: what the user asked for.
+
+    Raises:
+      NotApplicable: if the file has no such head, or one that only an engine
+        can compute.
+    """
+    measuring_passes = 0
+    if head == "wide-head":
+      graph_options, measuring_passes = measured(
+        model, training_data.x, graph_options, request.runtime_options
+      )
+    marked = mark_trainable(model, head, graph_options=graph_options)
+    graph = Graph(marked.file, marked.mark, request.runtime_options)
+    dense_layer(graph.suffix_part, marked.mark.trainable)
+    targets = graph.targets(training_data.labels, training_data.task)
+    samples = Samples(graph.features(training_data.x), targets)
+    return cls(
+      marked,
+      graph_options,
+      graph,
+      samples,
+      training_data,
+      request,
+      measuring_passes,
+    )
+
+  def untouched(self) -> FoldScore:
+    """How the head does as it is."""
+    return self._scored(0.0, lambda fit: self._start)
+
+  def best(self, pulls: Sequence[float] = PULLS) -> FoldScore:
+    """How the head does where it is fitted, under the best of some pulls."""
+    scores = [
+      self._scored(pull, functools.partial(self.fitted, pull=pull))
+      for pull in pulls
+    ]
+    return min(scores, key=lambda score: score.loss)
+
+  def method(self, pull: float) -> Method:
+    """What fits the head."""
+    method = self.request.method.as_phase(ClosedForm, pull=pull)
+    method = method.filled(self.request.objective.is_quadratic)
+    if method.learning_rate_lsb is None:
+      rate, _ = exact_rate(self._layout)
+      method = dataclasses.replace(method, learning_rate_lsb=rate)
+    return method
+
+  def fitted(self, fit: Array, pull: float) -> Params:
+    """The head after all steps on some samples.
+
+    Args:
+      fit: indices of the samples.
+      pull: lambda.
+    """
+    samples, task = self.samples.take(fit), self.training_data.task
+    method = self.method(pull)
+    part = self.graph.part(samples, task)
+    rule = step_rule(method, self._layout, len(samples), part)
+    passes = self._passes(samples)
+    state = rule.start(self._start)
+    for _ in range(method.steps):
+      state = rule.advance(state, rule.estimator(passes, state))
+    return state.params
+
+  def _scored(
+    self, pull: float, fitted: Callable[[Array], Params]
+  ) -> FoldScore:
+    """Scores each fold by a head that was fitted on the others."""
+    logits, labels = [], []
+    for kept in self._folds:
+      params = fitted(np.flatnonzero(~kept))
+      samples = self.samples.take(np.flatnonzero(kept))
+      weights = self._layout.weights(params)
+      logits.append(self._passes(samples).logits(weights))
+      labels.append(samples.labels)
+    task = self.training_data.task
+    losses = losses_of(logits, labels, self.graph, task)
+    right = [z.argmax(axis=1) == y for z, y in zip(logits, labels)]
+    accuracy = np.nan
+    if labels[0].ndim == 1 and task.targets == "classes":
+      accuracy = float(np.concatenate(right).mean())
+    return FoldScore(pull, losses, accuracy)
+
+  @functools.cached_property
+  def _folds(self) -> list[NDArray[np.bool_]]:
+    """Which samples are kept aside, for each fold."""
+    strata = self.training_data.task.strata(self.training_data.labels)
+    number = folds(strata, FOLDS, 0)
+    return [number == n for n in range(FOLDS)]
+
+  @functools.cached_property
+  def _layout(self) -> Layout:
+    return Layout(self.marked.mark.trainable)
+
+  @functools.cached_property
+  def _start(self) -> Params:
+    tensors = self.marked.mark.trainable
+    return self._layout.params(weights_of(self.marked.file, tensors))
+
+  @functools.cached_property
+  def _layer(self) -> DenseLayer:
+    return dense_layer(self.graph.suffix_part, self.marked.mark.trainable)
+
+  def _passes(self, samples: Samples) -> DensePasses:
+    return DensePasses(
+      layer=self._layer,
+      inputs=samples.inputs,
+      labels=samples.labels,
+      loss=self.graph.loss(self.training_data.task),
+    )
