@@ -10,9 +10,7 @@ the best one again, on all samples.
 from __future__ import annotations
 
 import dataclasses
-
-import numpy as np
-from numpy.typing import NDArray
+import math
 
 from tflm_fg.gradients.method import Method, registered
 from tflm_fg.gradients.per_sample import PerSample
@@ -46,18 +44,8 @@ MOST_WEIGHTS = 1 << 18
 HARM = "it was worse than its start on the samples kept aside"
 """Why an input stage is dropped that trained."""
 
-VARIED = (
-  "it made answers more varied and not surer: are the samples of a few classes "
-  "only?"
-)
-"""Why one is dropped that trained without labels."""
-
-SURER = 0.2
-"""The share of a gain without labels that must come from surer answers."""
-
-VARIED_SHARE = 0.6
-"""What the mean answer's entropy must be of its most, to train a head alone
-without labels."""
+REACHED = 0.8
+"""Share of the best information maximisation, log(classes), to be reached."""
 
 WORTHWHILE = 0.1
 """Nats that information maximisation must gain on the samples kept aside."""
@@ -141,9 +129,6 @@ def try_candidates(
       if not first[0].record.kept_step:
         dropped.append(Dropped(stage.title, HARM))
         continue
-      if not training_data.labelled and not is_surer(first[0]):
-        dropped.append(Dropped(stage.title, VARIED))
-        continue
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
     may_widen = training_data.labelled and training_data.task.is_exact
@@ -182,49 +167,14 @@ def try_candidates(
 def is_worthwhile(candidate: Candidate) -> bool:
   """Whether a candidate without labels gains enough, and is no risk.
 
-  A head alone follows whatever it is shown: samples of a few classes make it
-  forget the others. So the answers of the untouched file must be varied.
+  Training follows whatever it is shown: samples of a few classes spread over
+  all of them, and the model forgets what it knew. Then it never gets as sure
+  and as varied at once as samples of all classes let it be.
   """
-  if candidate.start_loss - candidate.loss <= WORTHWHILE:
-    return False
-  if candidate.input_stage.trainable:
-    return True
-  start = candidate.phase_results[0]
-  z = start.start_logits.astype(np.float64) * start.graph.logits.scale
-  mean = np.exp(_log_shares(z)).mean(axis=0)
-  entropy = -(mean * np.log(np.maximum(mean, 1e-12))).sum()
-  return bool(entropy >= VARIED_SHARE * np.log(z.shape[1]))
-
-
-def is_surer(result: PhaseResult) -> bool:
-  """Whether a phase without labels made the model surer of single samples.
-
-  The loss also falls where answers only spread over more classes, which is
-  harm where the samples are of a few classes. What undoes a shift makes the
-  model surer too.
-
-  Args:
-    result: of the phase, on the samples kept aside.
-  """
-  scale = result.graph.logits.scale
-  before, after = (
-    _mean_entropy(z.astype(np.float64) * scale)
-    for z in (result.start_logits, result.logits)
-  )
-  gain = result.before.loss - result.after.loss
-  return before - after >= SURER * gain
-
-
-def _mean_entropy(logits: NDArray[np.float64]) -> float:
-  """Mean over samples of the entropy of softmax, in nats."""
-  shares = _log_shares(logits)
-  return float(-(np.exp(shares) * shares).sum(axis=1).mean())
-
-
-def _log_shares(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-  """Logarithms of softmax."""
-  z = logits - logits.max(axis=1, keepdims=True)
-  return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+  last = candidate.phase_results[-1]
+  most = math.log(min(last.logits.shape))
+  gained = candidate.start_loss - candidate.loss
+  return gained > WORTHWHILE and -candidate.loss >= REACHED * most
 
 
 def heads_of(
