@@ -18,7 +18,7 @@ from tflm_fg.losses.custom import LossFunction, exact_refusal
 from tflm_fg.marking import Model, opened
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
-from tflm_fg.placement.fold_search import search_by_folds
+from tflm_fg.placement.fold_search import run_found, try_by_folds
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
@@ -254,8 +254,11 @@ def _by_folds(
   model: ModelFile, training_data: TrainingData, request: Request
 ) -> tuple[RunResult, _Tried, TrainingData]:
   """Compares candidates by folds, and trains the best."""
-  found = search_by_folds(model, training_data, request)
-  run_result, candidates, dropped = found
+  found, dropped = try_by_folds(model, training_data, request)
+  candidates = [one.candidate for one in found]
+  best = best_candidate(candidates)
+  chosen = next(one for one in found if one.candidate is best)
+  run_result = run_found(model, chosen, training_data, request)
   return run_result, (candidates, dropped), training_data
 
 

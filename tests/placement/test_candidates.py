@@ -11,8 +11,8 @@ from tflm_fg.placement.candidates import (
   Candidate,
   InputStage,
   best_candidate,
-  cooled_losses,
 )
+from tflm_fg.placement.fold_losses import cooled_losses
 from tflm_fg.tflite.graph_options import GraphOptions
 
 

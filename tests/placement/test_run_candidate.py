@@ -8,7 +8,7 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tflm_fg import adaptation, journal
-from tflm_fg.placement import phase_record
+from tflm_fg.placement import fold_search, phase_record
 from tflm_fg.tflite.select_trainable import mark_file
 
 WANTED = "first-bias, wide-head"
@@ -34,6 +34,7 @@ def adapted():
 
   x, y = models.separable(samples=120, seed=2)
   with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(fold_search, "WIDENED", 4)
     patch.setattr(adaptation, "best_candidate", wanted)
     return tflm_fg.adapt(unbiased(), x + 1, y, **options(seed=5))
 

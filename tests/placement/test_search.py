@@ -27,6 +27,7 @@ from tflm_fg import journal
 from tflm_fg.methods import SPSA, Auto
 from tflm_fg.placement import run_plan
 from tflm_fg.placement.candidates import InputStage
+from tflm_fg.placement.fold_search import INPUT_STAGES
 from tflm_fg.placement.search import input_stages_of
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.types import NotApplicable, TflmFgError
@@ -65,11 +66,8 @@ def test_the_chosen_candidate_has_the_lowest_loss_and_its_phases_are_reported():
   first, last = report["phases"]
   assert all("prompt" in name for name in first["trainable"])
   assert last["trainable"] == ["head/kernel", "head/bias"]
-  assert report["method"] == "sign-m-spsa+closed-form"
-  assert set(first["chosen"]) == {"epsilon_lsb", "learning_rate_lsb"}
-  for name, reason in first["chosen"].items():
-    assert reason.startswith(f"{first['settings'][name]:g}: ")
-  assert last["chosen"] == {}
+  assert report["method"] == "per-sample+closed-form"
+  assert first["chosen"] == last["chosen"] == {}
   for phase in (first, last):
     assert None not in phase["settings"].values()
     assert 0 < phase["kept_step"] <= phase["steps"]
@@ -167,7 +165,7 @@ def test_what_a_file_does_not_allow_is_left_out(kind, labelled):
     **options(steps=20),
   )
   tried = [candidate["trainable"] for candidate in result.report["candidates"]]
-  assert tried[0] == "head"
+  assert "head" in tried
   assert not any("wide" in candidate for candidate in tried)
   recorded = journal.parse(result.journal.to_bytes())
   assert tflm_fg.replay(recorded, result.start) == result.marked_model
@@ -207,7 +205,7 @@ def test_input_stages_are_what_the_file_and_the_method_allow():
     *prompts,
     first,
   ]
-  assert stages_of(conv, False, Auto()) == [InputStage(""), prompts[0]]
+  assert stages_of(conv, False, Auto()) == [InputStage(""), *INPUT_STAGES[:2]]
   assert stages_of(conv, True, SPSA()) == [InputStage("")]
   wide = models.conv_model(wide=True)
   assert stages_of(wide, True, Auto()) == [InputStage(""), first]
@@ -286,8 +284,12 @@ def test_an_input_stage_that_did_harm_is_named(monkeypatch):
     record = dataclasses.replace(result.record, kept_step=0)
     return dataclasses.replace(result, record=record)
 
+  def own(outputs, y):
+    """A loss without a gradient, so that candidates run in phases."""
+    return np.abs(outputs[np.arange(len(y)), y] - 1)
+
   monkeypatch.setattr(run_plan.Trial, "run", harmful)
-  report = adapt().report
+  report = adapt(loss=own, **options(steps=20)).report
   (harm,) = (d for d in report["dropped"] if d["candidate"] == "first-bias")
   assert "worse" in harm["reason"]
 

@@ -96,7 +96,8 @@ def dense_layer(part: Part, tensors: Sequence[TrainableTensor]) -> DenseLayer:
   op = graph.operators[0]
   places = TRAINABLE_OPS.get(op.name)
   roles = tuple(t.role for t in tensors)
-  if places is None or len(graph.operators) > 1 or {*roles} - _ROLES:
+  alone = len(graph.operators) == 1 and not op.has_activation
+  if places is None or not alone or {*roles} - _ROLES:
     raise NotApplicable(
       f"the head is {', '.join(part.file.operator_names)}; only one dense "
       "layer of int8 weights can be computed without an engine"

@@ -13,18 +13,15 @@ from numpy.typing import NDArray
 from tflm_fg.gradients.method import Method
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.spsa import SignSPSA
-from tflm_fg.losses.base import Loss
-from tflm_fg.losses.custom import BlackBox
+from tflm_fg.placement.fold_losses import FOLDS, losses_of
 from tflm_fg.placement.phase import PhaseResult, TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.split_model import Graph
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.training.data import folds
-from tflm_fg.training.objective import Task
-from tflm_fg.types import Array
-
-FOLDS = 3
-"""Parts of the samples, each kept aside once when heads are compared."""
+from tflm_fg.types import NotApplicable
 
 SURELY = 1.64
 """Standard errors that leave one chance in twenty."""
@@ -32,6 +29,10 @@ SURELY = 1.64
 
 CLEARLY = 0.01
 """Share of a loss that a gain must be where one number is for all samples."""
+
+
+MOST_WEIGHTS = 1 << 18
+"""A wide head of more weights is tried only where a user asks for it."""
 
 
 class InputStage(NamedTuple):
@@ -86,7 +87,6 @@ class Candidate(NamedTuple):
     measuring_passes: passes that measured what a wide head joins.
     pull: of the head, where it was fitted without an engine.
     graph: ran the samples up to such a head; None where phases did.
-    is_chosen: whether its search has chosen it.
   """
 
   input_stage: InputStage
@@ -100,7 +100,6 @@ class Candidate(NamedTuple):
   measuring_passes: int = 0
   pull: float = 0.0
   graph: Graph | None = None
-  is_chosen: bool = False
 
   @property
   def loss(self) -> float:
@@ -205,57 +204,23 @@ def candidate_of(
   )
 
 
-def losses_of(
-  logits: Sequence[Array], labels: Sequence[Array], graph: Graph, task: Task
-) -> NDArray[np.float64]:
-  """Losses of samples that each trial kept aside, to compare by.
-
-  Args:
-    logits: integers [N, C], one array a trial.
-    labels: of as many arrays of samples, or more.
-    graph: gave the logits.
-    task: what is learned.
-  """
-  if task.is_probabilistic:
-    few = labels[: len(logits)]
-    return cooled_losses(logits, few, graph.logits.scale)
-  loss = graph.loss(task)
-  return np.concatenate(
-    [_single_losses(z, y, loss) for z, y in zip(logits, labels)]
-  )
-
-
-def _single_losses(
-  logits: Array, labels: Array, loss: Loss
-) -> NDArray[np.float64]:
-  """Each sample's loss, or the one of all where no sample has its own."""
-  if isinstance(loss, BlackBox) and not loss.is_per_sample(logits, labels):
-    return np.array([loss.mean(loss(logits, labels), len(logits))])
-  return loss.per_sample(logits, labels).astype(np.float64) * loss.unit
-
-
-def cooled_losses(
-  logits: Sequence[Array], labels: Sequence[Array], scale: float
-) -> NDArray[np.float64]:
-  """Cross-entropies at the temperature that suits the samples best, in nats.
-
-  A head that fits its samples exactly is too sure of others. That is no fault
-  of its answers, so each candidate is judged at its own best temperature.
-
-  Args:
-    logits: integers [N, C], some arrays.
-    labels: int64 [N], as many.
-    scale: real value of a logit step.
-  """
-  y = np.concatenate(labels)
-  z = np.concatenate(logits).astype(np.float64) * scale
-  z -= z.max(axis=1, keepdims=True)
-  own = z[np.arange(len(y)), y]
-  cooled = (np.log(np.exp(z * t).sum(axis=1)) - own * t for t in _COOLINGS)
-  return min(cooled, key=np.mean)
-
-
-_COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
+def heads_of(
+  model: ModelFile, may_widen: bool, graph_options: GraphOptions
+) -> tuple[list[str], list[Dropped]]:
+  """The heads that a file allows, the simpler first, and what it does not."""
+  if not may_widen:
+    return ["head"], []
+  try:  # There may be no layer to join, or none of int8.
+    wide = mark_file(model, "wide-head", graph_options=graph_options).mark
+  except NotApplicable as fault:
+    return ["head"], [Dropped("wide-head", str(fault))]
+  if wide.numbers > MOST_WEIGHTS:
+    reason = (
+      f"{wide.numbers} numbers are more than {MOST_WEIGHTS}, which is tried "
+      "with --trainable=wide-head alone"
+    )
+    return ["head"], [Dropped("wide-head", reason)]
+  return ["head", "wide-head"], []
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
@@ -268,14 +233,13 @@ def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
   none there.
 
   Candidates that would be left out in part are taken where there are no others.
-  A search that chooses by folds has chosen already.
+  Where all samples were kept aside in folds, the lowest loss is the best.
 
   Args:
     candidates: as `try_candidates` gives them.
   """
-  for candidate in candidates:
-    if candidate.is_chosen:
-      return candidate
+  if all(candidate.graph is not None for candidate in candidates):
+    return min(candidates, key=lambda candidate: candidate.loss)
   candidates = [
     candidate for candidate in candidates if candidate.is_whole
   ] or candidates

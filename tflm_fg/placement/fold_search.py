@@ -15,7 +15,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tflm_fg.gradients.per_sample import PerSample
-from tflm_fg.placement.candidates import Candidate, Dropped, InputStage
+from tflm_fg.placement.candidates import (
+  Candidate,
+  Dropped,
+  InputStage,
+  heads_of,
+)
 from tflm_fg.placement.head_folds import FoldScore, HeadFolds
 from tflm_fg.placement.phase import (
   OpenPhase,
@@ -27,7 +32,6 @@ from tflm_fg.placement.phase import (
 from tflm_fg.placement.phase_record import Masters, Phase, masters_of, matched
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial
-from tflm_fg.placement.search import heads_of
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
 from tflm_fg.tflite.split_graph import last_tensors
@@ -64,7 +68,7 @@ class Stage(NamedTuple):
   result: PhaseResult | None = None
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
   """A candidate with what it takes to train it."""
 
   candidate: Candidate
@@ -72,10 +76,10 @@ class _Found(NamedTuple):
   folds: HeadFolds
 
 
-def search_by_folds(
+def try_by_folds(
   model: ModelFile, training_data: TrainingData, request: Request
-) -> tuple[RunResult, list[Candidate], list[Dropped]]:
-  """Tries every candidate that the file allows, and trains the best one.
+) -> tuple[list[Found], list[Dropped]]:
+  """Tries every candidate that the file allows.
 
   Args:
     model: the plain file.
@@ -83,7 +87,7 @@ def search_by_folds(
     request: what the user asked for.
 
   Returns:
-    What was trained, the candidates, and what was dropped, with the reason.
+    The candidates, and what was dropped, with the reason.
 
   Raises:
     NotApplicable: if only an engine can compute the file's head.
@@ -97,9 +101,7 @@ def search_by_folds(
   tried.sort(key=lambda one: min(f.candidate.loss for f in one[1]))
   for stage, _ in tried[:WIDENED]:
     found += _widened(stage, training_data, request, dropped)
-  best = min(found, key=lambda one: one.candidate.loss)
-  candidates = [one.candidate._replace(is_chosen=one is best) for one in found]
-  return _trained(model, best, training_data, request), candidates, dropped
+  return found, dropped
 
 
 def _stages(
@@ -123,13 +125,13 @@ def _stages(
 
 def _behind(
   stage: Stage, training_data: TrainingData, request: Request
-) -> list[_Found]:
+) -> list[Found]:
   """The candidates of an input stage without a head, and with the file's."""
   options = stage.stage.request(request).graph_options
   opened = HeadFolds.open(stage.file, "head", options, training_data, request)
   scores = [("", opened.untouched()), ("head", opened.best())]
   return [
-    _Found(_candidate(stage, head, fold_score, opened), stage, opened)
+    Found(_candidate(stage, head, fold_score, opened), stage, opened)
     for head, fold_score in scores
   ]
 
@@ -139,7 +141,7 @@ def _widened(
   training_data: TrainingData,
   request: Request,
   dropped: list[Dropped],
-) -> list[_Found]:
+) -> list[Found]:
   """The candidate of an input stage with a wide head, if the file has one."""
   options = stage.stage.request(request).graph_options
   heads, without = heads_of(stage.file, True, options)
@@ -150,7 +152,7 @@ def _widened(
     stage.file, "wide-head", options, training_data, request
   )
   candidate = _candidate(stage, "wide-head", opened.best(), opened)
-  return [_Found(candidate, stage, opened)]
+  return [Found(candidate, stage, opened)]
 
 
 def _candidate(
@@ -171,9 +173,9 @@ def _candidate(
   )
 
 
-def _trained(
+def run_found(
   model: ModelFile,
-  best: _Found,
+  best: Found,
   training_data: TrainingData,
   request: Request,
 ) -> RunResult:
@@ -185,7 +187,7 @@ def _trained(
   candidate, stage = best.candidate, best.stage
   parts = [p for p in (stage.stage.trainable, candidate.head) if p]
   plan = RunPlan(",".join(parts) or "head", candidate.graph_options)
-  marked = mark_trainable(
+  marked = mark_file(
     model, plan.trainable, graph_options=plan.graph_options
   )
   masters, kept, results = _with_stage(stage, marked, training_data)
@@ -199,7 +201,7 @@ def _trained(
 
 
 def _open_head(
-  best: _Found,
+  best: Found,
   marked: MarkedModel,
   masters: Masters,
   training_data: TrainingData,

@@ -19,7 +19,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DenseLayer, DensePasses, dense_layer
 from tflm_fg.gradients.method import Method
-from tflm_fg.placement.candidates import FOLDS, losses_of
+from tflm_fg.placement.fold_losses import FOLDS, losses_of
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
@@ -105,7 +105,7 @@ class HeadFolds:
       graph_options, measuring_passes = measured(
         model, training_data.x, graph_options, request.runtime_options
       )
-    marked = mark_trainable(model, head, graph_options=graph_options)
+    marked = mark_file(model, head, graph_options=graph_options)
     graph = Graph(marked.file, marked.mark, request.runtime_options)
     dense_layer(graph.suffix_part, marked.mark.trainable)
     targets = graph.targets(training_data.labels, training_data.task)

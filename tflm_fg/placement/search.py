@@ -19,6 +19,7 @@ from tflm_fg.placement.candidates import (
   Dropped,
   InputStage,
   candidate_of,
+  heads_of,
   parts_of,
 )
 from tflm_fg.placement.measure import measured
@@ -31,15 +32,11 @@ from tflm_fg.placement.phase import (
 from tflm_fg.placement.phase_record import masters_of, matched
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
-from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.types import NotApplicable
-
-MOST_WEIGHTS = 1 << 18
-"""A wide head of more weights is tried only where a user asks for it."""
 
 HARM = "it was worse than its start on the samples kept aside"
 """Why an input stage is dropped that trained."""
@@ -175,25 +172,6 @@ def is_worthwhile(candidate: Candidate) -> bool:
   most = math.log(min(last.logits.shape))
   gained = candidate.start_loss - candidate.loss
   return gained > WORTHWHILE and -candidate.loss >= REACHED * most
-
-
-def heads_of(
-  model: ModelFile, may_widen: bool, graph_options: GraphOptions
-) -> tuple[list[str], list[Dropped]]:
-  """The heads that a file allows, the simpler first, and what it does not."""
-  if not may_widen:
-    return ["head"], []
-  try:  # There may be no layer to join, or none of int8.
-    wide = mark_file(model, "wide-head", graph_options=graph_options).mark
-  except NotApplicable as fault:
-    return ["head"], [Dropped("wide-head", str(fault))]
-  if wide.numbers > MOST_WEIGHTS:
-    reason = (
-      f"{wide.numbers} numbers are more than {MOST_WEIGHTS}, which is tried "
-      "with --trainable=wide-head alone"
-    )
-    return ["head"], [Dropped("wide-head", reason)]
-  return ["head", "wide-head"], []
 
 
 def run_candidate(

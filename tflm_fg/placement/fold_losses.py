@@ -1,0 +1,70 @@
+"""Losses of samples that were kept aside, to compare candidates by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.losses.base import Loss
+from tflm_fg.losses.custom import BlackBox
+from tflm_fg.placement.split_model import Graph
+from tflm_fg.training.objective import Task
+from tflm_fg.types import Array
+
+FOLDS = 3
+"""Parts of the samples, each kept aside once when heads are compared."""
+
+
+def losses_of(
+  logits: Sequence[Array], labels: Sequence[Array], graph: Graph, task: Task
+) -> NDArray[np.float64]:
+  """Losses of samples that each trial kept aside, to compare by.
+
+  Args:
+    logits: integers [N, C], one array a trial.
+    labels: of as many arrays of samples, or more.
+    graph: gave the logits.
+    task: what is learned.
+  """
+  if task.is_probabilistic:
+    few = labels[: len(logits)]
+    return cooled_losses(logits, few, graph.logits.scale)
+  loss = graph.loss(task)
+  return np.concatenate(
+    [_single_losses(z, y, loss) for z, y in zip(logits, labels)]
+  )
+
+
+def _single_losses(
+  logits: Array, labels: Array, loss: Loss
+) -> NDArray[np.float64]:
+  """Each sample's loss, or the one of all where no sample has its own."""
+  if isinstance(loss, BlackBox) and not loss.is_per_sample(logits, labels):
+    return np.array([loss.mean(loss(logits, labels), len(logits))])
+  return loss.per_sample(logits, labels).astype(np.float64) * loss.unit
+
+
+def cooled_losses(
+  logits: Sequence[Array], labels: Sequence[Array], scale: float
+) -> NDArray[np.float64]:
+  """Cross-entropies at the temperature that suits the samples best, in nats.
+
+  A head that fits its samples exactly is too sure of others. That is no fault
+  of its answers, so each candidate is judged at its own best temperature.
+
+  Args:
+    logits: integers [N, C], some arrays.
+    labels: int64 [N], as many.
+    scale: real value of a logit step.
+  """
+  y = np.concatenate(labels)
+  z = np.concatenate(logits).astype(np.float64) * scale
+  z -= z.max(axis=1, keepdims=True)
+  own = z[np.arange(len(y)), y]
+  cooled = (np.log(np.exp(z * t).sum(axis=1)) - own * t for t in _COOLINGS)
+  return min(cooled, key=np.mean)
+
+
+_COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
