@@ -9,6 +9,9 @@ from tflm_fg.tflite import WEIGHTS, GraphOptions
 _PROMPT_GAIN = flags.DEFINE_boolean(
   "prompt_gain", False, "a prompt with a gain before its offset"
 )
+_COMMON_GAIN = flags.DEFINE_boolean(
+  "common_gain", False, "that gain is one number for all channels"
+)
 _WIDE_LAYERS = flags.DEFINE_string(
   "wide_layers",
   "",
@@ -23,7 +26,7 @@ _WEIGHTS = flags.DEFINE_enum(
   "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 
-HOLDERS = (_WEIGHTS, _PROMPT_GAIN, _WIDE_LAYERS)
+HOLDERS = (_WEIGHTS, _PROMPT_GAIN, _COMMON_GAIN, _WIDE_LAYERS)
 """All of them."""
 
 
@@ -35,6 +38,7 @@ def graph_options() -> GraphOptions:
   """
   return GraphOptions(
     gain=_PROMPT_GAIN.value,
+    common_gain=_COMMON_GAIN.value,
     layers=_WIDE_LAYERS.value,
     weights=_WEIGHTS.value,
   )

@@ -156,6 +156,15 @@ _real(
   "fraction of the distance back to the old weights that every step goes, 0 to "
   "below 1",
 )
+_real(
+  "pull",
+  "closed-form: lambda of a pull of the head towards its start, 0 to 10",
+)
+flags.DEFINE_boolean(
+  "scan",
+  _DEFAULTS["scan"],
+  "per-sample: begin at the best of five values of a prompt's gain",
+)
 
 
 def given() -> list[str]:

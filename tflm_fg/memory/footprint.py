@@ -80,10 +80,10 @@ class TrainerBytes:
     momentum: two bytes a kernel weight and four a bias, if momentum is on.
     residue: with error feedback, one byte a number, two a kernel weight of
       8w8a.
-    start: the masters before the first step, where an anchor pulls back to
-      them; of biases alone where Frank-Wolfe's box lies around them.
-    gradient: four bytes a trainable number where the method sums an exact
-      gradient over a batch (closed-form).
+    start: the masters before the first step, where an anchor or a pull goes
+      back to them; of biases alone where Frank-Wolfe's box lies around them.
+    gradient: four bytes a trainable number where the method sums a gradient
+      over the samples of a batch (closed-form, per-sample).
     best: copy of the best masters so far, if they are kept.
     loss: one sample's terms, a 32-bit word a class, and a 64-bit sum.
   """
@@ -231,13 +231,13 @@ def _of_phase(
   velocity = sum(t.numbers * (2 if t.has_master else 4) for t in own)
   coarse = _is_coarse(phase)
   residue = sum(t.numbers * (1 + (coarse and t.has_master)) for t in own)
-  kept = own
-  if not method.anchor:
+  kept, sums = own, method.is_exact or method.weights_are_inputs
+  if not method.anchor and not getattr(method, "pull", 0):
     boxed = OPTIMIZERS[method.optimizer].boxes_biases
     kept = [t for t in own if boxed and not t.has_master]
   return (
     velocity if method.momentum else 0,
-    4 * sum(t.numbers for t in own) if method.is_exact else 0,
+    4 * sum(t.numbers for t in own) if sums else 0,
     _masters(own, coarse) if method.validation_fraction else 0,
     residue if method.rounding == "error-feedback" else 0,
     _masters(kept, coarse),

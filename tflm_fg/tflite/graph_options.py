@@ -48,7 +48,7 @@ class GraphOptions:
 
   def __post_init__(self) -> None:
     if self.common_gain and not self.gain:
-      raise TflmFgError("common_gain=True: needs gain=True")
+      raise TflmFgError("--common_gain: needs --prompt_gain too (gain=True)")
     try:
       re.compile(self.layers)
     except re.error as fault:
