@@ -132,11 +132,30 @@ CASES = {
     model="conv", settings={"method": "closed-form", "steps": 12, "seed": 5}
   ),
   "default": Case(model="conv", trainable="auto", settings={"seed": 5}),
-  "default-no-labels": Case(
+  "per-sample-no-labels": Case(
     model="conv",
-    trainable="auto",
-    settings={"seed": 1, "steps": 24},
+    trainable="prompt",
+    settings={
+      "method": "per-sample",
+      "steps": 12,
+      "seed": 5,
+      "validation_fraction": 0.0,
+    },
     labelled=False,
+  ),
+  "per-sample": Case(
+    model="conv",
+    trainable="prompt",
+    settings={
+      "method": "per-sample",
+      "steps": 12,
+      "seed": 5,
+      "validation_fraction": 0.0,
+    },
+    graph_options=GraphOptions(gain=True, common_gain=True),
+  ),
+  "head-pulled": _exact(
+    "head", "untrained", method="closed-form", steps=12, pull=0.1
   ),
   "no-labels": Case(
     model="conv",

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.placement.candidates import (
   Candidate,
@@ -92,6 +93,8 @@ def try_by_folds(
   Raises:
     NotApplicable: if only an engine can compute the file's head.
   """
+  kinds = [stage.kind for stage in INPUT_STAGES]
+  request.require_use([*kinds, ClosedForm])
   dropped: list[Dropped] = []
   tried = [
     (stage, _behind(stage, training_data, request))
