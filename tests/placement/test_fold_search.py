@@ -219,3 +219,24 @@ def test_one_seed_gives_the_same_bytes_and_another_others():
     return tflm_fg.adapt(source(), x, y, method=method, workers=1).marked_model
 
   assert adapted(1) == adapted(1)
+
+
+def test_a_file_that_takes_no_prompt_has_its_first_biases_tried():
+  x = models.int8_samples((6, 5, 2), 60, dtype="int16")
+  report = tflm_fg.adapt(
+    models.conv_model(wide=True), x, np.arange(60) % 3, workers=1
+  ).report
+  tried = {c["trainable"] for c in report.candidates}
+  assert {"first-bias", "first-bias, head"} <= tried
+  names = {c["trainable"] for c in cured().report.candidates}
+  assert not any("first-bias" in name for name in names)
+
+
+def test_a_setting_that_prompts_do_not_take_has_first_biases_tried_too():
+  report = tflm_fg.adapt(
+    source(),
+    *clusters(60, 1, SHIFT),
+    method=methods.Auto(num_directions=2, steps=4),
+    workers=1,
+  ).report
+  assert any("first-bias" in c["trainable"] for c in report.candidates)

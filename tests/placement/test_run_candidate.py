@@ -34,7 +34,7 @@ def adapted():
 
   x, y = models.separable(samples=120, seed=2)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(fold_search, "WIDENED", 4)
+    patch.setattr(fold_search, "INPUT_STAGES", ())
     patch.setattr(adaptation, "best_candidate", wanted)
     return tflm_fg.adapt(unbiased(), x + 1, y, **options(seed=5))
 

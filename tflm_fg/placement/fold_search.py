@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tflm_fg.gradients.closed_form import ClosedForm
+from tflm_fg.gradients.method import fields_of
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.placement.candidates import (
   Candidate,
@@ -44,9 +45,12 @@ NOTHING = InputStage("")
 INPUT_STAGES = (
   InputStage("prompt", kind=PerSample),
   InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
-  InputStage("first-bias"),
 )
 """What is tried in front of a head, the cheapest first."""
+
+WITHOUT_PROMPTS = InputStage("first-bias")
+"""What is tried in a file that takes none of them. It needs three times the
+passes, and was no better beside a prompt where both were measured."""
 
 
 WIDENED = 2
@@ -93,7 +97,7 @@ def try_by_folds(
   Raises:
     NotApplicable: if only an engine can compute the file's head.
   """
-  kinds = [stage.kind for stage in INPUT_STAGES]
+  kinds = [stage.kind for stage in (*INPUT_STAGES, WITHOUT_PROMPTS)]
   request.require_use([*kinds, ClosedForm])
   dropped: list[Dropped] = []
   tried = [
@@ -115,7 +119,13 @@ def _stages(
 ) -> Iterator[Stage]:
   """No input stage, then those that the file takes, each found."""
   yield Stage(NOTHING, model)
-  for stage in INPUT_STAGES:
+  known = {*fields_of(PerSample), *fields_of(ClosedForm)}
+  # What a user has set and these do not take is for the first biases.
+  enough = set(request.method.given) <= known
+  some = False
+  for stage in (*INPUT_STAGES, WITHOUT_PROMPTS):
+    if some and enough and stage is WITHOUT_PROMPTS:
+      return
     asked = stage.request(request)
     try:
       trial = Trial(model, stage.trainable, asked, training_data)
@@ -123,6 +133,7 @@ def _stages(
     except NotApplicable as fault:
       dropped.append(Dropped(stage.title, str(fault)))
       continue
+    some = True
     yield Stage(stage, trial.file(result), trial, result)
 
 
