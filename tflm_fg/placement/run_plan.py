@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tflm_fg.gradients.closed_form import ClosedForm
-from tflm_fg.gradients.method import Method
+from tflm_fg.gradients.method import Method, fields_of
+from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.placement.phase import (
   OpenPhase,
@@ -79,10 +80,22 @@ def phases_of(
     few = sum(t.numbers for t in rest) <= FEW_NUMBERS
     few &= all(t.index not in last for t in rest)  # a head has far to go
     own = method.as_phase(SignSPSA, **(QUICK if few else LONG))
+    if few and objective.has_gradient and flows_in(rest, method):
+      own = method.as_phase(PerSample)
     phases.append(phase([t.index for t in rest], own))
   if head:
     phases.append(phase(head, method.as_phase(ClosedForm)))
   return phases
+
+
+def flows_in(tensors: Sequence[TrainableTensor], method: Method) -> bool:
+  """Whether every sample can have a direction of its own in these tensors.
+
+  A user who has set what only one direction for all samples takes has that.
+  """
+  known = {*fields_of(PerSample), *fields_of(ClosedForm)}
+  prompts = all(t.role in ("offset", "gain") for t in tensors)
+  return prompts and set(method.given) <= known
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,10 @@ from tflm_fg.gradients.spsa import DirectionalMethod
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Auto(DirectionalMethod):
-  """The closed form for the head, sign-m-SPSA for all that lies before it.
+  """The closed form for the head, and for what lies before it one of two.
+
+  A prompt alone has a direction for every sample, unless settings are given
+  that it does not take; all else has sign-m-SPSA.
 
   What is given here goes to every phase whose method takes it.
 
