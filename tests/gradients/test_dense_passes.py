@@ -5,9 +5,9 @@ import pytest
 
 from tests import models
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import loss_of
@@ -23,8 +23,8 @@ MODELS = {
 
 
 def opened(kind, trainable="head"):
-  marked = mark_trainable(MODELS[kind], trainable)
-  graph = Graph(
+  marked = mark_file(MODELS[kind], trainable)
+  graph = SplitModel(
     marked.data, marked.mark, RuntimeOptions(runtime="litert-reference")
   )
   x, y = X, Y
@@ -84,6 +84,6 @@ def test_losses_are_those_of_the_logits_and_no_engine_runs():
 
 
 def test_what_is_no_dense_layer_of_int8_is_refused():
-  marked = mark_trainable(models.conv_model(), "all")
+  marked = mark_file(models.conv_model(), "all")
   with pytest.raises(TflmFgError, match=r"CONV_2D.*one dense layer"):
     dense_layer(cut(marked.data, marked.mark).suffix, marked.mark.trainable)

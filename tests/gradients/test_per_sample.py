@@ -25,7 +25,7 @@ from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.runtimes.input_weights import InputWeightsSession
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
 from tflm_fg.tflite.tensors import tensor_spec
@@ -40,7 +40,7 @@ class Open:
   """A prompt of a small model, open with its numbers as inputs."""
 
   def __init__(self, gain=True, runtime="litert-reference"):
-    marked = mark_trainable(
+    marked = mark_file(
       models.dense_model(), "prompt", graph_options=GraphOptions(gain=gain)
     )
     self.layout = Layout(marked.mark.trainable)
@@ -253,7 +253,7 @@ def _of_role(prompt, state, role):
 
 
 def test_only_numbers_that_flow_in_as_data_are_taken():
-  head = mark_trainable(models.conv_model(), "head")
+  head = mark_file(models.conv_model(), "head")
   with pytest.raises(TflmFgError, match=r"head/kernel.*--trainable=prompt"):
     require_data(Layout(head.mark.trainable))
   require_data(Open().layout)

@@ -11,7 +11,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients import closed_form
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.training.build import step_rule
@@ -30,7 +30,7 @@ MODELS = {
 def pulled(model, pull, steps=42):
   """A head fitted without an engine, and its start."""
   marked = tflm_fg.mark_trainable(model, "head")
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(X, Y), "x")
   layout = Layout(marked.mark.trainable)
   start = layout.params(graph.suffix.params())

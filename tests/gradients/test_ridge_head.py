@@ -14,9 +14,9 @@ from tflm_fg.gradients.ridge_head import (
 )
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.placement.phase_record import masters_of, write_masters
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import logits_of
@@ -83,9 +83,9 @@ def test_the_rounded_solution_answers_as_the_real_one(kind):
   model = models.dense_model(
     per_channel=kind != "per tensor", wide=kind == "16x8"
   )
-  marked = mark_trainable(model, "head")
+  marked = mark_file(model, "head")
   x, y = models.separable()
-  graph = Graph(marked.data, marked.mark, RuntimeOptions())
+  graph = SplitModel(marked.data, marked.mark, RuntimeOptions())
   samples = graph.samples(Dataset(x, y), "x")
   spec = tensor_spec(marked.file, marked.mark.head_input)
   zero = spec.zero_point
@@ -98,7 +98,7 @@ def test_the_rounded_solution_answers_as_the_real_one(kind):
   assert saturated < 0.1
   masters = {kernel.index: params.kernels, bias.index: params.biases}
   assert masters.keys() == masters_of(marked.data, marked.mark).keys()
-  after = Graph(
+  after = SplitModel(
     write_masters(marked.data, marked.mark, masters),
     marked.mark,
     RuntimeOptions(),

@@ -8,7 +8,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.runtimes.input_weights import InputWeightsSession
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
 from tflm_fg.types import TflmFgError
@@ -17,7 +17,7 @@ X = models.int8_samples((6, 5, 2), 5)
 
 
 def opened(runtime, gain=True):
-  marked = mark_trainable(
+  marked = mark_file(
     models.conv_model(), "prompt", graph_options=GraphOptions(gain=gain)
   )
   part = cut(marked.data, marked.mark).suffix
@@ -75,6 +75,6 @@ def test_a_packing_engine_sees_every_value_without_a_new_interpreter():
 
 
 def test_a_constant_without_an_axis_of_samples_is_refused():
-  head = mark_trainable(models.conv_model(), "head")
+  head = mark_file(models.conv_model(), "head")
   with pytest.raises(TflmFgError, match="no axis of samples"):
     constants_to_inputs(cut(head.data, head.mark).suffix)

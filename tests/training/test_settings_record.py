@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from tflm_fg.methods import Auto, ClosedForm, SignSPSA, fields_of, named, registered
+from tflm_fg.methods import (
+  Auto,
+  ClosedForm,
+  SignSPSA,
+  fields_of,
+  named,
+  registered,
+)
 from tflm_fg.training.objective import Objective
 from tflm_fg.training.settings_record import from_record, to_record
 

@@ -16,7 +16,7 @@ from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.placement.fold_losses import FOLDS, losses_of
 from tflm_fg.placement.phase import PhaseResult, TrainingData
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
@@ -99,7 +99,7 @@ class Candidate(NamedTuple):
   unseen: NDArray[np.float64]
   measuring_passes: int = 0
   pull: float = 0.0
-  graph: Graph | None = None
+  graph: SplitModel | None = None
 
   @property
   def loss(self) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.losses.base import Loss
 from tflm_fg.losses.custom import BlackBox
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.training.objective import Task
 from tflm_fg.types import Array
 
@@ -18,7 +18,10 @@ FOLDS = 3
 
 
 def losses_of(
-  logits: Sequence[Array], labels: Sequence[Array], graph: Graph, task: Task
+  logits: Sequence[Array],
+  labels: Sequence[Array],
+  graph: SplitModel,
+  task: Task,
 ) -> NDArray[np.float64]:
   """Losses of samples that each trial kept aside, to compare by.
 

@@ -35,7 +35,7 @@ from tflm_fg.placement.phase_record import Masters, Phase, masters_of, matched
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.training.metrics import score
 from tflm_fg.types import NotApplicable
@@ -201,9 +201,7 @@ def run_found(
   candidate, stage = best.candidate, best.stage
   parts = [p for p in (stage.stage.trainable, candidate.head) if p]
   plan = RunPlan(",".join(parts) or "head", candidate.graph_options)
-  marked = mark_file(
-    model, plan.trainable, graph_options=plan.graph_options
-  )
+  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
   masters, kept, results = _with_stage(stage, marked, training_data)
   if candidate.head or not results:
     opened = _open_head(best, marked, masters, training_data, request)

@@ -23,10 +23,10 @@ from tflm_fg.placement.fold_losses import FOLDS, losses_of
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.split_model import Graph
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_trainable
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import folds
@@ -72,7 +72,7 @@ class HeadFolds:
 
   marked: MarkedModel
   graph_options: GraphOptions
-  graph: Graph
+  graph: SplitModel
   samples: Samples
   training_data: TrainingData
   request: Request
@@ -106,7 +106,7 @@ class HeadFolds:
         model, training_data.x, graph_options, request.runtime_options
       )
     marked = mark_file(model, head, graph_options=graph_options)
-    graph = Graph(marked.file, marked.mark, request.runtime_options)
+    graph = SplitModel(marked.file, marked.mark, request.runtime_options)
     dense_layer(graph.suffix_part, marked.mark.trainable)
     targets = graph.targets(training_data.labels, training_data.task)
     samples = Samples(graph.features(training_data.x), targets)

@@ -10,7 +10,7 @@ from tflm_fg.tflite import model_file
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import find_logits, last_head, sites_of
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import mark_trainable
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut, whole
 from tflm_fg.tflite.surgery.fold import fold, fold_input_offset
 from tflm_fg.tflite.surgery.perturbation_inputs import (
@@ -162,7 +162,7 @@ def test_an_input_offset_goes_into_a_dense_layers_bias(kind):
 
 def prompted(model):
   """A file with offsets at its input, and samples that do not saturate."""
-  marked = mark_trainable(model, "prompt")
+  marked = mark_file(model, "prompt")
   part = Patchable(marked.data, [t.index for t in marked.mark.trainable])
   (zeros,) = part.read()
   values = np.random.default_rng(0).integers(-60, 60, zeros.shape)
@@ -188,7 +188,7 @@ def test_an_input_offset_stays_where_the_layer_pads():
 
 
 def test_a_part_of_a_marked_graph_keeps_its_cut():
-  marked = mark_trainable(
+  marked = mark_file(
     KINDS["int8"], "prompt", graph_options=GraphOptions(gain=True)
   )
   part = cut(marked.data, marked.mark).suffix
