@@ -376,3 +376,14 @@ def separable(
   y = np.arange(samples) % classes
   x = centres[y] + random.normal(0, 0.6, (samples, inputs))
   return x.astype(np.float32), y.astype(np.int64)
+
+
+def many_layers_model(layers: int = 12, *, seed: int = 0) -> bytes:
+  """x [1, 4, 4, 2] -> `layers` convolutions -> mean, dense, logits [1, 3]."""
+  net = Network(seed)
+  x = net.activation("x", (1, 4, 4, 2), 4.0, IMAGE)
+  flow = x
+  for number in range(layers):
+    flow = net.convolution(flow, 3, f"conv{number}", size=1, relu=False)
+  flow = net.dense(net.mean(flow), 3, "head", reach=8.0)
+  return net.finish([x.index], [flow.index])

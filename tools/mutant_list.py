@@ -1019,4 +1019,18 @@ MUTANTS = (
       "-mtensorflow",
     ),
   ),
+  Mutant(
+    "wide_head: more inputs than TFLM joins",
+    "tflm_fg/tflite/surgery/wide_head.py",
+    "MOST_JOINED = 10\n",
+    "MOST_JOINED = 11\n",
+    ("tests/tflite/surgery/test_many_layers.py",),
+  ),
+  Mutant(
+    "wide_head: a tree that joins its groups in another order",
+    "tflm_fg/tflite/surgery/wide_head.py",
+    "        for start in range(0, len(flows), MOST_JOINED)\n",
+    "        for start in range(0, len(flows), MOST_JOINED)[::-1]\n",
+    ("tests/tflite/surgery/test_many_layers.py",),
+  ),
 )

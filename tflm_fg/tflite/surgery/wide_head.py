@@ -35,6 +35,9 @@ _POOLING = ("MEAN", "AVERAGE_POOL_2D", "RESHAPE", "SQUEEZE")
 SPREAD_STEPS = 40
 """Standard deviation that measured values are brought to: three fit int8."""
 
+MOST_JOINED = 10
+"""Inputs that TFLM takes in one CONCATENATION (its kMaxInputNum)."""
+
 _GAIN_ONE = 16
 _CENTRE_STEP = 2
 
@@ -208,7 +211,23 @@ class _PooledBranches:
     return self._declare(even, "e")
 
   def join(self, flows: list[int], name: str) -> int:
-    """CONCATENATION along the channels."""
+    """CONCATENATION along the channels; a tree of them for many flows."""
+    level = name
+    while len(flows) > MOST_JOINED:
+      level += "/"
+      groups = [
+        flows[start : start + MOST_JOINED]
+        for start in range(0, len(flows), MOST_JOINED)
+      ]
+      flows = [
+        self._join_few(group, f"{level}{number}")
+        if len(group) > 1
+        else group[0]
+        for number, group in enumerate(groups)
+      ]
+    return self._join_few(flows, name)
+
+  def _join_few(self, flows: list[int], name: str) -> int:
     shape = (*self._outer, self.width(flows))
     out = self._flow(name, shape, self._zero)
     options = schema.ConcatenationOptionsT()
