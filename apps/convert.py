@@ -4,10 +4,11 @@
   tflm-fg-convert --model=kws.keras --calibration=samples.npz
   --out=marked.tflite
 
-A .tflite stays as it is but for the mark, unless something has to be mended
-before it can train, which is said. A Keras model (.keras, .h5) or a
-SavedModel folder is first quantized to int8, or int16x8, with the samples in
---calibration; that needs TensorFlow.
+An integer .tflite stays as it is but for the mark, unless something has to be
+mended before it can train, which is said. A Keras model (.keras, .h5), a
+SavedModel folder or a float .tflite is first quantized to int8, or int16x8,
+with the samples in --calibration, and compared with the float model on them.
+That needs TensorFlow, and happens in a process of its own.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from absl import flags
 
 import tflm_fg
 from apps import cli, graph_flags
-from converters import quantize
+from converters import conversion, float_file, quantize
 from tflm_fg import files
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.runtimes import RuntimeOptions
-from tflm_fg.tflite import GraphOptions, input_spec
+from tflm_fg.tflite import GraphOptions, ModelFile, input_spec
 from tflm_fg.training import load_npz, model_input
 from tflm_fg.types import Array, TflmFgError
 
@@ -69,7 +70,7 @@ def main() -> None:
   files.require_outputs(
     cli.values(_OUT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
   )
-  plain = _quantized() if _is_keras(path) else _as_it_is(path)
+  plain = _plain(path)
   marked = tflm_fg.mark_trainable(
     plain,
     _TRAINABLE.value,
@@ -107,36 +108,71 @@ def _wants_wide_head() -> bool:
   return "wide-head" in [part.strip() for part in _TRAINABLE.value.split(",")]
 
 
-def _as_it_is(path: str) -> bytes:
+def _plain(path: str) -> bytes:
+  """The integer file to mark: the one that came, or a converted one."""
+  _refuse_other_formats(path)
+  if os.path.isdir(path) or path.endswith(quantize.KERAS_SUFFIXES):
+    return _converted(path)
+  data = files.read_bytes(path)
+  kind = float_file.kind_of(ModelFile.open(data, path))
+  if kind == float_file.INTEGER:
+    return _as_it_is(path, data)
+  if kind == float_file.DYNAMIC_RANGE or _CALIBRATION.value is None:
+    raise TflmFgError(float_file.cure(path, kind))
+  return _converted(path)
+
+
+def _as_it_is(path: str, data: bytes) -> bytes:
   for flag in (_ACTIVATIONS, _CALIBRATION):
     if flag is _CALIBRATION and _wants_wide_head():
       continue
     if flag.present:
       raise TflmFgError(
-        f"--{flag.name} is for a Keras model or SavedModel; {path} is taken "
-        "as it is"
+        f"--{flag.name} is for a float model; {path} is an integer file, which "
+        "is taken as it is"
       )
-  return files.read_bytes(path)
+  return data
 
 
-def _is_keras(path: str) -> bool:
-  """Whether TensorFlow must load it: by name, or a SavedModel folder."""
-  if path.endswith(quantize.KERAS_SUFFIXES):
-    return True
-  return os.path.isdir(path)
+_TOOLS = {
+  ".onnx": (
+    "an ONNX model; pip install onnx2tf, onnx2tf -i MODEL.onnx -o FOLDER -osd "
+    "makes a SavedModel"
+  ),
+  ".pt": (
+    "a PyTorch model; litert-torch (before: ai-edge-torch) makes a float "
+    ".tflite: litert_torch.convert(model.eval(), (sample,)).export(PATH)"
+  ),
+}
+"""Formats that other tools convert, by the ends of their names."""
+
+_TOOLS[".pth"] = _TOOLS[".pt"]
 
 
-def _quantized() -> bytes:
-  model = quantize.load(_MODEL.value)
+def _refuse_other_formats(path: str) -> None:
+  """Names the tool that makes a file which this command takes."""
+  for end, said in _TOOLS.items():
+    if path.endswith(end):
+      raise TflmFgError(
+        f"{path}: {said}; then give it to --model, with --calibration=X.npz"
+      )
+
+
+def _converted(path: str) -> bytes:
+  """Quantizes in a child, telling what it does, and how well it went."""
+  quantize.require_loadable(path)
   samples = None
   if _CALIBRATION.value is not None:
     samples = load_npz(_CALIBRATION.value, labels=False).x
-  elif not quantize.is_quantization_aware(model):
-    raise TflmFgError(
-      f"{_MODEL.value}: quantizing needs --calibration=X.npz with x, about "
-      "100 of your samples as floats"
-    )
-  return quantize.to_integer(model, samples, _ACTIVATIONS.value)
+  made = conversion.convert(path, samples, _ACTIVATIONS.value, _tell)
+  if made.comparison is not None:
+    print(made.comparison.line())
+  return made.data
+
+
+def _tell(line: str) -> None:
+  """Says on stderr what is being done."""
+  print(f"{line} ...", file=sys.stderr, flush=True)
 
 
 def run() -> int:

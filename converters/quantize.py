@@ -8,6 +8,7 @@ shape arithmetic that a microcontroller would have to run.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -76,7 +77,7 @@ def to_integer(
   function, shape = _one_sample_function(tf, model)
   samples = None
   if representative is not None:
-    samples = _calibration_samples(representative, shape)
+    samples = calibration_samples(representative, shape)
   try:
     with tempfile.TemporaryDirectory() as folder:
       _export(tf, model, function, folder)
@@ -111,7 +112,7 @@ def _set_integer(
   if (
     samples is not None
   ):  # without samples the model's own quantizers tell ranges
-    converter.representative_dataset = lambda: ([clip] for clip in samples)
+    converter.representative_dataset = lambda: ([sample] for sample in samples)
     converter.target_spec.supported_ops = [
       lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
       if wide
@@ -177,19 +178,48 @@ def _serving(model: Any) -> tuple[Callable[[Any], Any], list[Any]]:
   )
 
 
+def float_outputs(model: Any) -> Callable[[NDArray[np.float32]], list[Any]]:
+  """A loaded model as a function of one sample [1, ...].
+
+  Returns:
+    A function that gives the model's outputs as float32 arrays.
+  """
+  tf = tensorflow()
+  served = hasattr(model, "signatures")
+  call = _serving(model)[0] if served else _inference(model)
+
+  def outputs(sample: NDArray[np.float32]) -> list[Any]:
+    return [np.asarray(v) for v in tf.nest.flatten(call(tf.constant(sample)))]
+
+  return outputs
+
+
 def _as_list(value: Any) -> list[Any]:
   return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _calibration_samples(
+def calibration_samples(
   samples: NDArray[np.floating], shape: list[int]
 ) -> list[NDArray[np.float32]]:
+  """Chooses samples for the ranges of activations.
+
+  Args:
+    samples: float [N, ...].
+    shape: the model's input, [1, ...], or [...] without a batch axis.
+
+  Returns:
+    At most `MAX_CALIBRATION_SAMPLES` samples of that shape.
+
+  Raises:
+    TflmFgError: if there are none, or they are of another shape or dtype.
+  """
+  inner = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
   if samples.ndim == 0 or len(samples) == 0:
     raise TflmFgError("calibration x: no samples")
-  if list(samples.shape[1:]) != shape[1:]:
+  if list(samples.shape[1:]) != inner:
     raise TflmFgError(
       f"calibration x: samples of shape {list(samples.shape[1:])}, the model "
-      f"takes {shape[1:]}"
+      f"takes {inner}"
     )
   if samples.dtype.kind != "f" or not np.all(np.isfinite(samples)):
     raise TflmFgError(
@@ -198,7 +228,7 @@ def _calibration_samples(
     )
   stride = max(1, len(samples) // MAX_CALIBRATION_SAMPLES)
   chosen = samples[::stride][:MAX_CALIBRATION_SAMPLES].astype(np.float32)
-  return [clip[None] for clip in chosen]
+  return [sample.reshape(shape) for sample in chosen]
 
 
 def tensorflow() -> Any:
@@ -207,13 +237,36 @@ def tensorflow() -> Any:
   try:
     import tensorflow as module
   except ImportError:
-    raise TflmFgError(
-      "converting a Keras model needs TensorFlow: pip install 'tflm-fg[tf]'"
-    ) from None
+    raise TflmFgError(_NO_TENSORFLOW) from None
   return module
 
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def require_loadable(path: str) -> None:
+  """Refuses at once what TensorFlow could not load, before it is imported.
+
+  Raises:
+    TflmFgError: if there is no such file, it is neither a Keras file nor a
+      SavedModel, or TensorFlow is missing.
+  """
+  if not os.path.exists(path):
+    raise TflmFgError(f"{path}: no such file")
+  if path.endswith(KERAS_SUFFIXES) and not os.path.isdir(path):
+    with open(path, "rb") as file:
+      start = file.read(8)
+    if start[:2] != b"PK" and start != b"\x89HDF\r\n\x1a\n":
+      raise TflmFgError(
+        f"{path}: not a model that loads: neither a Keras archive nor HDF5"
+      )
+  if importlib.util.find_spec("tensorflow") is None:
+    raise TflmFgError(_NO_TENSORFLOW)
+
+
+_NO_TENSORFLOW = (
+  "converting a model needs TensorFlow: pip install 'tflm-fg[tf]'"
+)
 
 
 def _keras_for(path: str) -> Any:

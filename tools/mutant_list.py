@@ -1033,4 +1033,25 @@ MUTANTS = (
     "        for start in range(0, len(flows), MOST_JOINED)[::-1]\n",
     ("tests/tflite/surgery/test_many_layers.py",),
   ),
+  Mutant(
+    "conversion: a crash is not tried again with unrolled steps",
+    "converters/conversion.py",
+    "  if not first.can_unroll:\n",
+    "  if True:\n",
+    ("tests/converters/test_conversion.py",),
+  ),
+  Mutant(
+    "conversion: a child that crashed counts as done",
+    "converters/conversion.py",
+    "    return self._status == 0 and bool(self._data)\n",
+    "    return True\n",
+    ("tests/converters/test_conversion.py",),
+  ),
+  Mutant(
+    "comparison: an output is compared with itself",
+    "converters/comparison.py",
+    "found.append((floats[shapes.index(value.shape)], (value, step)))",
+    "found.append((value, (value, step)))",
+    ("tests/converters/test_conversion.py",),
+  ),
 )

@@ -410,42 +410,56 @@ def test_interrupt_writes_nothing_and_has_status_130(folder):
 # Keras models.
 
 
-@pytest.fixture
-def keras_folder(folder: Folder) -> Folder:
-  """The same, with TensorFlow imported before a program starts."""
-  folder.start = programs.run_keras
-  return folder
-
-
 def _convert(model: str, *more: str) -> list[str]:
   return [f"--model={model}", "--out=out.tflite", *more]
 
 
-@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["no.keras", "no_folder"])
 def test_missing_keras_model_is_refused(name, folder):
   line = folder.refused("convert", *_convert(name))
   assert f"{name}: no such file" in line
 
 
-@pytest.mark.tensorflow
 def test_what_is_no_keras_model_is_refused(folder):
-  """In a new Python: TensorFlow itself prints when it is imported."""
-  folder.start = programs.run_anew
   folder.write("text.keras", b"hello\n" * 9)
   assert "text.keras" in folder.refused("convert", *_convert("text.keras"))
 
 
+@pytest.mark.parametrize(
+  ("name", "cure"),
+  [
+    ("m.onnx", "onnx2tf -i MODEL.onnx"),
+    ("m.pt", "litert-torch"),
+    ("m.pth", "litert-torch"),
+  ],
+)
+def test_formats_of_other_tools_are_refused_with_the_tool(name, cure, folder):
+  folder.write(name, b"anything")
+  line = folder.refused("convert", *_convert(name))
+  assert cure in line and "--calibration" in line
+
+
+def test_files_that_compute_in_floats_are_refused_with_the_command(folder):
+  folder.write("float.tflite", models.float_model())
+  line = folder.refused("convert", *_convert("float.tflite"))
+  assert "add --calibration=X.npz" in line
+  folder.write("dynamic.tflite", models.float_model("int8"))
+  for more in ([], ["--calibration=clips.npz"]):
+    line = folder.refused("convert", *_convert("dynamic.tflite", *more))
+    assert "dynamic-range" in line and "it was made from" in line
+
+
 @pytest.mark.tensorflow
-def test_keras_model_converts_with_calibration_and_not_without(keras_folder):
+def test_keras_model_converts_with_calibration_and_tells_of_it(folder):
   import keras
 
-  folder = keras_folder
   layers = [keras.Input((8,)), keras.layers.Dense(4)]
   keras.Sequential(layers).save(folder.path / "m.keras")
-  line = folder.refused("convert", *_convert("m.keras"))
-  assert "--calibration" in line
   fitting = _convert("m.keras", "--calibration=clips.npz")
-  assert "trainable" in folder.done("convert", *fitting)
+  result = folder.run("convert", *fitting)
+  assert result.returncode == DONE, result.stderr
+  stages = [line.split()[0] for line in own_lines(result.stderr)]
+  assert stages == ["loading", "quantizing", "comparing"]
+  assert "its largest output is the same in" in result.stdout
   marked = present_mark(folder.read("out.tflite"), None, "m")
   assert marked.mark.trainable
