@@ -25,7 +25,7 @@ from tests.placement.runs import (
 from tests.refusals import refused
 from tflm_fg import journal
 from tflm_fg.methods import SPSA, Auto
-from tflm_fg.placement import run_plan
+from tflm_fg.placement import fold_search, run_plan
 from tflm_fg.placement.candidates import InputStage
 from tflm_fg.placement.fold_search import INPUT_STAGES
 from tflm_fg.placement.search import input_stages_of
@@ -295,25 +295,27 @@ def test_an_input_stage_that_did_harm_is_named(monkeypatch):
 
 
 def test_a_wide_head_that_no_engine_writes_is_named(monkeypatch):
-  run = run_plan.Trial.run
+  open_head = fold_search._open_head
 
-  def unseen(self, *given):
-    if self.trainable == "wide-head":
+  def unseen(best, *given):
+    if best.candidate.head == "wide-head":
       raise NotApplicable("does not see a write")
-    return run(self, *given)
+    return open_head(best, *given)
 
-  monkeypatch.setattr(run_plan.Trial, "run", unseen)
+  monkeypatch.setattr(fold_search, "_open_head", unseen)
   x, y = models.separable(60)
   report = adapt(models.deep_model(), x, y).report
   reasons = {d["candidate"]: d["reason"] for d in report["dropped"]}
-  assert reasons["wide-head"] == "does not see a write"
+  assert set(reasons.values()) == {"does not see a write"}
+  assert all("wide-head" in title for title in reasons)
   assert "wide-head" not in chosen(report)
 
 
 def test_a_head_that_no_engine_writes_ends_the_search(monkeypatch):
-  def unseen(self, *given):
+  def unseen(*given):
     raise NotApplicable("does not see a write")
 
   monkeypatch.setattr(run_plan.Trial, "run", unseen)
+  monkeypatch.setattr(fold_search, "_open_head", unseen)
   with pytest.raises(NotApplicable, match="does not see a write"):
     adapt()

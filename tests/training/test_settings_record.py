@@ -19,7 +19,7 @@ from tflm_fg.training.settings_record import from_record, to_record
 
 GIVEN = {
   "learning_rate_lsb": 0.75, "decay": "cosine", "momentum": 0.5,
-  "optimizer": "sign", "rounding": "stochastic", "precision": "8w8a",
+  "optimizer": "frank-wolfe", "rounding": "stochastic", "precision": "8w8a",
   "steps": 7, "batch_size": 5, "seed": (1 << 64) - 1,
   "validation_fraction": 0.25, "validate_every": 3, "patience": 4,
   "anchor": 0.125, "directions": "normal", "guidance": 0.25,

@@ -171,9 +171,9 @@ class HeadFolds:
       labels.append(samples.labels)
     task = self.training_data.task
     losses = losses_of(logits, labels, self.graph, task)
-    right = [z.argmax(axis=1) == y for z, y in zip(logits, labels)]
     accuracy = np.nan
-    if labels[0].ndim == 1 and task.targets == "classes":
+    if task.targets == "classes":
+      right = [z.argmax(axis=1) == y for z, y in zip(logits, labels)]
       accuracy = float(np.concatenate(right).mean())
     return FoldScore(pull, losses, accuracy)
 

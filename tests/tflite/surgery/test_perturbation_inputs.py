@@ -20,7 +20,7 @@ from tflm_fg.tflite.surgery.perturbation_inputs import (
 )
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.tflite.tensors import Patchable
-from tflm_fg.tflite.training_metadata import strip
+from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.types import Mark, TflmFgError
 
 KINDS = {
@@ -167,7 +167,7 @@ def prompted(model):
   (zeros,) = part.read()
   values = np.random.default_rng(0).integers(-60, 60, zeros.shape)
   x = (x_for(model) // 2).astype(np.int8)
-  return strip(part.write([values.astype(np.int8)])), x
+  return without_mark(part.write([values.astype(np.int8)])), x
 
 
 def test_an_input_offset_goes_into_a_convolution_that_does_not_pad():

@@ -136,7 +136,7 @@ def test_what_is_not_named_is_chosen_and_reported():
   assert _estimated(model, None) == ((64 + 512) * 12 + 12, 42)
   assert _estimated(head_model.cut_off(SPOTTER).model, None) == (780, 42)
   assert _estimated(model, None, "sign-m-spsa", steps=9) == (780, 9)
-  assert _estimated(model, "prompt") == (40, 200)
+  assert _estimated(model, "prompt") == (40, 80)
 
 
 def test_features_then_enrol_then_listen_then_evaluate(tmp_path):
