@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,29 +16,39 @@ from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.custom import LossFunction, exact_refusal
 from tflm_fg.marking import Model, opened
+from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
+from tflm_fg.placement.fold_search import run_best_of_folds
+from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run import run
 from tflm_fg.placement.run_plan import (
+  RunPlan,
   RunResult,
+  run_phases,
 )
+from tflm_fg.placement.search import run_candidate, try_candidates
 from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
+  MarkedModel,
+  mark_file,
   unmarked,
 )
-from tflm_fg.tflite.training_metadata import without_mark
+from tflm_fg.tflite.training_metadata import read_mark, without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
 from tflm_fg.training.metrics import Score, score
 from tflm_fg.training.objective import (
   Objective,
 )
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, NotApplicable, TflmFgError
+
+KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25
+"""Share of the samples kept aside; more where candidates are compared."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -163,7 +174,7 @@ def _adapted(
   """Runs all phases, scores before and after, and tells of it."""
   runtime = request.runtime_options.runtime
   began = time.perf_counter()
-  run_result, tried, training_data = run(file, trainable, samples, request)
+  run_result, tried, training_data = _run(file, trainable, samples, request)
   seconds = time.perf_counter() - began
   adapted = write_masters(
     run_result.marked.file, run_result.marked.mark, run_result.masters
@@ -190,6 +201,69 @@ def _checked(method: Method, loss: str | LossFunction) -> Method:
   if method.is_exact and not isinstance(loss, str):
     raise TflmFgError(exact_refusal(loss))
   return method
+
+
+_Tried = tuple[Sequence[Candidate], Sequence[Dropped]]
+
+_NOTHING_TRIED: _Tried = (), ()
+
+
+def _run(
+  model: ModelFile,
+  trainable: str | None,
+  samples: CheckedSamples,
+  request: Request,
+) -> tuple[RunResult, _Tried, TrainingData]:
+  """Trains what was chosen, or tries all candidates and trains the best."""
+  weights = request.graph_options.weights
+  if weights != "int8" and trainable in (None, "auto"):
+    raise TflmFgError(
+      f"--weights={weights} needs --trainable: which layers get them"
+    )
+  own = read_mark(model) if trainable is None else None
+  if own is not None:
+    training_data = samples.training_data(request.method, KEPT_FRACTION)
+    given = MarkedModel(model, own, ())
+    run_result = run_phases(given, None, training_data, request)
+    return run_result, _NOTHING_TRIED, training_data
+  if trainable is None:
+    trainable = "auto" if request.is_auto else "head"
+  if trainable == "auto":
+    training_data = samples.training_data(request.method, COMPARED_FRACTION)
+    if len(training_data.kept):
+      task = training_data.task
+      if request.is_auto and task.labelled and task.is_exact:
+        # A head that only an engine can compute is tried phase by phase.
+        with contextlib.suppress(NotApplicable):
+          best_run = run_best_of_folds(model, training_data, request)
+          return *best_run, training_data
+      candidates, dropped = try_candidates(model, training_data, request)
+      best = best_candidate(candidates)
+      run_result = run_candidate(model, best, training_data, request)
+      return run_result, (candidates, dropped), training_data
+    trainable = "head"  # too few samples to compare by
+  training_data = samples.training_data(request.method, KEPT_FRACTION)
+  plan, measuring_passes = _plan(model, trainable, training_data, request)
+  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
+  run_result = run_phases(
+    marked, plan, training_data, request, measuring_passes
+  )
+  return run_result, _NOTHING_TRIED, training_data
+
+
+def _plan(
+  model: ModelFile,
+  trainable: str,
+  training_data: TrainingData,
+  request: Request,
+) -> tuple[RunPlan, int]:
+  """A user's choice, with what a wide head must know, and the passes for it."""
+  graph_options, measuring_passes = request.graph_options, 0
+  if "wide-head" in [part.strip() for part in trainable.split(",")]:
+    graph_options, measuring_passes = measured(
+      model, training_data.x, graph_options, request.runtime_options
+    )
+  return RunPlan(trainable, graph_options), measuring_passes
 
 
 def _scores(

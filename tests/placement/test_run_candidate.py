@@ -7,7 +7,7 @@ import pytest
 import tflm_fg
 from tests import models
 from tests.options import options
-from tflm_fg import adaptation, journal
+from tflm_fg import journal
 from tflm_fg.placement import fold_search, phase_record
 from tflm_fg.tflite.select_trainable import mark_file
 
@@ -35,7 +35,7 @@ def adapted():
   x, y = models.separable(samples=120, seed=2)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(fold_search, "INPUT_STAGES", ())
-    patch.setattr(adaptation, "best_candidate", wanted)
+    patch.setattr(fold_search, "best_candidate", wanted)
     return tflm_fg.adapt(unbiased(), x + 1, y, **options(seed=5))
 
 

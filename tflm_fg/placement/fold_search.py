@@ -21,6 +21,7 @@ from tflm_fg.placement.candidates import (
   Candidate,
   Dropped,
   InputStage,
+  best_candidate,
   heads_of,
 )
 from tflm_fg.placement.head_folds import FoldScore, HeadFolds
@@ -79,6 +80,40 @@ class Found(NamedTuple):
   candidate: Candidate
   stage: Stage
   folds: HeadFolds
+
+
+def run_best_of_folds(
+  model: ModelFile, training_data: TrainingData, request: Request
+) -> tuple[RunResult, tuple[list[Candidate], list[Dropped]]]:
+  """Tries every candidate that the file allows, and trains the best.
+
+  A wide head that the engine cannot train is dropped, and the next best taken.
+
+  Args:
+    model: the plain file.
+    training_data: labelled samples, under a loss that has a gradient.
+    request: what the user asked for.
+
+  Returns:
+    What trained; the candidates, and what was dropped, with the reason.
+
+  Raises:
+    NotApplicable: if only an engine can compute the file's head.
+  """
+  found, dropped = try_by_folds(model, training_data, request)
+  while True:
+    candidates = [one.candidate for one in found]
+    best = best_candidate(candidates)
+    chosen = next(one for one in found if one.candidate is best)
+    try:
+      run_result = run_found(model, chosen, training_data, request)
+    except NotApplicable as fault:
+      if best.head != "wide-head":
+        raise
+      dropped.append(Dropped(best.title, str(fault)))
+      found.remove(chosen)
+    else:
+      return run_result, (candidates, dropped)
 
 
 def try_by_folds(
