@@ -222,6 +222,9 @@ def _operator(model: schema.ModelT, op: schema.OperatorT) -> Operator:
       bool(getattr(options, "adjX", False)),
       bool(getattr(options, "adjY", False)),
     ),
+    bias_dtype=TYPE_NAMES.get(
+      getattr(options, "quantizedBiasType", 0), "unknown"
+    ),
   )
 
 

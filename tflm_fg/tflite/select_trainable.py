@@ -25,6 +25,7 @@ from tflm_fg.tflite.surgery.input_prompt import (
   prompts_of,
   role_of,
 )
+from tflm_fg.tflite.surgery.int16_biases import widen_biases
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.tflite.surgery.weight_precision import (
   by_kernel,
@@ -96,7 +97,8 @@ def mark_file(
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
   graph_options = graph_options or GraphOptions()
-  notes = _operate(model, parts, graph_options, name)
+  notes = widen_biases(model)
+  notes += _operate(model, parts, graph_options, name)
   graph = subgraph_of(model) if notes else graph
   wanted = _choose(graph, parts, name)
   weights = weights or graph_options.weights

@@ -54,6 +54,8 @@ class Operator:
     is_custom: whether only a delegate or an application knows its kernel.
     has_activation: whether an activation such as a ReLU is fused behind it.
     transposes: of a BATCH_MATMUL, whether it transposes either factor.
+    bias_dtype: what its options say of its bias beside int16 activations;
+      "float32" where they say nothing.
   """
 
   name: str
@@ -62,6 +64,7 @@ class Operator:
   is_custom: bool
   has_activation: bool
   transposes: tuple[bool, bool]
+  bias_dtype: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
