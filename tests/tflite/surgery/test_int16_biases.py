@@ -11,9 +11,9 @@ from tests import models
 from tests.refusals import refused
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.misread_biases import misread_biases
 from tflm_fg.tflite.select_trainable import mark_file, unmarked
 from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.surgery.int16_biases import misread_biases
 
 KINDS = ("dense", "conv", "depthwise", "transposed")
 
