@@ -90,8 +90,9 @@ _DOMAINS = flags.DEFINE_list(
   "in place of the preset's: episodes as child-20shot, words10-5shot or "
   "digits-blur-5-20shot, .npz files with x and y, or data sets as "
   "cifar10:/path, cifar10-c:/path:gaussian_noise:3, speech-commands:/path, "
-  "esc50:/path, omniglot:/path; of CIFAR and Speech Commands their test parts, "
-  "which the model may not know: cifar10:/path:all for everything",
+  "esc50:/path, omniglot:/path, idx:/path:test:noise:3 (the MNIST family); of "
+  "CIFAR, IDX files and Speech Commands their test parts, which the model may "
+  "not know: cifar10:/path:all for everything",
 )
 _SEEDS = flags.DEFINE_list("seeds", None, "in place of the preset's")
 _PASSES = flags.DEFINE_integer(

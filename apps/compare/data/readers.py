@@ -6,6 +6,8 @@ cifar10:/path[:all]                  batches, python or binary version
 cifar100:/path[:train]
 cifar10-c:/path:gaussian_noise:3     a corruption at a severity
 omniglot:/path[:28]                  ALPHABET/CHARACTER/*.png, resized
+idx:/path[:test[:noise:3]]           the MNIST family; a corruption of
+                                     `corruptions` at a severity
 
 Where a set has a test part and none is named, that is read: what a model was
 trained on says nothing of what it adapts to.
@@ -20,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.compare.data import cifar, image_folders, sounds
+from apps.compare.data import cifar, corruptions, idx, image_folders, sounds
 from apps.kws.audio import folders
 from apps.kws.features import examples
 from apps.kws.features.registry import Frontend, named
@@ -129,6 +131,18 @@ def _drawings(
   return Pool(x * np.float32(peak), y, names)
 
 
+def _grey_images(
+  path: str, which: str, frontend: Frontend | None, peak: float
+) -> Pool:
+  split, _, spoilt = which.partition(":")
+  x, y = idx.read(path, split or "test")
+  if spoilt:
+    kind, _, severity = spoilt.partition(":")
+    x = corruptions.corrupt(x, kind, int(severity))
+  names = tuple(map(str, range(int(y.max()) + 1)))
+  return Pool(_bright(x, peak), y, names)
+
+
 def _bright(x: cifar.Images, peak: float) -> NDArray[np.float32]:
   return x.astype(np.float32) * np.float32(peak / 255)
 
@@ -145,5 +159,6 @@ READERS: dict[str, tuple[str, Reader]] = {
   "cifar100": ("|".join(cifar.SPLITS), _cifar(100)),
   "cifar10-c": (r"\w+:\d{1,3}", _corrupted),
   "omniglot": (r"\d{1,4}", _drawings),
+  "idx": (rf"(?:{'|'.join(idx.SPLITS)})(?::\w+:\d)?", _grey_images),
 }
 """Kind -> what may stand behind its path, and what reads it."""

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from apps.compare.data import episodes, readers, voices
+from apps.compare.data import episodes, pictures, readers, voices
 from apps.compare.data.episodes import Episode, Part
 from apps.kws.model import shipped
 from tflm_fg import files
 from tflm_fg.journal import sha256
+from tflm_fg.tflite import input_spec
 from tflm_fg.training import load_npz
 from tflm_fg.types import TflmFgError
 
@@ -121,9 +122,10 @@ def fingerprint(name: str, user_data: UserData) -> str:
 def _of_data_set(name: str, seed: int, user_data: UserData) -> Episode:
   pool = _pool(name, user_data.peak)
   classes = user_data.ways or len(pool.names)
-  return episodes.sampled(
+  model = model_of(user_data)
+  episode = episodes.sampled(
     title(name),
-    model_of(user_data),
+    model,
     (pool.x, pool.y),
     user_data.shots,
     max(1, user_data.test_samples // classes),
@@ -131,6 +133,12 @@ def _of_data_set(name: str, seed: int, user_data: UserData) -> Episode:
     user_data.ways or None,
     pool.groups,
   )
+  # Few samples are left by now; a whole pool might not fit in memory.
+  shape = input_spec(model).shape[1:]
+  train, test = (
+    (pictures.fitted(x, shape), y) for x, y in (episode.train, episode.test)
+  )
+  return dataclasses.replace(episode, train=train, test=test)
 
 
 @functools.lru_cache(maxsize=1)
