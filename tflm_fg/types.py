@@ -120,7 +120,9 @@ class TrainableTensor:
     output_step: units of this tensor in one step of training, one an element
       of `scales`: 256 master units for all but biases (one step of int8), and
       for biases what moves the layer's output by 1/256 of its range,
-      round(s_out / (s_in s_w)), 256 times that for an int16 output.
+      round(s_out / (s_in s_w)), 256 times that for an int16 output. It is 0 in
+      a channel whose weights cannot move the output by a step: no perturbation
+      and no update changes such a channel.
   """
 
   name: str
@@ -157,6 +159,11 @@ class TrainableTensor:
       return np.zeros(len(self.scales))
     steps = np.array(self.output_step) / self.units_a_scale
     return steps * np.array(self.scales)
+
+  @property
+  def trains(self) -> NDArray[np.bool_]:
+    """Which elements of `scales` belong to channels that can train."""
+    return np.array(self.output_step) > 0
 
   @property
   def size(self) -> int:

@@ -1075,4 +1075,32 @@ MUTANTS = (
     "found.append((value, (value, step)))",
     ("tests/converters/test_conversion.py",),
   ),
+  Mutant(
+    "tensors: channels that were folded away train",
+    "tflm_fg/tflite/tensors.py",
+    "steps = [0 if none else step for",
+    "steps = [step for",
+    ("tests/tflite/surgery/test_repair.py",),
+  ),
+  Mutant(
+    "frank_wolfe: channels that were folded away go to a corner",
+    "tflm_fg/optimizers/frank_wolfe.py",
+    "distance[(heading == 0) | still] = 0",
+    "distance[heading == 0] = 0",
+    ("tests/tflite/surgery/test_repair.py",),
+  ),
+  Mutant(
+    "repair: channels that were folded away get a scale",
+    "tflm_fg/tflite/surgery/repair.py",
+    "  zeros = useless & _are_zero(",
+    "  zeros = useless | _are_zero(",
+    ("tests/tflite/surgery/test_repair.py",),
+  ),
+  Mutant(
+    "verify_indices: an axis that is not there stays",
+    "tflm_fg/tflite/verify_indices.py",
+    '    struct.pack_into("<i", out, place, axis)\n',
+    '    struct.pack_into("<i", out, place, axis + 3)\n',
+    ("tests/tflite/surgery/test_repair.py",),
+  ),
 )

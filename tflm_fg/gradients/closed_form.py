@@ -242,7 +242,7 @@ def _kernel_slopes(
 ) -> Int64:
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
-  reals = 2 / (length * samples * head.input_scale * kernel.step_sizes)
+  reals = _over(2, length * samples * head.input_scale * kernel.step_sizes)
   reals *= head.loss.reach
   factors, bits = _integers(reals)
   # One factor a class, or one for all where the kernel has one scale.
@@ -255,9 +255,14 @@ def _bias_slopes(
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
   factors, bits = _integers(
-    2 * share * head.loss.reach / (samples * bias.step_sizes)
+    _over(2 * share * head.loss.reach, samples * bias.step_sizes)
   )
   return _shifted(sums * factors, np.array(bits))
+
+
+def _over(x: float, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+  """Gives x / steps; 0 where a channel has steps of 0, as it trains not."""
+  return np.divide(x, steps, out=np.zeros_like(steps), where=steps > 0)
 
 
 def _integers(reals: NDArray[np.float64]) -> tuple[Int64, int]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
 from tflm_fg.fixed_point.layout import Layout
@@ -117,7 +118,7 @@ class NodeSlopes:
     """What an input's weights and the bias move by where z is 1, Q16."""
     x = inputs.reshape(len(inputs), -1).astype(np.int64)
     x = x - layer.input_zero_point
-    step = layer.bias.scales[0] * layer.bias.output_step[0]
+    step = layer.bias.step_sizes[layer.bias.trains][0]
     residual = slope / (2 * self.epsilon_lsb * step)  # a real unit's
     square = max(1, int((x**2).sum()) // len(x)) * layer.input_scale**2
     safe = 2 / (len(x) * (1 + _BIAS_SHARE))
@@ -125,7 +126,7 @@ class NodeSlopes:
     if layer.kernel is None:
       return bias
     real = residual * safe * layer.input_scale / square
-    kernel = _scaled(difference @ x, real / min(layer.kernel.scales))
+    kernel = _scaled(difference @ x, real / _trained_scales(layer.kernel).min())
     return np.concatenate([kernel, bias])
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
@@ -187,10 +188,15 @@ def _scaled(sums: Int64, real: float) -> Int64:
   return saturate(shifted, np.int32).astype(np.int64)
 
 
+def _trained_scales(kernel: TrainableTensor) -> NDArray[np.float64]:
+  return np.array(kernel.scales)[kernel.trains]
+
+
 def _by_channel(share: Int64, kernel: TrainableTensor) -> Int64:
   """Steps of the finest channel as steps of each channel's own grid."""
-  scales = np.array(kernel.scales)
-  factors = np.rint(scales.min() / scales * (1 << _FACTOR_BITS))
+  finest = _trained_scales(kernel).min()
+  relative = np.where(kernel.trains, finest / np.array(kernel.scales), 0)
+  factors = np.rint(relative * (1 << _FACTOR_BITS))
   return round_shift(
     share * factors.astype(np.int64).reshape(-1, 1), _FACTOR_BITS
   )

@@ -47,7 +47,8 @@ def pull_slopes(
   for units, share, steps in zip(away, shares, layout.step_units):
     factor = round(2 * pull * share * (1 << _PULL_BITS))
     # In Q16; a factor of 24 bits keeps the product within 64.
-    whole = steps << (_PULL_BITS - 16)
+    # A channel that does not train has steps of 0 units, and is not away.
+    whole = np.maximum(steps, 1) << (_PULL_BITS - 16)
     product = units * factor
     parts.append(np.sign(product) * ((np.abs(product) + whole // 2) // whole))
   return np.concatenate(parts)

@@ -56,6 +56,7 @@ def frank_wolfe(
     )
   kernels = layout.num_kernels
   half = BOX * np.concatenate(layout.step_units)
+  still = half == 0  # channels that do not train
   half[:kernels] = BOX * MASTER_UNIT
 
   def unrounded(
@@ -66,7 +67,7 @@ def frank_wolfe(
     distance = (corner - np.concatenate(params, dtype=np.int64)) * abs(
       rate(step)
     )
-    distance[heading == 0] = 0
+    distance[(heading == 0) | still] = 0
     return round_divide(distance, BOX << (RATE_BITS - FINE_BITS))
 
   return by_sign(layout, unrounded, momentum, rounding, boxed=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import ArrayLike, NDArray
 
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import TflmFgError
@@ -209,6 +211,51 @@ def untrainable(graph: Subgraph, site: Site) -> str | None:
   if any(kernel.zero_points):
     return "asymmetric weights; convert with symmetric int8 weights"
   return None
+
+
+MIN_SCALE = 1e-7
+"""Weights this small come from a converter that was shown zeros."""
+
+
+def useless_scales(
+  input_scale: float, output_scale: float, scales: ArrayLike
+) -> NDArray[np.bool_]:
+  """Which kernel scales let no weight move the output by one step.
+
+  Even a weight of 127 times an input of the whole range is less than that.
+  Converters give such scales to channels of zeros, and to channels that batch
+  normalization has folded away.
+
+  Args:
+    input_scale: of what the layer reads.
+    output_scale: of what it makes.
+    scales: of the kernel, one or one a channel.
+
+  Returns:
+    bool, one an element of `scales`.
+  """
+  kernel = np.asarray(scales, np.float64)
+  reach = 127 * input_scale * 255 * kernel
+  return (reach < output_scale) | (kernel < MIN_SCALE)
+
+
+def dead_channels(graph: Subgraph, operator: int) -> NDArray[np.bool_]:
+  """Which channels of a layer cannot train, see `useless_scales`.
+
+  Returns:
+    bool, one a scale of its kernel; all false for an operator that is none of
+    `TRAINABLE_OPS`, or has no scales.
+  """
+  op = graph.operators[operator]
+  if op.name not in TRAINABLE_OPS:
+    return np.zeros(1, np.bool_)
+  activation, kernel = (
+    graph.tensors[op.inputs[i]] for i in TRAINABLE_OPS[op.name][:2]
+  )
+  output = graph.tensors[op.outputs[0]]
+  if not (activation.has_scale and output.has_scale and kernel.scales):
+    return np.zeros(1, np.bool_)
+  return useless_scales(activation.scales[0], output.scales[0], kernel.scales)
 
 
 def tensor_name(tensor: schema.TensorT) -> str:

@@ -15,7 +15,12 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.subgraph import Operator, Subgraph, Tensor
-from tflm_fg.tflite.verify_indices import ITEM_BYTES, check_indices, check_root
+from tflm_fg.tflite.verify_indices import (
+  ITEM_BYTES,
+  check_indices,
+  check_root,
+  with_meant_axes,
+)
 from tflm_fg.tflite.verify_structure import (
   CORRUPTED,
   IDENTIFIER,
@@ -48,6 +53,7 @@ class ModelFile:
     subgraph: the first subgraph.
     spans: start and length of each buffer's bytes in the file.
     metadata: names of the metadata entries, with their buffers.
+    notes: what was mended when it was opened; `data` has it.
   """
 
   data: bytes = dataclasses.field(repr=False)
@@ -58,6 +64,9 @@ class ModelFile:
   )
   metadata: tuple[tuple[bytes, int], ...] = dataclasses.field(
     compare=False, repr=False
+  )
+  notes: tuple[str, ...] = dataclasses.field(
+    default=(), compare=False, repr=False
   )
 
   @classmethod
@@ -72,7 +81,11 @@ class ModelFile:
       TflmFgError: if the bytes are not a sound .tflite.
     """
     data = data if isinstance(data, bytes) else bytes(memoryview(data))
-    return cls._of(data, name, verify(data, name))
+    model = verify(data, name)
+    mended, notes = with_meant_axes(data)
+    if notes:
+      model = _unpack(schema.Model.GetRootAsModel(mended, 0))
+    return dataclasses.replace(cls._of(mended, name, model), notes=notes)
 
   @classmethod
   def packed(cls, model: schema.ModelT, name: str) -> ModelFile:

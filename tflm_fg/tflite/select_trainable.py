@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import (
   Site,
+  dead_channels,
   find_logits,
   last_head,
   served_logits,
@@ -89,7 +91,7 @@ def mark_file(
     TflmFgError: if the file is not sound or the choice cannot be trained.
   """
   file = ModelFile.of(source, name)
-  old, name = _old_mark(file), file.name
+  old, name, opened = _old_mark(file), file.name, file.notes
   file = training_metadata.stripped(file)
   _refuse_foreign_operators(file)
   model, graph = file.unpack(), file.subgraph
@@ -112,8 +114,10 @@ def mark_file(
   graph = file.subgraph
   head = last_head(graph)
   prompts = prompts_of(graph) if "prompt" in parts else []
+  layers = _tensors(graph, roles)
+  notes += _left_alone(layers)
   chosen = Mark(
-    trainable=(*_prompts(graph, prompts), *_tensors(graph, roles)),
+    trainable=(*_prompts(graph, prompts), *layers),
     logits=find_logits(graph),
     head_input=find_logits(graph) if head is None else head.activation,
     frontend=old.frontend if old else None,
@@ -121,7 +125,7 @@ def mark_file(
     statistics=old.statistics if old else {},
   )
   marked = training_metadata.write_mark(file, chosen)
-  return MarkedModel(marked, chosen, tuple(notes))
+  return MarkedModel(marked, chosen, (*opened, *notes))
 
 
 def _operate(
@@ -195,7 +199,12 @@ def _choose(
 def _choose_part(
   graph: Subgraph, sites: list[Site], part: str, name: str
 ) -> dict[Site, set[str]]:
-  good = [s for s in sites if untrainable(graph, s) is None]
+  good = [
+    s
+    for s in sites
+    if untrainable(graph, s) is None
+    and not dead_channels(graph, s.operator).all()
+  ]
   if part in ("head", "wide-head"):
     head = last_head(graph)
     if head is None:
@@ -265,6 +274,18 @@ def _tensors(
     for site in sites_of(graph)
     for role, index, operator in site.parts(roles.get(site.kernel, ()))
   ]
+
+
+def _left_alone(tensors: list[TrainableTensor]) -> list[str]:
+  """Says of each layer which channels do not train."""
+  counts = {
+    t.operator: f"{t.name}: {np.count_nonzero(~t.trains)} of {len(t.scales)} "
+    "channels have weights too small to move an output by a step; they stay "
+    "as they are and do not train"
+    for t in reversed(tensors)
+    if not t.trains.all()
+  }
+  return list(counts.values())[::-1]
 
 
 def present_mark(

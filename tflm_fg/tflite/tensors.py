@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
+from tflm_fg.tflite.layers import dead_channels
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import (
@@ -169,6 +170,9 @@ def describe(
   if role == "bias":
     out_step = _output_step(graph, operator)
     steps = [max(1, round(out_step / s)) for s in tensor.scales]
+  dead = dead_channels(graph, operator)
+  if role in ("kernel", "bias") and len(dead) == len(steps):
+    steps = [0 if none else step for step, none in zip(steps, dead)]
   return TrainableTensor(
     name=tensor.name,
     subgraph=0,

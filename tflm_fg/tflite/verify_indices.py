@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -112,7 +113,7 @@ def _check_quantization(
     return
   if not np.all(np.isfinite(scales)) or np.any(scales < 0):
     raise ValueError(f"{what} has a scale that is negative or not finite")
-  axis = quantization.quantizedDimension
+  axis = meant_axis(int(quantization.quantizedDimension), count, shape)
   if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
     raise ValueError(
       f"{what} of shape {shape} has {count} scales on axis {axis}"
@@ -187,3 +188,68 @@ def _check_strides(
     if not 0 < value < 2**15:
       name = field[0].upper() + field[1:]
       raise ValueError(f"{what} has {name} {value}")
+
+
+_AXIS_FIELD = 4 + 2 * 6  # slot 6 of a QuantizationParameters table
+
+
+def meant_axis(axis: int, count: int, shape: Sequence[int]) -> int:
+  """The axis along which a tensor's scales lie.
+
+  Older converters gave the bias of a depthwise convolution, which has one axis,
+  the axis 3 of its kernel. TFLM never looks at it, and the file works; LiteRT
+  refuses it. Every number of such a tensor has a scale of its own, so only one
+  axis can be meant.
+
+  Args:
+    axis: as the file says.
+    count: of the scales.
+    shape: of the tensor.
+
+  Returns:
+    0 for a tensor of one axis with a scale for each number; else the axis.
+  """
+  return 0 if count > 1 and list(shape) == [count] else axis
+
+
+def with_meant_axes(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+  """A sound file with the axes that are meant.
+
+  Args:
+    data: the file.
+
+  Returns:
+    The file, of the same length, and a note that says what was mended; the
+    same bytes and none where all axes fit.
+  """
+  root = schema.Model.GetRootAsModel(data, 0)
+  places: dict[int, int] = {}
+  names = []
+  for number in range(root.SubgraphsLength()):
+    graph = root.Subgraphs(number)
+    for index in range(graph.TensorsLength()):
+      tensor = graph.Tensors(index)
+      quantization = tensor.Quantization()
+      if quantization is None:
+        continue
+      axis, count = (
+        quantization.QuantizedDimension(),
+        quantization.ScaleLength(),
+      )
+      shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+      meant = meant_axis(axis, count, shape)
+      if meant != axis:
+        table = quantization._tab
+        # An axis that is not 0, the default, stands in the file.
+        places[table.Pos + table.Offset(_AXIS_FIELD)] = meant
+        names.append((tensor.Name() or b"").decode("utf-8", "replace"))
+  if not places:
+    return data, ()
+  out = bytearray(data)
+  for place, axis in places.items():
+    struct.pack_into("<i", out, place, axis)
+  return bytes(out), (
+    f"{names[0]}: its scales name an axis that it does not have"
+    + (f", as do those of {len(names) - 1} more" if names[1:] else "")
+    + "; the axis was corrected, which changes no output",
+  )

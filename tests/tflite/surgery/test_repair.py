@@ -244,3 +244,93 @@ def test_asymmetric_and_sparse_weights_are_refused_by_name():
   for change, message in ((shift, "asymmetric"), (sparse, "sparse")):
     with pytest.raises(TflmFgError, match=f"head/kernel.*{message}"):
       mark_file(edited(models.dense_model(), change), "head")
+
+
+def fold_away(model, graph, channels=(2,)):
+  """Gives channels of the head weights of 127 and a scale far too small."""
+  kernel, bias = tensor(graph, b"head/kernel"), tensor(graph, b"head/bias")
+  values = np.array(model.buffers[kernel.buffer].data).view(np.int8)
+  units = np.array(model.buffers[bias.buffer].data).view(np.int32)
+  hidden = tensor(graph, b"hidden/out").quantization.scale[0]
+  for channel in channels:
+    rows = values.reshape(len(kernel.quantization.scale), -1)
+    rows[channel] = np.resize([127, -127], rows.shape[1])
+    kernel.quantization.scale[channel] = 2e-7
+    old = bias.quantization.scale[channel]
+    bias.quantization.scale[channel] = 2e-7 * hidden
+    units[channel] = round(units[channel] * old / (2e-7 * hidden))
+  model.buffers[kernel.buffer].data = values.view(np.uint8)
+  model.buffers[bias.buffer].data = units.view(np.uint8)
+
+
+FOLDED = edited(models.dense_model(), fold_away)
+
+
+def test_a_channel_that_was_folded_away_stays_as_it_is_and_this_is_said():
+  marked = mark_file(FOLDED, "head")
+  (note,) = marked.notes
+  assert note.startswith("head/kernel: 1 of 4 channels")
+  assert "do not train" in note
+  assert training_metadata.without_mark(marked.data) == FOLDED
+  kernel, bias = marked.mark.trainable
+  assert list(kernel.trains) == list(bias.trains) == [1, 1, 0, 1]
+  assert np.array_equal(outputs(FOLDED, X), outputs(marked.data, X))
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"method": "closed-form", "pull": 0.1, "steps": 4},
+    {"method": "sign-m-spsa", "steps": 5, "rounding": "stochastic"},
+    {"method": "sign-m-spsa", "steps": 5, "precision": "8w8a"},
+    {"method": "spsa", "steps": 5, "momentum": 0.9},
+    {"method": "sign-m-spsa", "steps": 5, "optimizer": "frank-wolfe"},
+    {"method": "node", "steps": 5},
+  ],
+)
+def test_no_method_moves_a_channel_that_was_folded_away(settings):
+  x, y = models.separable(samples=60)
+  given = {"batch_size": 60, "validation_fraction": 0.0, **settings}
+  result = tflm_fg.adapt(FOLDED, x, y, trainable="head", **options(**given))
+  tensors = training_metadata.read_mark(result.marked_model).trainable
+  before, after = (
+    weights_of(data, tensors) for data in (result.start, result.marked_model)
+  )
+  for old, new in zip(before, after):
+    assert np.array_equal(old[2], new[2])
+    assert all((old[c] != new[c]).any() for c in (0, 1, 3))
+
+
+def test_a_layer_that_was_folded_away_whole_is_left_alone_or_refused():
+  def fold_all(model, graph):
+    fold_away(model, graph, range(4))
+
+  data = edited(models.dense_model(), fold_all)
+  with pytest.raises(TflmFgError, match=r"head/kernel.*train other layers"):
+    mark_file(data, "head")
+  names = [t.name for t in mark_file(data, "all").mark.trainable]
+  assert names == ["hidden/kernel", "hidden/bias"]
+
+
+def test_scales_on_an_axis_that_is_not_there_are_put_on_the_one_that_is():
+  def turn(model, graph):
+    tensor(graph, b"hidden/bias").quantization.quantizedDimension = 3
+
+  data = edited(models.dense_model(), turn)
+  marked = mark_file(data, "all")
+  (note,) = marked.notes
+  assert note.startswith("hidden/bias: its scales name an axis")
+  want = outputs(models.dense_model(), X)
+  assert np.array_equal(outputs(marked.data, X), want)  # LiteRT opens it
+  x, y = models.separable(samples=40)
+  result = tflm_fg.adapt(data, x, y, trainable="head")
+  assert result.report.notes[0] == note
+  assert tflm_fg.evaluate(data, x, y)["samples"] == 40
+
+
+def test_scales_on_a_wrong_axis_of_a_kernel_are_still_refused():
+  def turn(model, graph):
+    tensor(graph, b"hidden/kernel").quantization.quantizedDimension = 1
+
+  with pytest.raises(TflmFgError, match="16 scales on axis 1"):
+    mark_file(edited(models.dense_model(), turn), "all")

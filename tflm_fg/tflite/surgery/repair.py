@@ -14,13 +14,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, tensor_name
+from tflm_fg.tflite.layers import (
+  TRAINABLE_OPS,
+  Site,
+  tensor_name,
+  useless_scales,
+)
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
 from tflm_fg.tflite.surgery.edit import add_buffer
 from tflm_fg.types import NotApplicable
-
-MIN_SCALE = 1e-7
-"""Weights this small come from a converter that was shown zeros."""
 
 
 def mend(
@@ -106,44 +108,55 @@ def _mend_scale(
 ) -> list[str]:
   """Replaces scales so small that no weight could move the output a step.
 
-  The converter gives them to kernels (or channels) of zeros.
+  The converter gives them to kernels (or channels) of zeros. A channel of
+  other weights, which batch normalization has folded away, stays as it is: see
+  `TrainableTensor.output_step`.
   """
   graph = model.subgraphs[0]
   kernel = graph.tensors[op.inputs[kernel_at]]
   activation = graph.tensors[op.inputs[TRAINABLE_OPS[op_name(model, op)][0]]]
   in_scale = float(activation.quantization.scale[0])
   out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
-  reach = 127 * in_scale * 255 * kernel.quantization.scale.astype(np.float64)
-  useless = (reach < out_scale) | (kernel.quantization.scale < MIN_SCALE)
+  useless = useless_scales(in_scale, out_scale, kernel.quantization.scale)
   if not np.any(useless):
     return []
   values = np.asarray(model.buffers[kernel.buffer].data).view(np.int8)
   axis = int(kernel.quantization.quantizedDimension)
-  if np.all(useless) or not _is_zero(values, kernel.shape, axis, useless):
+  zeros = useless & _are_zero(values, kernel.shape, axis, len(useless))
+  if np.all(useless):
+    why = (
+      "its weights were zero when it was converted; give them small random "
+      "values and convert again"
+      if np.all(zeros)
+      else "none of its weights can move its output by a step; train other "
+      "layers"
+    )
     raise NotApplicable(
       f"{name}: {tensor_name(kernel)} has a useless scale "
-      f"({kernel.quantization.scale[useless][0]:.2g}): its weights were zero "
-      "when it was converted; give them small random values and convert again"
+      f"({kernel.quantization.scale[useless][0]:.2g}): {why}"
     )
+  if not np.any(zeros):
+    return []
   notes = unshare(model, op, kernel_at)
   kernel = graph.tensors[op.inputs[kernel_at]]
   scale = kernel.quantization.scale.copy()
-  scale[useless] = np.median(scale[~useless])
+  scale[zeros] = np.median(scale[~useless])
   kernel.quantization.scale = scale
   if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
     notes += unshare(model, op, bias_at)
     _rescale_bias(model, graph.tensors[op.inputs[bias_at]], in_scale * scale)
   return [
     *notes,
-    f"{tensor_name(kernel)}: {useless.sum()} channels of zeros got a scale",
+    f"{tensor_name(kernel)}: {zeros.sum()} channels of zeros got a scale",
   ]
 
 
-def _is_zero(
-  values: NDArray[Any], shape: NDArray[Any], axis: int, channels: NDArray[Any]
-) -> bool:
+def _are_zero(
+  values: NDArray[Any], shape: NDArray[Any], axis: int, scales: int
+) -> NDArray[np.bool_]:
+  """Which channels, or whether all of them behind one scale, are zeros."""
   weights = np.moveaxis(values.reshape([int(d) for d in shape]), axis, 0)
-  return not np.any(weights[channels])
+  return np.asarray(~weights.reshape(scales, -1).any(axis=1))
 
 
 def _rescale_bias(
