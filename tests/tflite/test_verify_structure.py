@@ -41,6 +41,7 @@ SOUND = {
   "dense": models.dense_model(),
   "wide": models.dense_model(wide=True, per_channel=False),
   "conv": models.conv_model(),
+  "outside": models.outside(models.conv_model()),
   "marked": select_trainable.mark_file(models.dense_model(), "all").data,
 }
 SELECTIONS = ("head", "bias", "all")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import struct
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.tflite import outside
 from tflm_fg.tflite.subgraph import Operator, Subgraph, Tensor
 from tflm_fg.tflite.verify_indices import (
   ITEM_BYTES,
@@ -51,7 +53,8 @@ class ModelFile:
     data: the file's bytes.
     name: what to call the file in errors.
     subgraph: the first subgraph.
-    spans: start and length of each buffer's bytes in the file.
+    spans: start and length of each buffer's bytes in the file, inside or
+      behind the flatbuffer.
     metadata: names of the metadata entries, with their buffers.
     notes: what was mended when it was opened; `data` has it.
   """
@@ -111,11 +114,20 @@ class ModelFile:
   def unpack(self) -> schema.ModelT:
     """A model to edit, made anew at each call."""
     model = schema.ModelT.InitFromPackedBuf(self.data, 0)
+    outside.take_in(model, self.data)
     for graph in model.subgraphs:
       for op in graph.operators or []:  # engines take a missing vector as empty
         op.inputs = [] if op.inputs is None else op.inputs
         op.outputs = [] if op.outputs is None else op.outputs
     return model
+
+  def repacked(self, model: schema.ModelT) -> bytes:
+    """Writes a model that was unpacked from this file, and edited.
+
+    All constants lie in the flatbuffer, and what stood behind the file (a zip
+    archive with the classes' names, say) stands behind the new one.
+    """
+    return outside.with_tail(pack(model), self.data, self.spans)
 
   def with_constants(self, data: bytes) -> ModelFile:
     """The file with other values in its constants, and no other change.
@@ -136,6 +148,12 @@ class ModelFile:
   def is_aligned(self) -> bool:
     """Whether every constant starts on 16 bytes."""
     return all(start % ALIGNMENT == 0 for start, _ in self.spans)
+
+  @property
+  def shares_bytes(self) -> bool:
+    """Whether two constants lie on the same bytes, as none may that trains."""
+    held = sorted(span for span in self.spans if span[1])
+    return any(sum(a) > b[0] for a, b in itertools.pairwise(held))
 
   @property
   def operator_names(self) -> tuple[str, ...]:
@@ -169,6 +187,7 @@ def verify(data: bytes, name: str = "model") -> schema.ModelT:
     root = schema.Model.GetRootAsModel(data, 0)
     check_root(root)
     model = _unpack(root)
+    outside.take_in(model, data)
     check_indices(model)
   except (struct.error, IndexError, ValueError, TypeError) as broken:
     raise TflmFgError(f"{name}: {CORRUPTED.format(broken)}") from None
@@ -277,7 +296,7 @@ def _builtin(model: schema.ModelT, op: schema.OperatorT) -> int:
 
 def _span(buffer: schema.Buffer) -> tuple[int, int]:
   if not buffer.DataLength():
-    return 0, 0
+    return outside.place(buffer)
   table = buffer._tab
   return int(table.Vector(table.Offset(4))), int(buffer.DataLength())
 

@@ -19,7 +19,7 @@ from tflm_fg.tflite.layers import (
   sites_of,
   untrainable,
 )
-from tflm_fg.tflite.model_file import ModelFile, Source, pack, subgraph_of
+from tflm_fg.tflite.model_file import ModelFile, Source, subgraph_of
 from tflm_fg.tflite.split_graph import only_input
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.input_prompt import (
@@ -109,8 +109,10 @@ def mark_file(
   notes += refine(model, roles, weights, name)
   if not notes and not file.is_aligned:
     notes = ["constants moved to 16-byte boundaries"]
+  if not notes and file.shares_bytes:
+    notes = ["constants that shared bytes have bytes of their own"]
   if notes:
-    file = ModelFile.open(pack(model), name)
+    file = ModelFile.open(file.repacked(model), name)
   graph = file.subgraph
   head = last_head(graph)
   prompts = prompts_of(graph) if "prompt" in parts else []

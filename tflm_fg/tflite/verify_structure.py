@@ -101,16 +101,29 @@ def structure_fault(data: bytes) -> str:
   return ""
 
 
+def flatbuffer_end(data: bytes) -> int:
+  """The position behind the last byte that a sound file's tables reach."""
+  walker = _Walker(data)
+  walker.table("Model", walker.offset(0), 0)
+  return walker.end
+
+
 class _Walker:
-  """Follows offsets, each checked against the file's end before it is read."""
+  """Follows offsets, each checked against the file's end before it is read.
+
+  Attributes:
+    end: behind the last byte that was seen to belong to the flatbuffer.
+  """
 
   def __init__(self, data: bytes) -> None:
     self._data = data
+    self.end = 0
     self._tables = 0
 
   def _read(self, form: str, at: int) -> int:
     if at < 0 or at + struct.calcsize(form) > len(self._data):
       raise ValueError(f"offset {at} is outside the file")
+    self.end = max(self.end, at + struct.calcsize(form))
     return int(struct.unpack_from(form, self._data, at)[0])
 
   def offset(self, at: int) -> int:
@@ -176,4 +189,5 @@ class _Walker:
     length = self._read("<I", at)
     if at + 4 + length * size > len(self._data):
       raise ValueError(f"vector of {length} at {at} runs over the file's end")
+    self.end = max(self.end, at + 4 + length * size)
     return length

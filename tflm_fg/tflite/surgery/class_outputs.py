@@ -22,7 +22,6 @@ from tflm_fg.tflite.model_file import (
   ModelFile,
   Source,
   op_name,
-  pack,
 )
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.repair import mend
@@ -67,7 +66,7 @@ def add_rows(source: Source, count: int, name: str = "model") -> bytes:
   lowest = _lowest(logits) / scale
   _extend(model, bias, np.full(count, round(lowest), TYPE_NAMES[bias.type]))
   _resize_outputs(model, site, old + count, name)
-  return pack(model)
+  return ModelFile.of(source, name).repacked(model)
 
 
 def new_rows(
@@ -99,7 +98,7 @@ def new_rows(
   for tensor, rows in ((kernel, drawn), (bias, zeros)):
     _replace(model, tensor, rows)
   _resize_outputs(model, site, count, name)
-  return pack(model)
+  return ModelFile.of(source, name).repacked(model)
 
 
 def _opened(
