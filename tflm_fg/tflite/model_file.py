@@ -26,6 +26,7 @@ from tflm_fg.tflite.verify_indices import (
 from tflm_fg.tflite.verify_structure import (
   CORRUPTED,
   IDENTIFIER,
+  flatbuffer_end,
   structure_fault,
 )
 from tflm_fg.types import TflmFgError
@@ -127,7 +128,8 @@ class ModelFile:
     All constants lie in the flatbuffer, and what stood behind the file (a zip
     archive with the classes' names, say) stands behind the new one.
     """
-    return outside.with_tail(pack(model), self.data, self.spans)
+    end = max(flatbuffer_end(self.data), *map(sum, self.spans))
+    return outside.with_tail(pack(model), self.data[end:])
 
   def with_constants(self, data: bytes) -> ModelFile:
     """The file with other values in its constants, and no other change.

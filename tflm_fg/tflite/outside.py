@@ -13,8 +13,6 @@ import struct
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.verify_structure import flatbuffer_end
-
 _NO_PLACE = 1
 """Offsets up to this one stand for none, as engines have it."""
 
@@ -54,23 +52,18 @@ def take_in(model: schema.ModelT, data: bytes) -> None:
     buffer.offset = buffer.size = 0
 
 
-def with_tail(
-  packed: bytes, source: bytes, spans: tuple[tuple[int, int], ...]
-) -> bytes:
+def with_tail(packed: bytes, tail: bytes) -> bytes:
   """Puts what stood behind a file behind its successor.
 
   Args:
     packed: the file written anew, with all constants inside.
-    source: the file from before.
-    spans: start and length of the constants' bytes in the file from before.
+    tail: what stood behind the file from before.
 
   Returns:
     The new file, and from a boundary of 16 bytes on what stood behind the old
     one. A zip archive's offsets are those of its new place. Nothing but zeros
     is dropped.
   """
-  end = max(flatbuffer_end(source), *map(sum, spans))
-  tail = source[end:]
   if not any(tail):
     return packed
   packed += bytes(-len(packed) % 16)
