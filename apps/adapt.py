@@ -15,7 +15,7 @@ on.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -188,6 +188,7 @@ def print_report(report: Mapping[str, Any]) -> None:
   for phase in report["phases"]:
     for name, why in phase["chosen"].items():
       print(f"{name} {why}")
+  _print_agreement(report["engine_agreement"])
   print(
     f"{report['trainable_parameters']} numbers, {report['steps']} steps, "
     f"{report['forward_passes']} forward passes, {report['seconds']:.2f} s "
@@ -195,6 +196,23 @@ def print_report(report: Mapping[str, Any]) -> None:
     f"{report['strategy']}, {report['workers']} at once); training adds "
     f"{report['trainer_bytes']} bytes to inference"
   )
+
+
+def _print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
+  """How far engines are apart on the adapted file."""
+  apart = [
+    f"{row['engine']} {row['largest_difference']:g}"
+    for row in rows
+    if row["largest_difference"] is not None
+  ]
+  if apart:
+    print(
+      "engines differ from LiteRT's reference kernels by at most so many "
+      f"steps at the logits: {', '.join(apart)}"
+    )
+  for row in rows:
+    if row["refused"]:
+      print(f"note: {row['engine']} does not run it: {row['refused']}")
 
 
 def run() -> int:

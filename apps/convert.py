@@ -23,10 +23,10 @@ from apps import cli, graph_flags
 from converters import conversion, float_file, quantize
 from tflm_fg import files
 from tflm_fg.placement import measured, with_source_means
-from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.runtimes import RuntimeOptions, is_installed, require_runs
 from tflm_fg.tflite import GraphOptions, ModelFile, input_spec
 from tflm_fg.training import load_npz, model_input
-from tflm_fg.types import Array, TflmFgError
+from tflm_fg.types import Array, TflmFgError, one_line
 
 _MODEL = flags.DEFINE_string(
   "model",
@@ -80,9 +80,15 @@ def main() -> None:
   if _STATISTICS.value is not None:
     samples = _samples(_STATISTICS.value, plain)
     marked = with_source_means(marked, samples, RuntimeOptions())
+  require_runs(marked.file, RuntimeOptions().runtime)
   files.write_atomically(_OUT.value, marked.data)
   for note in marked.notes:
     print(f"mended: {note}")
+  if is_installed("tflm"):
+    try:
+      require_runs(marked.file, "tflm")
+    except TflmFgError as fault:  # LiteRT runs it, which may be all you need
+      print(f"note: {one_line(fault)}")
   print(
     f"{_OUT.value}: {len(marked.data)} bytes, {marked.mark.numbers} trainable "
     f"numbers in {len(marked.mark.trainable)} tensors"

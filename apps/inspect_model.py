@@ -41,6 +41,7 @@ def main() -> None:
   )
   print("\nmark:", marked)
   print_training(report)
+  print_agreement(report["engine_agreement"])
   if _REPORT.value:
     files.write_atomically(_REPORT.value, cli.to_json(report))
   causes = [row["cause"] for row in report["tensors"] if row["cause"]]
@@ -88,6 +89,21 @@ def print_training(report: dict[str, Any]) -> None:
   print("memory on a microcontroller, activations of a pass / all, in bytes:")
   for candidate, parts in report["memory"].items():
     print(f"  {parts['scratch']:9d} / {parts['total']:9d}  {candidate}")
+
+
+def print_agreement(rows: list[dict[str, Any]]) -> None:
+  """How far engines are apart on the file."""
+  if not rows:
+    return
+  print(
+    "largest difference from LiteRT's reference kernels, in steps of the "
+    f"logits, on {rows[0]['samples']} random inputs:"
+  )
+  for row in rows:
+    told = row["refused"] and f"does not run it: {row['refused']}"
+    print(
+      f"  {told or format(row['largest_difference'], '9g')}  {row['engine']}"
+    )
 
 
 def run() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tflm_fg import files
-from tflm_fg.evaluation import score_file
+from tflm_fg.evaluation import engine_agreement, score_file
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.custom import LossFunction, exact_refusal
@@ -31,6 +31,7 @@ from tflm_fg.placement.run_plan import (
 from tflm_fg.placement.search import run_candidate, try_candidates
 from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
@@ -42,9 +43,7 @@ from tflm_fg.tflite.training_metadata import read_mark, without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
 from tflm_fg.training.metrics import Score, score
-from tflm_fg.training.objective import (
-  Objective,
-)
+from tflm_fg.training.objective import Objective
 from tflm_fg.types import Array, NotApplicable, TflmFgError
 
 KEPT_FRACTION, COMPARED_FRACTION = 0.15, 0.25
@@ -161,6 +160,8 @@ def adapt(
   )
   samples = CheckedSamples.of(file, x, y, request.objective)
   held_back = samples.others(test) if test else None  # checked before it runs
+  if not any(op.is_custom for op in file.subgraph.operators):  # refused by name
+    require_runs(file, runtime)
   return _adapted(file, trainable, samples, held_back, request)
 
 
@@ -179,9 +180,11 @@ def _adapted(
   adapted = write_masters(
     run_result.marked.file, run_result.marked.mark, run_result.masters
   )
+  require_runs(adapted, runtime)
   report = Report(
     **_scores(run_result, samples, training_data, held_back, adapted, runtime),
     **facts(run_result, *tried, training_data, file, request, seconds),
+    engine_agreement=engine_agreement(adapted, samples.x),
   )
   return AdaptResult(
     adapted.data,

@@ -7,7 +7,9 @@ from typing import Any
 
 from tflm_fg.losses.custom import LossFunction
 from tflm_fg.marking import Model, opened
+from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
+from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
@@ -62,6 +64,7 @@ def evaluate(
   output = spec_for(task, file, mark, file.name)
   inputs = tensor_spec(file, part.inputs[0])
   x, targets = checked(Dataset(x, y), inputs, output, "data", task)
+  require_runs(file, runtime)
   session = open_session(runtime, part)
   began = time.perf_counter()
   seen = seen_by(output, targets, task)
@@ -81,6 +84,21 @@ def evaluate(
     "runtime": runtime,
     "versions": versions(),
   }
+
+
+def engine_agreement(model: Model, x: Array) -> list[dict[str, Any]]:
+  """How far the installed engines are apart on a file, in output steps.
+
+  Args:
+    model: the path or the bytes of a .tflite, marked or not.
+    x: samples [N, ...] on the input's grid; the first few are taken.
+
+  Returns:
+    For each engine its largest difference from LiteRT's reference kernels at
+    the logits; JSON-ready, see `runtimes.agreement.Agreement`.
+  """
+  file = opened(model)
+  return agreement(whole(file, unmarked(file)), x)
 
 
 def score_file(

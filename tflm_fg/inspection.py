@@ -6,6 +6,8 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
+from tflm_fg.evaluation import engine_agreement
+from tflm_fg.fixed_point.random_bits import probe_input
 from tflm_fg.marking import Model, opened
 from tflm_fg.memory.footprint import (
   backpropagation,
@@ -16,9 +18,14 @@ from tflm_fg.memory.footprint import (
 from tflm_fg.placement.run_plan import phases_of
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
+from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
+from tflm_fg.tflite.select_trainable import (
+  MarkedModel,
+  input_spec,
+  mark_file,
+)
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
 from tflm_fg.tflite.training_metadata import read_mark
@@ -47,8 +54,8 @@ def inspect(
     name: what to call the model in errors; by default its path.
 
   Returns:
-    Operators, trainable tensors, whether the runtime sees a write to each, and
-    bytes of memory; JSON-ready.
+    Operators, trainable tensors, whether the runtime sees a write to each,
+    bytes of memory, and how far engines are apart; JSON-ready.
 
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
@@ -62,7 +69,14 @@ def inspect(
   else:
     marked = MarkedModel(file, found, ())
   report["is_marked"] = found is not None
-  return report | describe_training(marked, runtime, strategy)
+  training = describe_training(marked, runtime, strategy)
+  return report | training | {"engine_agreement": _agreement(file)}
+
+
+def _agreement(file: ModelFile) -> list[dict[str, Any]]:
+  """How far engines are apart, on samples that fill the input's range."""
+  spec = input_spec(file)
+  return engine_agreement(file, probe_input(spec.shape[1:], spec.dtype, 0))
 
 
 def describe_file(file: ModelFile) -> dict[str, Any]:
@@ -81,6 +95,7 @@ def describe_training(
   """Trainable tensors, the trainer's memory and the write check's verdicts."""
   tensors = marked.mark.trainable
   pieces = cut(marked.file, marked.mark)
+  require_runs(marked.file, runtime)
   session = open_session(runtime, pieces.suffix, strategy)
   verdicts = write_check.check_visibility(session, tensors)
   outputs = width(output_spec(marked.file, marked.mark))

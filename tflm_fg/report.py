@@ -76,6 +76,8 @@ class Report(Mapping[str, Any]):
     candidates: a table a candidate that was tried.
     dropped: candidates that were not tried to their end, each with its reason.
     notes: what a user should know.
+    engine_agreement: how far the installed engines are apart on the adapted
+      file, in output steps; see `runtimes.agreement.Agreement`.
     versions: of the packages.
     runtime: the engine of what trained.
   """
@@ -118,6 +120,7 @@ class Report(Mapping[str, Any]):
   candidates: list[dict[str, Any]]
   dropped: list[dict[str, str]]
   notes: list[str]
+  engine_agreement: list[dict[str, Any]]
   versions: dict[str, str]
   runtime: str
 

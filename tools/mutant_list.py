@@ -1138,4 +1138,25 @@ MUTANTS = (
     '    struct.pack_into("<i", out, place, axis + 3)\n',
     ("tests/tflite/surgery/test_repair.py",),
   ),
+  Mutant(
+    "trial: a crash counts as a run",
+    "tflm_fg/runtimes/trial.py",
+    "        return Ran(None, _ending(process.wait()), crashed=True)\n",
+    "        return Ran([], _ending(process.wait()))\n",
+    ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
+    "trial: what XNNPACK refuses is refused",
+    "tflm_fg/runtimes/trial.py",
+    'if crashed or (fault and engine != "litert-xnnpack"):',
+    "if crashed or fault:",
+    ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
+    "agreement: the first sample counts alone",
+    "tflm_fg/runtimes/agreement.py",
+    "float(np.abs(got - wanted).max())",
+    "float(np.abs(got - wanted)[0].max())",
+    ("tests/runtimes/test_agreement.py",),
+  ),
 )

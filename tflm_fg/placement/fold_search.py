@@ -197,9 +197,13 @@ def _widened(
   dropped += [d for d in without if d not in dropped]
   if "wide-head" not in heads:
     return []
-  opened = HeadFolds.open(
-    stage.file, "wide-head", options, training_data, request
-  )
+  try:
+    opened = HeadFolds.open(
+      stage.file, "wide-head", options, training_data, request
+    )
+  except NotApplicable as fault:  # an engine does not run what it makes
+    dropped.append(Dropped("wide-head", str(fault)))
+    return []
   candidate = _candidate(stage, "wide-head", opened.best(), opened)
   return [Found(candidate, stage, opened)]
 

@@ -133,13 +133,13 @@ def try_candidates(
     dropped += [d for d in without if d not in dropped]
     for head in heads:
       graph_options, measuring_passes = own.graph_options, 0
-      if head == "wide-head":
-        graph_options, measuring_passes = measured(
-          found, training_data.x, graph_options, request.runtime_options
-        )
-      asked = dataclasses.replace(request, graph_options=graph_options)
-      trial = Trial(found, head, asked, training_data)
       try:
+        if head == "wide-head":
+          graph_options, measuring_passes = measured(
+            found, training_data.x, graph_options, request.runtime_options
+          )
+        asked = dataclasses.replace(request, graph_options=graph_options)
+        trial = Trial(found, head, asked, training_data)
         parts = parts_of(training_data) if trial.is_exact else [training_data]
         tries = tuple(trial.run(part) for part in parts)
       except NotApplicable as fault:

@@ -15,6 +15,7 @@ from tflm_fg.runtimes.registry import (
   rebuilds_faster,
 )
 from tflm_fg.runtimes.session import Session
+from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
@@ -75,8 +76,10 @@ class SplitModel:
 
     Raises:
       TflmFgError: if the model cannot be cut, or an engine refuses it.
+      NotApplicable: if the engine crashes on the file or does not run it.
     """
     self._marked, self._mark = ModelFile.of(marked), mark
+    require_runs(self._marked, runtime_options.runtime)
     self._runtime_options = runtime_options
     self._weights_are_inputs = weights_are_inputs
     self._cut = cut(self._marked, mark, taps)

@@ -11,6 +11,7 @@ from tflm_fg.runtimes.registry import (
   versions,
 )
 from tflm_fg.runtimes.session import Session, Traits
+from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.runtimes.write_check import check_visibility, require_visible
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
   "interpreter_maker",
   "is_installed",
   "open_session",
+  "require_runs",
   "require_visible",
   "versions",
 ]

@@ -49,11 +49,9 @@ class TFLMSession:
     self.invoke_seconds = 0.0
     self.forward_passes = 0
     self.samples_run = 0
-    # An arena that is far too small makes TFLM crash, so be generous.
-    arena = 10 * len(part.data) + 4 * activation_bytes(part.file) + (1 << 16)
     try:
       self._interpreter = runtime.Interpreter.from_bytes(
-        self._model, arena_size=arena
+        self._model, arena_size=arena_bytes(part.file)
       )
     except (RuntimeError, MemoryError) as fault:
       raise TflmFgError(
@@ -104,6 +102,11 @@ class TFLMSession:
   def flatbuffer(self) -> bytes:
     """This part of the model with its present weights, as a .tflite."""
     return self._memory.tobytes()
+
+
+def arena_bytes(file: ModelFile) -> int:
+  """Bytes to give TFLM: far too few make it crash, so they are many."""
+  return 10 * len(file.data) + 4 * activation_bytes(file) + (1 << 16)
 
 
 def _require_shapes(file: ModelFile) -> None:
