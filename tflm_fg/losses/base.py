@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tflm_fg.types import Array, Int64
 
@@ -67,6 +68,20 @@ class Loss:
     slope of softmax cross-entropy's is.
     """
     raise NotImplementedError
+
+  def right(self, logits: Array, labels: Array) -> NDArray[np.bool_] | None:
+    """Which answers are right; None where targets are no classes.
+
+    Returns:
+      bool [N] for classes, or [N, C] where every output has its own label.
+    """
+    if labels.ndim != 1 or labels.dtype.kind != "i":
+      return None
+    return np.asarray(logits.argmax(axis=1) == labels)
+
+  def answers(self, logits: Array) -> int:
+    """How many different answers these outputs give."""
+    return len(np.unique(logits.argmax(axis=1)))
 
   def mean_absolute(self, logits: Array, labels: Array) -> float | None:
     """Mean distance of outputs from real targets; None where there is none."""

@@ -22,8 +22,8 @@ from tflm_fg.types import Array, Int64
 MAX_ERROR_NATS = 1e-4
 """Bound on one sample's error against float64, for up to 1,024 classes."""
 
-_RATE_BITS = 30
-_TERM_BITS = 24
+RATE_BITS = 30
+TERM_BITS = 24
 _INDEX_BITS = 8
 
 # Correctly rounded constants: float64 is 2**22 times finer than their grid.
@@ -49,7 +49,7 @@ def exp2_negative(x: Int64) -> Int64:
   rest = x & ((1 << (16 - _INDEX_BITS)) - 1)
   high, low = _EXP2[index], _EXP2[index + 1]
   value = high - (((high - low) * rest) >> (16 - _INDEX_BITS))
-  return value >> np.minimum(whole + 30 - _TERM_BITS, 62)
+  return value >> np.minimum(whole + 30 - TERM_BITS, 62)
 
 
 def log2_of(x: Array) -> Int64:
@@ -77,8 +77,8 @@ def log2_of(x: Array) -> Int64:
 
 _FRACTION = 52  # bits of a float64's fraction
 _BIAS = 1023  # of its exponent
-_OCTAVES = np.arange(47 - _TERM_BITS, dtype=np.int64)
-_LOG2_FIRST = (_BIAS + _TERM_BITS) << _INDEX_BITS
+_OCTAVES = np.arange(47 - TERM_BITS, dtype=np.int64)
+_LOG2_FIRST = (_BIAS + TERM_BITS) << _INDEX_BITS
 _LOG2_START = ((_OCTAVES[:, None] << 30) + _LOG2[:-1]).reshape(-1)
 _LOG2_RISE = np.tile(np.diff(_LOG2), len(_OCTAVES))
 """Start and rise in Q30 of 256 stretches an octave."""
@@ -105,9 +105,9 @@ class CrossEntropy(Loss):
   power: Int64 = dataclasses.field(init=False, repr=False, compare=False)
 
   def __post_init__(self) -> None:
-    rate = round(self.scale * math.log2(math.e) * (1 << _RATE_BITS))
+    rate = round(self.scale * math.log2(math.e) * (1 << RATE_BITS))
     steps = np.arange(1 << self.bits, dtype=np.int64)
-    distance = (steps * rate) >> (_RATE_BITS - LOSS_BITS)
+    distance = (steps * rate) >> (RATE_BITS - LOSS_BITS)
     object.__setattr__(self, "distance", distance)
     object.__setattr__(self, "power", exp2_negative(distance))
 
@@ -167,7 +167,7 @@ class Ledger:
       samples: in a batch.
       classes: of a sample.
     """
-    few = classes << _TERM_BITS < 1 << 31  # then sums of powers fit 32 bits
+    few = classes << TERM_BITS < 1 << 31  # then sums of powers fit 32 bits
     self._distance = loss.distance
     self._power = loss.power.astype(np.int32 if few else np.int64)
     shape = (classes, passes, samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.fixed_point.arithmetic import saturate
 from tflm_fg.runtimes.session import Session
-from tflm_fg.types import Array, NotApplicable, Tensors, TrainableTensor
+from tflm_fg.types import NotApplicable, Tensors, TrainableTensor
 
 
 class Visibility(NamedTuple):
@@ -48,12 +49,14 @@ def check_visibility(
   quiet = session.run(inputs)
   verdicts: list[Visibility] = []
   for number, tensor in enumerate(tensors):
-    changed = [np.array(w) for w in before]
-    changed[number] = _shifted(changed[number], tensor)
-    session.load(changed)
-    seen = any(
-      not np.array_equal(a, b) for a, b in zip(quiet, session.run(inputs))
-    )
+    seen = False
+    for other in _others(before[number], tensor):
+      session.load([*before[:number], other, *before[number + 1 :]])
+      seen = any(
+        not np.array_equal(a, b) for a, b in zip(quiet, session.run(inputs))
+      )
+      if seen:
+        break
     # All sums of low bytes may lie under half a step of these outputs; what
     # runs them runs their kernel too.
     seen = seen or (tensor.is_low and verdicts[-1].seen)
@@ -80,16 +83,27 @@ def require_visible(
       )
 
 
-def _shifted(array: NDArray[Any], tensor: TrainableTensor) -> Array:
-  """Another value for every element, far enough to move the outputs."""
+def _others(
+  array: NDArray[Any], tensor: TrainableTensor
+) -> Iterator[NDArray[Any]]:
+  """Other values for every element, far enough to move the outputs.
+
+  An output at the end of its range hides what would move it further, as a
+  detector of one number does that says a sure no. So the opposite comes too.
+  """
   if array.dtype.kind == "f":  # of a float twin
-    return array + np.where(array > 0, -1, 1).astype(array.dtype)
+    yield array + np.where(array > 0, -1, 1).astype(array.dtype)
+    return
   if tensor.has_master:
     most = 127 << (8 * array.itemsize - 8)
-    return np.where(array > 0, -most, most).astype(array.dtype)
+    yield np.where(array > 0, -most, most).astype(array.dtype)
+    yield np.full_like(array, most)
+    yield np.full_like(array, -most)
+    return
   steps = np.resize(np.asarray(tensor.output_step, np.int64), array.shape)
-  signs = np.where(np.arange(array.size) % 2, 60, -60).reshape(array.shape)
-  return saturate(array + signs * steps, array.dtype)
+  signs = np.where(np.arange(array.size) % 2, 1, -1).reshape(array.shape)
+  for far in (60, -60, 6000, -6000):
+    yield saturate(array + far * signs * steps, array.dtype)
 
 
 def _cause(session: Session) -> str:

@@ -23,11 +23,12 @@ class Score(NamedTuple):
   Attributes:
     loss: mean over the samples: cross-entropy in nats, a squared error in the
       square of the outputs' units, or whatever the loss is in.
-    accuracy: share of samples whose largest logit is the label's; None where
-      targets are real.
+    accuracy: share of samples whose largest logit is the label's, or of all
+      labels where every output has its own; None where targets are real.
     total: the loss as the integer sum that training compares.
-    correct: count of right samples; 0 where targets are real.
-    answers: count of classes that were answered at all.
+    correct: count of right samples, or labels; 0 where targets are real.
+    answers: count of classes that were answered at all, or of zeros and ones
+      that outputs with labels of their own gave.
     samples: count of all.
     mae: mean absolute error in the outputs' units; None for classes.
   """
@@ -58,18 +59,17 @@ def logits_of(session: Session, inputs: Tensors) -> Array:
 
 
 def score(logits: Array, labels: Array, loss: Loss) -> Score:
-  """Scores integer outputs [N, C] against targets, integers [N] for classes."""
+  """Scores integer outputs [N, C] against targets as the loss takes them."""
   total = loss(logits, labels)
-  answered = logits.argmax(axis=1)
-  is_class = labels.ndim == 1 and labels.dtype.kind == "i"
-  correct = int((answered == labels).sum()) if is_class else 0
+  right = loss.right(logits, labels)
+  correct = 0 if right is None else int(right.sum())
   samples = len(labels)
   return Score(
     loss=loss.mean(total, samples),
-    accuracy=correct / samples if is_class else None,
+    accuracy=None if right is None else correct / right.size,
     total=total,
     correct=correct,
-    answers=len(np.unique(answered)),
+    answers=loss.answers(logits),
     samples=samples,
-    mae=None if is_class else loss.mean_absolute(logits, labels),
+    mae=loss.mean_absolute(logits, labels) if right is None else None,
   )
