@@ -93,12 +93,16 @@ class Vectors(NamedTuple):
   biases: NDArray[np.signedinteger]
 
 
-ROLES = ("kernel", "low", "bias", "offset", "gain")
+ROLES = ("kernel", "low", "bias", "offset", "gain", "scale")
 """What a trainable constant is.
 
 "low" is the low byte of the kernel before it, in a layer that runs twice;
-"offset" and "gain" make up an input prompt.
+"offset" and "gain" make up an input prompt; "scale" is a gain for each output
+channel of a layer, held in the scales of its kernel.
 """
+
+SCALE_ONE = 1 << 14
+"""What stands for 1 in the masters of a "scale"; they reach just under 2."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,8 +117,9 @@ class TrainableTensor:
     op_name: that operator's builtin name, for people.
     role: one of `ROLES`.
     shape: the tensor's shape.
-    dtype: "int8"; "int16" for a kernel whose engine holds the whole master, and
-      for the bias behind it; "int32" or "int64" for other biases.
+    dtype: "int8"; "int16" for a kernel whose engine holds the whole master, for
+      the bias behind it, and for a "scale"; "int32" or "int64" for other
+      biases.
     scales: quantization scale, one or one an output channel.
     channel_axis: the axis that `scales` runs along.
     output_step: units of this tensor in one step of training, one an element

@@ -27,7 +27,7 @@ from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut
-from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
+from tflm_fg.tflite.surgery.perturbation_inputs import weights_to_inputs
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.trainer import StepRule
@@ -45,8 +45,9 @@ class Open:
     )
     self.layout = Layout(marked.mark.trainable)
     self.part = cut(marked.data, marked.mark).suffix
-    inner = open_session(runtime, constants_to_inputs(self.part), "in-place")
-    self.session = InputWeightsSession(inner, self.part)
+    flowing = weights_to_inputs(self.part)
+    inner = open_session(runtime, flowing.part, "in-place")
+    self.session = InputWeightsSession(inner, self.part, flowing.flows)
     self.scale = tensor_spec(marked.data, marked.mark.logits).scale
     self.params = self.layout.params(self.session.params())
     x = models.int8_samples((8,), N)
@@ -126,12 +127,57 @@ def test_slopes_alone_replay_the_same_steps(batch):
   state = again = step_rule.start(prompt.params)
   for _ in range(6):
     estimate = estimator(passes, state)
-    assert estimate.slopes.size == prompt.layout.num_kernels
+    assert estimate.slopes.size == min(batch, prompt.layout.num_kernels)
     assert np.abs(estimate.slopes).max() < 2**31
     state = step_rule.advance(state, estimate)
     again = replayer.replayed(again, estimate.slopes.tolist())
     assert np.array_equal(state.params.kernels, again.params.kernels)
   assert not np.array_equal(state.params.kernels, prompt.params.kernels)
+
+
+def test_a_step_with_too_few_slopes_is_refused(prompt):
+  estimator = prompt.estimator(batch_size=4)
+  short = Estimate(np.zeros(3, np.int64), np.zeros(0, np.int64))
+  with pytest.raises(TflmFgError, match="step 5: 3 slopes of 4 samples"):
+    estimator.gradient(short, TrainState(5, prompt.params))
+
+
+class Layers:
+  """Biases and gains of a small model's inner layers, as inputs."""
+
+  def __init__(self, trainable):
+    marked = mark_file(models.conv_model(), trainable)
+    self.layout = Layout(marked.mark.trainable)
+    part = cut(marked.data, marked.mark).suffix
+    flowing = weights_to_inputs(part)
+    inner = open_session("litert", flowing.part, "in-place")
+    self.session = InputWeightsSession(inner, part, flowing.flows)
+    self.loss = CrossEntropy(tensor_spec(marked.data, marked.mark.logits).scale)
+    self.params = self.layout.params(self.session.params())
+    x = models.int8_samples((6, 5, 2), 64)
+    self.samples = Samples((x,), np.arange(64) % 3)
+
+
+@pytest.mark.parametrize(
+  "trainable", ["first-bias", "inner-bias", "bias", "gain", "inner-bias,gain"]
+)
+def test_biases_and_gains_of_layers_lower_the_loss_of_their_samples(trainable):
+  layers = Layers(trainable)
+  estimator = PerSampleSlopes(
+    layout=layers.layout,
+    directions=Directions(layers.layout, 0),
+    epsilon_lsb=8.0,
+    batch_size=64,
+    loss=layers.loss,
+  )
+  step_rule = _rule(layers, estimator, rate=2.0)
+  passes = BatchPasses(layers.session, layers.loss, layers.samples)
+  state = step_rule.start(layers.params)
+  first = passes.losses([layers.layout.weights(state.params)])
+  for _ in range(60):
+    state = step_rule.advance(state, estimator(passes, state))
+  last = passes.losses([layers.layout.weights(state.params)])
+  assert last[0] < 0.9 * first[0]
 
 
 def _rule(prompt, estimator, kind="sign", rate=4.0):
@@ -254,7 +300,9 @@ def _of_role(prompt, state, role):
 
 def test_only_numbers_that_flow_in_as_data_are_taken():
   head = mark_file(models.conv_model(), "head")
-  with pytest.raises(TflmFgError, match=r"head/kernel.*--trainable=prompt"):
+  with pytest.raises(
+    TflmFgError, match=r"head/kernel.*--trainable=prompt, bias or gain"
+  ):
     require_data(Layout(head.mark.trainable))
   require_data(Open().layout)
 

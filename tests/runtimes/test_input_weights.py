@@ -10,7 +10,7 @@ from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut
-from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
+from tflm_fg.tflite.surgery.perturbation_inputs import weights_to_inputs
 from tflm_fg.types import TflmFgError
 
 X = models.int8_samples((6, 5, 2), 5)
@@ -21,9 +21,10 @@ def opened(runtime, gain=True):
     models.conv_model(), "prompt", graph_options=GraphOptions(gain=gain)
   )
   part = cut(marked.data, marked.mark).suffix
-  inner = open_session(runtime, constants_to_inputs(part))
+  flowing = weights_to_inputs(part)
+  inner = open_session(runtime, flowing.part)
   plain = open_session(runtime, part)
-  return marked, InputWeightsSession(inner, part), plain
+  return marked, InputWeightsSession(inner, part, flowing.flows), plain
 
 
 @pytest.mark.parametrize("runtime", installed())
@@ -77,4 +78,4 @@ def test_a_packing_engine_sees_every_value_without_a_new_interpreter():
 def test_a_constant_without_an_axis_of_samples_is_refused():
   head = mark_file(models.conv_model(), "head")
   with pytest.raises(TflmFgError, match="no axis of samples"):
-    constants_to_inputs(cut(head.data, head.mark).suffix)
+    weights_to_inputs(cut(head.data, head.mark).suffix)

@@ -1,7 +1,8 @@
 """Turn two forward passes into one slope for every sample of a batch.
 
 Numbers that flow into the graph as data, such as an offset a channel of the
-input, may differ from sample to sample. So every sample gets a random
+input, or a gain and an offset a channel behind a layer, may differ from sample
+to sample. So every sample gets a random
 direction of its own, and two passes over a batch of N samples give N slopes
 along N directions where one common direction gives one slope. This is
 activity perturbation (Ren et al., "Scaling forward gradient with local
@@ -40,9 +41,13 @@ from tflm_fg.types import Int8, Int64, Params, TflmFgError, Vectors, Weights
 _LN2 = round(np.log(2) * ONE)
 
 REFUSAL = (
-  "method 'per-sample' trains numbers that flow in as data (prompt); use "
-  "--trainable=prompt or another --method"
+  "method 'per-sample' trains numbers that flow in as data; use "
+  "--trainable=prompt, bias or gain, or another --method"
 )
+
+
+FLOWING = ("offset", "gain", "bias", "scale")
+"""Roles of tensors that every sample can have a value of its own of."""
 
 
 def require_data(layout: Layout) -> None:
@@ -52,7 +57,7 @@ def require_data(layout: Layout) -> None:
     TflmFgError: naming the first such tensor.
   """
   for tensor in layout.tensors:
-    if tensor.role not in ("offset", "gain"):
+    if tensor.role not in FLOWING:
       raise TflmFgError(f"{tensor.name}: {REFUSAL}")
 
 
@@ -60,11 +65,12 @@ def require_data(layout: Layout) -> None:
 class PerSampleSlopes:
   """Slopes from a pair of passes in which every sample has its direction.
 
-  An estimate holds the gradient itself, one number (Q16) a trainable number:
-  all that replaying a step without an engine needs.
+  An estimate holds the gradient itself, one number (Q16) a trainable number, or
+  the samples' slopes where these are fewer: all that replaying a step without
+  an engine needs.
 
   Attributes:
-    layout: offsets and gains, of shape [1, ...]; the session that runs the
+    layout: of prompts, biases and gains of layers; the session that runs the
       passes takes a value of them for every sample, [N, ...].
     directions: draws Rademacher vectors; sample i of the batch gets direction
       i of the step.
@@ -96,8 +102,15 @@ class PerSampleSlopes:
     plus, minus = passes.logits_at(self.weight_sets(state.params, drawn))
     differences = self.loss.differences(plus, minus, passes.labels)
     losses = [self.loss(logits, passes.labels) for logits in (plus, minus)]
-    slopes = self._mean(drawn, self._per_step(differences))
+    slopes = self._per_step(differences)
+    if not self._holds_slopes:
+      slopes = self._mean(drawn, slopes)
     return Estimate(slopes, np.array(losses, np.int64))
+
+  @property
+  def _holds_slopes(self) -> bool:
+    """Whether an estimate holds slopes of samples."""
+    return self.batch_size < self.layout.num_kernels + self.layout.num_biases
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The mean of the samples' directions by their slopes.
@@ -105,8 +118,13 @@ class PerSampleSlopes:
     Returns:
       int64 [K] and [B] in Q16, per step of each tensor's own grid.
     """
-    del state
     flat = estimate.slopes
+    if self._holds_slopes:
+      if len(flat) != self.batch_size:
+        raise TflmFgError(
+          f"step {state.step}: {len(flat)} slopes of {self.batch_size} samples"
+        )
+      flat = self._mean(self._drawn(state), flat)
     kernels = self.layout.num_kernels
     return Vectors(flat[:kernels], flat[kernels:])
 
@@ -236,7 +254,9 @@ _RATES = {"sign": 4.0, "sgd": 20.0}
 @register
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class PerSample(Method):
-  """A direction for every sample of a batch, two passes a step; for prompts.
+  """A direction for every sample of a batch, two passes a step.
+
+  It is for prompts, biases and gains of layers.
 
   The sign of a running gradient is stepped by, which does as well here as a
   step that is divided by the slopes' root mean square (docs/results.md).
@@ -282,10 +302,10 @@ class PerSample(Method):
     return 2
 
   def slopes_a_step(self, layout: Layout, step: int) -> range:
-    """One a number."""
+    """One a number, or fewer, one a sample."""
     del step
     numbers = layout.num_kernels + layout.num_biases
-    return range(numbers, numbers + 1)
+    return range(1, numbers + 1)
 
   def require_layout(self, layout: Layout) -> None:
     """Refuses what does not flow in as data."""

@@ -113,7 +113,7 @@ def _kind(tensor: TrainableTensor) -> tuple[str, str, tuple[int, ...], str]:
 def masters_of(marked: Source, mark: Mark) -> Masters:
   """The masters of a file's marked tensors before any training."""
   layout = Layout(mark.trainable)
-  held = Patchable(marked, [t.index for t in mark.trainable]).read()
+  held = Patchable.of(marked, mark.trainable).read()
   return layout.scatter(layout.params(held))
 
 
@@ -121,4 +121,4 @@ def write_masters(marked: Source, mark: Mark, masters: Masters) -> ModelFile:
   """The file with its marked tensors narrowed from their masters."""
   layout = Layout(mark.trainable)
   weights = layout.weights(layout.gather(masters))
-  return Patchable(marked, [t.index for t in mark.trainable]).written(weights)
+  return Patchable.of(marked, mark.trainable).written(weights)

@@ -18,7 +18,7 @@ from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
-from tflm_fg.tflite.surgery.perturbation_inputs import constants_to_inputs
+from tflm_fg.tflite.surgery.perturbation_inputs import weights_to_inputs
 from tflm_fg.tflite.tensors import Part, tensor_spec
 from tflm_fg.tflite.workload import int8_work
 from tflm_fg.training.data import Dataset
@@ -97,9 +97,9 @@ class SplitModel:
     options, part = self._runtime_options, self._cut.suffix
     if self._weights_are_inputs:
       # Nothing is ever written, so an engine that packs weights may run it.
-      inputs = constants_to_inputs(part)
-      inner = open_frozen(options.runtime, inputs, options.exact_prefix)
-      return InputWeightsSession(inner, part)
+      flowing = weights_to_inputs(part)
+      inner = open_frozen(options.runtime, flowing.part, options.exact_prefix)
+      return InputWeightsSession(inner, part, flowing.flows)
     return open_session(options.runtime, part, strategy)
 
   @property

@@ -17,7 +17,12 @@ import numpy as np
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.runtimes.interpreters import MakeInterpreter
 from tflm_fg.runtimes.session import Traits
-from tflm_fg.tflite.tensors import Part, Patchable, private_copy
+from tflm_fg.tflite.tensors import (
+  Part,
+  Patchable,
+  private_copy,
+  require_no_gains,
+)
 from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
 
 
@@ -33,8 +38,10 @@ class LiteRTSession:
     lsb_to_reference: int,
   ) -> None:
     self._make, self._in_place = make, in_place
+    if in_place:
+      require_no_gains(part)
     self._writable = part.writable
-    self._patchable = Patchable(part.file, part.writable)
+    self._patchable = Patchable(part.file, part.writable, part.gains)
     # LiteRT points into the bytes it is given; rebuilding patches them.
     self._model, self._memory = private_copy(part.data)
     self._batch = 1

@@ -20,6 +20,7 @@ from tflm_fg.tflite.tensors import (
   Patchable,
   activation_bytes,
   private_copy,
+  require_no_gains,
 )
 from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
 
@@ -42,6 +43,7 @@ class TFLMSession:
     from tflite_micro.python.tflite_micro import runtime
 
     _require_shapes(part.file)
+    require_no_gains(part)
     self._patchable = Patchable(part.file, part.writable)
     self._model, self._memory = private_copy(part.data)
     self._fed: Tensors = ()

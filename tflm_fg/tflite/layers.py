@@ -110,6 +110,8 @@ class Site(NamedTuple):
     found = []
     if "kernel" in roles:
       found.append(("kernel", self.kernel, self.operator))
+    if "scale" in roles:
+      found.append(("scale", self.kernel, self.operator))
     if "kernel" in roles and self.low >= 0:
       found.append(("low", self.low, self.low_operator))
     if "bias" in roles and self.bias >= 0:

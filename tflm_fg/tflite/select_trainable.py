@@ -28,7 +28,7 @@ from tflm_fg.tflite.surgery.input_prompt import (
   role_of,
 )
 from tflm_fg.tflite.surgery.int16_biases import widen_biases
-from tflm_fg.tflite.surgery.repair import mend
+from tflm_fg.tflite.surgery.repair import may_have_gains, mend
 from tflm_fg.tflite.surgery.weight_precision import (
   by_kernel,
   refine,
@@ -72,7 +72,8 @@ def mark_file(
     trainable: "head" (the last FULLY_CONNECTED or CONV_2D with its bias),
       "wide-head" (the same, reading earlier layers too), "prompt" (an offset
       a channel of the input), "bias", "first-bias" (the first layer's),
-      "inner-bias" (all but the head's), "all",
+      "inner-bias" (all but the head's), "gain" (a gain a channel of all layers
+      but the head, in the scales of their kernels), "all",
       a regular expression on tensor names, or several of these joined by
       commas.
     name: what to call bytes in errors.
@@ -193,8 +194,13 @@ def _choose(
     found = _choose_part(graph, sites, part, name)
     for site, roles in found.items():
       wanted.setdefault(site, set()).update(roles)
-  for site in wanted:
+  for site, roles in wanted.items():
     _refuse(graph, site, name)
+    if {"kernel", "scale"} <= roles:
+      raise TflmFgError(
+        f"{name}: {graph.tensors[site.kernel].name!r} cannot train both its "
+        "weights and its gains; leave out gain, or the weights"
+      )
   return wanted
 
 
@@ -217,12 +223,29 @@ def _choose_part(
   if part == "inner-bias":
     head = last_head(graph)
     return {site: {"bias"} for site in good if site != head}
+  if part == "gain":
+    return _with_gains(graph, good, name)
   if part in ("bias", "all"):
     if not good:  # all are refused: say why, by name
       return {sites[-1]: {"bias"}}
     roles = {"bias"} if part == "bias" else {"kernel", "bias"}
     return {site: set(roles) for site in good}
   return _match(graph, sites, part, name)
+
+
+def _with_gains(
+  graph: Subgraph, good: list[Site], name: str
+) -> dict[Site, set[str]]:
+  """The layers before the head whose channels have, or may have, scales."""
+  head = last_head(graph)
+  fit = [s for s in good if s != head and may_have_gains(graph, s)]
+  if not fit:
+    raise NotApplicable(
+      f"{name}: no layer before the head whose kernel has a scale for each "
+      "channel; convert it with kernels of one scale a channel, or choose "
+      "another --trainable"
+    )
+  return {site: {"scale"} for site in fit}
 
 
 def _match(

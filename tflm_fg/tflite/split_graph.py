@@ -53,10 +53,9 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
   graph_input = only_input(file.subgraph)
   frozen, moving = _sides(file.subgraph, mark)
   crossing = _crossing(file.subgraph, frozen, moving)
-  writable = [t.index for t in mark.trainable]
   inner = sorted(set(taps) - {*crossing, mark.logits})
   outputs = [mark.logits, *inner]
-  suffix = _extract(file, moving, crossing, outputs, writable)
+  suffix = _extract(file, moving, crossing, outputs, mark.trainable)
   made = [t for t in crossing if t != graph_input]
   if not made:
     return Cut(None, suffix, graph_input)
@@ -105,9 +104,8 @@ def whole(source: Source, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
   file = ModelFile.of(source)
   inputs = [only_input(file.subgraph)]
-  writable = [t.index for t in mark.trainable]
   needed = _needed(file.subgraph, mark.logits)
-  return _extract(file, needed, inputs, [mark.logits], writable)
+  return _extract(file, needed, inputs, [mark.logits], mark.trainable)
 
 
 def up_to(source: Source, outputs: Sequence[int]) -> Part:
@@ -162,9 +160,10 @@ def _extract(
   operators: Sequence[int],
   inputs: Sequence[int],
   outputs: Sequence[int],
-  writable: Sequence[int],
+  trainable: Sequence[TrainableTensor],
 ) -> Part:
   """Writes some operators as a model with only what they use."""
+  writable = [t.index for t in trainable]
   model = file.unpack()
   graph = model.subgraphs[0]
   kept = [graph.operators[n] for n in operators]
@@ -188,6 +187,7 @@ def _extract(
     tuple(inputs),
     tuple(outputs),
     tuple(place[i] for i in writable),
+    tuple(n for n, t in enumerate(trainable) if t.role == "scale"),
   )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
+from tflm_fg.tflite.layer_gains import ScaleSpans
 from tflm_fg.tflite.layers import dead_channels
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import (
+  SCALE_ONE,
   Array,
   TensorSpec,
   TflmFgError,
@@ -29,18 +31,40 @@ class Part(NamedTuple):
     file: the piece, aligned, without a mark.
     inputs: the whole graph's tensor indices that flow in, in input order.
     outputs: the same for what flows out.
-    writable: the piece's own indices of the trainable tensors, mark's order.
+    writable: the piece's own indices of the trainable tensors, mark's order;
+      of a layer's gains the index of the kernel whose scales hold them.
+    gains: which of these are gains, as places in `writable`.
   """
 
   file: ModelFile
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
   writable: tuple[int, ...]
+  gains: tuple[int, ...] = ()
 
   @property
   def data(self) -> bytes:
     """The piece's bytes."""
     return self.file.data
+
+
+class Flow(NamedTuple):
+  """How a trainable tensor flows into a piece.
+
+  Attributes:
+    role: "prompt", "bias" or "gain".
+    dtype: of the input, "int8" or "int16".
+    shape: of one sample's values, behind the axis of samples.
+    steps: of a bias, float64 [C]: the input's steps in one unit; of a gain [1].
+    gain: of a bias, the place of its layer's gain among the trainable tensors;
+      -1 where that does not train.
+  """
+
+  role: str
+  dtype: str
+  shape: tuple[int, ...]
+  steps: NDArray[np.float64]
+  gain: int = -1
 
 
 def tensor_spec(source: Source, index: int) -> TensorSpec:
@@ -82,21 +106,41 @@ def activation_bytes(source: Source) -> int:
 class Patchable:
   """A file whose constants can be read and written by tensor index.
 
+  The gains of a layer are among them: not values of a constant, but what the
+  scales of kernel and bias are multiplied by, from 1 in the file as it is.
+
   Attributes:
     file: a write gives another one and leaves this.
   """
 
-  def __init__(self, source: Source, indices: Sequence[int]) -> None:
+  def __init__(
+    self, source: Source, indices: Sequence[int], gains: Collection[int] = ()
+  ) -> None:
+    """Finds the constants.
+
+    Args:
+      source: the file.
+      indices: tensors; of gains the kernel that has them.
+      gains: which of them are gains, as places in `indices`.
+    """
     self.file = ModelFile.of(source)
-    tensors = [self.file.subgraph.tensors[i] for i in indices]
-    self.spans = [self.file.span(i) for i in indices]
+    self._scales = {n: ScaleSpans.of(self.file, indices[n]) for n in gains}
+    own = [i for n, i in enumerate(indices) if n not in self._scales]
+    tensors = [self.file.subgraph.tensors[i] for i in own]
+    self.spans = [self.file.span(i) for i in own]
     self._dtypes = [np.dtype(t.dtype) for t in tensors]
     self._shapes = [t.shape for t in tensors]
+
+  @classmethod
+  def of(cls, source: Source, tensors: Sequence[TrainableTensor]) -> Patchable:
+    """The file with these of its tensors."""
+    gains = [n for n, t in enumerate(tensors) if t.role == "scale"]
+    return cls(source, [t.index for t in tensors], gains)
 
   def read(self, source: bytes | Array | None = None) -> Weights:
     """The constants as arrays, copied from `source` or the file."""
     held = self.file.data if source is None else source
-    return [
+    found: list[Array] = [
       np.frombuffer(held, dtype, length // dtype.itemsize, start)
       .reshape(shape)
       .copy()
@@ -104,6 +148,9 @@ class Patchable:
         self.spans, self._dtypes, self._shapes
       )
     ]
+    for number, spans in self._scales.items():  # in rising order
+      found.insert(number, spans.read(self.file.data, held))
+    return found
 
   def write(self, weights: Weights) -> bytes:
     """The file with other constants: their own bytes and no other change.
@@ -122,8 +169,11 @@ class Patchable:
   def write_into(self, out: bytearray | Array, weights: Weights) -> None:
     """Writes the constants' bytes into a buffer laid out as the file."""
     view = memoryview(out)  # type: ignore[arg-type]
+    for number, spans in self._scales.items():
+      spans.write(self.file.data, view, weights[number])
+    own = [w for n, w in enumerate(weights) if n not in self._scales]
     for (start, length), array, dtype in zip(
-      self.spans, weights, self._dtypes, strict=True
+      self.spans, own, self._dtypes, strict=True
     ):
       if array.nbytes != length or array.dtype != dtype:
         raise TflmFgError(
@@ -135,7 +185,7 @@ class Patchable:
 
 def weights_of(source: Source, tensors: Sequence[TrainableTensor]) -> Weights:
   """The trainable tensors' values, as copies."""
-  return Patchable(source, [t.index for t in tensors]).read()
+  return Patchable.of(source, tensors).read()
 
 
 def private_copy(data: bytes) -> tuple[bytes, NDArray[np.uint8]]:
@@ -165,6 +215,20 @@ def describe(
   if not tensor.scales or not all(scale > 0 for scale in tensor.scales):
     raise TflmFgError(
       f"{tensor.name}: a {role} without a scale; convert the model again"
+    )
+  if role == "scale":
+    return TrainableTensor(
+      name=tensor.name,
+      subgraph=0,
+      index=int(index),
+      operator=operator,
+      op_name=graph.operators[operator].name,
+      role=role,
+      shape=(1, len(tensor.scales)),
+      dtype="int16",
+      scales=(1 / SCALE_ONE,),
+      channel_axis=1,
+      output_step=(MASTER_UNIT,),
     )
   steps = [MASTER_UNIT] * len(tensor.scales)
   if role == "bias":
@@ -198,3 +262,17 @@ def _output_step(graph: Subgraph, operator: int) -> float:
     if op.name == "QUANTIZE" and op.inputs[0] == made:
       return graph.tensors[op.outputs[0]].scales[0]
   return step * 256
+
+
+def require_no_gains(part: Part) -> None:
+  """Refuses to write a layer's gains into a living interpreter.
+
+  Raises:
+    TflmFgError: an engine reads scales once, when it is made.
+  """
+  if part.gains:
+    index = part.writable[part.gains[0]]
+    raise TflmFgError(
+      f"{part.file.subgraph.tensors[index].name!r}: its gains are in scales, "
+      "which an engine reads once; use --method=per-sample"
+    )

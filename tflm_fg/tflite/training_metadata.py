@@ -14,6 +14,7 @@ import json
 from typing import Any
 
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.tflite.layers import TRAINABLE_OPS
 from tflm_fg.tflite.model_file import ALIGNMENT, ModelFile, Source, align
 from tflm_fg.tflite.prepend import prepend_metadata
 from tflm_fg.tflite.subgraph import Subgraph
@@ -132,6 +133,8 @@ def _marked_tensor(graph: Subgraph, entry: dict[str, Any]) -> TrainableTensor:
 
 def _may_be(tensor: TrainableTensor) -> bool:
   """Whether a tensor's type and operator go with its role."""
+  if tensor.role == "scale":
+    return tensor.op_name in TRAINABLE_OPS
   whole = {"kernel": "BATCH_MATMUL", "bias": "ADD"}
   if tensor.dtype == "int16":
     return whole.get(tensor.role) == tensor.op_name

@@ -1,14 +1,12 @@
-"""Bring trained offsets and gains back into the layers they belong to.
+"""Fold what an input prompt has learned into the layer behind it.
 
-A gain a channel becomes part of the kernel's scales, so that no weight is
-rounded; an offset becomes part of the bias. What `perturb_layers` has added
-goes, and the file has the operators that it had before. An offset of the input
-goes into the first layer's bias where that gives the same sums everywhere.
+An offset of the input adds the same to a layer's sums wherever they are taken,
+if the layer does not pad with zeros. Then it may as well stand in the layer's
+bias, and the file has the operators that it had before.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -21,63 +19,7 @@ from tflm_fg.tflite.layers import TRAINABLE_OPS, tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
 from tflm_fg.tflite.surgery.edit import add_buffer
 from tflm_fg.tflite.surgery.input_prompt import OFFSET, prompts_of
-from tflm_fg.tflite.surgery.perturbation_inputs import PREFIX
 from tflm_fg.types import TflmFgError
-
-_LEAST_GAIN = 1 / 64
-"""A gain of zero or below counts as this: no kernel can have such a scale."""
-
-_PER_CHANNEL = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
-"""Operators whose kernel may always have one scale a channel."""
-
-
-def fold(data: bytes, name: str = "model") -> bytes:
-  """Takes the offsets and gains of layers out of a file.
-
-  Args:
-    data: a .tflite without a mark, with or without layers that
-      `perturb_layers` has grown.
-    name: what to call the file in errors.
-
-  Returns:
-    The file without MUL and ADD, with other scales and biases.
-
-  Raises:
-    TflmFgError: if a layer has no bias.
-  """
-  model = model_file.read(data, name)
-  graph = model.subgraphs[0]
-  for op in list(graph.operators):
-    if op_name(model, op) == "ADD" and _is_ours(model, op, "/offset"):
-      _fold_layer(model, op, name)
-  return model_file.pack(model)
-
-
-def _is_ours(model: schema.ModelT, op: schema.OperatorT, kind: str) -> bool:
-  name = tensor_name(model.subgraphs[0].tensors[int(op.inputs[1])])
-  return name.startswith(PREFIX) and name.endswith(kind)
-
-
-def _fold_layer(model: schema.ModelT, add: schema.OperatorT, name: str) -> None:
-  """Removes one layer's ADD, and its MUL if it has one."""
-  operators = model.subgraphs[0].operators
-  gone, gains = [add], np.ones(1)
-  before = _writer(model, int(add.inputs[0]))
-  if op_name(model, before) == "MUL" and _is_ours(model, before, "/gain"):
-    gains = np.maximum(_reals(model, int(before.inputs[1])), _LEAST_GAIN)
-    gone.append(before)
-    before = _writer(model, int(before.inputs[0]))
-  _scale_kernel(model, before, gains)
-  _move_bias(model, before, _reals(model, int(add.inputs[1])), name)
-  before.outputs = add.outputs
-  before.builtinOptions.fusedActivationFunction = (
-    add.builtinOptions.fusedActivationFunction
-  )
-  model.subgraphs[0].operators = [op for op in operators if op not in gone]
-
-
-def _writer(model: schema.ModelT, tensor: int) -> schema.OperatorT:
-  return next(op for op in model.subgraphs[0].operators if tensor in op.outputs)
 
 
 def _values(model: schema.ModelT, index: int) -> NDArray[Any]:
@@ -89,56 +31,6 @@ def _values(model: schema.ModelT, index: int) -> NDArray[Any]:
 def _reals(model: schema.ModelT, index: int) -> NDArray[np.float64]:
   tensor = model.subgraphs[0].tensors[index]
   return _values(model, index) * float(tensor.quantization.scale[0])
-
-
-def _scale_kernel(
-  model: schema.ModelT, op: schema.OperatorT, gains: NDArray[np.float64]
-) -> None:
-  """Multiplies each output channel's kernel; the bias's integers stay."""
-  if (gains == 1).all():
-    return
-  _, kernel_at, bias_at = TRAINABLE_OPS[op_name(model, op)]
-  tensors = model.subgraphs[0].tensors
-  kernel = tensors[int(op.inputs[kernel_at])]
-  scales = np.asarray(kernel.quantization.scale, np.float64)
-  if len(scales) == 1 and op_name(model, op) not in _PER_CHANNEL:
-    gains = _into_weights(model, op, kernel, gains)
-  _set_scales(kernel, scales * gains)
-  if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
-    bias = tensors[int(op.inputs[bias_at])]
-    _set_scales(bias, np.asarray(bias.quantization.scale, np.float64) * gains)
-
-
-def _into_weights(
-  model: schema.ModelT,
-  op: schema.OperatorT,
-  kernel: schema.TensorT,
-  gains: NDArray[np.float64],
-) -> NDArray[np.float64]:
-  """Rounds gains into a dense kernel of one scale; the gain left for all."""
-  most = gains.max(keepdims=True)
-  shares = gains / most
-  weights = _values(model, int(op.inputs[1])).reshape(len(gains), -1)
-  rounded = np.rint(weights * shares[:, None]).astype(np.int8)
-  kernel.buffer = add_buffer(model, rounded)
-  index = int(op.inputs[2]) if len(op.inputs) > 2 else -1
-  if index >= 0:
-    bias = model.subgraphs[0].tensors[index]
-    moved = np.rint(_values(model, index) * shares)
-    bias.buffer = add_buffer(model, moved.astype(TYPE_NAMES[bias.type]))
-  return most
-
-
-def _set_scales(tensor: schema.TensorT, scales: NDArray[np.float64]) -> None:
-  quantization = copy.copy(tensor.quantization)
-  if len(scales) > len(quantization.scale):
-    shape = [int(d) for d in tensor.shape]
-    # One scale a channel now: of a depthwise kernel along its last axis.
-    last = len(shape) == 4 and shape[0] == 1 and shape[3] == len(scales)
-    quantization.quantizedDimension = 3 if last else 0
-  quantization.scale = scales.astype(np.float32)
-  quantization.zeroPoint = np.zeros(len(scales), np.int64)
-  tensor.quantization = quantization
 
 
 def _move_bias(

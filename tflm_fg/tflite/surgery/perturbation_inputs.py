@@ -1,31 +1,31 @@
-"""Let numbers of chosen layers flow in as data, one value of them a sample.
+"""Let trainable numbers flow in as data, one value of them a sample.
 
-Behind a layer, in front of its activation function, a stock MUL takes a gain a
-channel and a stock ADD an offset a channel, both constants of shape
-[1, 1, 1, C]. `constants_to_inputs` then makes such constants inputs, which may
-be [N, 1, 1, C]. The file is for training: `fold` brings what was found back
-into kernels and biases.
+The constants of an input prompt become inputs as they are. A layer's bias and
+the gains in its scales stay what they are in the piece, and what a sample has
+beyond them flows in behind the layer, in front of its activation function: a
+stock MUL takes gains and a stock ADD offsets, [N, 1, 1, C]. So kernels and
+biases are not written, and training needs no copy of them.
 
-A layer with a ReLU keeps only what is above zero, and the gain and the offset
-must see the rest too. So its sums are kept in int8 over a range that is twice
-as wide and a step that is twice as coarse, which moves the layer's output by
-one step at most. Sums that the layer would have cut off at the top of its
-range stay cut off before a gain under 1 can bring them back, and int16 has
-bits to spare for a range that is twice as wide in any case.
+A layer with a ReLU keeps only what is above zero, and gain and offset must see
+the rest too. So its sums are kept in int8 over a range that is twice as wide
+and a step that is twice as coarse, which moves the layer's output by one step
+at most. Sums that the layer would have cut off at the top of its range stay cut
+off before a gain under 1 can bring them back, and int16 has bits to spare for a
+range that is twice as wide in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite.layers import Site, has_scale, tensor_name
+from tflm_fg.tflite.layers import TRAINABLE_OPS, has_scale, tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES, ModelFile, op_name
 from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
-from tflm_fg.tflite.tensors import Part
-from tflm_fg.types import TflmFgError
+from tflm_fg.tflite.tensors import Flow, Part
+from tflm_fg.types import NotApplicable
 
 PREFIX = "tflm_fg/layer/"
 """Names of all tensors that are added here begin so; then comes a number."""
@@ -34,7 +34,7 @@ OFFSET_SHARE = 2
 """Steps of an offset in one step of the layer's sums."""
 
 GAIN_ONE = 64
-"""Steps of a gain that stand for 1: it reaches from 0 to 127 / 64."""
+"""Steps of a gain that stand for 1 in int8: it reaches to 127 / 64."""
 
 _RELUS = ("RELU", "RELU6")
 _ACTIVATIONS = {
@@ -44,81 +44,182 @@ _ACTIVATIONS = {
 }
 
 
-def constants_to_inputs(part: Part) -> Part:
-  """Makes a part's trainable constants inputs, behind its other inputs.
+class FlowingPart(NamedTuple):
+  """A piece whose trainable tensors are inputs.
+
+  Attributes:
+    part: the piece; behind its own inputs come those of the flows, in order.
+    flows: of the trainable tensors, in the order of the mark.
+  """
+
+  part: Part
+  flows: tuple[Flow, ...]
+
+
+class _Use(NamedTuple):
+  """A layer's trainable tensors, as places in the mark's order; -1 for none."""
+
+  bias: int = -1
+  gain: int = -1
+
+
+def weights_to_inputs(part: Part) -> FlowingPart:
+  """Makes a part's trainable tensors inputs, behind its other inputs.
 
   Args:
-    part: a piece of the graph; its trainable constants have shape [1, ...].
+    part: a piece of the graph; what trains in it are constants of shape
+      [1, ...], biases, and gains of layers.
 
   Returns:
-    The piece without trainable constants. Fed with the constants' values it
-    gives the same outputs.
+    The piece without trainable tensors. Fed with what they hold it gives the
+    same outputs: bit for bit behind a prompt, within two steps of a layer's
+    output behind biases and gains.
 
   Raises:
-    TflmFgError: if a constant's first axis is longer than 1.
+    NotApplicable: if a tensor is none of these, or its layer ends in an
+      activation function that sums cannot be kept in front of.
   """
   model = part.file.unpack()
+  layers, prompts = _uses(model, part)
+  flows: dict[int, Flow] = {}
+  inputs: dict[int, int] = {}
+  for place in prompts:
+    index = part.writable[place]
+    tensor = model.subgraphs[0].tensors[index]
+    flows[place] = Flow(
+      "prompt",
+      TYPE_NAMES[tensor.type],
+      tuple(int(d) for d in tensor.shape[1:]),
+      np.ones(1),
+    )
+    inputs[place] = index
+  for number, (operator, use) in enumerate(layers):
+    # Operators are looked up: those that were inserted have moved them.
+    position = next(
+      n for n, op in enumerate(model.subgraphs[0].operators) if op is operator
+    )
+    name = f"{PREFIX}{number}"
+    for place, (index, flow) in _grow(model, position, use, name, part).items():
+      inputs[place], flows[place] = index, flow
   graph = model.subgraphs[0]
-  for index in part.writable:
+  order = [inputs[place] for place in range(len(part.writable))]
+  for index in order:
+    graph.tensors[index].buffer = 0
+  graph.inputs = np.array([*graph.inputs, *order], np.int32)
+  file = ModelFile.packed(model, part.file.name)
+  return FlowingPart(
+    part._replace(file=file, writable=(), gains=()),
+    tuple(flows[place] for place in range(len(order))),
+  )
+
+
+def _uses(
+  model: schema.ModelT, part: Part
+) -> tuple[list[tuple[schema.OperatorT, _Use]], list[int]]:
+  """What trains of each layer, in the order of running, and the prompts."""
+  graph = model.subgraphs[0]
+  places = {index: n for n, index in enumerate(part.writable)}
+  layers: list[tuple[schema.OperatorT, _Use]] = []
+  rest = dict(places)
+  for op in graph.operators:
+    at = TRAINABLE_OPS.get(op_name(model, op))
+    if at is None:
+      continue
+    kernel, bias = (
+      int(op.inputs[i]) if i < len(op.inputs) else -1 for i in at[1:]
+    )
+    gain = places.get(kernel, -1)
+    use = _Use(places.get(bias, -1), gain if gain in part.gains else -1)
+    if use != _Use():
+      layers.append((op, use))
+      rest = {i: n for i, n in rest.items() if n not in use}
+  for index in rest:
     tensor = graph.tensors[index]
     shape = [int(d) for d in tensor.shape]
-    if len(shape) < 2 or shape[0] != 1:
-      raise TflmFgError(
-        f"{tensor.name.decode()}: shape {shape} has no axis of samples; "
-        "use another --method"
+    readers = [
+      op_name(model, op) for op in graph.operators if index in op.inputs
+    ]
+    if not {"ADD", "MUL"} >= set(readers) or len(shape) < 2 or shape[0] != 1:
+      raise NotApplicable(
+        f"{tensor_name(tensor)}: shape {shape} has no axis of samples; use "
+        "another --method"
       )
-    tensor.buffer = 0
-  graph.inputs = np.array([*graph.inputs, *part.writable], np.int32)
-  file = ModelFile.packed(model, part.file.name)
-  return part._replace(file=file, writable=())
+  return layers, sorted(rest.values())
 
 
-def perturb_layers(
-  model: schema.ModelT, sites: Sequence[Site], gain: bool, name: str = "model"
-) -> list[int]:
-  """Inserts an offset a channel, and where asked for a gain, behind layers.
-
-  Args:
-    model: the unpacked model, edited. The layers' kernels and biases have
-      tensors of their own, see `repair.mend`.
-    sites: the layers, in the order of running.
-    gain: whether a gain comes in front of the offset.
-    name: what to call the file in errors.
+def _grow(
+  model: schema.ModelT, position: int, use: _Use, prefix: str, part: Part
+) -> dict[int, tuple[int, Flow]]:
+  """Puts MUL and ADD between a layer and its output.
 
   Returns:
-    The indices of the constants, in the order of running.
-
-  Raises:
-    TflmFgError: if a layer's output is not int8 or int16 with a scale, or its
-      activation function is neither none, RELU nor RELU6.
+    By place in the mark's order: the index of what flows in, and how.
   """
-  constants, inserted = [], 0
-  for number, site in enumerate(sites):
-    layer = site.operator + inserted
-    output = _required_output(model, layer, name)
-    before = len(model.subgraphs[0].operators)
-    constants += _perturb(model, layer, output, gain, f"{PREFIX}{number}")
-    inserted += len(model.subgraphs[0].operators) - before
-  return constants
-
-
-def _required_output(model: schema.ModelT, layer: int, name: str) -> int:
-  """The tensor that a layer makes, where it can be perturbed."""
   graph = model.subgraphs[0]
-  op = graph.operators[layer]
+  op, output = graph.operators[position], _required_output(model, position)
+  tensor = graph.tensors[output]
+  kind = TYPE_NAMES[tensor.type]
+  shape = tuple(int(d) for d in tensor.shape)
+  scale, zero_point = _wide_range(tensor, activation_of(op), kind)
+  channels = (*(1 for _ in shape[:-1]), shape[-1])
+  activation = op.builtinOptions.fusedActivationFunction
+  op.builtinOptions.fusedActivationFunction = 0
+  versions = {"int8": (2, 2), "int16": (4, 3)}[kind]
+  found: dict[int, tuple[int, Flow]] = {}
+  flow = op
+
+  def insert(name: str, made: str, step: float, options: object) -> int:
+    """Behind the last operator; the index of what flows in."""
+    nonlocal flow, position
+    position += 1
+    constant = add_tensor(model, prefix + made, channels, kind, step)
+    behind = add_tensor(
+      model, prefix + made + "/in", shape, kind, scale, zero_point
+    )
+    flow.outputs = np.array([behind], np.int32)
+    version = versions[name == "ADD"]
+    insert_operator(
+      model, position, name, [behind, constant], output, options, version
+    )
+    flow = graph.operators[position]
+    return constant
+
+  if use.gain >= 0:
+    one = GAIN_ONE if kind == "int8" else GAIN_ONE << 8
+    index = insert("MUL", "/gain", 1 / one, schema.MulOptionsT())
+    found[use.gain] = (
+      index,
+      Flow("gain", kind, channels[1:], np.full(1, float(one))),
+    )
+  if use.bias >= 0:
+    options = schema.AddOptionsT()
+    options.potScaleInt16 = False
+    index = insert("ADD", "/offset", scale / OFFSET_SHARE, options)
+    bias = graph.tensors[part.writable[use.bias]]
+    units = np.asarray(bias.quantization.scale, np.float64)
+    steps = np.resize(units / (scale / OFFSET_SHARE), shape[-1])
+    found[use.bias] = index, Flow("bias", kind, channels[1:], steps, use.gain)
+  flow.builtinOptions.fusedActivationFunction = activation
+  return found
+
+
+def _required_output(model: schema.ModelT, position: int) -> int:
+  """The tensor that a layer makes, where numbers can flow in behind it."""
+  graph = model.subgraphs[0]
+  op = graph.operators[position]
   output = int(op.outputs[0])
   tensor = graph.tensors[output]
-  kind = TYPE_NAMES.get(tensor.type, "unknown")
-  behind = activation_of(op)
+  kind, behind = TYPE_NAMES.get(tensor.type, "unknown"), activation_of(op)
   if kind not in ("int8", "int16") or not has_scale(tensor):
-    raise TflmFgError(
-      f"{name}: {tensor_name(tensor)!r} is {kind}; only layers whose output is "
-      "int8 or int16 with a scale can be perturbed"
+    raise NotApplicable(
+      f"{tensor_name(tensor)!r} is {kind}; a direction for every sample needs "
+      "int8 or int16 behind the layer; use another --method"
     )
   if behind not in ("NONE", *_RELUS):
-    raise TflmFgError(
-      f"{name}: operator {layer} {op_name(model, op)} ends in {behind}; only "
-      "layers that end in RELU, RELU6 or nothing can be perturbed"
+    raise NotApplicable(
+      f"{tensor_name(tensor)!r}: its {op_name(model, op)} ends in {behind}; a "
+      "direction for every sample needs RELU, RELU6 or nothing there; use "
+      "another --method"
     )
   return output
 
@@ -127,61 +228,6 @@ def activation_of(op: schema.OperatorT) -> str:
   """The activation function that an operator ends in, or "NONE"."""
   code = int(getattr(op.builtinOptions, "fusedActivationFunction", 0) or 0)
   return _ACTIVATIONS.get(code, str(code))
-
-
-def _perturb(
-  model: schema.ModelT, layer: int, output: int, gain: bool, prefix: str
-) -> list[int]:
-  """Puts MUL and ADD between a layer and its output; their constants."""
-  graph = model.subgraphs[0]
-  op, tensor = graph.operators[layer], graph.tensors[output]
-  kind = TYPE_NAMES[tensor.type]
-  shape = tuple(int(d) for d in tensor.shape)
-  scale, zero_point = _wide_range(tensor, activation_of(op), kind)
-  channels = (*(1 for _ in shape[:-1]), shape[-1])
-  one = GAIN_ONE if kind == "int8" else GAIN_ONE << 8
-
-  def flow(name: str) -> int:
-    return add_tensor(model, prefix + name, shape, kind, scale, zero_point)
-
-  def constant(name: str, start: int, step: float) -> int:
-    values = np.full(channels, start, kind)
-    return add_tensor(model, prefix + name, channels, kind, step, 0, values)
-
-  sums = flow("/sums")
-  activation, op.builtinOptions.fusedActivationFunction = (
-    op.builtinOptions.fusedActivationFunction,
-    0,
-  )
-  op.outputs = np.array([sums], np.int32)
-  constants, position = [], layer + 1
-  if gain:
-    constants.append(constant("/gain", one, 1 / one))
-    scaled = flow("/scaled")
-    insert_operator(
-      model,
-      position,
-      "MUL",
-      [sums, constants[-1]],
-      scaled,
-      schema.MulOptionsT(),
-      version=2 if kind == "int8" else 4,
-    )
-    sums, position = scaled, position + 1
-  constants.append(constant("/offset", 0, scale / OFFSET_SHARE))
-  options = schema.AddOptionsT()
-  options.fusedActivationFunction = activation
-  options.potScaleInt16 = False
-  insert_operator(
-    model,
-    position,
-    "ADD",
-    [sums, constants[-1]],
-    output,
-    options,
-    version=2 if kind == "int8" else 3,
-  )
-  return constants
 
 
 def _wide_range(

@@ -21,6 +21,7 @@ from tflm_fg.tflite.layers import (
   useless_scales,
 )
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.edit import add_buffer
 from tflm_fg.types import NotApplicable
 
@@ -37,10 +38,15 @@ def mend(
     _, kernel_at, bias_at = TRAINABLE_OPS[op_name(model, op)]
     if "bias" in roles and site.bias < 0:
       notes.append(_put_back_bias(model, site, bias_at))
+    own = {"kernel", "bias"} if "scale" in roles else roles
     for role, position in (("kernel", kernel_at), ("bias", bias_at)):
-      if role in roles:
+      if (
+        role in own and max(op.inputs[position : position + 1], default=-1) >= 0
+      ):
         notes += unshare(model, op, position)
     notes += _mend_scale(model, op, kernel_at, bias_at, name)
+    if "scale" in roles:
+      notes.append(_spread_scales(model, op, kernel_at, bias_at))
   return notes
 
 
@@ -149,6 +155,42 @@ def _mend_scale(
     *notes,
     f"{tensor_name(kernel)}: {zeros.sum()} channels of zeros got a scale",
   ]
+
+
+_PER_CHANNEL = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
+"""Operators whose kernel may always have one scale a channel, and its axis."""
+
+
+def may_have_gains(graph: Subgraph, site: Site) -> bool:
+  """Whether a layer's channels have scales of their own, or may have.
+
+  A BATCH_MATMUL has one scale, and a layer that runs twice two kernels.
+  """
+  op, kernel = graph.operators[site.operator], graph.tensors[site.kernel]
+  if site.is_finer or op.name not in TRAINABLE_OPS:
+    return False
+  return op.name in _PER_CHANNEL or len(kernel.scales) > 1
+
+
+def _spread_scales(
+  model: schema.ModelT, op: schema.OperatorT, kernel_at: int, bias_at: int
+) -> str:
+  """Gives kernel and bias one scale a channel, where they have one for all."""
+  graph = model.subgraphs[0]
+  channels = int(graph.tensors[op.outputs[0]].shape[-1])
+  bias = [int(i) for i in op.inputs[bias_at : bias_at + 1] if i >= 0]
+  axes = [_PER_CHANNEL.get(op_name(model, op), 0), 0]
+  for index, axis in zip([int(op.inputs[kernel_at]), *bias], axes):
+    old = graph.tensors[index].quantization
+    if len(old.scale) == channels:
+      continue
+    # A new one: others may share the table of the old one.
+    fresh = graph.tensors[index].quantization = copy.copy(old)
+    fresh.scale = np.full(channels, old.scale[0], np.float32)
+    fresh.zeroPoint = np.zeros(channels, np.int64)
+    fresh.quantizedDimension = axis
+  kernel = graph.tensors[op.inputs[kernel_at]]
+  return f"{tensor_name(kernel)}: {channels} gains in its scales"
 
 
 def _are_zero(
