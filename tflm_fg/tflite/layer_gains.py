@@ -13,8 +13,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.tflite.layers import TRAINABLE_OPS
-from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import SCALE_ONE, Array, TflmFgError
 
 LEAST_GAIN = SCALE_ONE >> 6
@@ -34,22 +33,30 @@ class ScaleSpans(NamedTuple):
   channels: int
 
   @classmethod
-  def of(cls, file: ModelFile, kernel: int) -> ScaleSpans:
-    """Finds the scales of the layer that reads a kernel.
+  def of(
+    cls, data: bytes, graph: Subgraph, kernel: int, bias: list[int]
+  ) -> ScaleSpans:
+    """Finds the scales of a layer.
+
+    Args:
+      data: a file.
+      graph: what it says of its first subgraph.
+      kernel: the layer's, a tensor.
+      bias: the layer's, a tensor; none where it has none.
 
     Raises:
       TflmFgError: if kernel and bias do not have as many scales.
     """
-    tensors = [kernel, *_bias_of(file, kernel)]
-    graph = schema.Model.GetRootAsModel(file.data, 0).Subgraphs(0)
-    channels = len(file.subgraph.tensors[kernel].scales)
+    tensors = [kernel, *bias]
+    packed = schema.Model.GetRootAsModel(data, 0).Subgraphs(0)
+    channels = len(graph.tensors[kernel].scales)
     starts = []
     for index in tensors:
-      held = graph.Tensors(index).Quantization()
+      held = packed.Tensors(index).Quantization()
       if held.ScaleLength() != channels:
         raise TflmFgError(
-          f"{file.name}: {file.subgraph.tensors[index].name!r} has "
-          f"{held.ScaleLength()} scales, its layer {channels}; convert it again"
+          f"{graph.tensors[index].name!r} has {held.ScaleLength()} scales, its "
+          f"layer {channels}; convert it again"
         )
       starts.append(int(held._tab.Vector(held._tab.Offset(_SCALE_SLOT))))
     return cls(tuple(starts), channels)
@@ -78,14 +85,3 @@ class ScaleSpans(NamedTuple):
 
 _SCALE_SLOT = 8
 """Of the vector of scales in the table of a tensor's quantization."""
-
-
-def _bias_of(file: ModelFile, kernel: int) -> list[int]:
-  """The bias of the layer that reads a kernel; none where it has none."""
-  for op in file.subgraph.operators:
-    places = TRAINABLE_OPS.get(op.name)
-    if places is None or len(op.inputs) <= places[1]:
-      continue
-    if op.inputs[places[1]] == kernel:
-      return [i for i in op.inputs[places[2] : places[2] + 1] if i >= 0]
-  return []

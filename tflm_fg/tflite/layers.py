@@ -272,3 +272,14 @@ def has_scale(tensor: schema.TensorT) -> bool:
   return (
     given and len(quantization.scale) > 0 and bool(quantization.scale[0] > 0)
   )
+
+
+def bias_of(graph: Subgraph, kernel: int) -> list[int]:
+  """The bias of the layer that reads a kernel; none where it has none."""
+  for op in graph.operators:
+    places = TRAINABLE_OPS.get(op.name)
+    if places is None or len(op.inputs) <= places[1]:
+      continue
+    if op.inputs[places[1]] == kernel:
+      return [i for i in op.inputs[places[2] : places[2] + 1] if i >= 0]
+  return []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import MASTER_UNIT
 from tflm_fg.tflite.layer_gains import ScaleSpans
-from tflm_fg.tflite.layers import dead_channels
+from tflm_fg.tflite.layers import bias_of, dead_channels
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.types import (
@@ -124,9 +124,13 @@ class Patchable:
       gains: which of them are gains, as places in `indices`.
     """
     self.file = ModelFile.of(source)
-    self._scales = {n: ScaleSpans.of(self.file, indices[n]) for n in gains}
+    data, graph = self.file.data, self.file.subgraph
+    self._scales = {
+      n: ScaleSpans.of(data, graph, indices[n], bias_of(graph, indices[n]))
+      for n in gains
+    }
     own = [i for n, i in enumerate(indices) if n not in self._scales]
-    tensors = [self.file.subgraph.tensors[i] for i in own]
+    tensors = [graph.tensors[i] for i in own]
     self.spans = [self.file.span(i) for i in own]
     self._dtypes = [np.dtype(t.dtype) for t in tensors]
     self._shapes = [t.shape for t in tensors]
