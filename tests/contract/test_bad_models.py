@@ -132,6 +132,13 @@ def _scale(index: int, scale: list[float]) -> Callable[[schema.ModelT], None]:
   return edit
 
 
+def _without_zero_points(index: int) -> Callable[[schema.ModelT], None]:
+  def edit(model: schema.ModelT) -> None:
+    model.subgraphs[0].tensors[index].quantization.zeroPoint = None
+
+  return edit
+
+
 def _operator(
   number: int, field: str, value: Any
 ) -> Callable[[schema.ModelT], None]:
@@ -156,6 +163,8 @@ BROKEN = {
   "input without scale": _scale(0, []),
   "hidden without scale": _scale(3, []),
   "logits without scale": _scale(6, []),
+  "input without a zero point": _without_zero_points(0),
+  "kernel without zero points": _without_zero_points(4),
   "input not quantized": _set(0, "quantization", None),
   "hidden not quantized": _set(3, "quantization", None),
   "logits not quantized": _set(6, "quantization", None),

@@ -291,6 +291,20 @@ def test_the_guard_names_a_tensor_that_reaches_no_output():
   assert dead.index != live.index
 
 
+@pytest.mark.parametrize("strategy", ["in-place", "rebuild"])
+def test_a_batch_that_the_engine_refuses_is_one_line(strategy, monkeypatch):
+  session = open_session(
+    "litert", whole(*mark_file(models.dense_model(), "head")[:2]), strategy
+  )
+
+  def overflow():
+    raise RuntimeError("Pad output size overflowed.")
+
+  monkeypatch.setattr(session, "_resize", overflow)
+  with pytest.raises(TflmFgError, match=r"the engine refused .*overflowed"):
+    session.run((np.zeros((5, 8), np.int8),))
+
+
 def test_an_unknown_runtime_or_strategy_is_refused():
   part = whole(*mark_file(models.dense_model(), "head")[:2])
   with pytest.raises(TflmFgError, match="runtime 'gpu' is unknown"):

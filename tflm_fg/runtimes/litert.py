@@ -156,7 +156,12 @@ class LiteRTSession:
     if self._stale or (changed and not self._in_place):
       self._rebuild()
     elif changed:
-      self._resize()
+      try:
+        self._resize()
+      except (RuntimeError, MemoryError) as fault:
+        raise TflmFgError(
+          f"the engine refused {batch} samples at once: {one_line(fault, 300)}"
+        ) from None
 
   def _invoke(self, inputs: Tensors) -> Tensors:
     for index, x in zip(self._inputs, inputs):

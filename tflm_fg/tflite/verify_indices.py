@@ -119,8 +119,8 @@ def _check_quantization(
       f"{what} of shape {shape} has {count} scales on axis {axis}"
     )
   points = len(_integers(quantization.zeroPoint))
-  if points not in (0, 1, count):
-    raise ValueError(f"{what} has {points} zero points")
+  if points not in (1, count):
+    raise ValueError(f"{what} has {points} zero points for {count} scales")
 
 
 def _check_operators(
