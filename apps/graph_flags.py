@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from tflm_fg.tflite import WEIGHTS, GraphOptions
+from tflm_fg.tflite import UINT8, WEIGHTS, GraphOptions
 
 _PROMPT_GAIN = flags.DEFINE_boolean(
   "prompt_gain", False, "a prompt with a gain before its offset"
@@ -26,7 +26,15 @@ _WEIGHTS = flags.DEFINE_enum(
   "16-bit master outside), int16 (BATCH_MATMUL), or int8x2 (high and low byte)",
 )
 
-HOLDERS = (_WEIGHTS, _PROMPT_GAIN, _COMMON_GAIN, _WIDE_LAYERS)
+_UINT8 = flags.DEFINE_enum(
+  "uint8",
+  "rewrite",
+  list(UINT8),
+  "what becomes of a legacy uint8 model's layers: rewrite to int8, so that all "
+  "can train; or keep, so that biases and an input prompt can",
+)
+
+HOLDERS = (_WEIGHTS, _PROMPT_GAIN, _COMMON_GAIN, _WIDE_LAYERS, _UINT8)
 """All of them."""
 
 
@@ -41,4 +49,5 @@ def graph_options() -> GraphOptions:
     common_gain=_COMMON_GAIN.value,
     layers=_WIDE_LAYERS.value,
     weights=_WEIGHTS.value,
+    uint8=_UINT8.value,
   )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.layers import TRAINABLE_OPS
 
 _TYPES = {
+  "uint8": schema.TensorType.UINT8,
   "int8": schema.TensorType.INT8,
   "int16": schema.TensorType.INT16,
   "int32": schema.TensorType.INT32,
@@ -404,3 +408,49 @@ def outside(data: bytes, least: int = 64) -> bytes:
     body += content + bytes(-len(content) % 16)
   packed = model_file.pack(model)
   return packed + bytes(start - len(packed)) + body
+
+
+def uint8_model(
+  data: bytes, kernel_points: Sequence[int] = (128,), stretch: float = 1.0
+) -> bytes:
+  """A legacy uint8 file of an int8 one with a scale a tensor.
+
+  Args:
+    data: the int8 file.
+    kernel_points: the zero points of its kernels in turn; weights that do not
+      fit are cut off. With 128 the file gives what the int8 file gives.
+    stretch: how many uint8 steps its kernels have for one int8 step.
+  """
+  model = model_file.read(data)
+  graph = model.subgraphs[0]
+  kernels = {
+    int(op.inputs[TRAINABLE_OPS[name][1]])
+    for op in graph.operators
+    if (name := model_file.op_name(model, op)) in TRAINABLE_OPS
+  }
+  points = itertools.cycle(kernel_points)
+  if stretch != 1:
+    _stretch_biases(model, stretch)
+  for number, tensor in enumerate(graph.tensors):
+    if tensor.type != schema.TensorType.INT8:
+      continue
+    by, times = 128, 1.0
+    if number in kernels:
+      by, times = next(points), stretch
+      tensor.quantization.scale = tensor.quantization.scale / np.float32(times)
+    tensor.type = schema.TensorType.UINT8
+    tensor.quantization.zeroPoint = tensor.quantization.zeroPoint + by
+    buffer = model.buffers[tensor.buffer]
+    if buffer.data is not None:
+      values = np.asarray(buffer.data).view(np.int8) * times + by
+      buffer.data = np.clip(values.round(), 0, 255).astype(np.uint8)
+  return model_file.pack(model)
+
+
+def _stretch_biases(model: schema.ModelT, stretch: float) -> None:
+  for tensor in model.subgraphs[0].tensors:
+    buffer = model.buffers[tensor.buffer]
+    if tensor.type == schema.TensorType.INT32 and tensor.quantization:
+      values = np.asarray(buffer.data).view("<i4") * stretch
+      buffer.data = values.round().astype("<i4").view(np.uint8)
+      tensor.quantization.scale = tensor.quantization.scale / stretch

@@ -15,7 +15,7 @@ from tflm_fg.evaluation import engine_agreement, score_file
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.custom import LossFunction, exact_refusal
-from tflm_fg.marking import Model, opened
+from tflm_fg.marking import Model, in_known_form, opened, with_change_told
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.fold_search import run_best_of_folds
@@ -145,7 +145,7 @@ def adapt(
     >>> result = tflm_fg.adapt("kws.tflite", x, y)
     >>> result.save("adapted.tflite")
   """
-  file = opened(model, name)
+  own = opened(model, name)
   request = Request(
     method=Auto() if method is None else _checked(method, loss),
     objective=Objective.of(loss, huber_delta, labels),
@@ -158,14 +158,17 @@ def adapt(
     ),
     callbacks=callbacks,
   )
+  file = in_known_form(own, request.graph_options)
   samples = CheckedSamples.of(file, x, y, request.objective)
   held_back = samples.others(test) if test else None  # checked before it runs
   if not any(op.is_custom for op in file.subgraph.operators):  # refused by name
     require_runs(file, runtime)
-  return _adapted(file, trainable, samples, held_back, request)
+  file = with_change_told(own, file, samples.x)
+  return _adapted(own, file, trainable, samples, held_back, request)
 
 
 def _adapted(
+  own: ModelFile,
   file: ModelFile,
   trainable: str | None,
   samples: CheckedSamples,
@@ -183,7 +186,7 @@ def _adapted(
   require_runs(adapted, runtime)
   report = Report(
     **_scores(run_result, samples, training_data, held_back, adapted, runtime),
-    **facts(run_result, *tried, training_data, file, request, seconds),
+    **facts(run_result, *tried, training_data, own, request, seconds),
     engine_agreement=engine_agreement(adapted, samples.x),
   )
   return AdaptResult(

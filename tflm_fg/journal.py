@@ -183,6 +183,7 @@ def _plan_record(plan: RunPlan) -> dict[str, Any]:
     "layers": graph_options.layers,
     "pooled": layers,
     "weights": graph_options.weights,
+    **({"uint8": "keep"} if graph_options.uint8 == "keep" else {}),
   }
 
 
@@ -209,6 +210,7 @@ def _plan(grown: object) -> RunPlan:
     layers=_take(entry, "layers", str, where),
     pooled=pooled,
     weights=str(entry.get("weights", "int8")),  # as journals without it mean
+    uint8=str(entry.get("uint8", "rewrite")),
   )
   return RunPlan(_take(entry, "trainable", str, where), graph_options)
 

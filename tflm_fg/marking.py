@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from tflm_fg import files
+from tflm_fg.runtimes import rewriting
 from tflm_fg.tflite import select_trainable, training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
+from tflm_fg.tflite.surgery.ready import ready
+from tflm_fg.tflite.surgery.uint8_to_int8 import is_legacy
+from tflm_fg.types import Array
 
 Model = bytes | str | os.PathLike[str] | ModelFile
 """A model as its bytes, its path, or opened."""
@@ -41,9 +46,42 @@ def mark_trainable(
     >>> marked = tflm_fg.mark_trainable("kws.tflite", "head")
     >>> open("marked.tflite", "wb").write(marked.data)
   """
-  return select_trainable.mark_file(
-    opened(model, name), trainable, graph_options=graph_options
-  )
+  own = opened(model, name)
+  options = graph_options or GraphOptions()
+  file = with_change_told(own, in_known_form(own, options))
+  return select_trainable.mark_file(file, trainable, graph_options=options)
+
+
+def in_known_form(own: ModelFile, graph_options: GraphOptions) -> ModelFile:
+  """The file as it can be marked: rewritten where its form asks for it.
+
+  Args:
+    own: the user's file; one with a mark stays as it is.
+    graph_options: how the file may change.
+
+  Raises:
+    TflmFgError: naming what cannot be rewritten.
+  """
+  if training_metadata.has_mark(own):
+    return own
+  file, notes = ready(own, graph_options)
+  return dataclasses.replace(file, notes=(*own.notes, *notes))
+
+
+def with_change_told(
+  own: ModelFile, file: ModelFile, x: Array | None = None
+) -> ModelFile:
+  """Adds a note of how far rewriting has moved the outputs, if it was needed.
+
+  Args:
+    own: the user's file.
+    file: what `in_known_form` made of it.
+    x: samples on the input's grid; None for random ones.
+  """
+  if not is_legacy(own.subgraph) or is_legacy(file.subgraph):
+    return file
+  told = rewriting.told_change(own, file, x)
+  return dataclasses.replace(file, notes=(*file.notes, told))
 
 
 def strip(model: Model, name: str | None = None) -> bytes:

@@ -1,6 +1,6 @@
 """Read a .tflite, mark what trains, cut it and write it back."""
 
-from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.graph_options import UINT8, GraphOptions
 from tflm_fg.tflite.layers import find_logits, has_scale, tensor_name
 from tflm_fg.tflite.model_file import (
   TYPE_NAMES,
@@ -30,6 +30,7 @@ from tflm_fg.tflite.training_metadata import (
 
 __all__ = [
   "TYPE_NAMES",
+  "UINT8",
   "WEIGHTS",
   "Cut",
   "GraphOptions",

@@ -26,6 +26,10 @@ class Pooled(NamedTuple):
   spread: NDArray[np.float64] = np.zeros(0)
 
 
+UINT8 = ("rewrite", "keep")
+"""What can become of a legacy uint8 model's layers."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GraphOptions:
   """How the graph may change for what shall train.
@@ -38,6 +42,9 @@ class GraphOptions:
     pooled: what was measured of those layers; empty for nothing.
     weights: what the kernels that shall train are in the engine, as far as
       they are dense or pointwise: "int8", "int16", or "int8x2".
+    uint8: what becomes of the layers of a legacy uint8 model: "rewrite" to
+      int8, so that all can train; or "keep", so that biases and an input prompt
+      can.
   """
 
   gain: bool = False
@@ -45,8 +52,13 @@ class GraphOptions:
   layers: str = ""
   pooled: tuple[Pooled, ...] = ()
   weights: str = "int8"
+  uint8: str = "rewrite"
 
   def __post_init__(self) -> None:
+    if self.uint8 not in UINT8:
+      raise TflmFgError(
+        f"--uint8={self.uint8!r} is unknown; choose one of {', '.join(UINT8)}"
+      )
     if self.common_gain and not self.gain:
       raise TflmFgError("--common_gain: needs --prompt_gain too (gain=True)")
     try:

@@ -88,7 +88,7 @@ class ModelFile:
     model = verify(data, name)
     mended, notes = with_meant_axes(data)
     if notes:
-      model = _unpack(schema.Model.GetRootAsModel(mended, 0))
+      model = _unpack(mended)
     return dataclasses.replace(cls._of(mended, name, model), notes=notes)
 
   @classmethod
@@ -188,19 +188,20 @@ def verify(data: bytes, name: str = "model") -> schema.ModelT:
   try:
     root = schema.Model.GetRootAsModel(data, 0)
     check_root(root)
-    model = _unpack(root)
-    outside.take_in(model, data)
+    model = _unpack(data)
     check_indices(model)
   except (struct.error, IndexError, ValueError, TypeError) as broken:
     raise TflmFgError(f"{name}: {CORRUPTED.format(broken)}") from None
   return model
 
 
-def _unpack(root: schema.Model) -> schema.ModelT:
+def _unpack(data: bytes) -> schema.ModelT:
   try:
-    return schema.ModelT.InitFromObj(root)
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
   except Exception as fault:  # options tables that only the schema knows
     raise ValueError(f"{fault}") from None
+  outside.take_in(model, data)
+  return model
 
 
 def read(source: Source, name: str = "model") -> schema.ModelT:

@@ -27,7 +27,7 @@ from tflm_fg.tflite.surgery.input_prompt import (
   prompts_of,
   role_of,
 )
-from tflm_fg.tflite.surgery.int16_biases import widen_biases
+from tflm_fg.tflite.surgery.ready import ready
 from tflm_fg.tflite.surgery.repair import may_have_gains, mend
 from tflm_fg.tflite.surgery.weight_precision import (
   by_kernel,
@@ -95,13 +95,13 @@ def mark_file(
   old, name, opened = _old_mark(file), file.name, file.notes
   file = training_metadata.stripped(file)
   _refuse_foreign_operators(file)
+  graph_options = graph_options or GraphOptions()
+  file, mended = ready(file, graph_options)
   model, graph = file.unpack(), file.subgraph
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
-  graph_options = graph_options or GraphOptions()
-  notes = widen_biases(model)
-  notes += _operate(model, parts, graph_options, name)
+  notes = _operate(model, parts, graph_options, name)
   graph = subgraph_of(model) if notes else graph
   wanted = _choose(graph, parts, name)
   weights = weights or graph_options.weights
@@ -128,7 +128,7 @@ def mark_file(
     statistics=old.statistics if old else {},
   )
   marked = training_metadata.write_mark(file, chosen)
-  return MarkedModel(marked, chosen, (*opened, *notes))
+  return MarkedModel(marked, chosen, (*opened, *mended, *notes))
 
 
 def _operate(

@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg.tflite.layers import HEAD_OPS
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name
 from tflm_fg.tflite.subgraph import Subgraph
+from tflm_fg.tflite.surgery.signed_output import sign_output
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
 
@@ -55,7 +56,7 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
   crossing = _crossing(file.subgraph, frozen, moving)
   inner = sorted(set(taps) - {*crossing, mark.logits})
   outputs = [mark.logits, *inner]
-  suffix = _extract(file, moving, crossing, outputs, mark.trainable)
+  suffix = _extract(file, moving, crossing, outputs, mark.trainable, signs=True)
   made = [t for t in crossing if t != graph_input]
   if not made:
     return Cut(None, suffix, graph_input)
@@ -105,7 +106,9 @@ def whole(source: Source, mark: Mark) -> Part:
   file = ModelFile.of(source)
   inputs = [only_input(file.subgraph)]
   needed = _needed(file.subgraph, mark.logits)
-  return _extract(file, needed, inputs, [mark.logits], mark.trainable)
+  return _extract(
+    file, needed, inputs, [mark.logits], mark.trainable, signs=True
+  )
 
 
 def up_to(source: Source, outputs: Sequence[int]) -> Part:
@@ -161,8 +164,12 @@ def _extract(
   inputs: Sequence[int],
   outputs: Sequence[int],
   trainable: Sequence[TrainableTensor],
+  signs: bool = False,
 ) -> Part:
-  """Writes some operators as a model with only what they use."""
+  """Writes some operators as a model with only what they use.
+
+  With `signs` a first output of uint8 is given away as int8.
+  """
   writable = [t.index for t in trainable]
   model = file.unpack()
   graph = model.subgraphs[0]
@@ -180,6 +187,8 @@ def _extract(
   graph.operators = kept
   graph.inputs = [place[i] for i in inputs]
   graph.outputs = [place[i] for i in outputs]
+  if signs:
+    sign_output(model, 0)
   _free_batch(model)
   _drop_unused_buffers(model)
   return Part(

@@ -71,6 +71,11 @@ def read_mark(source: Source, name: str = "model") -> Mark | None:
     ) from None
 
 
+def has_mark(file: ModelFile) -> bool:
+  """Whether a file has a mark, sound or not."""
+  return _mark_text(file) is not None
+
+
 def _mark_text(file: ModelFile) -> bytes | None:
   for entry, buffer in file.metadata:
     if entry == MARK_NAME.encode():

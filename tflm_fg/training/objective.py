@@ -21,6 +21,7 @@ from tflm_fg.losses.custom import BlackBox, LossFunction, name_of
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError, huber
 from tflm_fg.tflite.model_file import ModelFile, Source
+from tflm_fg.tflite.surgery.signed_output import signed
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training import data
 from tflm_fg.training.data import Dataset
@@ -201,7 +202,7 @@ def output_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
   Raises:
     TflmFgError: if it is not quantized, or not [1] or [1, C].
   """
-  spec = tensor_spec(marked, mark.logits)
+  spec = signed(tensor_spec(marked, mark.logits))
   if spec.dtype not in ("int8", "int16") or spec.scale <= 0:
     raise TflmFgError(
       f"{name}: the logits are {spec.dtype}; need a model quantized to int8 or "

@@ -1,12 +1,15 @@
-"""Add tensors and operators to an unpacked .tflite."""
+"""Add tensors and operators to an unpacked .tflite, and part shared ones."""
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.tflite.layers import tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES
 from tflm_fg.types import Array
 
@@ -114,3 +117,33 @@ def redirect(
     op.inputs = np.where(np.asarray(op.inputs) == old, new, op.inputs).astype(
       np.int32
     )
+
+
+def unshare(
+  model: schema.ModelT, op: schema.OperatorT, position: int
+) -> list[str]:
+  """Gives the operator's constant a tensor and a buffer of its own."""
+  graph, notes = model.subgraphs[0], []
+  index = int(op.inputs[position])
+  readers = Counter(int(i) for o in graph.operators for i in o.inputs)
+  if readers[index] > 1:
+    twin = schema.TensorT()
+    twin.__dict__.update(graph.tensors[index].__dict__)
+    twin.quantization = copy.deepcopy(twin.quantization)
+    graph.tensors.append(twin)
+    index = len(graph.tensors) - 1
+    twin.name = (twin.name or b"") + b"/own%d" % index
+    op.inputs = np.array(op.inputs, np.int32)
+    op.inputs[position] = index
+    notes.append(
+      f"{tensor_name(twin)}: copied, other operators read the original"
+    )
+  tensor = graph.tensors[index]
+  holders = sum(
+    t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors
+  )
+  if holders > 1:
+    tensor.buffer = add_buffer(model, bytes(model.buffers[tensor.buffer].data))
+    if not notes:
+      notes.append(f"{tensor_name(tensor)}: given a buffer of its own")
+  return notes

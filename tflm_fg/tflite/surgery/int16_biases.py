@@ -12,8 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg.tflite.layers import TRAINABLE_OPS
 from tflm_fg.tflite.misread_biases import misread_biases
 from tflm_fg.tflite.model_file import op_name, subgraph_of
-from tflm_fg.tflite.surgery.edit import add_buffer
-from tflm_fg.tflite.surgery.repair import unshare
+from tflm_fg.tflite.surgery.edit import add_buffer, unshare
 
 
 def widen_biases(model: schema.ModelT) -> list[str]:

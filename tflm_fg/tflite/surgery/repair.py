@@ -7,7 +7,6 @@ zeros a scale that no weight can use.
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from tflm_fg.tflite.layers import (
 )
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
 from tflm_fg.tflite.subgraph import Subgraph
-from tflm_fg.tflite.surgery.edit import add_buffer
+from tflm_fg.tflite.surgery.edit import add_buffer, unshare
 from tflm_fg.types import NotApplicable
 
 
@@ -73,36 +72,6 @@ def _put_back_bias(model: schema.ModelT, site: Site, position: int) -> str:
   inputs[position] = len(graph.tensors) - 1
   op.inputs = np.array(inputs, np.int32)
   return f"{tensor_name(kernel)}: a bias of zeros put back"
-
-
-def unshare(
-  model: schema.ModelT, op: schema.OperatorT, position: int
-) -> list[str]:
-  """Gives the operator's constant a tensor and a buffer of its own."""
-  graph, notes = model.subgraphs[0], []
-  index = int(op.inputs[position])
-  readers = Counter(int(i) for o in graph.operators for i in o.inputs)
-  if readers[index] > 1:
-    twin = schema.TensorT()
-    twin.__dict__.update(graph.tensors[index].__dict__)
-    twin.quantization = copy.deepcopy(twin.quantization)
-    graph.tensors.append(twin)
-    index = len(graph.tensors) - 1
-    twin.name = (twin.name or b"") + b"/own%d" % index
-    op.inputs = np.array(op.inputs, np.int32)
-    op.inputs[position] = index
-    notes.append(
-      f"{tensor_name(twin)}: copied, other operators read the original"
-    )
-  tensor = graph.tensors[index]
-  holders = sum(
-    t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors
-  )
-  if holders > 1:
-    tensor.buffer = add_buffer(model, bytes(model.buffers[tensor.buffer].data))
-    if not notes:
-      notes.append(f"{tensor_name(tensor)}: given a buffer of its own")
-  return notes
 
 
 def _mend_scale(

@@ -23,8 +23,7 @@ from tflm_fg.tflite.graph_options import Pooled
 from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, sites_of
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name, subgraph_of
 from tflm_fg.tflite.subgraph import Subgraph, Tensor
-from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator
-from tflm_fg.tflite.surgery.repair import unshare
+from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator, unshare
 from tflm_fg.types import Array, NotApplicable
 
 PREFIX = "tflm_fg/wide/"

@@ -1,0 +1,59 @@
+"""Measure how far a rewritten model's outputs are from the user's own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.fixed_point import random_bits
+from tflm_fg.runtimes import trial
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import unmarked
+from tflm_fg.tflite.split_graph import up_to
+from tflm_fg.tflite.workload import int8_work
+from tflm_fg.types import Array
+
+ENGINE = "litert"
+"""Runs both: it has the kernels of uint8, which TFLM has not."""
+
+MOST_SAMPLES, MOST_WORK = 64, 100_000_000
+"""Samples that are run: fewer where a model is large, and at least four."""
+
+
+def told_change(before: ModelFile, after: ModelFile, x: Array | None) -> str:
+  """Says by how much the outputs and the logits change at most, in steps.
+
+  Args:
+    before: the user's file, of one input.
+    after: the rewritten one.
+    x: samples [N, ...] on the input's grid, of which the first are taken; None
+      for random ones.
+  """
+  kind = "of your" if x is not None else "random"
+  if x is None:
+    tensor = before.subgraph.tensors[before.subgraph.inputs[0]]
+    x = random_bits.probe_input(tensor.shape[1:], tensor.dtype, 0, MOST_SAMPLES)
+  count = max(4, MOST_WORK // max(1, int8_work(after)))
+  x = x[: min(MOST_SAMPLES, count)]
+  one, other = (_outputs(file, x) for file in (before, after))
+  if one is None or other is None:
+    return f"{ENGINE} does not run both files, so the change is not known"
+  logits, *others = (
+    np.abs(a - b).max() for a, b in zip(one, other, strict=True)
+  )
+  steps = f"by at most {logits:g} steps of the logits"
+  if others:
+    steps += f" and {max(others):g} of what the file gives"
+  return f"rewriting changes the outputs {steps}, on {len(x)} {kind} samples"
+
+
+def _outputs(file: ModelFile, x: Array) -> list[NDArray[np.float64]] | None:
+  """The logits and other outputs of some samples; None if it does not run."""
+  logits = unmarked(file).logits
+  others = [i for i in file.subgraph.outputs if i != logits]
+  part = up_to(file, [logits, *others]).file
+  ran = trial.run(part, ENGINE, trial.sample_rows(part, x))
+  if ran.outputs is None:
+    return None
+  outputs = [np.stack(column) for column in zip(*ran.outputs)]
+  return [o.astype(np.float64) - 128 * (o.dtype == np.uint8) for o in outputs]
