@@ -32,7 +32,6 @@ CLASSES, REALS, NOTHING = "classes", "reals", "none"
 NATURAL = ("cross-entropy", "information-maximisation")
 """Losses that are counted in nats."""
 
-
 LOSSES = ("cross-entropy", "mse", "huber")
 
 LABELS = ("auto", "given", "none")
