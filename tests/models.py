@@ -249,6 +249,63 @@ class Network(Builder):
     return Flow(index, flow.shape, scale, zero)
 
 
+def recurrent_model(*, seed: int = 0, units: int = 4) -> bytes:
+  """x [1, 5, 8] -> LSTM with state in variables -> dense -> softmax of 3.
+
+  The operator is what converters write: int8 activations, an int16 cell, and
+  two variables that keep output and cell from run to run.
+  """
+  net = Network(seed)
+  steps, depth = 5, 8
+  x = net.activation("x", (1, steps, depth), 4.0, FEATURES)
+  gates = range(4)
+
+  def matrix(name: str, columns: int) -> int:
+    values = np.clip(net.random.normal(0, 50, (units, columns)), -127, 127)
+    return net.tensor(name, (units, columns), "int8", 1 / 127, 0, 0, values)
+
+  inner = [matrix(f"lstm/input_{g}", depth) for g in gates]
+  outer = [matrix(f"lstm/recurrent_{g}", units) for g in gates]
+  unit = x.scale / 127
+  biases = [
+    net.tensor(
+      f"lstm/bias_{g}",
+      (units,),
+      "int32",
+      unit,
+      data=net.random.normal(0, 0.3 / unit, units).round(),
+    )
+    for g in gates
+  ]
+  output_state = net.tensor("lstm/output", (1, units), "int8", 1 / 128, 0)
+  cell_state = net.tensor("lstm/cell", (1, units), "int16", 2.0**-11, 0)
+  for index in (output_state, cell_state):
+    net.graph.tensors[index].isVariable = True
+  shape = (1, steps, units)
+  out = Flow(net.tensor("lstm/out", shape, "int8", 1 / 128), shape, 1 / 128, 0)
+  inputs = [x.index, *inner, *outer, -1, -1, -1, *biases, -1, -1]
+  inputs += [output_state, cell_state, -1, -1, -1, -1]
+  options = schema.UnidirectionalSequenceLSTMOptionsT()
+  options.fusedActivationFunction = schema.ActivationFunctionType.TANH
+  options.cellClip = 10.0
+  net.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, out.index, options, 1)
+  between = [net.tensor(f"lstm/{i}", (0,), "int16", 2.0**-12) for i in gates]
+  between.append(net.tensor("lstm/4", (0,), "int8", 1 / 128, 0))
+  net.graph.operators[-1].intermediates = np.array(between, np.int32)
+  flat = Flow(
+    net.tensor("flat", (1, steps * units), "int8", 1 / 128),
+    (1, steps * units),
+    1 / 128,
+    0,
+  )
+  target = net.tensor("target", (2,), "int32", data=np.array(flat.shape))
+  options = schema.ReshapeOptionsT()
+  options.newShape = np.array(flat.shape, np.int32)
+  net.operator("RESHAPE", [out.index, target], flat.index, options, 1)
+  head = net.dense(flat, 3, "head", reach=8.0)
+  return net.finish([x.index], [net.softmax(head).index])
+
+
 def dense_model(
   inputs: int = 8,
   hidden: int = 16,

@@ -1174,6 +1174,20 @@ MUTANTS = (
     ),
   ),
   Mutant(
+    "litert: state goes on from sample to sample",
+    "tflm_fg/runtimes/litert.py",
+    "      self._interpreter.reset_all_variables()\n",
+    "      pass\n",
+    ("tests/contract/test_sessions.py", "-k", "recurrent"),
+  ),
+  Mutant(
+    "tflm: state goes on from sample to sample",
+    "tflm_fg/runtimes/tflm.py",
+    "      self._interpreter.reset()\n",
+    "      pass\n",
+    ("tests/contract/test_sessions.py", "-k", "recurrent"),
+  ),
+  Mutant(
     "conversion: a crash is not tried again with unrolled steps",
     "converters/conversion.py",
     "  if not first.can_unroll:\n",

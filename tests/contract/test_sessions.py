@@ -24,6 +24,7 @@ MODELS = {
   "dense-16x8": (models.dense_model(wide=True), (8,), "int16"),
   "conv": (models.conv_model(), (6, 5, 2), "int8"),
   "conv-16x8": (models.conv_model(wide=True), (6, 5, 2), "int16"),
+  "recurrent": (models.recurrent_model(), (5, 8), "int8"),
   "dense-int16": (finer(models.dense_model(), "int16"), (8,), "int8"),
   "dense-int8x2": (finer(models.dense_model(), "int8x2"), (8,), "int8"),
   "pointwise-int16": (
@@ -160,6 +161,15 @@ def test_a_run_sees_what_was_written_to_its_arrays(model, runtime):
   inputs[0][...] = x[::-1]
   want = session.run((x[::-1].copy(),))[0]
   assert np.array_equal(session.run(inputs)[0], want)
+
+
+def test_the_order_of_samples_changes_nothing(model, runtime):
+  """Variables of the graph are reset before every sample."""
+  _, part, x = model
+  session = open_session(runtime, part)
+  (want,) = session.run((x,))
+  for order in ([5, 2, 0, 4, 1, 3], [3, 3, 3], [1]):
+    assert np.array_equal(session.run((x[order],))[0], want[order])
 
 
 def test_passes_samples_and_seconds_are_counted(model, runtime):

@@ -123,7 +123,8 @@ def probe_input(
 
   Args:
     shape: one sample's shape.
-    dtype: "int8", "uint8", "int16", "int32" or "float32" (then in [-4, 4)).
+    dtype: "int8", "uint8", "int16", "int32" (then 0 or 1, as it may be rows of
+      a table that are looked up) or "float32" (then in [-4, 4)).
     number: which of the inputs.
     samples: how many.
 
@@ -137,6 +138,8 @@ def probe_input(
   values = raw.view("<i2")[:size].reshape(samples, *shape)
   if dtype == "float32":
     return (values / 8192.0).astype(dtype)
+  if dtype == "int32":
+    return (values & 1).astype(dtype)
   return (values >> (8 if np.dtype(dtype).itemsize == 1 else 0)).astype(dtype)
 
 

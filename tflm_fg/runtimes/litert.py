@@ -16,7 +16,7 @@ import numpy as np
 
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.runtimes.interpreters import MakeInterpreter
-from tflm_fg.runtimes.session import Traits
+from tflm_fg.runtimes.session import Traits, has_batch, sample_shape
 from tflm_fg.tflite.tensors import (
   Part,
   Patchable,
@@ -56,9 +56,10 @@ class LiteRTSession:
     self._inputs = [d["index"] for d in inputs]
     self._outputs = [d["index"] for d in outputs]
     self.input_specs = tuple(
-      (tuple(map(int, d["shape"][1:])), np.dtype(d["dtype"]).name)
-      for d in inputs
+      (sample_shape(d["shape"]), np.dtype(d["dtype"]).name) for d in inputs
     )
+    self._single = [not has_batch(d["shape"]) for d in (*inputs, *outputs)]
+    self._keeps_state = part.file.subgraph.keeps_state
     self.traits = Traits(
       runtime=runtime,
       in_place=in_place,
@@ -89,7 +90,9 @@ class LiteRTSession:
     self._placed = False
 
   def _takes_batches(self) -> bool:
-    """Whether two clips at once give what each gives alone."""
+    """Whether two samples at once give what each gives alone."""
+    if self._keeps_state or any(self._single):
+      return False
     samples = tuple(
       random_bits.probe_input(shape, dtype, number, samples=2)
       for number, (shape, dtype) in enumerate(self.input_specs)
@@ -164,12 +167,16 @@ class LiteRTSession:
         ) from None
 
   def _invoke(self, inputs: Tensors) -> Tensors:
-    for index, x in zip(self._inputs, inputs):
-      self._interpreter.set_tensor(index, x)
+    if self._keeps_state:
+      self._interpreter.reset_all_variables()
+    for index, x, alone in zip(self._inputs, inputs, self._single):
+      self._interpreter.set_tensor(index, x[0] if alone else x)
     start = time.perf_counter()
     self._interpreter.invoke()
     self.invoke_seconds += time.perf_counter() - start
-    return tuple(self._interpreter.get_tensor(i) for i in self._outputs)
+    made = [self._interpreter.get_tensor(i) for i in self._outputs]
+    without = self._single[len(self._inputs) :]
+    return tuple(y[None] if alone else y for y, alone in zip(made, without))
 
   def params(self) -> Weights:
     """The weights that the engine holds now, as copies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol
 
 from tflm_fg.types import Tensors, Weights
@@ -34,8 +35,28 @@ InputSpecs = tuple[tuple[tuple[int, ...], str], ...]
 """One sample's shape and dtype name, for each input."""
 
 
+def has_batch(shape: Sequence[int]) -> bool:
+  """Whether a tensor's first axis is samples: it is where its size is 1.
+
+  Whatever else a tensor holds is of one sample: [15600] of a sound, or [96, 64]
+  in the middle of a graph that was made without a batch.
+  """
+  return len(shape) > 0 and int(shape[0]) == 1
+
+
+def sample_shape(shape: Sequence[int]) -> tuple[int, ...]:
+  """The shape of one sample of a tensor, without the batch axis."""
+  sizes = tuple(map(int, shape))
+  return sizes[1:] if has_batch(sizes) else sizes
+
+
 class Session(Protocol):
-  """An inference engine whose weights can be set."""
+  """An inference engine whose weights can be set.
+
+  Every sample starts from the same state: variables of the graph are reset
+  before each of them, so their order changes nothing. Arrays have a batch axis
+  in front, also where the model's own tensors have none.
+  """
 
   traits: Traits
   input_specs: InputSpecs

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from tflm_fg.runtimes.interpreters import interpreter_maker
-from tflm_fg.runtimes.session import Traits
+from tflm_fg.runtimes.session import Traits, has_batch, sample_shape
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.tensors import (
   Part,
@@ -63,9 +63,10 @@ class TFLMSession:
       self._interpreter.get_input_details(i) for i in range(len(part.inputs))
     ]
     self.input_specs = tuple(
-      (tuple(map(int, d["shape"][1:])), np.dtype(d["dtype"]).name)
-      for d in details
+      (sample_shape(d["shape"]), np.dtype(d["dtype"]).name) for d in details
     )
+    self._single = [not has_batch(d["shape"]) for d in details]
+    self._keeps_state = part.file.subgraph.keeps_state
 
   def load(self, weights: Weights) -> None:
     """Writes the weights where TFLM reads them."""
@@ -88,14 +89,19 @@ class TFLMSession:
     self.feed(inputs)
     return self.forward()
 
-  def _invoke(self, clip: int) -> list[Array]:
+  def _invoke(self, number: int) -> list[Array]:
+    """Runs one sample of the fed batch; arrays [1, ...] out."""
+    if self._keeps_state:
+      self._interpreter.reset()
     # TFLM's arena is reused: an input is gone after every invoke.
-    for number, x in enumerate(self._fed):
-      self._interpreter.set_input(x[clip : clip + 1], number)
+    for place, (x, alone) in enumerate(zip(self._fed, self._single)):
+      sample = x[number] if alone else x[number : number + 1]
+      self._interpreter.set_input(sample, place)
     start = time.perf_counter()
     self._interpreter.invoke()
     self.invoke_seconds += time.perf_counter() - start
-    return [self._interpreter.get_output(i) for i in range(self._num_outputs)]
+    made = [self._interpreter.get_output(i) for i in range(self._num_outputs)]
+    return [y if has_batch(y.shape) else y[None] for y in made]
 
   def params(self) -> Weights:
     """The weights that TFLM points to now, as copies."""

@@ -83,10 +83,10 @@ def only_input(graph: Subgraph) -> int:
   """
   names = {op.name for op in graph.operators}
   kept = [name for name in STATEFUL if name in names]
-  if kept or any(t.is_variable for t in graph.tensors):
+  if kept:
     raise TflmFgError(
-      f"the model keeps state from run to run ({', '.join(kept) or 'variables'}"
-      "); streaming models cannot be adapted"
+      f"the model keeps its state in resource variables ({', '.join(kept)}), "
+      "which no sample resets; give the model from before it was made streaming"
     )
   if len(graph.inputs) != 1:
     raise TflmFgError(

@@ -83,6 +83,11 @@ class Subgraph:
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
 
+  @property
+  def keeps_state(self) -> bool:
+    """Whether a run leaves numbers in variables, which the next one reads."""
+    return any(tensor.is_variable for tensor in self.tensors)
+
   def output(self, operator: int) -> int:
     """The first tensor that an operator makes."""
     return self.operators[operator].outputs[0]

@@ -82,7 +82,7 @@ def tensor_spec(source: Source, index: int) -> TensorSpec:
 def activation_bytes(source: Source) -> int:
   """The most bytes of activations alive at once in the first subgraph.
 
-  A lower bound of an engine's arena, which adds its own book-keeping and the
+  Variables are alive all the time. A lower bound of an engine's arena, which adds its own book-keeping and the
   gaps of its planner.
   """
   graph = ModelFile.of(source).subgraph
@@ -93,7 +93,8 @@ def activation_bytes(source: Source) -> int:
     first.update(dict.fromkeys(op.outputs, number))
   count = len(graph.operators)
   last.update(dict.fromkeys(graph.outputs, count))
-  return max(
+  kept = sum(t.num_bytes for t in graph.tensors if t.is_variable)
+  return kept + max(
     sum(
       graph.tensors[t].num_bytes
       for t, start in first.items()
