@@ -1178,14 +1178,14 @@ MUTANTS = (
     "tflm_fg/runtimes/litert.py",
     "      self._interpreter.reset_all_variables()\n",
     "      pass\n",
-    ("tests/contract/test_sessions.py", "-k", "recurrent"),
+    ("tests/contract/test_sessions.py",),
   ),
   Mutant(
     "tflm: state goes on from sample to sample",
     "tflm_fg/runtimes/tflm.py",
     "      self._interpreter.reset()\n",
     "      pass\n",
-    ("tests/contract/test_sessions.py", "-k", "recurrent"),
+    ("tests/contract/test_sessions.py",),
   ),
   Mutant(
     "conversion: a crash is not tried again with unrolled steps",

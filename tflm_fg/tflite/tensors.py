@@ -82,8 +82,8 @@ def tensor_spec(source: Source, index: int) -> TensorSpec:
 def activation_bytes(source: Source) -> int:
   """The most bytes of activations alive at once in the first subgraph.
 
-  Variables are alive all the time. A lower bound of an engine's arena, which adds its own book-keeping and the
-  gaps of its planner.
+  Variables are alive all the time. This is a lower bound of an engine's arena,
+  which adds its own book-keeping and the gaps of its planner.
   """
   graph = ModelFile.of(source).subgraph
   last: dict[int, int] = {}
