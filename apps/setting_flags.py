@@ -157,6 +157,11 @@ _real(
   "below 1",
 )
 _real(
+  "logit_gain",
+  "closed-form: what its gradient takes a logit times, 1 to 64; 0 chooses it, "
+  "above 1 where many inputs meet logits of a few nats",
+)
+_real(
   "pull",
   "closed-form: lambda of a pull of the head towards its start, 0 to 10",
 )

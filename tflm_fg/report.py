@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -177,11 +178,32 @@ def facts(
     "dropped": [d._asdict() for d in dropped],
     "notes": [
       *run_result.marked.notes,
+      *saturation_notes(run_result),
       *_remarks(run_result, training_data, request.method),
     ],
     "versions": versions(),
     "runtime": request.runtime_options.runtime,
   }
+
+
+def saturation_notes(run_result: RunResult) -> list[str]:
+  """Says and warns where many weights have reached an end of int8."""
+  notes = []
+  for record in run_result.records:
+    share = run_result.saturated(record)
+    if share > SATURATED:
+      notes.append(
+        f"{100 * share:.0f} % of the kernel weights of the phase "
+        f"'{record.phase.method.name}' ended at -127 or 127: their scale is "
+        "small for what they learn; try a lower learning rate, or convert the "
+        "model with larger weights there"
+      )
+      warnings.warn(notes[-1], stacklevel=2)
+  return notes
+
+
+SATURATED = 0.05
+"""Share of a phase's weights above which their saturation is a warning."""
 
 
 def _remarks(
@@ -293,6 +315,7 @@ def _model_facts(
     "phases": [
       {
         "trainable": [tensors[i].name for i in record.phase.tensors],
+        "saturated": run_result.saturated(record),
         "steps": len(record.slopes),
         "kept_step": record.kept_step,
         "settings": to_record(record.phase.method, record.phase.objective),

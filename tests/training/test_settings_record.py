@@ -25,11 +25,12 @@ GIVEN = {
   "anchor": 0.125, "directions": "normal", "guidance": 0.25,
   "kernel_wise": True, "sparsity": 0.5, "sparse_by": "seed", "blocks": 2,
   "num_directions": 3, "epsilon_lsb": 2.0, "rho_lsb": 0.5, "pull": 0.03,
+  "logit_gain": 2.0,
   "scan": False,
 }  # fmt: skip
 """Every setting, at a value that is no method's default."""
 
-ONLY_WHERE_GIVEN = {"pull", "scan"}
+ONLY_WHERE_GIVEN = {"logit_gain", "pull", "scan"}
 """Younger settings: written where a method was given them."""
 
 

@@ -297,15 +297,3 @@ def test_without_patience_nothing_grows(patience):
 
 def test_a_rule_that_has_more_directions_by_choice_keeps_them():
   assert min(lengths(2, [9, 9, 9], m=16)) == 16
-
-
-@pytest.mark.parametrize(
-  ("inputs", "rate"), [(1, 12.0), (64, 18.0), (144, 27.0), (576, 36.0)]
-)
-def test_a_head_of_more_inputs_gets_a_higher_exact_rate(inputs, rate):
-  kernel = next(t for t in LAYOUT.tensors if t.has_master)
-  head = dataclasses.replace(kernel, role="kernel", shape=(3, inputs))
-  method = method_of("closed-form")
-  filled, why = tuned(method, Layout((head,)), PARAMS, None, None)
-  assert filled.learning_rate_lsb == rate
-  assert f"{inputs} inputs" in why["learning_rate_lsb"]

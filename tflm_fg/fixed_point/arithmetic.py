@@ -7,6 +7,7 @@ Biases are already integers of one unit.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,21 @@ def round_divide(
   if divisor == 1:
     return x
   return np.sign(x) * ((np.abs(x) + divisor // 2) // divisor)
+
+
+def shifted(x: Int64, bits: Int64) -> Int64:
+  """Divides by 2**bits and rounds; multiplies where bits are negative."""
+  down = round_shift(x, np.maximum(bits, 1))
+  return np.where(bits > 0, down, x << np.maximum(-bits, 0))
+
+
+def as_factors(reals: NDArray[np.float64]) -> tuple[Int64, int]:
+  """Positive reals as integers of 16 bits: integers / 2**bits."""
+  bits = _FACTOR_BITS - math.ceil(math.log2(reals.max()))
+  return np.rint(reals * 2.0**bits).astype(np.int64), bits
+
+
+_FACTOR_BITS = 16
 
 
 def widen(weights: Int8) -> Int16:
@@ -135,6 +151,19 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
   """The same array, closed to writing: what is cached is handed out so."""
   array.flags.writeable = False
   return array
+
+
+def saturated_share(before: Array, after: Array) -> float:
+  """Share of the kernels that training has moved to an end of their range.
+
+  Args:
+    before: int16 [K], masters before training.
+    after: int16 [K], the same behind it.
+  """
+  if not after.size:
+    return 0.0
+  then, now = (np.abs(m.astype(int)) >= _MASTER_MAX for m in (before, after))
+  return float((now & ~then).mean())
 
 
 def apply_updates(params: Params, updates: Vectors) -> Params:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -25,12 +24,13 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import (
   MASTER_UNIT,
+  as_factors,
   round_divide,
-  round_shift,
   saturate,
+  shifted,
 )
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.fixed_point.one_thread import one_thread
+from tflm_fg.fixed_point.one_thread import exact_product, one_thread
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.gradients.pull import distance, pull_slopes
@@ -44,8 +44,6 @@ from tflm_fg.types import (
   TrainableTensor,
   Vectors,
 )
-
-_FACTOR_BITS = 16
 
 _BIAS_SHARE = 10
 """The bias counts as an input whose square is 1/10 of all inputs' squares."""
@@ -68,6 +66,7 @@ class HeadInput:
       input divided by its spread; under a quadratic loss only its largest
       share along one direction.
     loss: on the logits.
+    logit_gain: what the gradient takes a logit times.
   """
 
   input_scale: float
@@ -76,6 +75,17 @@ class HeadInput:
   spread_bits: Int64
   mean_square: float
   loss: Loss
+  logit_gain: float = 1.0
+
+  @functools.cached_property
+  def magnified(self) -> Loss:
+    """The loss whose gradient is taken."""
+    return self.loss.magnified(self.logit_gain)
+
+  @property
+  def reach(self) -> float:
+    """Of 1.0 in a residual: a gain slopes the loss once, and bends it twice."""
+    return self.loss.reach / self.logit_gain
 
 
 def head_of(
@@ -84,6 +94,7 @@ def head_of(
   zero_point: int,
   loss: Loss,
   has_bias: bool,
+  logit_gain: float = 1.0,
 ) -> HeadInput:
   """Measures the layer's input on some samples.
 
@@ -93,6 +104,7 @@ def head_of(
     zero_point: its zero point.
     loss: on the logits.
     has_bias: whether the layer's bias trains.
+    logit_gain: what the gradient takes a logit times.
   """
   x = inputs.reshape(len(inputs), -1).astype(np.int64) - zero_point
   centre = round_divide(x.sum(axis=0), len(x))
@@ -111,6 +123,7 @@ def head_of(
     spread_bits=bits,
     mean_square=length + 1 / 16,
     loss=loss,
+    logit_gain=logit_gain,
   )
 
 
@@ -175,12 +188,13 @@ class ClosedFormHead:
       raise TflmFgError(REFUSAL)
     logits = passes.logits(self.layout.weights(state.params))
     total = head.loss(logits, passes.labels)
-    residual = head.loss.residual(logits, passes.labels)
+    residual = head.magnified.residual(logits, passes.labels)
     x = passes.inputs[0].reshape(len(logits), -1)
     tensors = {t.role: t for t in self.layout.tensors}
     samples, kernel = len(x), _NOTHING
     if "kernel" in tensors:
-      sums = _product(residual, x, head.input_zero_point + head.centre)
+      centred = np.subtract(x, head.input_zero_point + head.centre)
+      sums = exact_product(residual.T, centred)
       kernel = _kernel_slopes(head, tensors["kernel"], sums, samples)
     slopes = [kernel.reshape(-1)]
     if "bias" in tensors:
@@ -225,28 +239,16 @@ def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
   return tuple(int(c) for c in np.rint(head.centre * unit))
 
 
-def _product(residual: Int64, x: Array, centre: Int64) -> Int64:
-  """Gives residual^T (x - centre) by float64's fast product.
-
-  It is exact: 21 bits times 17 bits, summed over tens of thousands of samples,
-  stay under the 53 bits that a float64 holds whole.
-  """
-  inputs = np.subtract(x, centre, dtype=np.float64)
-  with one_thread():
-    sums = residual.astype(np.float64).T @ inputs
-  return sums.astype(np.int64)
-
-
 def _kernel_slopes(
   head: HeadInput, kernel: TrainableTensor, sums: Int64, samples: int
 ) -> Int64:
   """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
   reals = _over(2, length * samples * head.input_scale * kernel.step_sizes)
-  reals *= head.loss.reach
-  factors, bits = _integers(reals)
+  reals *= head.reach
+  factors, bits = as_factors(reals)
   # One factor a class, or one for all where the kernel has one scale.
-  return _shifted(sums * factors[:, None], bits + 2 * head.spread_bits)
+  return shifted(sums * factors[:, None], bits + 2 * head.spread_bits)
 
 
 def _bias_slopes(
@@ -254,27 +256,15 @@ def _bias_slopes(
 ) -> Int64:
   """Sums [C] over a batch as output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
-  factors, bits = _integers(
-    _over(2 * share * head.loss.reach, samples * bias.step_sizes)
+  factors, bits = as_factors(
+    _over(2 * share * head.reach, samples * bias.step_sizes)
   )
-  return _shifted(sums * factors, np.array(bits))
+  return shifted(sums * factors, np.array(bits))
 
 
 def _over(x: float, steps: NDArray[np.float64]) -> NDArray[np.float64]:
   """Gives x / steps; 0 where a channel has steps of 0, as it trains not."""
   return np.divide(x, steps, out=np.zeros_like(steps), where=steps > 0)
-
-
-def _integers(reals: NDArray[np.float64]) -> tuple[Int64, int]:
-  """Positive factors as integers of 16 bits: factors / 2**bits."""
-  bits = _FACTOR_BITS - math.ceil(math.log2(reals.max()))
-  return np.rint(reals * 2.0**bits).astype(np.int64), bits
-
-
-def _shifted(x: Int64, bits: Int64) -> Int64:
-  """Divides by 2**bits and rounds; multiplies where bits are negative."""
-  down = round_shift(x, np.maximum(bits, 1))
-  return np.where(bits > 0, down, x << np.maximum(-bits, 0))
 
 
 REFUSAL = (
@@ -290,13 +280,19 @@ class ClosedForm(Method):
 
   Attributes:
     pull: lambda of a pull back to the start, 0 to 10; see `gradients.pull`.
+    logit_gain: the gradient takes logits times this, 1 to 64; 0 chooses it. A
+      file whose logits can be but a few nats apart, as of a head that was never
+      trained, could not fit its samples else: its weights would grow until they
+      saturate. The file's outputs and their scale stay as they are.
   """
 
   pull: float = 0.0
+  logit_gain: float = 0.0
 
   name: ClassVar[str] = "closed-form"
   is_exact: ClassVar[bool] = True
   runs_single_passes: ClassVar[bool] = True
+  ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"logit_gain": (0, 64)}
   defaults: ClassVar[Mapping[str, Any]] = {
     "momentum": 0.8,
     "steps": 42,
@@ -338,7 +334,8 @@ class ClosedForm(Method):
       spec.scale,
       spec.zero_point,
       part.loss,
-      has_bias=any(t.role == "bias" for t in part.mark.trainable),
+      any(t.role == "bias" for t in part.mark.trainable),
+      self.logit_gain or 1.0,
     )
     held = weights_of(part.marked, part.mark.trainable)
     return ClosedFormHead(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.types import Array, Int64
+from tflm_fg.types import Array, Int64, TflmFgError
 
 LOSS_BITS = 16
 """Fraction bits of a loss: one unit is 2**-16 bits."""
@@ -43,6 +43,26 @@ class Loss:
   def is_quadratic(self) -> bool:
     """Whether its bend is the largest everywhere, not under a bound."""
     return False
+
+  @property
+  def reach_of_outputs(self) -> float:
+    """Nats that the largest output can stand above the smallest.
+
+    It is infinite where a loss is no worse for outputs that reach less far.
+    """
+    return math.inf
+
+  def magnified(self, gain: float) -> Loss:
+    """The same loss of outputs that count `gain` times as much.
+
+    Raises:
+      TflmFgError: if outputs of the loss cannot count more or less.
+    """
+    if gain == 1:
+      return self
+    raise TflmFgError(
+      f"logit_gain={gain:g}: only cross-entropy knows it; leave it out"
+    )
 
   def per_sample(self, logits: Array, labels: Array) -> Int64:
     """Losses of single samples: int64 [N] in units."""

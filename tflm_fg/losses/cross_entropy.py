@@ -111,6 +111,17 @@ class CrossEntropy(Loss):
     object.__setattr__(self, "distance", distance)
     object.__setattr__(self, "power", exp2_negative(distance))
 
+  @property
+  def reach_of_outputs(self) -> float:
+    """Nats that the largest logit can stand above the smallest."""
+    return ((1 << self.bits) - 1) * self.scale
+
+  def magnified(self, gain: float) -> CrossEntropy:
+    """The same of logits that count `gain` times as much."""
+    if gain == 1:
+      return self
+    return dataclasses.replace(self, scale=self.scale * gain)
+
   def per_sample(self, logits: Array, labels: Array) -> Int64:
     """Losses of single samples.
 

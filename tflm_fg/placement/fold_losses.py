@@ -70,4 +70,4 @@ def cooled_losses(
   return min(cooled, key=np.mean)
 
 
-_COOLINGS = 2.0 ** np.arange(-4, 1.25, 0.25)
+_COOLINGS = 2.0 ** np.arange(-4, 3.25, 0.25)

@@ -30,7 +30,7 @@ from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import folds
-from tflm_fg.training.tuning import exact_rate
+from tflm_fg.training.exact_settings import exact
 from tflm_fg.types import Array, Params, Samples
 
 PULLS = (0.0, 0.03, 0.1, 0.3)
@@ -136,9 +136,9 @@ class HeadFolds:
     """What fits the head."""
     method = self.request.method.as_phase(ClosedForm, pull=pull)
     method = method.filled(self.request.objective.is_quadratic)
-    if method.learning_rate_lsb is None:
-      rate, _ = exact_rate(self._layout)
-      method = dataclasses.replace(method, learning_rate_lsb=rate)
+    if isinstance(method, ClosedForm):
+      loss = self.graph.loss(self.training_data.task)
+      method, _ = exact(method, self._layout, loss)
     return method
 
   def fitted(self, fit: Array, pull: float) -> Params:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
+from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import Method
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers.rounding import require_masters
@@ -35,6 +36,7 @@ from tflm_fg.training.callbacks import (
   SlopeRecorder,
 )
 from tflm_fg.training.data import Batches
+from tflm_fg.training.exact_settings import exact
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import Task
 from tflm_fg.training.trainer import fit, score_weights
@@ -278,6 +280,8 @@ def _chosen(
     end = run(step_rule=rule, state=rule.start(params), steps=own.steps).params
     return score_weights(graph.suffix, layout.weights(end), scored, loss)
 
+  if isinstance(given, ClosedForm):
+    return exact(given, layout, loss)
   method, reasons = tuned(given, layout, params, passes, loss)
   if tries_rates(given):
     method, reasons["learning_rate_lsb"] = tried(method, short)

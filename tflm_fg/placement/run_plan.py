@@ -12,6 +12,9 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from tflm_fg.fixed_point.arithmetic import saturated_share
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import Method, fields_of
 from tflm_fg.gradients.per_sample import PerSample
@@ -192,6 +195,20 @@ class RunResult:
   def records(self) -> tuple[Record, ...]:
     """Of the phases, to replay them."""
     return tuple(phase_result.record for phase_result in self.phase_results)
+
+  def saturated(self, record: Record) -> float:
+    """Share of a phase's kernels that ended at -127 or 127 and began inside."""
+    start = masters_of(self.marked.file, self.marked.mark)
+    own = [
+      t.index
+      for t in self.marked.mark.trainable
+      if t.role == "kernel" and t.index in record.phase.tensors
+    ]
+    ends = ([_EMPTY, *(m[i] for i in own)] for m in (start, self.masters))
+    return saturated_share(*map(np.concatenate, ends))
+
+
+_EMPTY = np.zeros(0, np.int16)
 
 
 def run_phases(

@@ -47,9 +47,6 @@ MOST_RATE = 65536
 MOST_DIRECTIONS = 8
 """Growing ends here."""
 
-RATE_AN_INPUT, EXACT_RATES = 2.25, (12.0, 36.0)
-"""Of the closed form: for the root of its inputs, and its bounds."""
-
 
 class Probe(NamedTuple):
   """What one size of perturbation showed.
@@ -86,10 +83,6 @@ def tuned(
   Returns:
     The method without a None, and why each is what it is.
   """
-  if method.is_exact and method.learning_rate_lsb is None:
-    rate, why = exact_rate(layout)
-    filled = dataclasses.replace(method, learning_rate_lsb=rate)
-    return filled, {"learning_rate_lsb": why}
   if not isinstance(method, DirectionalMethod):
     return method, {}
   epsilon, rate = method.epsilon_lsb, method.learning_rate_lsb
@@ -129,21 +122,6 @@ def tuned(
   return dataclasses.replace(
     method, epsilon_lsb=float(epsilon), learning_rate_lsb=rate
   ), reasons
-
-
-def exact_rate(layout: Layout) -> tuple[float, str]:
-  """A rate for the closed form, in safe steps of gradient descent.
-
-  The same steps bring a head of many inputs less far towards the samples. One
-  that is brought too far answers unseen samples worse (docs/measurements.md).
-  """
-  inputs = max((t.shape[-1] for t in layout.tensors if t.has_master), default=1)
-  rate = min(
-    max(RATE_AN_INPUT * math.sqrt(inputs), EXACT_RATES[0]), EXACT_RATES[1]
-  )
-  return float(
-    f"{rate:.3g}"
-  ), f"{rate:.3g}: safe steps of descent for {inputs} inputs"
 
 
 def _finest(probes: Sequence[Probe]) -> tuple[Probe, str]:

@@ -51,7 +51,7 @@ class Episode:
 
   Attributes:
     name: one of NAMES, or another of their kind.
-    seed: what chose the training samples, and a fresh head.
+    seed: what chose the training samples.
     model: the int8 .tflite to adapt, unmarked.
     train: samples [N, ...] in the model's float units; classes, int64 [N].
     test: other samples, the same for every seed but where it chooses the words.
@@ -100,7 +100,7 @@ def sampled(
     pool: samples in the model's float units, and their classes.
     shots: samples of a class to adapt to.
     tests: samples of a class to score on; None for all that are left.
-    seed: which samples, which classes, which fresh head.
+    seed: which samples, which classes.
     ways: so many classes of the pool, on a fresh head; None for all classes
       on the model's own.
     groups: of each sample of the pool, as for `sample`.
@@ -110,7 +110,7 @@ def sampled(
   """
   train, test, classes = sample(*pool, ways, shots, tests, seed, groups)
   if ways is not None:
-    model = new_rows(model, ways, seed, name)
+    model = new_rows(model, ways, name)
   else:  # an output that the pool has no samples of keeps its number
     train, test = ((x, classes[y]) for x, y in (train, test))
   return Episode(name=name, seed=seed, model=model, train=train, test=test)
@@ -127,7 +127,7 @@ def _parts(
   if found := re.fullmatch(r"words([1-9]\d*)-([1-9]\d*)shot", name):
     ways, shots = int(found[1]), int(found[2])
     parts = voices.words_of(ways, shots, seed, cache)
-    return new_rows(shipped.shipped_model(), ways, seed, shipped.MODEL), parts
+    return new_rows(shipped.shipped_model(), ways, shipped.MODEL), parts
   if found := re.fullmatch(rf"digits-({kinds})-([1-5])-([1-9]\d*)shot", name):
     kind, severity, shots = found[1], int(found[2]), int(found[3])
     parts = digits.split_of(kind, severity, shots, seed)

@@ -2,8 +2,8 @@
 
 Where rows are added, the old ones keep their bytes and the old outputs their
 quantization, so the old classes' logits are what they were; the new ones start
-at the bottom of the logits' range. Where all are made anew, they start near
-zero.
+at the bottom of the logits' range. Where all are made anew, they are zero: what
+random weights say of a sample is noise that training had to take back first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.fixed_point import random_bits
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.layers import Site, sites_of, untrainable
 from tflm_fg.tflite.model_file import (
@@ -26,13 +25,6 @@ from tflm_fg.tflite.model_file import (
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.types import TflmFgError
-
-NEW_ROWS_STEP = 0xFFFFFFFF
-"""Stands where a step's number would, for rows that are drawn."""
-
-NEW_ROWS_REACH = 16
-"""Rows made anew lie from -16 to 15 int8 steps, an eighth of the range: large
-enough that the layers before them have slopes, small enough to be moved."""
 
 _BEHIND = ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE")
 
@@ -69,18 +61,16 @@ def add_rows(source: Source, count: int, name: str = "model") -> bytes:
   return ModelFile.of(source, name).repacked(model)
 
 
-def new_rows(
-  source: Source, count: int, seed: int = 0, name: str = "model"
-) -> bytes:
-  """Gives a classifier a fresh head of `count` outputs.
+def new_rows(source: Source, count: int, name: str = "model") -> bytes:
+  """Gives a classifier a fresh head of `count` outputs, all zero.
 
   A row's scale is the largest of the old rows', so that int8 reaches as far
-  as before; the logits keep their quantization.
+  as before; the logits keep their quantization. Until the head has trained, no
+  layer before it has a slope.
 
   Args:
     source: as for `add_rows`.
     count: how many outputs to have.
-    seed: draws the kernel; the bias is zero.
     name: what to call the file in errors.
 
   Returns:
@@ -92,11 +82,9 @@ def new_rows(
   if count < 2:
     raise TflmFgError(f"{name}: a fresh head needs 2 or more outputs: {count}")
   model, site, kernel, bias = _opened(source, name)
-  op = model.subgraphs[0].operators[site.operator]
-  drawn = _drawn(count, int(kernel.shape[1]), seed, int(op.inputs[1]))
-  zeros = np.zeros(count, TYPE_NAMES[bias.type])
-  for tensor, rows in ((kernel, drawn), (bias, zeros)):
-    _replace(model, tensor, rows)
+  shape = (count, int(kernel.shape[1]))
+  _replace(model, kernel, np.zeros(shape, np.int8))
+  _replace(model, bias, np.zeros(count, TYPE_NAMES[bias.type]))
   _resize_outputs(model, site, count, name)
   return ModelFile.of(source, name).repacked(model)
 
@@ -111,15 +99,6 @@ def _opened(
   op = model.subgraphs[0].operators[site.operator]
   kernel, bias = (model.subgraphs[0].tensors[op.inputs[i]] for i in (1, 2))
   return model, site, kernel, bias
-
-
-def _drawn(count: int, inputs: int, seed: int, tensor: int) -> NDArray[np.int8]:
-  """A kernel int8 [count, inputs], addressed by the seed and the tensor."""
-  blocks = np.arange(-(-count * inputs // 8), dtype=np.uint32)
-  key = random_bits.key_of(seed, NEW_ROWS_STEP, 0)
-  raw = random_bits.random_bytes(key, np.full_like(blocks, tensor), blocks)
-  steps = raw[: count * inputs].reshape(count, inputs) % (2 * NEW_ROWS_REACH)
-  return (steps.astype(np.int16) - NEW_ROWS_REACH).astype(np.int8)
 
 
 def _head(graph: Subgraph, name: str) -> Site:
