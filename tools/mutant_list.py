@@ -656,6 +656,20 @@ MUTANTS = (
     ("tests/tflite/surgery/test_uint8_to_int8.py",),
   ),
   Mutant(
+    "wide_head: tokens on the first axis stay apart",
+    "tflm_fg/tflite/surgery/wide_head.py",
+    "  if shape[0] == 1:\n",
+    "  if True:\n",
+    ("tests/tflite/surgery/test_tokens.py",),
+  ),
+  Mutant(
+    "wide_head: layers of tokens are left out",
+    "tflm_fg/tflite/surgery/wide_head.py",
+    "2 <= len(tensor.shape) <= 4",
+    "len(tensor.shape) in (2, 4)",
+    ("tests/tflite/surgery/test_tokens.py",),
+  ),
+  Mutant(
     "model_file: constants keep their old bytes",
     "tflm_fg/tflite/model_file.py",
     "dataclasses.replace(self, data=data)",

@@ -61,7 +61,7 @@ def layers_of(graph: Subgraph, head: Site) -> list[Site]:
       and output not in (source, head.activation)
       and tensor.dtype == "int8"
       and tensor.has_scale
-      and len(tensor.shape) in (2, 4)
+      and 2 <= len(tensor.shape) <= 4
     ):
       layers.append(site)
   return layers
@@ -154,26 +154,22 @@ class _PooledBranches:
     self._constants: dict[tuple[int, ...], int] = {}
 
   def pool(self, site: Site, number: int, reach: float) -> int:
-    """MEAN (or QUANTIZE) and RESHAPE; the new flow."""
+    """MEAN (or QUANTIZE where there is one position) and RESHAPE."""
     layer = site.operator + self._inserted  # sites come in the order of running
     source = int(self._model.subgraphs[0].operators[layer].outputs[0])
     tensor = self._tensors[source]
-    channels = int(tensor.shape[-1])
+    shape = tuple(int(d) for d in tensor.shape)
+    axes, pooled = _positions(shape)
     scale = float(tensor.quantization.scale[0]) * reach
     flow = add_tensor(
-      self._model,
-      f"{PREFIX}{number}p",
-      (1, channels),
-      "int8",
-      scale,
-      self._zero,
+      self._model, f"{PREFIX}{number}p", pooled, "int8", scale, self._zero
     )
     head_at = self._position
     self._position = layer + 1
-    if len(tensor.shape) == 4:
+    if axes:
       options = schema.ReducerOptionsT()
-      options.keepDims = False
-      self._insert("MEAN", [source, self._constant((1, 2))], flow, options)
+      options.keepDims = len(pooled) == len(shape)
+      self._insert("MEAN", [source, self._constant(axes)], flow, options)
     else:
       self._insert("QUANTIZE", [source], flow, schema.QuantizeOptionsT())
     declared = self._declare(flow, str(number))
@@ -269,6 +265,20 @@ class _PooledBranches:
     )
     self._position += 1
     self._inserted += 1
+
+
+def _positions(
+  shape: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+  """Axes of a layer's output that hold positions, and the pooled shape.
+
+  The first axis holds them where a RESHAPE has put the tokens of one sample
+  there, as models from PyTorch do around their dense layers.
+  """
+  axes = tuple(range(1, len(shape) - 1))
+  if shape[0] == 1:
+    return axes, (1, shape[-1])
+  return (0, *axes), (*[1] * (len(shape) - 1), shape[-1])
 
 
 def _widen_kernel(model: schema.ModelT, op: schema.OperatorT) -> None:
