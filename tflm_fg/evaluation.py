@@ -10,6 +10,7 @@ from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.tflite.inputs import spec_of
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
@@ -62,8 +63,7 @@ def evaluate(
   x, y = array_of(x, "data x"), array_of(y, "data y")
   task = task_of(Objective.of(loss, huber_delta), y, output)
   output = spec_for(task, file, mark, file.name)
-  inputs = tensor_spec(file, part.inputs[0])
-  x, targets = checked(Dataset(x, y), inputs, output, "data", task)
+  x, targets = checked(Dataset(x, y), spec_of(file), output, "data", task)
   require_runs(file, runtime)
   session = open_session(runtime, part)
   began = time.perf_counter()

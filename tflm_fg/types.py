@@ -218,9 +218,14 @@ class Mark:
 
 
 class TensorSpec(NamedTuple):
-  """A tensor's shape, dtype name and quantization (scale 0: none)."""
+  """A tensor's shape, dtype name and quantization (scale 0: none).
+
+  `rows` is how many rows a table has that the numbers choose from, such as the
+  words of an embedding; 0 where they choose nothing.
+  """
 
   shape: tuple[int, ...]
   dtype: str
   scale: float
   zero_point: int
+  rows: int = 0

@@ -1202,6 +1202,27 @@ MUTANTS = (
     ("tests/contract/test_sessions.py",),
   ),
   Mutant(
+    "inputs: a state takes the samples",
+    "tflm_fg/tflite/inputs.py",
+    "left = [n for n in left if not _is_state(inputs[n], given)]",
+    "left = left[:1]",
+    ("tests/tflite/test_inputs.py",),
+  ),
+  Mutant(
+    "inputs: a state gets the number 0 and not its zero point",
+    "tflm_fg/tflite/inputs.py",
+    "  return np.full(tensor.shape, point, np.dtype(tensor.dtype))",
+    "  return np.full(tensor.shape, 0 * point, np.dtype(tensor.dtype))",
+    ("tests/tflite/test_inputs.py",),
+  ),
+  Mutant(
+    "data: a token one beyond the table is taken",
+    "tflm_fg/training/data.py",
+    "  if low < 0 or high >= spec.rows:\n",
+    "  if low < 0 or high > spec.rows:\n",
+    ("tests/tflite/test_inputs.py",),
+  ),
+  Mutant(
     "conversion: a crash is not tried again with unrolled steps",
     "converters/conversion.py",
     "  if not first.can_unroll:\n",

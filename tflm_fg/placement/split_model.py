@@ -16,10 +16,11 @@ from tflm_fg.runtimes.registry import (
 )
 from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.tflite.inputs import spec_of
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.surgery.perturbation_inputs import weights_to_inputs
-from tflm_fg.tflite.tensors import Part, tensor_spec
+from tflm_fg.tflite.tensors import Part
 from tflm_fg.tflite.workload import int8_work
 from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
@@ -83,7 +84,7 @@ class SplitModel:
     self._runtime_options = runtime_options
     self._weights_are_inputs = weights_are_inputs
     self._cut = cut(self._marked, mark, taps)
-    self.input = tensor_spec(self._marked, self._cut.graph_input)
+    self.input = spec_of(self._marked)
     self.logits = output_spec(self._marked, mark)
     self.suffix = self._open(runtime_options.strategy)
     self.helpers = []

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.inputs import spec_of
 from tflm_fg.tflite.layers import (
   Site,
   dead_channels,
@@ -20,7 +21,6 @@ from tflm_fg.tflite.layers import (
   untrainable,
 )
 from tflm_fg.tflite.model_file import ModelFile, Source, subgraph_of
-from tflm_fg.tflite.split_graph import only_input
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.input_prompt import (
   insert_prompt,
@@ -35,7 +35,7 @@ from tflm_fg.tflite.surgery.weight_precision import (
   with_biases,
 )
 from tflm_fg.tflite.surgery.wide_head import is_wide, widen_head
-from tflm_fg.tflite.tensors import describe, tensor_spec
+from tflm_fg.tflite.tensors import describe
 from tflm_fg.types import (
   Mark,
   NotApplicable,
@@ -341,6 +341,5 @@ def unmarked(source: Source, name: str = "model") -> Mark:
 
 
 def input_spec(source: Source, name: str = "model") -> TensorSpec:
-  """A sound file's input tensor."""
-  file = ModelFile.of(source, name)
-  return tensor_spec(file, only_input(file.subgraph))
+  """What a sample of a sound file must be like; see `inputs.spec_of`."""
+  return spec_of(ModelFile.of(source, name))

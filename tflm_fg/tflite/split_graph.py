@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.tflite.inputs import meant_input, zeros_of
 from tflm_fg.tflite.layers import HEAD_OPS
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name
-from tflm_fg.tflite.subgraph import Subgraph
+from tflm_fg.tflite.subgraph import Subgraph, Tensor
 from tflm_fg.tflite.surgery.signed_output import sign_output
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import Mark, TflmFgError, TrainableTensor
@@ -51,7 +52,7 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
     TflmFgError: if the graph has several inputs, or one of several samples.
   """
   file = ModelFile.of(source)
-  graph_input = only_input(file.subgraph)
+  graph_input = meant_input(file.subgraph)
   frozen, moving = _sides(file.subgraph, mark)
   crossing = _crossing(file.subgraph, frozen, moving)
   inner = sorted(set(taps) - {*crossing, mark.logits})
@@ -72,39 +73,10 @@ def _sides(graph: Subgraph, mark: Mark) -> tuple[list[int], list[int]]:
   return frozen, [i for i in needed if i in touched]
 
 
-STATEFUL = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
-
-
-def only_input(graph: Subgraph) -> int:
-  """The graph's input: one sample a run, and no memory of the run before.
-
-  Raises:
-    TflmFgError: if it has several inputs, or one of several samples, or state.
-  """
-  names = {op.name for op in graph.operators}
-  kept = [name for name in STATEFUL if name in names]
-  if kept:
-    raise TflmFgError(
-      f"the model keeps its state in resource variables ({', '.join(kept)}), "
-      "which no sample resets; give the model from before it was made streaming"
-    )
-  if len(graph.inputs) != 1:
-    raise TflmFgError(
-      f"the model has {len(graph.inputs)} inputs; only models with one input "
-      "can be adapted"
-    )
-  shape = graph.tensors[graph.inputs[0]].shape
-  if len(shape) < 2 or shape[0] != 1:
-    raise TflmFgError(
-      f"the model's input has shape {list(shape)}; export it with a batch of 1"
-    )
-  return graph.inputs[0]
-
-
 def whole(source: Source, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
   file = ModelFile.of(source)
-  inputs = [only_input(file.subgraph)]
+  inputs = [meant_input(file.subgraph)]
   needed = _needed(file.subgraph, mark.logits)
   return _extract(
     file, needed, inputs, [mark.logits], mark.trainable, signs=True
@@ -116,7 +88,7 @@ def up_to(source: Source, outputs: Sequence[int]) -> Part:
   file = ModelFile.of(source)
   graph = file.subgraph
   needed = sorted({n for tensor in outputs for n in _needed(graph, tensor)})
-  return _extract(file, needed, [only_input(graph)], outputs, [])
+  return _extract(file, needed, [meant_input(graph)], outputs, [])
 
 
 def _needed(graph: Subgraph, logits: int) -> list[int]:
@@ -149,7 +121,7 @@ def _crossing(
       "no marked tensor reaches the model's output; mark other tensors"
     )
   made = {
-    *graph.inputs,
+    meant_input(graph),
     *(o for n in frozen for o in graph.operators[n].outputs),
   }
   read = {i for n in moving for i in graph.operators[n].inputs}
@@ -184,6 +156,8 @@ def _extract(
   graph.tensors = [graph.tensors[i] for i in order]
   for op in kept:
     _move(op, place)
+  for old in set(file.subgraph.inputs) & used - set(inputs):
+    _make_zeros(model, graph.tensors[place[old]], file.subgraph.tensors[old])
   graph.operators = kept
   graph.inputs = [place[i] for i in inputs]
   graph.outputs = [place[i] for i in outputs]
@@ -198,6 +172,16 @@ def _extract(
     tuple(place[i] for i in writable),
     tuple(n for n, t in enumerate(trainable) if t.role == "scale"),
   )
+
+
+def _make_zeros(
+  model: schema.ModelT, tensor: schema.TensorT, facts: Tensor
+) -> None:
+  """Makes a constant of an input that no samples go to."""
+  fresh = schema.BufferT()
+  fresh.data = zeros_of(facts).reshape(-1).view(np.uint8)
+  tensor.buffer = len(model.buffers)
+  model.buffers.append(fresh)
 
 
 def _or_empty(values: Collection[int] | None) -> Collection[int]:

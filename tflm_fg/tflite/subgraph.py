@@ -76,12 +76,15 @@ class Subgraph:
     operators: in the order of execution.
     inputs: tensors.
     outputs: tensors.
+    chosen_input: position of the input that samples go to; None where nobody
+      has said. See `tflite.inputs`.
   """
 
   tensors: tuple[Tensor, ...]
   operators: tuple[Operator, ...]
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
+  chosen_input: int | None = None
 
   @property
   def keeps_state(self) -> bool:

@@ -99,12 +99,23 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
       return quantize(
         x.astype(np.float64), spec.scale, spec.zero_point, spec.dtype
       )
-  if x.dtype.name == spec.dtype:
-    return x
+  if x.dtype.name == spec.dtype or (spec.rows and x.dtype.kind in "iu"):
+    return _rows_within(x, spec, name) if spec.rows else x
   raise TflmFgError(
     f"{name}: dtype {x.dtype}, the model takes {spec.dtype}; give {spec.dtype} "
     "or floats in the units it was trained on"
   )
+
+
+def _rows_within(x: Array, spec: TensorSpec, name: str) -> Array:
+  """Refuses numbers of rows that the model's table does not have."""
+  low, high = int(x.min()), int(x.max())
+  if low < 0 or high >= spec.rows:
+    raise TflmFgError(
+      f"{name}: numbers {low} to {high}, the model looks up rows 0 to "
+      f"{spec.rows - 1} of a table"
+    )
+  return x.astype(spec.dtype)
 
 
 _GRIDS = ("int8", "uint8", "int16", "int32", "int64")
