@@ -281,7 +281,7 @@ def test_mark_patch_strip_hold_for_any_dense_model(
   verify(stripped)
 
 
-IMMUTABLE = (bytes, str, int, float, bool)
+IMMUTABLE = (bytes, str, int, float, bool, type(None))
 
 
 def parts_of(value):

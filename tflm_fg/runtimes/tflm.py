@@ -60,7 +60,8 @@ class TFLMSession:
         f"TFLM refused the model ({fault}); its own words on stderr say why"
       ) from None
     details = [
-      self._interpreter.get_input_details(i) for i in range(len(part.inputs))
+      self._interpreter.get_input_details(i)
+      for i in range(len(part.file.subgraph.inputs))
     ]
     self.input_specs = tuple(
       (sample_shape(d["shape"]), np.dtype(d["dtype"]).name) for d in details
