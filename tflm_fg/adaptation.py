@@ -39,6 +39,7 @@ from tflm_fg.tflite.select_trainable import (
   mark_file,
   unmarked,
 )
+from tflm_fg.tflite.surgery.uint8_to_int8 import is_legacy
 from tflm_fg.tflite.training_metadata import read_mark, without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
@@ -234,6 +235,10 @@ def _run(
     return run_result, _NOTHING_TRIED, training_data
   if trainable is None:
     trainable = "auto" if request.is_auto else "head"
+  if trainable == "auto" and is_legacy(model.subgraph):
+    raise TflmFgError(
+      "--uint8=keep needs --trainable: bias, first-bias or prompt"
+    )
   if trainable == "auto":
     training_data = samples.training_data(request.method, COMPARED_FRACTION)
     if len(training_data.kept):

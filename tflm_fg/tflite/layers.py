@@ -184,10 +184,20 @@ def outputs_of(graph: Subgraph, operators: Collection[int]) -> dict[int, int]:
   return made
 
 
-def untrainable(graph: Subgraph, site: Site) -> str | None:
-  """Why an operator's weights cannot be trained; None if they can."""
+def untrainable(
+  graph: Subgraph, site: Site, roles: Collection[str] = ("kernel",)
+) -> str | None:
+  """Why an operator's weights cannot be trained; None if they can.
+
+  Args:
+    graph: the subgraph.
+    site: the operator.
+    roles: what shall train: the bias of a uint8 layer can, its kernel cannot.
+  """
   kernel = graph.tensors[site.kernel]
   activation = graph.tensors[site.activation]
+  if kernel.dtype == activation.dtype == "uint8":
+    return _uint8_untrainable(graph, site, roles)
   if kernel.dtype in ("float32", "float16", "bfloat16"):
     return f"{kernel.dtype} weights; quantize the model to int8 first"
   if kernel.dtype != ("int16" if site.bias_operator >= 0 else "int8"):
@@ -212,6 +222,24 @@ def untrainable(graph: Subgraph, site: Site) -> str | None:
     return "sparse weights; convert without sparsity"
   if any(kernel.zero_points):
     return "asymmetric weights; convert with symmetric int8 weights"
+  return None
+
+
+def _uint8_untrainable(
+  graph: Subgraph, site: Site, roles: Collection[str]
+) -> str | None:
+  """The same of a layer of a legacy uint8 model that stays as it is."""
+  output = graph.tensors[graph.output(site.operator)]
+  if "kernel" in roles:
+    return (
+      "uint8 weights, of which --uint8=keep lets only biases train: choose "
+      "--trainable=bias, first-bias or prompt, or leave --uint8 out"
+    )
+  if site.bias < 0:
+    return "a uint8 layer without a bias; leave --uint8=keep out"
+  bias = graph.tensors[site.bias]
+  if bias.dtype != "int32" or not bias.is_constant or not output.has_scale:
+    return "a uint8 layer whose bias is no int32 constant"
   return None
 
 

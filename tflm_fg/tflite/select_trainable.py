@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -195,7 +196,7 @@ def _choose(
     for site, roles in found.items():
       wanted.setdefault(site, set()).update(roles)
   for site, roles in wanted.items():
-    _refuse(graph, site, name)
+    _refuse(graph, site, name, roles)
     if {"kernel", "scale"} <= roles:
       raise TflmFgError(
         f"{name}: {graph.tensors[site.kernel].name!r} cannot train both its "
@@ -207,29 +208,28 @@ def _choose(
 def _choose_part(
   graph: Subgraph, sites: list[Site], part: str, name: str
 ) -> dict[Site, set[str]]:
+  bias_alone = part in ("bias", "first-bias", "inner-bias")
+  roles = {"bias"} if bias_alone else {"kernel", "bias"}
   good = [
     s
     for s in sites
-    if untrainable(graph, s) is None
+    if untrainable(graph, s, roles) is None
     and not dead_channels(graph, s.operator).all()
   ]
   if part in ("head", "wide-head"):
     head = last_head(graph)
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
-    return {head: {"kernel", "bias"}}
+    return {head: roles}
   if part == "first-bias":
-    return {sites[0]: {"bias"}}
+    return {sites[0]: roles}
   if part == "inner-bias":
     head = last_head(graph)
-    return {site: {"bias"} for site in good if site != head}
+    return {site: set(roles) for site in good if site != head}
   if part == "gain":
     return _with_gains(graph, good, name)
-  if part in ("bias", "all"):
-    if not good:  # all are refused: say why, by name
-      return {sites[-1]: {"bias"}}
-    roles = {"bias"} if part == "bias" else {"kernel", "bias"}
-    return {site: set(roles) for site in good}
+  if part in ("bias", "all"):  # where all are refused: say why, by name
+    return {site: set(roles) for site in good or sites[-1:]}
   return _match(graph, sites, part, name)
 
 
@@ -270,8 +270,10 @@ def _match(
   return found
 
 
-def _refuse(graph: Subgraph, site: Site, name: str) -> None:
-  reason = untrainable(graph, site)
+def _refuse(
+  graph: Subgraph, site: Site, name: str, roles: Collection[str] = ("kernel",)
+) -> None:
+  reason = untrainable(graph, site, roles)
   if reason is not None:
     op, kernel = graph.operators[site.operator], graph.tensors[site.kernel]
     raise NotApplicable(

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.layers import Site, sites_of, untrainable
 from tflm_fg.tflite.model_file import (
   TYPE_NAMES,
@@ -23,6 +24,7 @@ from tflm_fg.tflite.model_file import (
   op_name,
 )
 from tflm_fg.tflite.subgraph import Subgraph
+from tflm_fg.tflite.surgery.ready import ready
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.types import TflmFgError
 
@@ -94,6 +96,7 @@ def _opened(
 ) -> tuple[schema.ModelT, Site, schema.TensorT, schema.TensorT]:
   """The unmarked model to change, its head, and that head's kernel and bias."""
   file = training_metadata.stripped(ModelFile.of(source, name))
+  file = ready(file, GraphOptions()).file
   model, site = file.unpack(), _head(file.subgraph, name)
   mend(model, {site: {"kernel", "bias"}}, name)
   op = model.subgraphs[0].operators[site.operator]

@@ -78,6 +78,8 @@ def _first_flow(model: schema.ModelT, name: str) -> tuple[int, int]:
     if op_name(model, op) in _BEFORE and int(op.inputs[0]) == flow:
       flow, position = int(op.outputs[0]), number + 1
   tensor = graph.tensors[flow]
+  if TYPE_NAMES.get(tensor.type) == "uint8" and has_scale(tensor):
+    return _int8_between(model, flow, position), position + 1
   if TYPE_NAMES.get(tensor.type) != "int8" or not has_scale(tensor):
     raise NotApplicable(
       f"{name}: a prompt needs an int8 input with a scale, "
@@ -85,6 +87,25 @@ def _first_flow(model: schema.ModelT, name: str) -> tuple[int, int]:
       "choose another --trainable"
     )
   return flow, position
+
+
+def _int8_between(model: schema.ModelT, flow: int, position: int) -> int:
+  """Brings a uint8 flow to int8 and back; the int8 flow, where prompts go."""
+  tensor = model.subgraphs[0].tensors[flow]
+  name, shape = tensor_name(tensor), tuple(int(d) for d in tensor.shape)
+  grid = tensor.quantization
+  scale, zero_point = float(grid.scale[0]), int(grid.zeroPoint[0])
+  inner, behind = (
+    add_tensor(model, f"{name}/{dtype}", shape, dtype, scale, zero_point - less)
+    for dtype, less in (("int8", 128), ("uint8", 0))
+  )
+  redirect(model, flow, behind, position)
+  for place, (source, to) in enumerate(((flow, inner), (inner, behind))):
+    options = schema.QuantizeOptionsT()
+    insert_operator(
+      model, position + place, "QUANTIZE", [source], to, options, version=2
+    )
+  return inner
 
 
 def _insert(

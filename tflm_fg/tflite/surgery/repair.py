@@ -89,6 +89,8 @@ def _mend_scale(
   """
   graph = model.subgraphs[0]
   kernel = graph.tensors[op.inputs[kernel_at]]
+  if kernel.type == schema.TensorType.UINT8:
+    return []  # such a kernel stays as it is
   activation = graph.tensors[op.inputs[TRAINABLE_OPS[op_name(model, op)][0]]]
   in_scale = float(activation.quantization.scale[0])
   out_scale = float(graph.tensors[op.outputs[0]].quantization.scale[0])
