@@ -23,6 +23,7 @@ from tflm_fg.placement.request import Request
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.surgery import class_outputs
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.metrics import logits_of
 from tflm_fg.training.objective import Objective
@@ -240,3 +241,16 @@ def test_a_setting_that_prompts_do_not_take_has_first_biases_tried_too():
     workers=1,
   ).report
   assert any("first-bias" in c["trainable"] for c in report.candidates)
+
+
+def test_no_input_stage_is_tried_in_front_of_a_head_of_zeros():
+  fresh = class_outputs.new_rows(models.dense_model(), 4)
+  x, y = models.separable(samples=60)
+  report = tflm_fg.adapt(fresh, x, y).report
+  assert [d["candidate"] for d in report["dropped"][:2]] == [
+    "prompt",
+    "prompt+gain",
+  ]
+  assert "head of zeros" in report["dropped"][0]["reason"]
+  assert {c["trainable"] for c in report["candidates"]} >= {"nothing", "head"}
+  assert report["accuracy_after"] > report["accuracy_before"]

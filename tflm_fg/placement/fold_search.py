@@ -14,6 +14,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import fields_of
 from tflm_fg.gradients.per_sample import PerSample
@@ -38,6 +40,7 @@ from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import last_tensors
+from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.metrics import score
 from tflm_fg.types import NotApplicable
 
@@ -154,6 +157,11 @@ def _stages(
 ) -> Iterator[Stage]:
   """No input stage, then those that the file takes, each found."""
   yield Stage(NOTHING, model)
+  if _is_fresh(model):
+    reason = "a head of zeros shows nothing of what is in front of it"
+    for stage in INPUT_STAGES:
+      dropped.append(Dropped(stage.title, reason))
+    return
   known = {*fields_of(PerSample), *fields_of(ClosedForm)}
   # What a user has set and these do not take is for the first biases.
   enough = set(request.method.given) <= known
@@ -170,6 +178,15 @@ def _stages(
       continue
     some = True
     yield Stage(stage, trial.file(result), trial, result)
+
+
+def _is_fresh(model: ModelFile) -> bool:
+  """Whether all weights of the head are zero, so that no output moves."""
+  marked = mark_file(model, "head")
+  held = zip(
+    marked.mark.trainable, weights_of(marked.file, marked.mark.trainable)
+  )
+  return not any(np.any(w) for t, w in held if t.role != "bias")
 
 
 def _behind(

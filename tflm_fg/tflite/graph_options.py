@@ -38,7 +38,8 @@ class GraphOptions:
     gain: the prompt multiplies by a gain before it adds its offset.
     common_gain: that gain is one number for all channels.
     layers: a regular expression on output tensors' names, the layers that a
-      wide head joins; all where it is empty.
+      wide head joins; where it is empty all, or the first that bring 6,144
+      channels.
     pooled: what was measured of those layers; empty for nothing.
     weights: what the kernels that shall train are in the engine, as far as
       they are dense or pointwise: "int8", "int16", or "int8x2".

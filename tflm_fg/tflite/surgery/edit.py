@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from tflm_fg.tflite.layers import tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES
@@ -147,3 +148,18 @@ def unshare(
     if not notes:
       notes.append(f"{tensor_name(tensor)}: given a buffer of its own")
   return notes
+
+
+def rescale_bias(
+  model: schema.ModelT, bias: schema.TensorT, scale: NDArray[Any]
+) -> None:
+  """Gives a bias other scales; its values stay what they are."""
+  buffer = model.buffers[bias.buffer]
+  dtype = np.dtype(TYPE_NAMES[bias.type])
+  old = np.asarray(buffer.data).view(dtype) * bias.quantization.scale
+  limit = np.iinfo(np.int32).max
+  values = np.clip(np.rint(old / scale), -limit, limit).astype(dtype)
+  fresh = schema.BufferT()
+  fresh.data = np.frombuffer(values.tobytes(), np.uint8)
+  model.buffers[bias.buffer] = fresh
+  bias.quantization.scale = scale.astype("<f4")

@@ -21,7 +21,7 @@ from tflm_fg.tflite.layers import (
 )
 from tflm_fg.tflite.model_file import TYPE_NAMES, op_name
 from tflm_fg.tflite.subgraph import Subgraph
-from tflm_fg.tflite.surgery.edit import add_buffer, unshare
+from tflm_fg.tflite.surgery.edit import add_buffer, rescale_bias, unshare
 from tflm_fg.types import NotApplicable
 
 
@@ -121,7 +121,7 @@ def _mend_scale(
   kernel.quantization.scale = scale
   if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
     notes += unshare(model, op, bias_at)
-    _rescale_bias(model, graph.tensors[op.inputs[bias_at]], in_scale * scale)
+    rescale_bias(model, graph.tensors[op.inputs[bias_at]], in_scale * scale)
   return [
     *notes,
     f"{tensor_name(kernel)}: {zeros.sum()} channels of zeros got a scale",
@@ -170,17 +170,3 @@ def _are_zero(
   """Which channels, or whether all of them behind one scale, are zeros."""
   weights = np.moveaxis(values.reshape([int(d) for d in shape]), axis, 0)
   return np.asarray(~weights.reshape(scales, -1).any(axis=1))
-
-
-def _rescale_bias(
-  model: schema.ModelT, bias: schema.TensorT, scale: NDArray[Any]
-) -> None:
-  buffer = model.buffers[bias.buffer]
-  dtype = np.dtype(TYPE_NAMES[bias.type])
-  old = np.asarray(buffer.data).view(dtype) * bias.quantization.scale
-  limit = np.iinfo(np.int32).max
-  values = np.clip(np.rint(old / scale), -limit, limit).astype(dtype)
-  fresh = schema.BufferT()
-  fresh.data = np.frombuffer(values.tobytes(), np.uint8)
-  model.buffers[bias.buffer] = fresh
-  bias.quantization.scale = scale.astype("<f4")

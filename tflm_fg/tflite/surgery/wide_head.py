@@ -12,6 +12,7 @@ scales ask for.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,12 @@ from tflm_fg.tflite.graph_options import Pooled
 from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, sites_of
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name, subgraph_of
 from tflm_fg.tflite.subgraph import Subgraph, Tensor
-from tflm_fg.tflite.surgery.edit import add_tensor, insert_operator, unshare
+from tflm_fg.tflite.surgery.edit import (
+  add_tensor,
+  insert_operator,
+  rescale_bias,
+  unshare,
+)
 from tflm_fg.types import Array, NotApplicable
 
 PREFIX = "tflm_fg/wide/"
@@ -34,11 +40,16 @@ _POOLING = ("MEAN", "AVERAGE_POOL_2D", "RESHAPE", "SQUEEZE")
 SPREAD_STEPS = 40
 """Standard deviation that measured values are brought to: three fit int8."""
 
+MOST_GAINED = 6144
+"""Inputs that a head gains at most where no layers are named. With more, the
+weights that fit the same samples get too small for the steps of int8."""
+
 MOST_JOINED = 10
 """Inputs that TFLM takes in one CONCATENATION (its kMaxInputNum)."""
 
 _GAIN_ONE = 16
 _CENTRE_STEP = 2
+_LEAST_REACH = 4  # output steps that the largest weight moves at least
 
 
 def is_wide(graph: Subgraph) -> bool:
@@ -79,8 +90,8 @@ def widen_head(
   Args:
     model: the unpacked model.
     head: its last FULLY_CONNECTED or 1x1 CONV_2D.
-    layers: a regular expression on the names of layers' output tensors; all
-      layers where it is empty.
+    layers: a regular expression on the names of layers' output tensors; where
+      it is empty all layers, or as many as bring `MOST_GAINED` channels.
     pooled: what was measured of each of those layers; empty for nothing.
     name: what to call the file in errors.
 
@@ -98,6 +109,8 @@ def widen_head(
     for site in layers_of(graph, head)
     if re.search(layers, graph.tensors[graph.output(site.operator)].name)
   ]
+  if not layers:
+    chosen = _few_enough(graph, chosen)
   if not chosen:
     named = f" of a name with {layers!r} (--wide_layers)" if layers else ""
     raise NotApplicable(
@@ -118,6 +131,29 @@ def widen_head(
   op.inputs[TRAINABLE_OPS[op_name(model, op)][0]] = joined
   _widen_kernel(model, op)
   return gained
+
+
+def _few_enough(graph: Subgraph, layers: list[Site]) -> list[Site]:
+  """Leaves layers out where all of them would bring too many channels.
+
+  What only a depthwise convolution reads goes first, since that has the same
+  channels; then the layers nearest to the head, which say what its own inputs
+  say.
+  """
+
+  def width(site: Site) -> int:
+    return graph.tensors[graph.output(site.operator)].shape[-1]
+
+  def is_repeated(site: Site) -> bool:
+    output = graph.output(site.operator)
+    readers = {op.name for op in graph.operators if output in op.inputs}
+    return readers == {"DEPTHWISE_CONV_2D"}
+
+  if sum(map(width, layers)) > MOST_GAINED:
+    layers = [s for s in layers if not is_repeated(s)] or layers
+  while len(layers) > 1 and sum(map(width, layers)) > MOST_GAINED:
+    layers = layers[:-1]
+  return layers
 
 
 def widths_of(source: Source) -> list[int]:
@@ -282,8 +318,11 @@ def _positions(
 
 
 def _widen_kernel(model: schema.ModelT, op: schema.OperatorT) -> None:
-  """Appends zeros for the new inputs to each row of the head's kernel."""
-  activation_at, kernel_at, _ = TRAINABLE_OPS[op_name(model, op)]
+  """Appends zeros for the new inputs to each row of the head's kernel.
+
+  A row of zeros gets a finer scale: weights of more inputs are smaller.
+  """
+  activation_at, kernel_at, bias_at = TRAINABLE_OPS[op_name(model, op)]
   unshare(model, op, kernel_at)
   tensors = model.subgraphs[0].tensors
   kernel = tensors[op.inputs[kernel_at]]
@@ -294,3 +333,19 @@ def _widen_kernel(model: schema.ModelT, op: schema.OperatorT) -> None:
   values[:, : old.size // rows] = old.reshape(rows, -1)
   model.buffers[kernel.buffer].data = values.reshape(-1).view(np.uint8)
   kernel.shape = np.array([*kernel.shape[:-1], width], np.int32)
+  scales = np.array(kernel.quantization.scale, np.float64)
+  fresh = ~values.any(axis=1)
+  fresh = fresh if len(scales) == rows else np.atleast_1d(fresh.all())
+  if not fresh.any():
+    return
+  in_scale = float(tensors[op.inputs[activation_at]].quantization.scale[0])
+  out_scale = float(tensors[op.outputs[0]].quantization.scale[0])
+  least = _LEAST_REACH * out_scale / (127 * 255 * in_scale)
+  finer = np.maximum(scales * (old.size // rows) / width, least)
+  scales[fresh] = np.minimum(scales, finer)[fresh]
+  kernel.quantization = copy.deepcopy(kernel.quantization)
+  kernel.quantization.scale = scales.astype(np.float32)
+  if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
+    unshare(model, op, bias_at)
+    bias = tensors[op.inputs[bias_at]]
+    rescale_bias(model, bias, in_scale * kernel.quantization.scale)
