@@ -1251,6 +1251,13 @@ MUTANTS = (
     ("tests/tflite/test_inputs.py",),
   ),
   Mutant(
+    "survey: bytes of trained tensors alone are looked at",
+    "tools/survey_checks.py",
+    "    changed[first : first + length] = False\n",
+    "    changed[:] = False\n",
+    ("tests/test_survey.py",),
+  ),
+  Mutant(
     "conversion: a crash is not tried again with unrolled steps",
     "converters/conversion.py",
     "  if not first.can_unroll:\n",
