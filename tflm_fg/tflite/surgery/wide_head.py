@@ -47,8 +47,7 @@ weights that fit the same samples get too small for the steps of int8."""
 MOST_JOINED = 10
 """Inputs that TFLM takes in one CONCATENATION (its kMaxInputNum)."""
 
-_GAIN_ONE = 16
-_CENTRE_STEP = 2
+_GAIN_ONE, _CENTRE_STEP = 16, 2
 _LEAST_REACH = 4  # output steps that the largest weight moves at least
 
 
@@ -145,9 +144,9 @@ def _few_enough(graph: Subgraph, layers: list[Site]) -> list[Site]:
     return graph.tensors[graph.output(site.operator)].shape[-1]
 
   def is_repeated(site: Site) -> bool:
-    output = graph.output(site.operator)
-    readers = {op.name for op in graph.operators if output in op.inputs}
-    return readers == {"DEPTHWISE_CONV_2D"}
+    read = graph.output(site.operator)
+    names = {op.name for op in graph.operators if read in op.inputs}
+    return names == {"DEPTHWISE_CONV_2D"}
 
   if sum(map(width, layers)) > MOST_GAINED:
     layers = [s for s in layers if not is_repeated(s)] or layers
