@@ -349,7 +349,8 @@ def regression_model(
       "DEQUANTIZE", [flow.index], out, schema.DequantizeOptionsT(), 2
     )
   elif tail == "logistic":
-    out = net.tensor("out", flow.shape, "int8", 1 / 256, -128)
+    scale, zero = (1 / 32768, 0) if wide else (1 / 256, -128)
+    out = net.tensor("out", flow.shape, net.flow_type, scale, zero)
     net.operator("LOGISTIC", [flow.index], out, version=2)
   return net.finish([x.index], [out])
 
@@ -426,6 +427,20 @@ def curve(
   x = random.normal(0, 1.3, (samples, 8)).astype(np.float32)
   y = 3 * np.tanh(x @ mixing) + 1 + random.normal(0, 0.1, (samples, outputs))
   return x, y[:, 0] if outputs == 1 else y
+
+
+def detectable(
+  samples: int = 200, outputs: int = 1, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+  """Labels of 0 and 1 that each depend on a direction of x.
+
+  Returns:
+    x float32 [N, 8], and y int64 [N, outputs].
+  """
+  random = np.random.default_rng(seed)
+  mixing = np.random.default_rng(99).normal(0, 1, (8, outputs))
+  x = random.normal(0, 1.3, (samples, 8)).astype(np.float32)
+  return x, (x @ mixing > 0.4).astype(np.int64)
 
 
 def separable(

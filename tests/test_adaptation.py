@@ -329,8 +329,9 @@ def test_data_that_does_not_fit_is_refused(x, y, message):
 
 def test_a_model_that_is_no_classifier_is_refused():
   data = models.dense_model(classes=1)
-  with pytest.raises(TflmFgError, match="need a classifier"):
-    tflm_fg.adapt(data, X, Y * 0)
+  for loss in ("cross-entropy", "mse"):
+    with pytest.raises(TflmFgError, match=r"one number.*SOFTMAX"):
+      tflm_fg.adapt(data, X, Y * 0, loss=loss)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from tflm_fg import files
 from tflm_fg.evaluation import engine_agreement, score_file
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
-from tflm_fg.losses.custom import LossFunction, exact_refusal
+from tflm_fg.losses.base import LossFunction
+from tflm_fg.losses.custom import exact_refusal
 from tflm_fg.marking import Model, in_known_form, opened, with_change_told
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.checked_samples import CheckedSamples
@@ -289,7 +290,7 @@ def _scores(
   if held_back is not None:
     # Whole files, as they will be used: no cut and no other engine's prefix.
     before, after = (
-      score_file(file, runtime, held_back, samples.for_others)
+      score_file(file, runtime, held_back, samples.for_others(held_back[1]))
       for file in (run_result.marked.file, adapted)
     )
     return _both("test", before, after, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tflm_fg.losses.custom import LossFunction
+from tflm_fg.losses.base import LossFunction
 from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
@@ -20,6 +20,7 @@ from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import (
   Objective,
   Task,
+  bend_of,
   checked,
   loss_of,
   seen_by,
@@ -61,7 +62,7 @@ def evaluate(
   part = whole(file, mark)
   output = tensor_spec(file, mark.logits)
   x, y = array_of(x, "data x"), array_of(y, "data y")
-  task = task_of(Objective.of(loss, huber_delta), y, output)
+  task = task_of(Objective.of(loss, huber_delta), y, output, bend_of(file))
   output = spec_for(task, file, mark, file.name)
   x, targets = checked(Dataset(x, y), spec_of(file), output, "data", task)
   require_runs(file, runtime)

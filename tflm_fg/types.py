@@ -10,7 +10,7 @@ mark.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +59,14 @@ class NotApplicable(TflmFgError):  # noqa: N818
   A user who asked for it gets this error; a search for the best choice goes on
   without it.
   """
+
+
+def require_one(name: str, value: object, known: Collection[str]) -> None:
+  """Refuses an unknown choice by name."""
+  if value not in known:
+    raise TflmFgError(
+      f"{name} {value!r} is unknown; choose one of {', '.join(known)}"
+    )
 
 
 def one_line(fault: BaseException, longest: int | None = None) -> str:

@@ -32,6 +32,27 @@ MUTANTS = (
     ("tests/fixed_point/test_arithmetic.py",),
   ),
   Mutant(
+    "task: a LOGISTIC is taken for a softmax",
+    "tflm_fg/training/task.py",
+    '  alone = not own and behind == "LOGISTIC"',
+    '  alone = not own and behind == "SIGMOID"',
+    ("tests/test_binary.py",),
+  ),
+  Mutant(
+    "task: labels that hold together are split as they come",
+    "tflm_fg/training/task.py",
+    "np.where(counts[own] < _SHARED_OUT, -1, own)",
+    "np.where(counts[own] < 1, -1, own)",
+    ("tests/test_binary.py",),
+  ),
+  Mutant(
+    "data: any number is a label of a sigmoid",
+    "tflm_fg/training/data.py",
+    "not np.isin(y, (0, 1)).all()",
+    "not np.isin(y, (0, 1)).any()",
+    ("tests/test_binary.py",),
+  ),
+  Mutant(
     "write_check: an output at its end hides a write",
     "tflm_fg/runtimes/write_check.py",
     "for far in (60, -60, 6000, -6000):",
@@ -368,8 +389,8 @@ MUTANTS = (
   Mutant(
     "node_perturbation: one grid for all channels",
     "tflm_fg/gradients/node_perturbation.py",
-    "scales.min() / scales",
-    "scales / scales",
+    "finest / np.array(kernel.scales)",
+    "finest / finest",
     ("tests/gradients/test_node_perturbation.py",),
   ),
   Mutant(

@@ -18,7 +18,7 @@ from tflm_fg.optimizers import kinds
 from tflm_fg.optimizers.schedules import DECAYS
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.subgraph import Subgraph
-from tflm_fg.types import Mark, Samples, TflmFgError
+from tflm_fg.types import Mark, Samples, TflmFgError, require_one
 
 CHOSEN: Any = None
 """The value of a setting that is chosen while adapting."""
@@ -291,14 +291,6 @@ def require_taken(
         f"{setting}={value!r}: does nothing under method {ran}; leave it "
         f"out{cure}"
       )
-
-
-def require_one(name: str, value: object, known: Collection[str]) -> None:
-  """Refuses an unknown choice by name."""
-  if value not in known:
-    raise TflmFgError(
-      f"{name} {value!r} is unknown; choose one of {', '.join(known)}"
-    )
 
 
 def _require_range(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,13 @@ LOSS_BITS = 16
 
 NATS_PER_UNIT = math.log(2) / (1 << LOSS_BITS)
 """For reports only: a loss in units times this is in nats."""
+
+
+LossFunction = Callable[[Any, Any], Any]
+"""(outputs float64 [N, C], targets) -> a number, or numbers [N].
+
+Targets are int64 [N] for classes and float64 [N, ...] otherwise.
+"""
 
 
 class Loss:
@@ -133,3 +141,8 @@ class Loss:
 def mean_nats(total: int, samples: int) -> float:
   """A batch's loss for people: mean over samples, in nats."""
   return total * NATS_PER_UNIT / samples
+
+
+def name_of(function: LossFunction) -> str:
+  """What a function is called, for reports and errors."""
+  return str(getattr(function, "__name__", type(function).__name__))

@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.losses.base import Loss
+from tflm_fg.losses.base import Loss, LossFunction, name_of
 from tflm_fg.losses.squared_error import Grid
 from tflm_fg.types import Array, Int64, TflmFgError, one_line
-
-LossFunction = Callable[[Any, Any], Any]
-"""(outputs float64 [N, C], targets) -> a number, or numbers [N].
-
-Targets are int64 [N] for classes and float64 [N, ...] otherwise.
-"""
 
 MOST = 4096
 """Largest value, of either sign, that a user's function may give."""
@@ -129,11 +122,6 @@ class BlackBox(Loss):
         stacklevel=2,
       )
     return values
-
-
-def name_of(function: LossFunction) -> str:
-  """What a function is called, for reports and errors."""
-  return str(getattr(function, "__name__", type(function).__name__))
 
 
 def exact_refusal(function: LossFunction) -> str:

@@ -16,9 +16,9 @@ from tflm_fg.tflite.select_trainable import (
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset, array_of, hold_out, model_input
 from tflm_fg.training.objective import (
-  CLASSIFY,
   Objective,
   Task,
+  bend_of,
   checked,
   spec_for,
   task_of,
@@ -37,6 +37,7 @@ class CheckedSamples:
     scored: what reports score by; classes may be known and not looked at.
     input: the model's input.
     output: what the loss looks at.
+    behind: the operator behind that, see `objective.bend_of`.
   """
 
   x: Array
@@ -45,6 +46,7 @@ class CheckedSamples:
   scored: Task
   input: TensorSpec
   output: TensorSpec
+  behind: str
 
   @classmethod
   def of(
@@ -69,7 +71,8 @@ class CheckedSamples:
     y = None if y is None else array_of(y, "train y")
     plain = unmarked(model)
     inputs = input_spec(model)
-    task = task_of(objective, y, tensor_spec(model, plain.logits))
+    logits, behind = tensor_spec(model, plain.logits), bend_of(model)
+    task = task_of(objective, y, logits, behind)
     output = spec_for(task, model, plain, model.name)
     if y is None:
       if objective.labels == "given":
@@ -77,21 +80,23 @@ class CheckedSamples:
           "train: holds no array 'y'; add it or use --labels=none"
         )
       on_grid = model_input(x, inputs, "train x")
-      return cls(on_grid, None, task, task, inputs, output)
-    scored = task if task.labelled else CLASSIFY
+      return cls(on_grid, None, task, task, inputs, output, behind)
+    known = Objective()
+    scored = task if task.labelled else task_of(known, y, logits, behind)
     on_grid, targets = checked(Dataset(x, y), inputs, output, "train", scored)
-    return cls(on_grid, targets, task, scored, inputs, output)
+    return cls(on_grid, targets, task, scored, inputs, output, behind)
 
-  @property
-  def for_others(self) -> Task:
+  def for_others(self, y: Array) -> Task:
     """What samples with targets are scored by, whatever was learned from."""
-    return self.task if self.task.labelled else CLASSIFY
+    if self.task.labelled:
+      return self.task
+    return task_of(Objective(), y, self.output, self.behind)
 
   def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
     """Other samples and their targets, checked likewise."""
     x, y = (array_of(a, f"test {n}") for a, n in zip(test, "xy"))
     part = Dataset(x, y)
-    return checked(part, self.input, self.output, "test", self.for_others)
+    return checked(part, self.input, self.output, "test", self.for_others(y))
 
   def training_data(self, method: Method, fraction: float) -> TrainingData:
     """The samples, with a share kept aside."""

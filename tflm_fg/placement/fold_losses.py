@@ -32,8 +32,10 @@ def losses_of(
     task: what is learned.
   """
   if task.is_probabilistic:
-    few = labels[: len(logits)]
-    return cooled_losses(logits, few, graph.logits.scale)
+    few, spec = labels[: len(logits)], graph.logits
+    if task.is_binary:
+      return cooled_binary_losses(logits, few, spec.scale, spec.zero_point)
+    return cooled_losses(logits, few, spec.scale)
   loss = graph.loss(task)
   return np.concatenate(
     [_single_losses(z, y, loss) for z, y in zip(logits, labels)]
@@ -67,6 +69,26 @@ def cooled_losses(
   z -= z.max(axis=1, keepdims=True)
   own = z[np.arange(len(y)), y]
   cooled = (np.log(np.exp(z * t).sum(axis=1)) - own * t for t in _COOLINGS)
+  return min(cooled, key=np.mean)
+
+
+def cooled_binary_losses(
+  logits: Sequence[Array],
+  labels: Sequence[Array],
+  scale: float,
+  zero_point: int,
+) -> NDArray[np.float64]:
+  """The same of outputs that each stand alone, means over them, in nats.
+
+  Args:
+    logits: integers [N, C], some arrays.
+    labels: 0 and 1, int64 [N, C], as many.
+    scale: real value of a logit step.
+    zero_point: what stands for 0.
+  """
+  signs = 1 - 2 * np.concatenate(labels).astype(np.int64)
+  z = signs * (np.concatenate(logits).astype(np.float64) - zero_point) * scale
+  cooled = (np.logaddexp(0, z * t).mean(axis=1) for t in _COOLINGS)
   return min(cooled, key=np.mean)
 
 

@@ -172,9 +172,10 @@ class HeadFolds:
     task = self.training_data.task
     losses = losses_of(logits, labels, self.graph, task)
     accuracy = np.nan
-    if task.targets == "classes":
-      right = [z.argmax(axis=1) == y for z, y in zip(logits, labels)]
-      accuracy = float(np.concatenate(right).mean())
+    loss = self.graph.loss(task)
+    right = [loss.right(z, y) for z, y in zip(logits, labels)]
+    if (known := [r for r in right if r is not None]) and task.answers:
+      accuracy = float(np.concatenate(known).mean())
     return FoldScore(pull, losses, accuracy)
 
   @functools.cached_property

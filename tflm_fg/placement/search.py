@@ -10,7 +10,6 @@ the best one again, on all samples.
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from tflm_fg.gradients.method import Method, registered
 from tflm_fg.gradients.per_sample import PerSample
@@ -36,6 +35,7 @@ from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.tflite.training_metadata import read_mark
+from tflm_fg.training.objective import Task
 from tflm_fg.types import NotApplicable
 
 HARM = "it was worse than its start on the samples kept aside"
@@ -161,7 +161,7 @@ def try_candidates(
   return candidates, dropped
 
 
-def is_worthwhile(candidate: Candidate) -> bool:
+def is_worthwhile(candidate: Candidate, task: Task) -> bool:
   """Whether a candidate without labels gains enough, and is no risk.
 
   Training follows whatever it is shown: samples of a few classes spread over
@@ -169,7 +169,7 @@ def is_worthwhile(candidate: Candidate) -> bool:
   and as varied at once as samples of all classes let it be.
   """
   last = candidate.phase_results[-1]
-  most = math.log(min(last.logits.shape))
+  most = task.most_information(last.logits)
   gained = candidate.start_loss - candidate.loss
   return gained > WORTHWHILE and -candidate.loss >= REACHED * most
 
@@ -196,7 +196,7 @@ def run_candidate(
   everything = (
     training_data.whole() if training_data.task.is_exact else training_data
   )
-  worth = training_data.labelled or is_worthwhile(candidate)
+  worth = training_data.labelled or is_worthwhile(candidate, training_data.task)
   helped = [worth and o.record.kept_step > 0 for o in candidate.phase_results]
   stage = candidate.input_stage.trainable if helped[0] else ""
   head = candidate.head if helped[-1] else ""

@@ -167,6 +167,41 @@ def class_labels(
   return y.astype(np.int64)
 
 
+def binary_labels(
+  y: Array, samples: int, outputs: int, name: str = "y"
+) -> Int64:
+  """Checks labels of outputs that each stand alone.
+
+  Args:
+    y: 0 and 1 of any type, [N, outputs], or [N] where there is one output.
+    samples: N.
+    outputs: of the model.
+    name: what to call the array in errors.
+
+  Returns:
+    int64 [N, outputs].
+
+  Raises:
+    TflmFgError: for a wrong shape, or another number than 0 and 1.
+  """
+  fits = y.shape == (samples, outputs) or (
+    y.shape == (samples,) and outputs == 1
+  )
+  if not fits:
+    wanted = [samples, outputs] if outputs > 1 else [samples]
+    raise TflmFgError(
+      f"{name}: shape {list(y.shape)}, need {wanted}: 0 or 1 for each of "
+      f"{outputs} output{'s' * (outputs > 1)} of {samples} samples"
+    )
+  if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
+    other = y[~np.isin(y, (0, 1))].reshape(-1)[:1]
+    raise TflmFgError(
+      f"{name}: holds {', '.join(map(str, other)) or y.dtype}; the model ends "
+      "in a sigmoid, so need 0 and 1"
+    )
+  return y.astype(np.int64).reshape(samples, outputs)
+
+
 def real_targets(
   y: Array, samples: int, outputs: int, name: str = "y", any_shape: bool = False
 ) -> NDArray[np.float64]:

@@ -1,23 +1,24 @@
-"""Say what is learned from samples: from which targets, lowering which loss.
+"""Find the loss of a task on the outputs of a file, and check its targets.
 
-Targets are classes (int64 [N]), real numbers (float64), or none. Real ones come
-onto the fine grid of `losses.squared_error` where a loss looks at them: a file
-and its marked copy with finer weights have outputs of different grids. Whoever
-trains, splits or scores asks the task and need not know which it is.
+Real targets come onto the fine grid of `losses.squared_error` where a loss
+looks at them: a file and its marked copy with finer weights have outputs of
+different grids.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.gradients.method import require_one
 from tflm_fg.losses.base import Loss
+from tflm_fg.losses.binary_cross_entropy import (
+  BernoulliInformation,
+  BinaryCrossEntropy,
+)
 from tflm_fg.losses.cross_entropy import CrossEntropy
-from tflm_fg.losses.custom import BlackBox, LossFunction, name_of
+from tflm_fg.losses.custom import BlackBox
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError, huber
 from tflm_fg.tflite.model_file import ModelFile, Source
@@ -25,169 +26,36 @@ from tflm_fg.tflite.surgery.signed_output import signed
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training import data
 from tflm_fg.training.data import Dataset
-from tflm_fg.types import Array, Int64, Mark, TensorSpec, TflmFgError
+from tflm_fg.training.task import (
+  BINARY,
+  CLASSES,
+  CLASSIFY,
+  LABELS,
+  LOSSES,
+  NATURAL,
+  NOTHING,
+  REALS,
+  Objective,
+  Task,
+  task_of,
+  width,
+)
+from tflm_fg.types import Array, Mark, TensorSpec, TflmFgError
 
-CLASSES, REALS, NOTHING = "classes", "reals", "none"
-
-NATURAL = ("cross-entropy", "information-maximisation")
-"""Losses that are counted in nats."""
-
-LOSSES = ("cross-entropy", "mse", "huber")
-
-LABELS = ("auto", "given", "none")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Objective:
-  """What a user wants to be lowered.
-
-  Attributes:
-    loss: one of `LOSSES`; the last two also for real y.
-    huber_delta: the error up to which huber is a square, in the outputs' units.
-    labels: "given"; "none" to use no labels; "auto" for what the data has.
-    function: a loss of the user's own, in place of `loss`; see `BlackBox`.
-  """
-
-  loss: str = "cross-entropy"
-  huber_delta: float = 1.0
-  labels: str = "auto"
-  function: LossFunction | None = None
-
-  def __post_init__(self) -> None:
-    require_one("loss", self.loss, LOSSES)
-    require_one("labels", self.labels, LABELS)
-    delta = self.huber_delta
-    if isinstance(delta, bool) or not isinstance(delta, int | float):
-      raise TflmFgError(f"huber_delta={delta!r}: need a number")
-    if not 1e-12 <= delta <= 1e12:
-      raise TflmFgError(f"huber_delta={delta}: need 1e-12 to 1e+12")
-    if delta != Objective.huber_delta and self.loss != "huber":
-      raise TflmFgError(
-        f"huber_delta={delta}: loss is {self.loss!r}, not huber"
-      )
-    if self.function is not None and not callable(self.function):
-      raise TflmFgError(
-        f"loss={self.function!r}: need one of {', '.join(LOSSES)}, or a "
-        "function of outputs and y"
-      )
-
-  @classmethod
-  def of(
-    cls,
-    loss: str | LossFunction,
-    huber_delta: float = 1.0,
-    labels: str = "auto",
-  ) -> Objective:
-    """The objective of a built-in loss's name or a user's function."""
-    if isinstance(loss, str):
-      return cls(loss=loss, huber_delta=huber_delta, labels=labels)
-    return cls(function=loss, huber_delta=huber_delta, labels=labels)
-
-  @property
-  def has_gradient(self) -> bool:
-    """Whether a head's gradient has a closed form under the loss."""
-    return self.function is None
-
-  @property
-  def is_quadratic(self) -> bool:
-    """Whether the loss bends alike everywhere."""
-    return self.function is None and self.loss in ("mse", "huber")
-
-  @property
-  def title(self) -> str:
-    """The loss's name, for people."""
-    return self.loss if self.function is None else name_of(self.function)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-  """What training is after.
-
-  Attributes:
-    targets: "classes", "reals", or "none" to learn without labels.
-    loss: one of `LOSSES`.
-    huber_delta: in the outputs' real units.
-    function: a user's own loss, in place of `loss`; None for none.
-  """
-
-  targets: str = CLASSES
-  loss: str = "cross-entropy"
-  huber_delta: float = 1.0
-  function: LossFunction | None = None
-
-  @property
-  def labelled(self) -> bool:
-    """Whether there is anything to be right or wrong about."""
-    return self.targets != NOTHING
-
-  @property
-  def is_exact(self) -> bool:
-    """Whether a head's gradient has a closed form under the loss."""
-    return self.function is None
-
-  @property
-  def judged_by_loss(self) -> bool:
-    """Whether the loss alone tells better from worse, not right samples."""
-    return self.targets == REALS or self.function is not None
-
-  @property
-  def is_probabilistic(self) -> bool:
-    """Whether outputs are log-probabilities of classes."""
-    return self.judged_by_loss is False and self.loss == "cross-entropy"
-
-  @property
-  def title(self) -> str:
-    """The loss's name, for people."""
-    if self.function is not None:
-      return name_of(self.function)
-    return self.loss if self.labelled else NATURAL[1]
-
-  def strata(self, targets: Array) -> Int64:
-    """What to split samples evenly by, int64 [N]: classes, where there are."""
-    if self.targets == CLASSES:
-      return targets.astype(np.int64)
-    return np.zeros(len(targets), np.int64)
-
-
-CLASSIFY = Task()
-"""Classes under cross-entropy."""
-
-
-def task_of(objective: Objective, y: Array | None, output: TensorSpec) -> Task:
-  """The task that an objective and data make up.
-
-  Whole numbers [N] are classes where the model has several outputs; under any
-  loss but cross-entropy everything else is real.
-
-  Args:
-    objective: what the user wants.
-    y: as the user gave it; None for none.
-    output: of the model.
-
-  Raises:
-    TflmFgError: if they contradict each other.
-  """
-  own = objective.function is not None or objective.loss != "cross-entropy"
-  if y is None or objective.labels == "none":
-    if own:
-      raise TflmFgError(
-        f"loss {objective.title!r} needs y and labels; without them the loss "
-        "is information maximisation: drop it, or give y"
-      )
-    return Task(targets=NOTHING)
-  wide = width(output) > 1
-  classes = not own or (y.ndim == 1 and y.dtype.kind in "iu" and wide)
-  return Task(
-    targets=CLASSES if classes else REALS,
-    loss=objective.loss,
-    huber_delta=objective.huber_delta,
-    function=objective.function,
-  )
-
-
-def width(output: TensorSpec) -> int:
-  """Count of a sample's outputs."""
-  return int(np.prod(output.shape[1:], dtype=np.int64))
+__all__ = [
+  "BINARY",
+  "CLASSES",
+  "CLASSIFY",
+  "LABELS",
+  "LOSSES",
+  "NATURAL",
+  "NOTHING",
+  "REALS",
+  "Objective",
+  "Task",
+  "task_of",
+  "width",
+]
 
 
 def output_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
@@ -227,8 +95,8 @@ def logits_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
   spec = output_spec(marked, mark, name)
   if width(spec) < 2:
     raise TflmFgError(
-      f"{name}: the output has shape {list(spec.shape)}; need a classifier "
-      "with [1, classes], or --loss=mse or huber with real y"
+      f"{name}: the output has shape {list(spec.shape)}; for real y use "
+      "--loss=mse or huber, for y 0 and 1 --loss=binary-cross-entropy"
     )
   return spec
 
@@ -239,18 +107,28 @@ def spec_for(task: Task, model: Source, mark: Mark, name: str) -> TensorSpec:
   Raises:
     TflmFgError: if the model's output is not what the task is about.
   """
+  behind = bend_of(model)
+  spec = output_spec(model, mark, name)
+  if width(spec) < 2 and behind in ("SOFTMAX", "LOG_SOFTMAX"):
+    raise TflmFgError(
+      f"{name}: one number, shape {list(spec.shape)}, in front of a {behind}, "
+      "which gives the same whatever that is; need [1, classes], or end the "
+      "model in a sigmoid"
+    )
+  if task.is_binary:
+    return spec
   if task.targets != REALS:
     return logits_spec(model, mark, name)
-  behind = _bend(model)
   if behind and task.function is None:
+    use = "y 0 and 1" if behind == "LOGISTIC" else "classes"
     raise TflmFgError(
       f"{name}: ends in {behind}, whose input training looks at; real targets "
-      "need a linear output: give classes, or a loss of your own"
+      f"need a linear output: leave the loss out and give {use}"
     )
-  return output_spec(model, mark, name)
+  return spec
 
 
-def _bend(model: Source) -> str:
+def bend_of(model: Source) -> str:
   """The operator behind the logits that bends them; empty for none."""
   for name in reversed(ModelFile.of(model).operator_names):
     if name in ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC"):
@@ -263,16 +141,20 @@ def _bend(model: Source) -> str:
 _STRAIGHT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
-def _grid(spec: TensorSpec) -> Grid:
+def grid_of(spec: TensorSpec) -> Grid:
+  """The grid of a quantized output."""
   bits = 8 if spec.dtype == "int8" else 16
   return Grid(scale=spec.scale, zero_point=spec.zero_point, bits=bits)
 
 
 def loss_of(spec: TensorSpec, task: Task = CLASSIFY) -> Loss:
   """A task's loss on outputs of this grid."""
-  grid = _grid(spec)
+  grid = grid_of(spec)
   if task.function is not None:
     return BlackBox(function=task.function, grid=grid)
+  if task.is_binary:
+    binary = BinaryCrossEntropy if task.labelled else BernoulliInformation
+    return binary(grid=grid)
   if not task.labelled:
     return InformationMaximisation(spec.scale, grid.bits)
   if task.loss == "mse":
@@ -292,7 +174,8 @@ def checked(
   """Samples on the model's input grid, and targets that suit the task.
 
   Returns:
-    [N, ...], and int64 [N] for classes or float64 [N, ...]; see `seen_by`.
+    [N, ...], and int64 [N] for classes, int64 [N, C] of 0 and 1, or float64
+    [N, ...]; see `seen_by`.
 
   Raises:
     TflmFgError: naming the array that does not fit.
@@ -306,12 +189,14 @@ def checked(
 def _targets(
   y: Array, samples: int, output: TensorSpec, name: str, task: Task
 ) -> Array:
+  if task.targets == BINARY:
+    return data.binary_labels(y, samples, width(output), name)
   if task.targets != REALS:
     return data.class_labels(y, samples, width(output), name)
   if task.function is not None:
     return data.real_targets(y, samples, width(output), name, any_shape=True)
   real = data.real_targets(y, samples, width(output), name)
-  _require_near(real, _grid(output), name)
+  _require_near(real, grid_of(output), name)
   return real
 
 
@@ -319,7 +204,7 @@ def seen_by(spec: TensorSpec, targets: Array, task: Task) -> Array:
   """Checked targets as the loss on outputs of this grid has them."""
   if task.targets != REALS or task.function is not None:
     return targets
-  return _grid(spec).put(targets.astype(np.float64, copy=False))
+  return grid_of(spec).put(targets.astype(np.float64, copy=False))
 
 
 def _require_near(y: NDArray[np.float64], grid: Grid, name: str) -> None:
