@@ -170,6 +170,12 @@ flags.DEFINE_boolean(
   _DEFAULTS["scan"],
   "per-sample: begin at the best of five values of a prompt's gain",
 )
+flags.DEFINE_boolean(
+  "predict",
+  _DEFAULTS["predict"],
+  "per-sample: predict slopes of the numbers of layers from mean slopes of the "
+  "outputs",
+)
 
 
 def given() -> list[str]:

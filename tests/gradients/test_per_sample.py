@@ -11,11 +11,10 @@ from tflm_fg.fixed_point.state import Estimate, TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.per_sample import (
   PerSample,
-  PerSampleSlopes,
   ScanFirst,
   jump_first,
-  require_data,
 )
+from tflm_fg.gradients.sample_slopes import PerSampleSlopes, require_data
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError
@@ -323,9 +322,44 @@ def test_a_perturbation_out_of_range_is_refused(epsilon):
 
 
 def test_every_optimizer_has_a_rate_of_its_own():
-  rates = {
-    name: PerSample(optimizer=name).filled().learning_rate_lsb
-    for name in OPTIMIZERS
-  }
-  assert rates == {"sign": 4.0, "sgd": 20.0, "frank-wolfe": 1.0}
-  assert PerSample(learning_rate_lsb=3.0).filled().learning_rate_lsb == 3.0
+  def rates(layout):
+    return {
+      name: PerSample(optimizer=name).for_layout(layout).learning_rate_lsb
+      for name in OPTIMIZERS
+    }
+
+  prompt, layers = Open().layout, Layers("gain").layout
+  assert rates(prompt) == {"sign": 4.0, "sgd": 20.0, "frank-wolfe": 1.0}
+  assert rates(layers) == {"sign": 0.25, "sgd": 4.0, "frank-wolfe": 1.0}
+  own = PerSample(learning_rate_lsb=3.0, steps=7).for_layout(prompt)
+  assert (own.learning_rate_lsb, own.steps, own.validate_every) == (3.0, 7, 80)
+  assert PerSample(steps=7).for_layout(layers).validate_every == 7
+  assert PerSample().for_layout(layers).epsilon_lsb == 4.0
+
+
+def test_numbers_of_layers_replay_from_gradients_and_from_slopes():
+  layers = Layers("inner-bias,gain")
+  for predicts in (True, False):
+    estimator = PerSampleSlopes(
+      layout=layers.layout,
+      directions=Directions(layers.layout, 0),
+      epsilon_lsb=4.0,
+      batch_size=8,
+      loss=layers.loss,
+      predicts=predicts,
+    )
+    alone = dataclasses.replace(estimator, loss=None)
+    step_rule = _rule(layers, estimator, rate=1.0)
+    replayer = dataclasses.replace(step_rule, estimator=alone)
+    passes = BatchPasses(
+      layers.session, layers.loss, layers.samples.take(np.arange(8))
+    )
+    state = again = step_rule.start(layers.params)
+    for _ in range(4):
+      estimate = estimator(passes, state)
+      numbers = layers.layout.num_kernels + layers.layout.num_biases
+      assert len(estimate.slopes) == (numbers if predicts else 8)
+      state = step_rule.advance(state, estimate)
+      again = replayer.replayed(again, estimate.slopes.tolist())
+    assert all(map(np.array_equal, state.params, again.params))
+    assert not np.array_equal(state.params.biases, layers.params.biases)

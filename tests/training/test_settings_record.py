@@ -27,10 +27,11 @@ GIVEN = {
   "num_directions": 3, "epsilon_lsb": 2.0, "rho_lsb": 0.5, "pull": 0.03,
   "logit_gain": 2.0,
   "scan": False,
+  "predict": False,
 }  # fmt: skip
 """Every setting, at a value that is no method's default."""
 
-ONLY_WHERE_GIVEN = {"logit_gain", "pull", "scan"}
+ONLY_WHERE_GIVEN = {"logit_gain", "pull", "predict", "scan"}
 """Younger settings: written where a method was given them."""
 
 

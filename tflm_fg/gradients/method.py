@@ -176,6 +176,15 @@ class Method:
     missing = {n: v for n, v in values.items() if getattr(self, n) is None}
     return dataclasses.replace(self, **missing)
 
+  def for_layout(self, layout: Layout) -> Method:
+    """The method with what depends on the tensors that train; here itself.
+
+    Args:
+      layout: of the phase's tensors.
+    """
+    del layout
+    return self
+
   def as_phase(self, kind: type[Method], **own: Any) -> Method:
     """The method that a phase of this one runs; here itself.
 

@@ -1,16 +1,7 @@
-"""Turn two forward passes into one slope for every sample of a batch.
+"""The method of a direction for every sample, and where it may begin.
 
-Numbers that flow into the graph as data, such as an offset a channel of the
-input, or a gain and an offset a channel behind a layer, may differ from sample
-to sample. So every sample gets a random
-direction of its own, and two passes over a batch of N samples give N slopes
-along N directions where one common direction gives one slope. This is
-activity perturbation (Ren et al., "Scaling forward gradient with local
-losses", ICLR 2023) on numbers that all samples share: the gradient is the mean
-of the directions by their slopes.
-
-No constant of the model is written between the passes. The engine may
-therefore be one that packs its weights, and no interpreter is rebuilt.
+`sample_slopes` has the estimator. A run may begin with a scan: a gain of one
+half is far from one, and the loss between them is flat.
 """
 
 from __future__ import annotations
@@ -21,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
+from tflm_fg.fixed_point.arithmetic import round_shift
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import (
   Estimate,
@@ -32,135 +23,20 @@ from tflm_fg.fixed_point.state import (
   Transform,
 )
 from tflm_fg.gradients.directions import Directions
-from tflm_fg.gradients.method import CHOSEN, Method, TrainedPart, register
-from tflm_fg.gradients.perturbation import EPSILON_BITS
-from tflm_fg.gradients.spsa import ONE, weighted_sum
-from tflm_fg.losses.base import Loss
-from tflm_fg.types import Int8, Int64, Params, TflmFgError, Vectors, Weights
-
-_LN2 = round(np.log(2) * ONE)
-
-REFUSAL = (
-  "method 'per-sample' trains numbers that flow in as data; use "
-  "--trainable=prompt, bias or gain, or another --method"
+from tflm_fg.gradients.method import (
+  CHOSEN,
+  SIGN_RATE,
+  Method,
+  TrainedPart,
+  register,
 )
-
-
-FLOWING = ("offset", "gain", "bias", "scale")
-"""Roles of tensors that every sample can have a value of its own of."""
-
-
-def require_data(layout: Layout) -> None:
-  """Refuses tensors that no sample can have a value of its own of.
-
-  Raises:
-    TflmFgError: naming the first such tensor.
-  """
-  for tensor in layout.tensors:
-    if tensor.role not in FLOWING:
-      raise TflmFgError(f"{tensor.name}: {REFUSAL}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PerSampleSlopes:
-  """Slopes from a pair of passes in which every sample has its direction.
-
-  An estimate holds the gradient itself, one number (Q16) a trainable number, or
-  the samples' slopes where these are fewer: all that replaying a step without
-  an engine needs.
-
-  Attributes:
-    layout: of prompts, biases and gains of layers; the session that runs the
-      passes takes a value of them for every sample, [N, ...].
-    directions: draws Rademacher vectors; sample i of the batch gets direction
-      i of the step.
-    epsilon_lsb: size of the perturbation in int8 steps of each tensor.
-    batch_size: N.
-    loss: on the logits; None where slopes are only replayed.
-  """
-
-  layout: Layout
-  directions: Directions
-  epsilon_lsb: float
-  batch_size: int
-  loss: Loss | None
-
-  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
-    """Runs two passes.
-
-    Args:
-      passes: of the step's batch, N samples.
-      state: where the slopes are taken.
-
-    Raises:
-      TflmFgError: if it was made for replaying, or the loss has no value of
-        its own for every sample.
-    """
-    if self.loss is None:
-      raise TflmFgError(REFUSAL)
-    drawn = self._drawn(state)
-    plus, minus = passes.logits_at(self.weight_sets(state.params, drawn))
-    differences = self.loss.differences(plus, minus, passes.labels)
-    losses = [self.loss(logits, passes.labels) for logits in (plus, minus)]
-    slopes = self._per_step(differences)
-    if not self._holds_slopes:
-      slopes = self._mean(drawn, slopes)
-    return Estimate(slopes, np.array(losses, np.int64))
-
-  @property
-  def _holds_slopes(self) -> bool:
-    """Whether an estimate holds slopes of samples."""
-    return self.batch_size < self.layout.num_kernels + self.layout.num_biases
-
-  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
-    """The mean of the samples' directions by their slopes.
-
-    Returns:
-      int64 [K] and [B] in Q16, per step of each tensor's own grid.
-    """
-    flat = estimate.slopes
-    if self._holds_slopes:
-      if len(flat) != self.batch_size:
-        raise TflmFgError(
-          f"step {state.step}: {len(flat)} slopes of {self.batch_size} samples"
-        )
-      flat = self._mean(self._drawn(state), flat)
-    kernels = self.layout.num_kernels
-    return Vectors(flat[:kernels], flat[kernels:])
-
-  def weight_sets(
-    self, params: Params | Vectors, drawn: Int8
-  ) -> tuple[Weights, Weights]:
-    """What flows in at params + eps z_i and at params - eps z_i.
-
-    Args:
-      params: the masters.
-      drawn: int8 [N, K + B], a direction for every sample.
-
-    Returns:
-      Two sets of arrays [N, ...], one array a trainable tensor.
-    """
-    epsilon = round(self.epsilon_lsb * (1 << EPSILON_BITS))
-    steps = np.concatenate(self.layout.step_units)
-    # Rounding is symmetric, so the sign may come behind it.
-    delta = drawn * round_shift(steps * epsilon, EPSILON_BITS)
-    centre = np.concatenate(params, dtype=np.int64)
-    plus, minus = (self.layout.rows(centre + sign * delta) for sign in (1, -1))
-    return plus, minus
-
-  def _drawn(self, state: TrainState) -> Int8:
-    return self.directions.of(state, self.batch_size)
-
-  def _per_step(self, differences: Int64) -> Int64:
-    """Differences over two epsilons, from the loss's unit to Q16 nats."""
-    epsilon = round(self.epsilon_lsb * (1 << EPSILON_BITS))
-    real = round_shift(differences * _LN2, 16 - EPSILON_BITS)
-    return saturate(round_divide(real, 2 * epsilon), np.int32).astype(np.int64)
-
-  def _mean(self, drawn: Int8, slopes: Int64) -> Int64:
-    """The sum over samples is exact; its mean is rounded once."""
-    summed = weighted_sum(drawn, slopes)
-    return round_divide(summed, len(slopes) * self.directions.unit)
+from tflm_fg.gradients.sample_slopes import PerSampleSlopes, require_data
+from tflm_fg.gradients.spsa import ONE
+from tflm_fg.types import (
+  Int64,
+  Params,
+  Vectors,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -248,7 +124,17 @@ def jump_first(inner: Transform, layout: Layout) -> Transform:
 GAIN_STARTS = (32, 45, 64, 90, 127)
 """Gains of 0.5, 0.7, 1, 1.4 and 2, in the steps of a prompt."""
 
-_RATES = {"sign": 4.0, "sgd": 20.0}
+PROMPT = {"epsilon_lsb": 8.0, "steps": 80, "validate_every": 80}
+"""Of ten numbers or so at the input."""
+
+LAYERS = {"epsilon_lsb": 4.0, "steps": 400, "validate_every": 400}
+"""Of the many numbers of layers: what all of them do together bends soon."""
+
+_RATES = {
+  "prompt": {"sign": 4.0, "sgd": 20.0},
+  "layers": {"sign": 0.25, "sgd": 4.0},
+}
+"""By what trains and the optimizer; others have `SIGN_RATE`."""
 
 
 @register
@@ -261,10 +147,14 @@ class PerSample(Method):
   The sign of a running gradient is stepped by, which does as well here as a
   step that is divided by the slopes' root mean square (docs/results.md).
 
+  What is not given of rate, perturbation and steps depends on what trains.
+
   Attributes:
     epsilon_lsb: the perturbation, in int8 steps.
-    scan: whether the first step chooses among five values of a gain, if there
-      is one.
+    scan: whether the first step chooses among five values of a prompt's gain,
+      if there is one.
+    predict: whether slopes of the numbers of layers are predicted from mean
+      slopes of the outputs, see `sample_slopes`.
 
   Example:
     >>> tflm_fg.adapt(model, x, y, trainable="prompt", method=PerSample())
@@ -273,24 +163,28 @@ class PerSample(Method):
   optimizer: str = "sign"
   epsilon_lsb: float = CHOSEN
   scan: bool = True
+  predict: bool = True
 
   name: ClassVar[str] = "per-sample"
   weights_are_inputs: ClassVar[bool] = True
   defaults: ClassVar[Mapping[str, Any]] = {
-    "learning_rate_lsb": _RATES["sign"],
     "momentum": 0.8,
-    "steps": 80,
     "batch_size": 64,
-    "validate_every": 80,
-    "epsilon_lsb": 8.0,
   }
 
-  def defaults_for(self, quadratic: bool) -> dict[str, Any]:
-    """The defaults; each optimizer has a rate of its own."""
-    own = super().defaults_for(quadratic)
-    if self.optimizer in _RATES:
-      own["learning_rate_lsb"] = _RATES[self.optimizer]
-    return own
+  def for_layout(self, layout: Layout) -> Method:
+    """The method with a rate, a perturbation and steps that suit the tensors.
+
+    Args:
+      layout: of the phase's tensors.
+    """
+    place = "layers" if _of_layers(layout) else "prompt"
+    own: dict[str, Any] = dict(LAYERS if place == "layers" else PROMPT)
+    if self.steps is not None and place == "layers":
+      own["validate_every"] = self.steps
+    own["learning_rate_lsb"] = _RATES[place].get(self.optimizer, SIGN_RATE)
+    missing = {n: v for n, v in own.items() if getattr(self, n) is None}
+    return dataclasses.replace(self, **missing)
 
   @property
   def steps_by_rate(self) -> bool:
@@ -321,6 +215,7 @@ class PerSample(Method):
       epsilon_lsb=self.epsilon_lsb,
       batch_size=batch_size,
       loss=None if part is None else part.loss,
+      predicts=self.predict and _of_layers(layout),
     )
     if not self._scans(layout):
       return slopes
@@ -332,3 +227,8 @@ class PerSample(Method):
 
   def _scans(self, layout: Layout) -> bool:
     return self.scan and any(t.role == "gain" for t in layout.tensors)
+
+
+def _of_layers(layout: Layout) -> bool:
+  """Whether numbers of layers train, and not a prompt alone."""
+  return any(t.role in ("bias", "scale") for t in layout.tensors)

@@ -111,6 +111,19 @@ class Loss:
     """How many different answers these outputs give."""
     return len(np.unique(logits.argmax(axis=1)))
 
+  def by_output(self, logits: Array, labels: Array) -> Int64 | None:
+    """The loss's slope by each output, in Q16 of its real unit a step.
+
+    Args:
+      logits: integers [N, C].
+      labels: of the samples.
+
+    Returns:
+      int64 [N, C]; None where the loss does not say.
+    """
+    del logits, labels
+    return None
+
   def mean_absolute(self, logits: Array, labels: Array) -> float | None:
     """Mean distance of outputs from real targets; None where there is none."""
     del logits, labels

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tflm_fg.fixed_point.arithmetic import round_shift
 from tflm_fg.losses.base import LOSS_BITS, Loss
 from tflm_fg.types import Array, Int64
 
@@ -149,6 +150,19 @@ class CrossEntropy(Loss):
     share = (power << 16) // power.sum(axis=1, keepdims=True)
     share[np.arange(len(share)), labels] -= 1 << 16
     return share
+
+  def by_output(self, logits: Array, labels: Array) -> Int64:
+    """Softmax minus the one-hot label, in nats a step of a logit.
+
+    Args:
+      logits: int8 or int16 [N, C].
+      labels: integers [N] in [0, C).
+
+    Returns:
+      int64 [N, C] in Q16.
+    """
+    step = round(self.scale * (1 << 24))
+    return np.asarray(round_shift(self.residual(logits, labels) * step, 24))
 
   def ledger(
     self, passes: int, samples: int, classes: int

@@ -162,7 +162,7 @@ def open_for(
   inputs_too = phase.method.weights_are_inputs
   graph = SplitModel(file, part, runtime_options, taps, inputs_too)
   inputs = graph.features(x)
-  method = phase.method
+  method = phase.method.for_layout(layout)
   if method.batch_size is None:
     method = dataclasses.replace(method, batch_size=graph.batch_size)
   batch = tuple(a[: method.batch_size] for a in inputs)
