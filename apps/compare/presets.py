@@ -18,7 +18,7 @@ from apps.compare.grid import (
   Grid,
 )
 from apps.compare.jobs import Analysis, Memory
-from apps.compare.results.analysis_rows import ADAPTATIONS
+from apps.compare.results.analysis_rows import QUICK_ADAPTATIONS
 from apps.kws.model import shipped
 
 
@@ -84,6 +84,12 @@ ALL_DIGITS = (
   "digits-blur-5-5shot",
   "digits-rotation-4-5shot",
 )
+
+PICTURES = tuple(
+  f"idx:/usr/share/datasets/fashion-mnist:test{spoilt}"
+  for spoilt in ("", ":noise:3", ":contrast:5")
+)
+"""Where Debian's package dataset-fashion-mnist lies."""
 
 SEEDS = (0, 1, 2)
 PASSES = 6000
@@ -310,7 +316,16 @@ PRESETS = {
     adaptations=Adaptations(
       domains=shipped.TARGETS,
       seeds=SEEDS,
-      methods=tuple(m for m in ADAPTATIONS if not m.startswith("fit-")),
+      methods=QUICK_ADAPTATIONS,
+    ),
+  ),
+  "pictures": Preset(
+    about="heads and the default against float logistic regression, on plain "
+    "and spoilt pictures; needs --model and mostly --ways",
+    adaptations=Adaptations(
+      domains=PICTURES,
+      seeds=SEEDS,
+      methods=("before", "logistic", "head", "auto"),
     ),
   ),
   "timing": Preset(
@@ -322,7 +337,7 @@ PRESETS = {
     analyses=(Growth(),),
   ),
   "full": Preset(
-    about="all of these but smoke, accuracy, timing and growth",
+    about="all of these but smoke, accuracy, pictures, timing and growth",
     grids=(
       *_BACKPROP,
       *_PRECISION,

@@ -134,6 +134,8 @@ def _of_data_set(name: str, seed: int, user_data: UserData) -> Episode:
     pool.groups,
   )
   # Few samples are left by now; a whole pool might not fit in memory.
+  if not user_data.model:
+    return episode
   shape = input_spec(model).shape[1:]
   train, test = (
     (pictures.fitted(x, shape), y) for x, y in (episode.train, episode.test)

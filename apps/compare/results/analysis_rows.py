@@ -15,6 +15,7 @@ from tflm_fg.types import TflmFgError
 ADAPTATIONS = {
   "before": "the model as it is",
   "descent": "float backpropagation of the head to convergence",
+  "logistic": "float logistic regression of the head from zero",
   "head": "the head, by its exact gradient",
   "plain": "the head, by --plain_method alone",
   "self-set": "the same, its learning rate and epsilon chosen by itself",
@@ -23,6 +24,11 @@ ADAPTATIONS = {
   "fit-head": "Keras backpropagation of the head, the best of three rates",
   "fit-all": "Keras backpropagation of all weights, the best of three rates",
 }
+
+QUICK_ADAPTATIONS = tuple(
+  m for m in ADAPTATIONS if not m.startswith("fit-") and m != "logistic"
+)
+"""Those of preset accuracy by default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
