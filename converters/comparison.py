@@ -48,9 +48,9 @@ class Comparison:
 
 
 def compare(
-  floats: Callable[[NDArray[np.float32]], Outputs],
+  floats: Callable[[NDArray[Any]], Outputs],
   data: bytes,
-  samples: NDArray[np.floating],
+  samples: NDArray[Any],
 ) -> Comparison | None:
   """Runs both models on the same samples.
 
@@ -60,13 +60,14 @@ def compare(
   Args:
     floats: gives the float model's outputs for one sample [1, ...].
     data: the integer .tflite.
-    samples: float [N, ...], in the units that the model was trained on.
+    samples: [N, ...]: floats in the units that the model was trained on, or
+      integers for a model that takes integers.
 
   Returns:
     The comparison, or None where no output can be compared.
   """
   stride = max(1, len(samples) // MAX_COMPARED_SAMPLES)
-  chosen = samples[::stride][:MAX_COMPARED_SAMPLES].astype(np.float32)
+  chosen = samples[::stride][:MAX_COMPARED_SAMPLES]
   run = file_outputs(data)
   pairs = [
     pair
@@ -138,7 +139,7 @@ def _on_grid(sample: NDArray[np.float32], detail: dict[str, Any]) -> Any:
   """A float sample in the dtype and on the grid of an input."""
   dtype = np.dtype(detail["dtype"])
   scale, zero_point = detail["quantization"]
-  if dtype.kind == "f" or not scale:
+  if dtype.kind == "f" or not scale:  # floats, or tokens
     return sample.astype(dtype)
   limits = np.iinfo(dtype)
   steps = np.round(sample / scale) + zero_point

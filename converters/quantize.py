@@ -77,7 +77,9 @@ def to_integer(
   function, shape = _one_sample_function(tf, model)
   samples = None
   if representative is not None:
-    samples = calibration_samples(representative, shape)
+    samples = calibration_samples(
+      representative, shape, function.inputs[0].dtype.as_numpy_dtype
+    )
   try:
     with tempfile.TemporaryDirectory() as folder:
       _export(tf, model, function, folder)
@@ -103,7 +105,7 @@ def _export(tf: Any, model: Any, function: Any, folder: str) -> None:
 def _set_integer(
   tf: Any,
   converter: Any,
-  samples: list[NDArray[np.float32]] | None,
+  samples: list[NDArray[Any]] | None,
   activations: str,
 ) -> None:
   lite = tf.lite
@@ -131,12 +133,7 @@ def is_quantization_aware(model: Any) -> bool:
 
 def _one_sample_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
   """The model as a concrete function of [1, ...], and that shape."""
-  if hasattr(model, "signatures"):
-    call, specs = _serving(model)
-  else:
-    inputs = _as_list(getattr(model, "inputs", None) or [])
-    specs = [tf.TensorSpec(i.shape, i.dtype) for i in inputs]
-    call = _inference(model)
+  call, specs = _called(tf, model)
   if len(specs) != 1:
     raise TflmFgError(
       f"the model has {len(specs)} inputs; only models with one input can be "
@@ -144,13 +141,24 @@ def _one_sample_function(tf: Any, model: Any) -> tuple[Any, list[int]]:
     )
   if specs[0].shape.rank is None:
     raise TflmFgError("the model's input has no rank; fix its shape")
-  shape = [1, *list(specs[0].shape)[1:]]
+  shape = list(specs[0].shape)
+  if len(shape) != 1 or shape[0] is None:  # [15600] is a sound without a batch
+    shape = [1, *shape[1:]]
   if any(d is None for d in shape):
     raise TflmFgError(
       f"the model's input has shape {shape}; fix every size but the batch"
     )
   spec = tf.TensorSpec(shape, specs[0].dtype)
   return tf.function(call).get_concrete_function(spec), shape
+
+
+def _called(tf: Any, model: Any) -> tuple[Callable[[Any], Any], list[Any]]:
+  """A model as a call of one tensor, and what its inputs must be."""
+  if hasattr(model, "signatures"):
+    return _serving(model)
+  inputs = _as_list(getattr(model, "inputs", None) or [])
+  specs = [tf.TensorSpec(i.shape, i.dtype) for i in inputs]
+  return _inference(model), specs
 
 
 def _inference(model: Any) -> Callable[[Any], Any]:
@@ -185,11 +193,13 @@ def float_outputs(model: Any) -> Callable[[NDArray[np.float32]], list[Any]]:
     A function that gives the model's outputs as float32 arrays.
   """
   tf = tensorflow()
-  served = hasattr(model, "signatures")
-  call = _serving(model)[0] if served else _inference(model)
+  call, specs = _called(tf, model)
+  shape, dtype = specs[0].shape, specs[0].dtype
 
-  def outputs(sample: NDArray[np.float32]) -> list[Any]:
-    return [np.asarray(v) for v in tf.nest.flatten(call(tf.constant(sample)))]
+  def outputs(sample: NDArray[Any]) -> list[Any]:
+    given = sample[0] if len(shape) == sample.ndim - 1 else sample
+    flat = tf.nest.flatten(call(tf.constant(given, dtype)))
+    return [np.asarray(value, np.float32) for value in flat]
 
   return outputs
 
@@ -199,13 +209,14 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def calibration_samples(
-  samples: NDArray[np.floating], shape: list[int]
-) -> list[NDArray[np.float32]]:
+  samples: NDArray[Any], shape: list[int], dtype: Any = np.float32
+) -> list[NDArray[Any]]:
   """Chooses samples for the ranges of activations.
 
   Args:
-    samples: float [N, ...].
+    samples: [N, ...]: floats, or integers for a model that takes integers.
     shape: the model's input, [1, ...], or [...] without a batch axis.
+    dtype: of the model's input.
 
   Returns:
     At most `MAX_CALIBRATION_SAMPLES` samples of that shape.
@@ -221,13 +232,21 @@ def calibration_samples(
       f"calibration x: samples of shape {list(samples.shape[1:])}, the model "
       f"takes {inner}"
     )
-  if samples.dtype.kind != "f" or not np.all(np.isfinite(samples)):
+  takes_integers = np.dtype(dtype).kind in "iu"
+  if takes_integers and samples.dtype.kind not in "iu":
+    raise TflmFgError(
+      f"calibration x: dtype {samples.dtype}; the model takes integers, such "
+      "as tokens"
+    )
+  if not takes_integers and (
+    samples.dtype.kind != "f" or not np.all(np.isfinite(samples))
+  ):
     raise TflmFgError(
       f"calibration x: dtype {samples.dtype}; need finite floats in the units "
       "the model was trained on"
     )
   stride = max(1, len(samples) // MAX_CALIBRATION_SAMPLES)
-  chosen = samples[::stride][:MAX_CALIBRATION_SAMPLES].astype(np.float32)
+  chosen = samples[::stride][:MAX_CALIBRATION_SAMPLES].astype(dtype)
   return [sample.reshape(shape) for sample in chosen]
 
 

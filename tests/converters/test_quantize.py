@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import tflm_fg
-from converters import quantize
+from converters import comparison, quantize
 from tests import models
 from tflm_fg.fixed_point.arithmetic import dequantize
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite import model_file
+from tflm_fg.tflite import ModelFile, input_spec, model_file
 from tflm_fg.tflite.model_file import verify
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
@@ -167,6 +167,49 @@ def test_calibration_samples_that_do_not_fit_are_refused(
 ):
   with pytest.raises(TflmFgError, match=message):
     quantize.to_integer(keras3, samples)
+
+
+def test_a_model_of_tokens_is_calibrated_with_tokens():
+  import keras
+
+  keras.utils.set_random_seed(0)
+  layers = keras.layers
+  net = keras.Sequential(
+    [
+      keras.Input((6,), dtype="int32"),
+      layers.Embedding(20, 4),
+      layers.Flatten(),
+      layers.Dense(3),
+    ]
+  )
+  x = np.random.default_rng(0).integers(0, 20, (50, 6))
+  data = quantize.to_integer(net, x)
+  assert input_spec(data).dtype == "int32" and input_spec(data).rows == 20
+  found = comparison.compare(quantize.float_outputs(net), data, x)
+  assert found.same_answer > 0.9
+  with pytest.raises(TflmFgError, match="takes integers, such as tokens"):
+    quantize.to_integer(net, x / 2)
+
+
+def test_a_saved_model_without_a_batch_axis_keeps_its_shape(tmp_path):
+  import tensorflow as tf
+
+  module = tf.Module()
+  module.kernel = tf.Variable(tf.random.stateless_normal((40, 3), (0, 1)))
+
+  def call(x):
+    return tf.matmul(tf.reshape(x, (1, 40)), module.kernel)
+
+  spec = [tf.TensorSpec([40], tf.float32, name="x")]
+  function = tf.function(call, input_signature=spec)
+  path = str(tmp_path / "saved")
+  tf.saved_model.save(module, path, function.get_concrete_function())
+  x = np.random.default_rng(0).normal(0, 1, (50, 40)).astype("f4")
+  loaded = quantize.load(path)
+  data = quantize.to_integer(loaded, x)
+  assert ModelFile.open(data).subgraph.tensors[0].shape == (40,)
+  found = comparison.compare(quantize.float_outputs(loaded), data, x)
+  assert found.same_answer > 0.9
 
 
 def test_models_that_cannot_be_converted_are_refused(tmp_path):

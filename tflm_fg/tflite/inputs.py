@@ -150,6 +150,11 @@ def spec_of(file: ModelFile) -> TensorSpec:
   )
 
 
+def _counts(tensor: Tensor) -> bool:
+  """Whether its numbers are whole numbers that stand for themselves."""
+  return tensor.dtype in ("int32", "int64") and not tensor.has_scale
+
+
 _LOOK_UPS = {"GATHER": (0, 1), "EMBEDDING_LOOKUP": (1, 0)}
 """Operator -> positions of its table and of the rows to look up."""
 
@@ -158,8 +163,8 @@ def _rows(graph: Subgraph, index: int) -> int:
   """How many rows the tables have that an input's numbers choose from."""
   same, rows = {index}, []
   for op in graph.operators:
-    if op.name in ("CAST", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
-      same |= set(op.outputs) if op.inputs[0] in same else set()
+    if same & set(op.inputs):
+      same |= {i for i in op.outputs if _counts(graph.tensors[i])}
     where = _LOOK_UPS.get(op.name)
     if where and len(op.inputs) > 1 and op.inputs[where[1]] in same:
       table = graph.tensors[op.inputs[where[0]]]
