@@ -4,8 +4,9 @@
 
 The .npz holds x [N, ...] (floats in the units the model was trained on, or
 integers of its input dtype) and y [N] (classes); without y, or with
---labels=none, it learns without labels. With --loss=mse or huber y may be real
-numbers [N] or [N, outputs], for models that give numbers. By default it tries
+--labels=none, it learns without labels. For a model that ends in sigmoids y is
+0 and 1, [N] or [N, outputs]. With --loss=mse or huber y may be real numbers [N]
+or [N, outputs], for models that give numbers. By default it tries
 where to put the trainable numbers (the head, a wide head, an input prompt, the
 first layer's biases), keeps part of the samples aside to compare by, and
 finishes the best. --test samples are scored before and after and never trained

@@ -1,7 +1,7 @@
 """tflm-fg-evaluate: loss and accuracy of a quantized .tflite on samples.
 
 For a model that gives numbers, --loss=mse or huber: loss and mean absolute
-error.
+error. For one that ends in sigmoids, y of 0 and 1: precision, recall and AUC.
 
 tflm-fg-evaluate --model=adapted.tflite --data=test.npz --runtime=tflm
 """
@@ -9,6 +9,8 @@ tflm-fg-evaluate --model=adapted.tflite --data=test.npz --runtime=tflm
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
@@ -29,12 +31,19 @@ _LOSS = flags.DEFINE_enum(
   "loss",
   "cross-entropy",
   list(LOSSES),
-  "cross-entropy of classes; mse and huber take real y too",
+  "cross-entropy of classes, which is binary-cross-entropy where the model "
+  "ends in sigmoids and y is 0 and 1; mse and huber take real y too",
 )
 _HUBER_DELTA = flags.DEFINE_float(
   "huber_delta",
   1.0,
   "error up to which huber is a square, in the outputs' units",
+)
+_THRESHOLD = flags.DEFINE_float(
+  "threshold",
+  0.0,
+  "for a model that ends in sigmoids: logits above it answer 1; 0 is a "
+  "probability of one half",
 )
 _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 
@@ -50,6 +59,7 @@ def main() -> None:
     runtime=_RUNTIME.value,
     loss=_LOSS.value,
     huber_delta=_HUBER_DELTA.value,
+    threshold=_THRESHOLD.value,
   )
   if report["accuracy"] is not None:
     summary = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
@@ -62,8 +72,24 @@ def main() -> None:
     f"{report['samples']} samples ({report['runtime']}, "
     f"{report['invoke_seconds']:.2f} s)"
   )
+  if "auc" in report:
+    _print_binary(report)
   if _REPORT.value:
     files.write_atomically(_REPORT.value, cli.to_json(report))
+
+
+def _print_binary(report: Mapping[str, Any]) -> None:
+  """Precision, recall and AUC, for each output where there are several."""
+  rows = report.get("per_label", [])
+  titles = ["mean"] * bool(rows) + [f"output {n}" for n in range(len(rows))]
+  for title, row in zip(titles or [""], [report, *rows]):
+    known = [
+      f"{name} {'undefined' if row[name] is None else format(row[name], '.4f')}"
+      for name in ("precision", "recall", "auc")
+    ]
+    print(f"{title}: {', '.join(known)}" if title else ", ".join(known))
+  for line in report["undefined"]:
+    print(f"undefined: {line}")
 
 
 def run() -> int:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 import tflm_fg
 from tests import models
@@ -172,3 +173,37 @@ def test_a_journal_keeps_the_loss_that_was_asked_for():
   assert kept["loss"] == "binary-cross-entropy"
   replayed = tflm_fg.replay(result.journal, models.regression_model())
   assert replayed == result.marked_model
+
+
+def test_evaluating_gives_precision_recall_and_auc_of_sigmoids():
+  found = tflm_fg.evaluate(detector(), *TEST)
+  assert 0 < found["auc"] < 1
+  assert found["accuracy"] == tflm_fg.evaluate(detector(), *TEST)["accuracy"]
+  strict = tflm_fg.evaluate(detector(), *TEST, threshold=1.0)
+  assert strict["recall"] < found["recall"]
+  several = tflm_fg.evaluate(detector(3), *models.detectable(outputs=3))
+  assert len(several["per_label"]) == 3
+  assert "auc" not in tflm_fg.evaluate(models.dense_model(), X, Y[:, 0])
+  refused(
+    lambda: tflm_fg.evaluate(models.dense_model(), X, Y[:, 0], threshold=1.0),
+    "threshold=1",
+  )
+
+
+def test_scores_are_those_of_the_file_run_by_itself():
+  """An independent loop over LiteRT, on the sigmoids that the file gives."""
+  interpreter = Interpreter(model_content=detector())
+  interpreter.allocate_tensors()
+  (taken,) = interpreter.get_input_details()
+  (given,) = interpreter.get_output_details()
+  scale, zero = taken["quantization"]
+  said = []
+  for sample in np.clip(np.rint(TEST[0] / scale) + zero, -128, 127):
+    interpreter.set_tensor(taken["index"], sample[None].astype(np.int8))
+    interpreter.invoke()
+    said.append(int(interpreter.get_tensor(given["index"])[0, 0]) > 0)
+  truth = TEST[1][:, 0] == 1
+  hits = (np.array(said) & truth).sum()
+  found = tflm_fg.evaluate(detector(), *TEST, runtime="litert-reference")
+  assert found["recall"] == pytest.approx(hits / truth.sum(), abs=0.02)
+  assert found["precision"] == pytest.approx(hits / sum(said), abs=0.02)

@@ -117,14 +117,16 @@ def adapt(
     model: the path or the bytes of an int8 or int16x8 .tflite, marked or not.
     x: samples [N, ...], floats in the units the model was trained on or
       integers of its input dtype.
-    y: classes, integers [N]; real targets [N] or [N, outputs], under another
-      loss than cross-entropy; None to learn without labels.
+    y: classes, integers [N]; 0 and 1, [N] or [N, outputs], for a model that
+      ends in sigmoids; real targets [N] or [N, outputs], under mse, huber or a
+      function; None to learn without labels.
     test: samples and y that are only scored, before and after.
     trainable: as for `mark_trainable`, or "auto" to try the places that the
       file allows and take the best; None takes the file's mark, or "auto" where
       it has none.
     method: how to train, one of `methods`; by default `methods.Auto()`.
-    loss: "cross-entropy", "mse", "huber", or a function; see `BlackBox`.
+    loss: "cross-entropy", which is "binary-cross-entropy" where a model ends
+      in sigmoids; "mse", "huber", or a function, see `BlackBox`.
     huber_delta: the error up to which huber is a square, in the outputs' units.
     labels: "given"; "none" to use no labels; "auto" for what the data has.
     graph_options: how the file may change for what shall train.

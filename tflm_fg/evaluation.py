@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+
 from tflm_fg.losses.base import LossFunction
 from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.agreement import agreement
@@ -15,6 +17,7 @@ from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.training.binary_scores import binary_scores
 from tflm_fg.training.data import Dataset, array_of
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import (
@@ -27,7 +30,7 @@ from tflm_fg.training.objective import (
   spec_for,
   task_of,
 )
-from tflm_fg.types import Array
+from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 
 def evaluate(
@@ -38,6 +41,7 @@ def evaluate(
   runtime: str = "litert",
   loss: str | LossFunction = "cross-entropy",
   huber_delta: float = 1.0,
+  threshold: float = 0.0,
   name: str | None = None,
 ) -> dict[str, Any]:
   """Scores a .tflite on samples with classes or real targets.
@@ -45,14 +49,18 @@ def evaluate(
   Args:
     model: the path or the bytes of an int8 or int16x8 .tflite, marked or not.
     x: samples [N, ...], as for `adapt`.
-    y: classes, integers [N], or real targets [N, C].
+    y: classes, integers [N]; 0 and 1, [N] or [N, C], for a model that ends in
+      sigmoids; or real targets [N, C].
     runtime: one of `runtimes.NAMES`.
-    loss: "cross-entropy", "mse", "huber", or a function as for `adapt`.
+    loss: as for `adapt`.
     huber_delta: in the outputs' units.
+    threshold: logits above it answer 1, where a model ends in sigmoids; 0 is a
+      probability of one half.
     name: what to call the model in errors; by default its path.
 
   Returns:
-    Accuracy or mean absolute error, loss and cost; JSON-ready.
+    Accuracy or mean absolute error, loss and cost; for sigmoids also what
+      `binary_scores` gives: precision, recall and AUC. JSON-ready.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -69,12 +77,14 @@ def evaluate(
   session = open_session(runtime, part)
   began = time.perf_counter()
   seen = seen_by(output, targets, task)
-  result = score(logits_of(session, (x,)), seen, loss_of(output, task))
+  answers = logits_of(session, (x,))
+  result = score(answers, seen, loss_of(output, task))
   return {
     "accuracy": result.accuracy,
     "mae": result.mae,
     "loss": result.loss,
     "loss_name": task.title,
+    **_more(task, answers, seen, output, threshold),
     "samples": len(y),
     "clips": len(y),  # the name of before, for one version
     "seconds": time.perf_counter() - began,
@@ -85,6 +95,21 @@ def evaluate(
     "runtime": runtime,
     "versions": versions(),
   }
+
+
+def _more(
+  task: Task, logits: Array, labels: Array, spec: TensorSpec, threshold: float
+) -> dict[str, Any]:
+  """Precision, recall and AUC where outputs each stand alone."""
+  if task.is_binary:
+    truth = labels.astype(np.int64)
+    return binary_scores(logits, truth, spec.scale, spec.zero_point, threshold)
+  if threshold:
+    raise TflmFgError(
+      f"threshold={threshold:g}: does nothing under loss {task.title!r}; it is "
+      "for models that end in sigmoids, with y of 0 and 1"
+    )
+  return {}
 
 
 def engine_agreement(model: Model, x: Array) -> list[dict[str, Any]]:

@@ -53,6 +53,13 @@ MUTANTS = (
     ("tests/test_binary.py",),
   ),
   Mutant(
+    "binary_scores: ties count whole",
+    "tflm_fg/training/binary_scores.py",
+    "twice = int((ones * (2 * below + zeros)).sum())",
+    "twice = int((ones * (2 * below + 2 * zeros)).sum())",
+    ("tests/training/test_binary_scores.py",),
+  ),
+  Mutant(
     "write_check: an output at its end hides a write",
     "tflm_fg/runtimes/write_check.py",
     "for far in (60, -60, 6000, -6000):",
