@@ -48,7 +48,9 @@ def test_biases_train_and_no_other_byte_changes(trainable):
   ]
   assert changed.size
   assert all(any(a <= at < a + n for a, n in spans) for at in changed)
-  assert tflm_fg.replay(result.journal, LEGACY) == result.marked_model
+  assert (
+    tflm_fg.replay(result.journal.to_bytes(), LEGACY) == result.marked_model
+  )
 
 
 def test_biases_learn():
@@ -69,7 +71,9 @@ def test_a_prompt_stands_between_quantizes_and_changes_nothing(gain):
 
 def test_a_prompt_trains_and_replays():
   result = adapt("prompt")
-  assert tflm_fg.replay(result.journal, LEGACY) == result.marked_model
+  assert (
+    tflm_fg.replay(result.journal.to_bytes(), LEGACY) == result.marked_model
+  )
   assert not np.array_equal(logits(result.model), logits(LEGACY))
 
 
