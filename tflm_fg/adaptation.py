@@ -34,13 +34,13 @@ from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   mark_file,
   unmarked,
 )
-from tflm_fg.tflite.surgery.uint8_to_int8 import is_legacy
 from tflm_fg.tflite.training_metadata import read_mark, without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History

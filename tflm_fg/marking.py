@@ -9,10 +9,10 @@ from tflm_fg import files
 from tflm_fg.runtimes import rewriting
 from tflm_fg.tflite import select_trainable, training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.surgery.ready import ready
-from tflm_fg.tflite.surgery.uint8_to_int8 import is_legacy
 from tflm_fg.types import Array
 
 Model = bytes | str | os.PathLike[str] | ModelFile

@@ -580,7 +580,7 @@ MUTANTS = (
   ),
   Mutant(
     "int16_biases: a transposed layer keeps its int32 biases",
-    "tflm_fg/tflite/misread_biases.py",
+    "tflm_fg/tflite/known_forms.py",
     '(op.name == "TRANSPOSE_CONV" or op.bias_dtype != "int32")',
     'op.bias_dtype != "int32"',
     ("tests/tflite/surgery/test_int16_biases.py",),

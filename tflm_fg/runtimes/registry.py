@@ -14,7 +14,7 @@ from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.litert import LiteRTSession
 from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.tflm import TFLMSession
-from tflm_fg.tflite import misread_biases
+from tflm_fg.tflite import known_forms
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import TflmFgError
 
@@ -195,7 +195,7 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
     raise TflmFgError(
       f"runtime {name!r} is not installed; pip install '{runtime.install}'"
     )
-  fault = misread_biases.refusal(part.file.subgraph)
+  fault = known_forms.refusal(part.file.subgraph, name)
   if fault:
     raise TflmFgError(f"{part.file.name}: {fault}")
   in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"

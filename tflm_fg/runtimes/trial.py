@@ -26,6 +26,7 @@ import numpy as np
 
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.runtimes.tflm import arena_bytes
+from tflm_fg.tflite import known_forms
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.types import Array, NotApplicable, Tensors, TflmFgError, one_line
 
@@ -67,6 +68,9 @@ def require_runs(file: ModelFile, runtime: str) -> None:
   Raises:
     NotApplicable: with the engine's own reason or the signal.
   """
+  fault = known_forms.refusal(file.subgraph, runtime)
+  if fault:
+    raise NotApplicable(f"{file.name}: {fault}")
   for engine in _KERNELS.get(runtime, (runtime,)):
     if not can_run(engine):
       continue  # opening it says what to choose or to install

@@ -10,7 +10,7 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tests.refusals import refused
-from tflm_fg.runtimes.registry import installed, open_session
+from tflm_fg.runtimes.registry import installed, is_installed, open_session
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
@@ -187,6 +187,39 @@ def test_a_legacy_file_is_scored_as_it_is(loss):
     tflm_fg.evaluate(model, X, y, loss=loss)["loss"]
     for model in (models.uint8_model(int8), int8)
   ]
+  assert scores[0] == scores[1]
+
+
+@pytest.mark.skipif(not is_installed("tflm"), reason="needs tflite-micro")
+def test_tflm_is_not_given_what_it_has_no_kernels_for():
+  legacy = models.uint8_model(models.dense_model(per_channel=False))
+  refused(
+    lambda: tflm_fg.evaluate(legacy, X, Y, runtime="tflm"),
+    "legacy uint8 model",
+    "tflm-fg-convert",
+  )
+
+
+def test_nothing_of_the_old_kernels_stays_in_the_file():
+  legacy = models.uint8_model(BUILT["mobile"][0])
+  file = rewritten(legacy).file
+  held = sum(length for _, length in file.spans)
+  assert held == sum(length for _, length in ModelFile.open(legacy).spans)
+
+
+def test_floats_at_the_ends_stay_floats():
+  net = models.Network(2, per_channel=False)
+  x = net.tensor("x", (1, 8), "float32")
+  flow = net.activation("grid", (1, 8), 4.0, models.FEATURES)
+  net.operator("QUANTIZE", [x], flow.index, schema.QuantizeOptionsT(), 1)
+  flow = net.dense(net.dense(flow, 16, "hidden", relu=True), 4, "head")
+  out = net.tensor("out", (1, 4), "float32")
+  net.operator("DEQUANTIZE", [flow.index], out, schema.DequantizeOptionsT(), 1)
+  int8 = net.finish([x], [out])
+  legacy = models.uint8_model(int8)
+  file = rewritten(legacy).file
+  assert not any(t.dtype == "uint8" for t in file.subgraph.tensors)
+  scores = [tflm_fg.evaluate(m, X, Y)["loss"] for m in (legacy, file.data)]
   assert scores[0] == scores[1]
 
 

@@ -26,6 +26,17 @@ def add_buffer(model: schema.ModelT, content: Array | bytes) -> int:
   return len(model.buffers) - 1
 
 
+def empty_unused_buffers(model: schema.ModelT) -> None:
+  """Drops the bytes that no tensor and no metadata uses; indices stay."""
+  used = {t.buffer for graph in model.subgraphs for t in graph.tensors}
+  used |= {entry.buffer for entry in model.metadata or []}
+  if model.metadataBuffer is not None:  # of before there was metadata
+    used |= {int(number) for number in model.metadataBuffer}
+  for number, buffer in enumerate(model.buffers):
+    if number not in used:
+      buffer.data = None
+
+
 def add_tensor(
   model: schema.ModelT,
   name: str,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.tflite.known_forms import misread_biases
 from tflm_fg.tflite.layers import TRAINABLE_OPS
-from tflm_fg.tflite.misread_biases import misread_biases
 from tflm_fg.tflite.model_file import op_name, subgraph_of
 from tflm_fg.tflite.surgery.edit import add_buffer, unshare
 

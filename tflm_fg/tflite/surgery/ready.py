@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.misread_biases import misread_biases
+from tflm_fg.tflite.known_forms import is_legacy, misread_biases
 from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.surgery.edit import empty_unused_buffers
 from tflm_fg.tflite.surgery.int16_biases import widen_biases
-from tflm_fg.tflite.surgery.uint8_to_int8 import is_legacy, to_int8
+from tflm_fg.tflite.surgery.uint8_to_int8 import to_int8
 
 
 class Ready(NamedTuple):
@@ -39,4 +40,5 @@ def ready(file: ModelFile, graph_options: GraphOptions) -> Ready:
   model = file.unpack()
   notes = widen_biases(model)
   notes += to_int8(model, file.name) if rewrites else []
+  empty_unused_buffers(model)
   return Ready(ModelFile.open(file.repacked(model), file.name), tuple(notes))

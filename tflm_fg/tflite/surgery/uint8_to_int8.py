@@ -72,17 +72,6 @@ class _Count:
   requantized: int = 0
 
 
-def is_legacy(graph: Subgraph) -> bool:
-  """Whether a layer has a uint8 kernel and reads uint8 activations."""
-  for op in graph.operators:
-    where = TRAINABLE_OPS.get(op.name)
-    if where and len(op.inputs) > where[1]:
-      source, kernel = (graph.tensors[op.inputs[i]] for i in where[:2])
-      if source.dtype == kernel.dtype == "uint8" and kernel.is_constant:
-        return True
-  return False
-
-
 def to_int8(model: schema.ModelT, name: str) -> list[str]:
   """Rewrites all uint8 operators of a model.
 
