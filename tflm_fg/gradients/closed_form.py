@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +30,7 @@ from tflm_fg.fixed_point.arithmetic import (
   shifted,
 )
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.fixed_point.one_thread import exact_product, one_thread
+from tflm_fg.fixed_point.one_thread import exact_product, steepest
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
 from tflm_fg.gradients.pull import distance, pull_slopes
@@ -115,7 +115,7 @@ def head_of(
   bits = np.rint(np.log2(np.maximum(spread, 1))).astype(np.int64)
   length = float((square / 4.0**bits).sum())
   if loss.is_quadratic:
-    length = min(length, _steepest((x - centre) / 2.0**bits))
+    length = min(length, steepest((x - centre) / 2.0**bits))
   return HeadInput(
     input_scale=scale,
     input_zero_point=zero_point,
@@ -125,29 +125,6 @@ def head_of(
     loss=loss,
     logit_gain=logit_gain,
   )
-
-
-def _steepest(x: NDArray[np.float64]) -> float:
-  """The largest mean square of x [N, D] along any one direction, or more.
-
-  Softmax cross-entropy bends less than its bound nearly everywhere, so that a
-  rate of many safe steps by the whole length is safe too. A square bends as
-  much as its bound everywhere: there the bound must be tight to be of use.
-  """
-  direction = x[np.argmax((x**2).sum(axis=1))]
-  square = 0.0
-  for _ in range(_POWERS):
-    length = float(np.sqrt((direction**2).sum()))
-    if not length:
-      return square
-    with one_thread():
-      direction = x.T @ (x @ (direction / length)) / len(x)
-    square = float(np.sqrt((direction**2).sum()))
-  return _MARGIN * square
-
-
-_POWERS, _MARGIN = 32, 1.1
-"""Steps of the power iteration, and what it may be short of the truth by."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,19 +164,15 @@ class ClosedFormHead:
     if head is None:
       raise TflmFgError(REFUSAL)
     logits = passes.logits(self.layout.weights(state.params))
-    total = head.loss(logits, passes.labels)
+    total = self._sums(logits.shape)([logits], passes.labels)
     residual = head.magnified.residual(logits, passes.labels)
-    x = passes.inputs[0].reshape(len(logits), -1)
-    tensors = {t.role: t for t in self.layout.tensors}
-    samples, kernel = len(x), _NOTHING
-    if "kernel" in tensors:
-      centred = np.subtract(x, head.input_zero_point + head.centre)
-      sums = exact_product(residual.T, centred)
-      kernel = _kernel_slopes(head, tensors["kernel"], sums, samples)
-    slopes = [kernel.reshape(-1)]
-    if "bias" in tensors:
-      sums = residual.sum(axis=0)
-      slopes.append(_bias_slopes(head, tensors["bias"], sums, samples))
+    slopes = []
+    for role, factors, bits in self._factors(len(logits)):
+      if role == "kernel":
+        sums = exact_product(residual.T, self._centred(passes.inputs[0]))
+      else:
+        sums = residual.sum(axis=0)
+      slopes.append(shifted(sums * factors, bits).reshape(-1))
     found = np.concatenate(slopes)
     if self.pull and self.start is not None:
       length = head.mean_square * (1 + 1 / _BIAS_SHARE)
@@ -207,20 +180,50 @@ class ClosedFormHead:
       away = distance(state.params, self.start, self._centre)
       found += pull_slopes(away, self.layout, self.pull, shares)
     flat = saturate(found, np.int32).astype(np.int64)
-    return Estimate(flat, np.array([total]))
+    return Estimate(flat, total)
 
   @functools.cached_property
   def _centre(self) -> Int64:
     return np.array(carried_centre(self.head, self.layout), np.int64)
+
+  @functools.cached_property
+  def _kept(self) -> dict[Any, Any]:
+    """What steps on the same samples share: they repeat it 42 times."""
+    return {}
+
+  def _centred(self, inputs: Array) -> NDArray[np.float64]:
+    """What flows into the head [N, D], centred; one array is kept."""
+    of, centred = self._kept.get("inputs", (None, None))
+    if self.head is not None and (centred is None or of is not inputs):
+      x = inputs.reshape(len(inputs), -1)
+      middle = self.head.input_zero_point + self.head.centre
+      centred = np.subtract(x, middle, dtype=np.float64)
+      self._kept["inputs"] = inputs, centred
+    return centred
+
+  def _sums(self, shape: tuple[int, ...]) -> Callable[..., Int64]:
+    """What sums up the losses of logits of a shape, for the logs."""
+    if shape not in self._kept and self.head is not None:
+      self._kept[shape] = self.head.loss.ledger(1, *shape)
+    return self._kept[shape]
+
+  def _factors(self, samples: int) -> list[tuple[str, Int64, Int64]]:
+    """Of sums over so many samples: role, factors, and bits to divide by."""
+    if samples not in self._kept and self.head is not None:
+      tensors = {t.role: t for t in self.layout.tensors}
+      ways = {"kernel": _kernel_factors, "bias": _bias_factors}
+      self._kept[samples] = [
+        (role, *way(self.head, tensors[role], samples))
+        for role, way in ways.items()
+        if role in tensors
+      ]
+    return self._kept[samples]
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The slopes, split into kernels and biases: int64 [K] and [B]."""
     del state
     kernels = self.layout.num_kernels
     return Vectors(estimate.slopes[:kernels], estimate.slopes[kernels:])
-
-
-_NOTHING = np.zeros(0, np.int64)
 
 
 def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
@@ -239,27 +242,27 @@ def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
   return tuple(int(c) for c in np.rint(head.centre * unit))
 
 
-def _kernel_slopes(
-  head: HeadInput, kernel: TrainableTensor, sums: Int64, samples: int
-) -> Int64:
-  """Sums [C, D] over a batch as int8 steps a unit of rate, Q16."""
+def _kernel_factors(
+  head: HeadInput, kernel: TrainableTensor, samples: int
+) -> tuple[Int64, Int64]:
+  """From sums [C, D] over a batch to int8 steps a unit of rate, Q16."""
   length = head.mean_square * (1 + 1 / _BIAS_SHARE)
   reals = _over(2, length * samples * head.input_scale * kernel.step_sizes)
   reals *= head.reach
   factors, bits = as_factors(reals)
   # One factor a class, or one for all where the kernel has one scale.
-  return shifted(sums * factors[:, None], bits + 2 * head.spread_bits)
+  return factors[:, None], bits + 2 * head.spread_bits
 
 
-def _bias_slopes(
-  head: HeadInput, bias: TrainableTensor, sums: Int64, samples: int
-) -> Int64:
-  """Sums [C] over a batch as output steps a unit of rate, Q16."""
+def _bias_factors(
+  head: HeadInput, bias: TrainableTensor, samples: int
+) -> tuple[Int64, Int64]:
+  """From sums [C] over a batch to output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
   factors, bits = as_factors(
     _over(2 * share * head.reach, samples * bias.step_sizes)
   )
-  return shifted(sums * factors, np.array(bits))
+  return factors, np.array(bits)
 
 
 def _over(x: float, steps: NDArray[np.float64]) -> NDArray[np.float64]:
