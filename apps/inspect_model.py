@@ -40,6 +40,8 @@ def main() -> None:
     f"{len(report['tensors'])} tensors" if report["is_marked"] else "none"
   )
   print("\nmark:", marked)
+  for note in report["notes"]:
+    print(f"to be mended: {note}")
   print_training(report)
   print_agreement(report["engine_agreement"])
   if _REPORT.value:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tflm_fg.evaluation import engine_agreement
 from tflm_fg.fixed_point.random_bits import probe_input
-from tflm_fg.marking import Model, opened
+from tflm_fg.marking import Model, in_known_form, opened, with_change_told
 from tflm_fg.memory.footprint import (
   backpropagation,
   forward_gradients,
@@ -54,21 +54,23 @@ def inspect(
     name: what to call the model in errors; by default its path.
 
   Returns:
-    Operators, trainable tensors, whether the runtime sees a write to each,
-    bytes of memory, and how far engines are apart; JSON-ready.
+    Operators, what marking mends, trainable tensors, whether the runtime sees
+    a write to each, bytes of memory, and how far engines are apart; JSON-ready.
 
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
   """
-  file = opened(model, name)
-  report = describe_file(file)
+  own = opened(model, name)
+  report = describe_file(own)
+  options = graph_options or GraphOptions()
+  file = with_change_told(own, in_known_form(own, options))
   found = read_mark(file) if trainable is None else None
   if found is None:
-    options = graph_options or GraphOptions()
     marked = mark_file(file, trainable or "all", graph_options=options)
   else:
     marked = MarkedModel(file, found, ())
   report["is_marked"] = found is not None
+  report["notes"] = list(marked.notes)
   training = describe_training(marked, runtime, strategy)
   return report | training | {"engine_agreement": _agreement(file)}
 

@@ -236,6 +236,14 @@ def test_marking_says_the_change_on_random_samples():
   assert "random samples" in notes[1]
 
 
+def test_inspecting_says_what_marking_would_rewrite():
+  legacy = models.uint8_model(models.dense_model(per_channel=False))
+  report = tflm_fg.inspect(legacy)
+  assert "uint8 rewritten to int8" in report["notes"][0]
+  assert report["model_bytes"] == len(legacy)
+  assert all(row["write_seen"] for row in report["tensors"])
+
+
 def _unknown(model):
   code = model.operatorCodes[-1]
   code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.COS
