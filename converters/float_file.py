@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters import quantize
 from converters.comparison import Outputs, file_outputs
-from tflm_fg.tflite import ModelFile
+from tflm_fg.tflite import ModelFile, resource_fault
 from tflm_fg.types import TflmFgError, one_line
 
 FLOAT, DYNAMIC_RANGE, INTEGER = "float", "dynamic-range", "integer"
@@ -22,8 +22,13 @@ def kind_of(file: ModelFile) -> str:
     "integer" where any layer has integer activations; "dynamic-range" where
     integer weights meet float activations, or are turned to floats while the
     model runs; else "float", also for float16 weights.
+
+  Raises:
+    TflmFgError: if its weights or its state are resource variables.
   """
   graph = file.subgraph
+  if fault := resource_fault(graph):
+    raise TflmFgError(f"{file.name}: {fault}")
   types = {
     tensor.dtype
     for tensor in graph.tensors

@@ -165,8 +165,7 @@ def adapt(
   file = in_known_form(own, request.graph_options)
   samples = CheckedSamples.of(file, x, y, request.objective)
   held_back = samples.others(test) if test else None  # checked before it runs
-  if not any(op.is_custom for op in file.subgraph.operators):  # refused by name
-    require_runs(file, runtime)
+  require_runs(file, runtime)
   file = with_change_told(own, file, samples.x)
   return _adapted(own, file, trainable, samples, held_back, request)
 

@@ -12,7 +12,7 @@ from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.runtimes.trial import require_runs
-from tflm_fg.tflite.inputs import spec_of
+from tflm_fg.tflite.inputs import refuse_foreign, spec_of
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
@@ -66,6 +66,7 @@ def evaluate(
     TflmFgError: in one line, if anything does not fit.
   """
   file = opened(model, name)
+  refuse_foreign(file)
   mark = unmarked(file)
   part = whole(file, mark)
   output = tensor_spec(file, mark.logits)

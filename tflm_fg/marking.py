@@ -9,6 +9,7 @@ from tflm_fg import files
 from tflm_fg.runtimes import rewriting
 from tflm_fg.tflite import select_trainable, training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.inputs import refuse_foreign
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
@@ -62,6 +63,7 @@ def in_known_form(own: ModelFile, graph_options: GraphOptions) -> ModelFile:
   Raises:
     TflmFgError: naming what cannot be rewritten.
   """
+  refuse_foreign(own)
   if training_metadata.has_mark(own):
     return own
   file, notes = ready(own, graph_options)

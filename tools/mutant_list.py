@@ -60,6 +60,27 @@ MUTANTS = (
     ("tests/training/test_binary_scores.py",),
   ),
   Mutant(
+    "objective: an embedding is a classifier",
+    "tflm_fg/training/objective.py",
+    'op.name == "L2_NORMALIZATION" and mark.logits',
+    'op.name == "L2_NORM" and mark.logits',
+    ("tests/contract/test_endings.py",),
+  ),
+  Mutant(
+    "inputs: a file that trains itself is streaming",
+    "tflm_fg/tflite/inputs.py",
+    'graph.tensors[i].dtype == "float32"',
+    'graph.tensors[i].dtype == "float64"',
+    ("tests/contract/test_endings.py",),
+  ),
+  Mutant(
+    "layers: a compiled network is just a custom operator",
+    "tflm_fg/tflite/layers.py",
+    "    if op.name in _COMPILED:",
+    "    if op.name in ():",
+    ("tests/contract/test_endings.py",),
+  ),
+  Mutant(
     "write_check: an output at its end hides a write",
     "tflm_fg/runtimes/write_check.py",
     "for far in (60, -60, 6000, -6000):",

@@ -1,6 +1,7 @@
 """Read a .tflite, mark what trains, cut it and write it back."""
 
 from tflm_fg.tflite.graph_options import UINT8, GraphOptions
+from tflm_fg.tflite.inputs import resource_fault
 from tflm_fg.tflite.layers import find_logits, has_scale, tensor_name
 from tflm_fg.tflite.model_file import (
   TYPE_NAMES,
@@ -51,6 +52,7 @@ __all__ = [
   "present_mark",
   "read",
   "read_mark",
+  "resource_fault",
   "subgraph_of",
   "tensor_name",
   "tensor_spec",

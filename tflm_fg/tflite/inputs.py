@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from tflm_fg.tflite.layers import foreign_fault
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.subgraph import Subgraph, Tensor
 from tflm_fg.types import Array, TensorSpec, TflmFgError
@@ -70,16 +71,55 @@ def meant_input(graph: Subgraph) -> int:
     TflmFgError: if there is none or more than one is left, if it holds a batch
       of several samples, or if the graph keeps state that cannot be reset.
   """
-  names = {op.name for op in graph.operators}
-  kept = [name for name in RESOURCE_VARIABLES if name in names]
-  if kept:
-    raise TflmFgError(
-      f"the model keeps its state in resource variables ({', '.join(kept)}), "
-      "which no sample resets; give the model from before it was made streaming"
-    )
+  if fault := resource_fault(graph):
+    raise TflmFgError(fault)
   meant = graph.inputs[_position(graph)]
   _require_one_sample(graph, graph.tensors[meant])
   return meant
+
+
+def refuse_foreign(file: ModelFile) -> None:
+  """Refuses a file whose operators no engine here knows, or float variables.
+
+  Raises:
+    TflmFgError: naming the operator, and what to do.
+  """
+  fault = foreign_fault(file.subgraph)
+  if has_float_variables(file.subgraph):
+    fault = resource_fault(file.subgraph)
+  if fault:
+    raise TflmFgError(f"{file.name}: {fault}")
+
+
+def resource_fault(graph: Subgraph) -> str:
+  """Why a graph with resource variables cannot be adapted; empty without them.
+
+  Float variables are the weights of a file that trains itself by signatures of
+  its own; the others are the state of a streaming model.
+  """
+  found = [op for op in graph.operators if op.name in RESOURCE_VARIABLES]
+  names = ", ".join(dict.fromkeys(op.name for op in found))
+  if has_float_variables(graph):
+    return (
+      f"the model's weights are float variables ({names}), which signatures of "
+      "the file train; export its inference alone, as the signature "
+      "'serving_default' of a SavedModel, and quantize that with "
+      "tflm-fg-convert --calibration=X.npz"
+    )
+  return names and (
+    f"the model keeps its state in resource variables ({names}), which no "
+    "sample resets; give the model from before it was made streaming"
+  )
+
+
+def has_float_variables(graph: Subgraph) -> bool:
+  """Whether resource variables of a graph hold floats."""
+  return any(
+    graph.tensors[i].dtype == "float32"
+    for op in graph.operators
+    if op.name in RESOURCE_VARIABLES
+    for i in (*op.inputs, *op.outputs)
+  )
 
 
 def _position(graph: Subgraph) -> int:

@@ -20,6 +20,7 @@ _AFTER_LOGITS = (
   "LOGISTIC",
   "QUANTIZE",
   "DEQUANTIZE",
+  "ARG_MAX",
 )
 _SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
@@ -241,6 +242,38 @@ def _uint8_untrainable(
   if bias.dtype != "int32" or not bias.is_constant or not output.has_scale:
     return "a uint8 layer whose bias is no int32 constant"
   return None
+
+
+_COMPILED = {
+  "ethos-u": "Vela compiled for an Ethos-U",
+  "edgetpu-custom-op": "edgetpu_compiler compiled for an Edge TPU",
+  "DSP_CUSTOM": "a compiler made for a DSP",
+}
+"""Custom operators that hold a whole compiled network, and who makes them."""
+
+
+def foreign_fault(graph: Subgraph) -> str:
+  """Why a graph with a custom operator cannot be adapted, and what to do.
+
+  Returns:
+    One line of the first such operator; empty where there is none.
+  """
+  for number, op in enumerate(graph.operators):
+    if not op.is_custom:
+      continue
+    if op.name in _COMPILED:
+      why = f"a network that {_COMPILED[op.name]}: adapt the file that the "
+      why += "compiler was given, and compile the adapted file again"
+    elif op.name == "TFLite_Detection_PostProcess":
+      why = "which makes boxes of a detector's outputs: export the detector "
+      why += "without it"
+    elif op.name.startswith("Flex"):
+      why = "an operator of TensorFlow alone: convert without SELECT_TF_OPS"
+    else:
+      why = "a custom operator that only its own delegate or application can "
+      why += "run: use a file without it"
+    return f"operator {number} is {op.name!r}, {why}"
+  return ""
 
 
 MIN_SCALE = 1e-7

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.inputs import spec_of
+from tflm_fg.tflite.inputs import refuse_foreign, spec_of
 from tflm_fg.tflite.layers import (
   Site,
   dead_channels,
@@ -95,7 +95,7 @@ def mark_file(
   file = ModelFile.of(source, name)
   old, name, opened = _old_mark(file), file.name, file.notes
   file = training_metadata.stripped(file)
-  _refuse_foreign_operators(file)
+  refuse_foreign(file)
   graph_options = graph_options or GraphOptions()
   file, mended = ready(file, graph_options)
   model, graph = file.unpack(), file.subgraph
@@ -166,16 +166,6 @@ def _old_mark(file: ModelFile) -> Mark | None:
     return training_metadata.read_mark(file)
   except TflmFgError:
     return None
-
-
-def _refuse_foreign_operators(file: ModelFile) -> None:
-  for number, op in enumerate(file.subgraph.operators):
-    if op.is_custom:
-      raise TflmFgError(
-        f"{file.name}: operator {number} is {op.name!r}, a custom operator "
-        "that only its own delegate can run; use the file from before it was "
-        "compiled for the delegate"
-      )
 
 
 def _choose(

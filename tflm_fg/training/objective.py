@@ -115,6 +115,12 @@ def spec_for(task: Task, model: Source, mark: Mark, name: str) -> TensorSpec:
       "which gives the same whatever that is; need [1, classes], or end the "
       "model in a sigmoid"
     )
+  if task.targets != REALS and _is_embedding(model, mark):
+    raise TflmFgError(
+      f"{name}: ends in L2_NORMALIZATION, so its outputs are an embedding and "
+      f"say no classes; give embeddings [N, {width(spec)}] as y with "
+      "--loss=mse, or from Python a loss of your own"
+    )
   if task.is_binary:
     return spec
   if task.targets != REALS:
@@ -131,7 +137,7 @@ def spec_for(task: Task, model: Source, mark: Mark, name: str) -> TensorSpec:
 def bend_of(model: Source) -> str:
   """The operator behind the logits that bends them; empty for none."""
   for name in reversed(ModelFile.of(model).operator_names):
-    if name in ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC"):
+    if name in ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "ARG_MAX"):
       return name
     if name not in _STRAIGHT:
       break
@@ -139,6 +145,14 @@ def bend_of(model: Source) -> str:
 
 
 _STRAIGHT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+
+
+def _is_embedding(model: Source, mark: Mark) -> bool:
+  """Whether what a loss looks at is a vector of length 1."""
+  return any(
+    op.name == "L2_NORMALIZATION" and mark.logits in op.outputs
+    for op in ModelFile.of(model).subgraph.operators
+  )
 
 
 def grid_of(spec: TensorSpec) -> Grid:
