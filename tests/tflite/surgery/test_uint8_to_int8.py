@@ -223,6 +223,19 @@ def test_floats_at_the_ends_stay_floats():
   assert scores[0] == scores[1]
 
 
+def test_a_leftover_that_no_operator_reads_stays_as_it_is():
+  model = model_file.read(
+    models.uint8_model(models.dense_model(per_channel=False))
+  )
+  spare = schema.TensorT()
+  spare.name, spare.shape = b"spare", np.array([1], np.int32)
+  spare.type, spare.buffer = schema.TensorType.UINT8, 0
+  model.subgraphs[0].tensors.append(spare)
+  file = rewritten(model_file.pack(model)).file
+  (left,) = [t for t in file.subgraph.tensors if t.name == "spare"]
+  assert left.dtype == "uint8"
+
+
 def test_a_modern_file_with_uint8_ends_stays_as_it_is():
   modern = rewritten(models.uint8_model(models.dense_model(per_channel=False)))
   again = ready(modern.file, GraphOptions())
@@ -257,9 +270,26 @@ def _shuffled(model):
   model.subgraphs[0].operators[0].builtinOptions.weightsFormat = 1
 
 
+def _hybrid(model):
+  model.subgraphs[0].tensors[0].type = schema.TensorType.FLOAT32
+
+
+def _half(model):
+  out = model.subgraphs[0].operators[0].outputs[0]
+  model.subgraphs[0].tensors[out].type = schema.TensorType.INT16
+
+
+def _a_scale_a_channel(model):
+  grid = model.subgraphs[0].tensors[1].quantization
+  grid.scale, grid.zeroPoint = np.repeat(grid.scale, 16), np.full(16, 128)
+
+
 @pytest.mark.parametrize(
   ("edit", "words"),
   [
+    (_hybrid, "operator 0 FULLY_CONNECTED mixes uint8 and floats"),
+    (_half, "operator 0 FULLY_CONNECTED mixes uint8 and int16"),
+    (_a_scale_a_channel, "operator 0 FULLY_CONNECTED has a uint8 tensor with"),
     (_unknown, "operator 2 COS has no int8 form"),
     (_without_scale, "operator 2 SOFTMAX has a uint8 tensor without a scale"),
     (_shuffled, "operator 0 FULLY_CONNECTED has shuffled weights"),

@@ -20,9 +20,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tflm_fg.tflite.layers import TRAINABLE_OPS
+from tflm_fg.tflite.layers import TRAINABLE_OPS, has_scale
 from tflm_fg.tflite.model_file import op_name, subgraph_of
-from tflm_fg.tflite.subgraph import Subgraph
+from tflm_fg.tflite.subgraph import Operator, Subgraph
 from tflm_fg.tflite.surgery.edit import (
   add_buffer,
   add_tensor,
@@ -103,7 +103,8 @@ def to_int8(model: schema.ModelT, name: str) -> list[str]:
 
 
 def _is_uint8(tensor: schema.TensorT) -> bool:
-  return bool(tensor.type == schema.TensorType.UINT8)
+  """Whether a tensor has uint8 steps; leftovers of a converter have none."""
+  return bool(tensor.type == schema.TensorType.UINT8) and has_scale(tensor)
 
 
 def _require_known(model: schema.ModelT, name: str) -> None:
@@ -115,24 +116,8 @@ def _require_known(model: schema.ModelT, name: str) -> None:
       "rewritten to int8; convert it again to int8"
     )
   for number, op in enumerate(graph.operators):
-    tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
-    if not any(t.dtype == "uint8" for t in tensors):
-      continue
-    why = ""
-    if op.name not in _VERSIONS:
-      why = "has no int8 form of the same numbers"
-    elif not all(t.has_scale for t in tensors if t.dtype == "uint8"):
-      why = "has a uint8 tensor without a scale"
-    elif any(len(t.scales) > 1 for t in tensors if t.dtype == "uint8"):
-      why = "has a uint8 tensor with a scale a channel"
-    elif any(t.dtype == "int16" for t in tensors):
-      why = "mixes uint8 and int16"
-    elif getattr(
-      model.subgraphs[0].operators[number].builtinOptions, "weightsFormat", 0
-    ):
-      why = "has shuffled weights"
-    elif op.name in _CHANNEL_AXES and not _kernel_is_constant(graph, number):
-      why = "has a kernel that is no constant"
+    options = model.subgraphs[0].operators[number].builtinOptions
+    why = _obstacle(graph, op, getattr(options, "weightsFormat", 0))
     if why:
       raise TflmFgError(
         f"{name}: operator {number} {op.name} {why}, so this uint8 model "
@@ -141,8 +126,31 @@ def _require_known(model: schema.ModelT, name: str) -> None:
       )
 
 
-def _kernel_is_constant(graph: Subgraph, number: int) -> bool:
-  op = graph.operators[number]
+def _obstacle(graph: Subgraph, op: Operator, weights_format: int) -> str:
+  """Why an operator cannot become one of int8; empty if it can, or need not."""
+  tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+  dtypes = {t.dtype for t in tensors}
+  grids = [t for t in tensors if t.dtype == "uint8"]
+  if not grids:
+    return ""
+  if op.name not in _VERSIONS:
+    return "has no int8 form of the same numbers"
+  if not all(t.has_scale for t in grids):
+    return "has a uint8 tensor without a scale"
+  if any(len(t.scales) > 1 for t in grids):
+    return "has a uint8 tensor with a scale a channel"
+  if "int16" in dtypes:
+    return "mixes uint8 and int16"
+  if "float32" in dtypes and op.name not in ("QUANTIZE", "DEQUANTIZE"):
+    return "mixes uint8 and floats"
+  if weights_format:
+    return "has shuffled weights"
+  if op.name in _CHANNEL_AXES and not _kernel_is_constant(graph, op):
+    return "has a kernel that is no constant"
+  return ""
+
+
+def _kernel_is_constant(graph: Subgraph, op: Operator) -> bool:
   return graph.tensors[op.inputs[TRAINABLE_OPS[op.name][1]]].is_constant
 
 
