@@ -11,7 +11,7 @@ from tests.climbing import reverse_rates
 from tests.options import FORWARD, method_of, options
 from tflm_fg import journal, plots
 from tflm_fg.memory import footprint
-from tflm_fg.placement import search
+from tflm_fg.placement import label_free
 from tflm_fg.placement.phase_record import Phase
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.tflite import training_metadata
@@ -494,7 +494,8 @@ def test_an_input_stage_that_moves_nothing_on_the_samples_is_left_out():
 
 def test_a_file_left_alone_is_reported_as_it_was(monkeypatch):
   """The tries may have given more: nothing of them is in the file."""
-  monkeypatch.setattr(search, "WORTHWHILE", 99.0)
+  monkeypatch.setattr(label_free, "GAINED", 99.0)
+  monkeypatch.setattr(label_free, "ENOUGH", 99.0)
   result = tflm_fg.adapt(MODEL, X, Y, **options(labels="none"))
   report = result.report
   assert any(candidate["chosen"] for candidate in report["candidates"])

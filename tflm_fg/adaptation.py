@@ -17,19 +17,17 @@ from tflm_fg.journal import Journal
 from tflm_fg.losses.base import LossFunction
 from tflm_fg.losses.custom import exact_refusal
 from tflm_fg.marking import Model, in_known_form, opened, with_change_told
-from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
+from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
-from tflm_fg.placement.fold_search import run_best_of_folds
+from tflm_fg.placement.fold_search import try_by_folds
+from tflm_fg.placement.found import run_best
+from tflm_fg.placement.label_free import try_label_free
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import (
-  RunPlan,
-  RunResult,
-  run_phases,
-)
-from tflm_fg.placement.search import run_candidate, try_candidates
+from tflm_fg.placement.run_plan import RunPlan, RunResult, run_phases
+from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs
@@ -237,23 +235,23 @@ def _run(
     return run_result, _NOTHING_TRIED, training_data
   if trainable is None:
     trainable = "auto" if request.is_auto else "head"
-  if trainable == "auto" and is_legacy(model.subgraph):
-    raise TflmFgError(
-      "--uint8=keep needs --trainable: bias, first-bias or prompt"
-    )
   if trainable == "auto":
+    if is_legacy(model.subgraph):
+      raise TflmFgError(
+        "--uint8=keep needs --trainable: bias, first-bias or prompt"
+      )
     training_data = samples.training_data(request.method, COMPARED_FRACTION)
     if len(training_data.kept):
       task = training_data.task
-      if request.is_auto and task.labelled and task.is_exact:
+      if not task.labelled:
+        found = try_label_free(model, training_data, request)
+        return *run_best(model, *found, training_data, request), training_data
+      if request.is_auto and task.is_exact:
         # A head that only an engine can compute is tried phase by phase.
         with contextlib.suppress(NotApplicable):
-          best_run = run_best_of_folds(model, training_data, request)
-          return *best_run, training_data
-      candidates, dropped = try_candidates(model, training_data, request)
-      best = best_candidate(candidates)
-      run_result = run_candidate(model, best, training_data, request)
-      return run_result, (candidates, dropped), training_data
+          found = try_by_folds(model, training_data, request)
+          return *run_best(model, *found, training_data, request), training_data
+      return *run_best_tried(model, training_data, request), training_data
     trainable = "head"  # too few samples to compare by
   training_data = samples.training_data(request.method, KEPT_FRACTION)
   plan, measuring_passes = _plan(model, trainable, training_data, request)

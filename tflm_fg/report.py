@@ -172,10 +172,12 @@ def facts(
     seconds: that it took.
   """
   return {
-    **_cost(run_result, candidates, training_data, seconds),
+    **_cost(run_result, candidates, dropped, training_data, seconds),
     **_model_facts(run_result, model, request, training_data.task),
     "candidates": _tried(candidates),
-    "dropped": [d._asdict() for d in dropped],
+    "dropped": [
+      {"candidate": d.candidate, "reason": d.reason} for d in dropped
+    ],
     "notes": [
       *run_result.marked.notes,
       *saturation_notes(run_result),
@@ -242,6 +244,7 @@ def _tried(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 def _cost(
   run_result: RunResult,
   candidates: Sequence[Candidate],
+  dropped: Sequence[Dropped],
   training_data: TrainingData,
   seconds: float,
 ) -> dict[str, Any]:
@@ -253,7 +256,8 @@ def _cost(
   ]
   ran = (*tried, *run_result.tried, *run_result.phase_results)
   opened = [phase_result.graph for phase_result in ran]
-  opened += [c.graph for c in candidates if c.graph is not None]
+  others = [c.graph for c in candidates] + [d.graph for d in dropped]
+  opened += [graph for graph in others if graph is not None]
   graphs = {id(graph): graph for graph in opened}.values()
   measuring_passes = run_result.measuring_passes + sum(
     candidate.measuring_passes for candidate in candidates

@@ -19,16 +19,16 @@ import numpy as np
 import tflm_fg
 from apps.compare.methods import backprop
 from tflm_fg.methods import Auto
-from tflm_fg.training import Batches, folds
+from tflm_fg.training import Batches, hold_out
 from tools.shift_samples import Part
 
 BATCH = 32
-RATES = {"all": (3e-4, 1e-3, 3e-3), "head": (3e-3, 1e-2, 3e-2)}
+RATES = {"all": (1e-4, 3e-4, 1e-3), "head": (3e-3, 1e-2, 3e-2)}
 EPOCHS = (10, 40)
 """What Keras chooses from, for every split anew."""
 
-FOLDS = 3
-"""Parts of the training samples, each kept aside once to choose by."""
+KEPT_FRACTION = 0.25
+"""Share of the training samples that is kept aside to choose by."""
 
 
 class Ended(NamedTuple):
@@ -89,8 +89,9 @@ def backpropagated(
   """Trains the float counterpart in Keras, Adam with cosine decay.
 
   The learning rate and the number of epochs are those with the fewest errors,
-  and then the lowest loss, over folds of the training samples. They are chosen
-  once for a training part, whatever the seed.
+  and then the lowest loss, on a part of the training samples that is kept
+  aside. They are chosen once for a training part, whatever the seed; then all
+  of it is trained on.
 
   Args:
     model: the .tflite, whose weights are the start.
@@ -121,17 +122,13 @@ class _Key:
 @functools.lru_cache(maxsize=4)
 def _settings(of: _Key) -> tuple[float, int]:
   net, trainable = of.net, of.key[-1]
-  number = folds(net.y, FOLDS, 0)
+  fit, kept = hold_out(net.y, KEPT_FRACTION, 0)
+  part = dataclasses.replace(net, test_x=net.x[kept], test_y=net.y[kept])
   found = {}
   for rate, epochs in itertools.product(RATES[trainable], EPOCHS):
-    scores = []
-    for kept in range(FOLDS):
-      fit, seen = np.flatnonzero(number != kept), number == kept
-      part = dataclasses.replace(net, test_x=net.x[seen], test_y=net.y[seen])
-      values = part.trained(_rows(fit, epochs, 0), rate)[-1].values
-      accuracy, loss = part.scored(values)
-      scores.append((1 - accuracy, loss))
-    found[rate, epochs] = tuple(np.mean(scores, axis=0))
+    values = part.trained(_rows(fit, epochs, 0), rate)[-1].values
+    accuracy, loss = part.scored(values)
+    found[rate, epochs] = 1 - accuracy, loss
   return min(found, key=lambda settings: found[settings])
 
 

@@ -153,3 +153,16 @@ def test_a_real_unit_of_loss_is_worth_its_residual():
   slope = (loss(ahead, labels) - loss(at, labels)) / 0.002
   want = loss.residual(at, labels)[0, 0] / 65536
   assert slope * loss.residual_of_unit(2) == pytest.approx(want, rel=0.02)
+
+
+def test_entropies_without_labels_are_means_over_the_outputs():
+  logits = np.int8([[5, 100], [5, 100], [-90, 100], [-90, 100]])
+  grid = Grid(scale=0.03, zero_point=5, bits=8)
+  found = BernoulliInformation(grid=grid).entropies(logits)
+  p = 1 / (1 + np.exp(-(logits - 5.0) * 0.03))
+  entropy = lambda q: -(q * np.log(q) + (1 - q) * np.log(1 - q))  # noqa: E731
+  assert found.own == pytest.approx(entropy(p).mean(), abs=1e-3)
+  assert found.of_mean == pytest.approx(entropy(p.mean(0)).mean(), abs=1e-3)
+  # A logit at the zero point answers 0, so both outputs answer alike always.
+  assert found.of_answers == pytest.approx(0.0)
+  assert found.most == pytest.approx(np.log(2))

@@ -142,3 +142,18 @@ def test_the_loss_is_an_integer_and_the_sum_of_its_samples():
   each = loss.per_sample(logits, NO_LABELS[:20])
   assert each.dtype == np.int64
   assert loss(logits, NO_LABELS[:20]) == each.sum()
+
+
+def test_entropies_are_those_of_the_definition_and_make_the_loss():
+  logits = np.random.default_rng(3).integers(-60, 60, (40, 6)).astype(np.int8)
+  loss = InformationMaximisation(0.1, 8)
+  p = softmax(logits * 0.1)
+  shares = np.bincount(logits.argmax(axis=1)) / 40
+  found = loss.entropies(logits)
+  assert found.own == pytest.approx(entropy(p).mean(), abs=1e-3)
+  assert found.of_mean == pytest.approx(entropy(p.mean(axis=0)), abs=1e-3)
+  assert found.most == pytest.approx(math.log(6))
+  assert -found.information == pytest.approx(value(loss, logits), abs=1e-4)
+  assert found.variety == pytest.approx(entropy(shares) / math.log(6))
+  assert loss.entropies(logits[:3]).most == pytest.approx(math.log(3))
+  assert loss.entropies(logits[:1]).variety == 0.0

@@ -8,7 +8,7 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tflm_fg import journal
-from tflm_fg.placement import fold_search, phase_record
+from tflm_fg.placement import fold_search, found, phase_record
 from tflm_fg.tflite.select_trainable import mark_file
 
 WANTED = "first-bias, wide-head"
@@ -29,13 +29,13 @@ def adapted():
   """As if the samples had shown that this candidate is the best."""
 
   def wanted(candidates):
-    (found,) = (c for c in candidates if c.title == WANTED)
-    return found
+    (one,) = (c for c in candidates if c.title == WANTED)
+    return one
 
   x, y = models.separable(samples=120, seed=2)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(fold_search, "INPUT_STAGES", ())
-    patch.setattr(fold_search, "best_candidate", wanted)
+    patch.setattr(found, "best_candidate", wanted)
     return tflm_fg.adapt(unbiased(), x + 1, y, **options(seed=5))
 
 

@@ -14,7 +14,6 @@ from tests.placement.runs import (
   unlabelled,
 )
 from tests.refusals import refused
-from tflm_fg.placement import search
 
 
 def test_an_offset_is_learnt_without_labels():
@@ -79,11 +78,3 @@ def test_answers_never_collapse_without_labels(
   assert kept["loss_after"] <= kept["loss_before"]
   after = tflm_fg.evaluate(result.marked_model, *clusters(300, 2))
   assert after["accuracy"] > 0.5
-
-
-def test_where_little_is_gained_the_file_is_left_as_it_is(monkeypatch):
-  monkeypatch.setattr(search, "WORTHWHILE", 1e9)
-  x, _ = clusters(40, 1, 0.9)
-  result = tflm_fg.adapt(clustered(), x, **options(steps=10))
-  assert result.journal.records == ()
-  assert result.model == clustered()

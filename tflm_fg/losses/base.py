@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,33 @@ LossFunction = Callable[[Any, Any], Any]
 
 Targets are int64 [N] for classes and float64 [N, ...] otherwise.
 """
+
+
+class Entropies(NamedTuple):
+  """How sure a model is of some samples, and how varied its answers are.
+
+  Attributes:
+    own: mean entropy of single samples, in nats; low where it is sure.
+    of_mean: entropy of the mean answer, in nats; high where they are varied.
+    of_answers: entropy of the shares of samples that get each answer, in nats,
+      however sure the model is of them.
+    most: the highest that the last two can be, for as many samples and outputs.
+  """
+
+  own: float
+  of_mean: float
+  of_answers: float
+  most: float
+
+  @property
+  def information(self) -> float:
+    """What is maximised: how much an answer tells of its sample, in nats."""
+    return self.of_mean - self.own
+
+  @property
+  def variety(self) -> float:
+    """How varied the answers are, as a share of what they can be."""
+    return self.of_answers / self.most if self.most else 0.0
 
 
 class Loss:
@@ -74,6 +101,14 @@ class Loss:
 
   def per_sample(self, logits: Array, labels: Array) -> Int64:
     """Losses of single samples: int64 [N] in units."""
+    raise NotImplementedError
+
+  def entropies(self, logits: Array) -> Entropies:
+    """How sure and how varied logits are; of losses that take no labels.
+
+    Args:
+      logits: integers [N, C] of the samples that are compared.
+    """
     raise NotImplementedError
 
   def differences(self, some: Array, others: Array, labels: Array) -> Int64:

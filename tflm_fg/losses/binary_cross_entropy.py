@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import round_divide
-from tflm_fg.losses.base import LOSS_BITS, Loss
+from tflm_fg.losses.base import (
+  LOSS_BITS,
+  NATS_PER_UNIT,
+  Entropies,
+  Loss,
+)
 from tflm_fg.losses.cross_entropy import (
   RATE_BITS,
   TERM_BITS,
@@ -138,6 +143,25 @@ class BernoulliInformation(Bernoulli):
   def per_sample(self, logits: Array, labels: Array) -> Int64:
     """Each sample's entropy minus the batch's: int64 [N] in Q16 bits."""
     del labels
+    own, entropy = self._terms(logits)
+    return round_divide((own - entropy).sum(axis=1), own.shape[1])
+
+  def entropies(self, logits: Array) -> Entropies:
+    """Both of its parts, means over the outputs.
+
+    Args:
+      logits: integers [N, C] of the samples that are compared.
+    """
+    own, of_mean = (
+      float(a.mean()) * NATS_PER_UNIT for a in self._terms(logits)
+    )
+    share = (self.steps(logits) > 0).mean(axis=0)
+    both = np.clip(np.stack([share, 1 - share]), 1e-300, None)
+    of_answers = -float((both * np.log(both)).sum(axis=0).mean())
+    return Entropies(own, of_mean, of_answers, math.log(2))
+
+  def _terms(self, logits: Array) -> tuple[Int64, Int64]:
+    """In Q16 bits: entropies of answers [N, C], and of their means [C]."""
     steps = self.steps(logits)
     away = np.abs(steps)
     unsure = (1 << LOSS_BITS) - self.table.sure[away]
@@ -146,7 +170,7 @@ class BernoulliInformation(Bernoulli):
     mean = self._mean(steps)
     rest = (1 << LOSS_BITS) - mean
     entropy = (mean * _surprise(mean) + rest * _surprise(rest)) >> LOSS_BITS
-    return round_divide((own - entropy).sum(axis=1), steps.shape[1])
+    return own, entropy
 
   def differences(self, some: Array, others: Array, labels: Array) -> Int64:
     """What each sample's logits change the loss of the whole batch by.

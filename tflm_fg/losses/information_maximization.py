@@ -8,11 +8,12 @@ classes in a batch; always answering with one class is its worst value, 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tflm_fg.losses.base import LOSS_BITS
+from tflm_fg.losses.base import LOSS_BITS, NATS_PER_UNIT, Entropies
 from tflm_fg.losses.cross_entropy import CrossEntropy, log2_of
 from tflm_fg.types import Array, Int64
 
@@ -21,6 +22,23 @@ _LN2 = round(np.log(2) * (1 << LOSS_BITS))
 
 class InformationMaximisation(CrossEntropy):
   """The loss on integer logits; labels are taken and not looked at."""
+
+  def entropies(self, logits: Array) -> Entropies:
+    """Both of its parts, for people and to choose by.
+
+    Args:
+      logits: integers [N, C] of the samples that are compared.
+    """
+    share, own, _, of_mean = self._terms(logits)
+    mean = float(((share * own) >> LOSS_BITS).sum(axis=1).mean())
+    counts = np.bincount(logits.argmax(axis=1))
+    shares = counts[counts > 0] / len(logits)
+    return Entropies(
+      own=mean * NATS_PER_UNIT,
+      of_mean=of_mean * NATS_PER_UNIT,
+      of_answers=-float((shares * np.log(shares)).sum()),
+      most=math.log(min(logits.shape)),
+    )
 
   def per_sample(self, logits: Array, labels: Array) -> Int64:
     """Each sample's entropy minus the batch's: int64 [N] in Q16 bits."""

@@ -21,7 +21,7 @@ from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.training.data import folds
-from tflm_fg.types import NotApplicable
+from tflm_fg.types import NotApplicable, TrainableTensor
 
 SURELY = 1.64
 """Standard errors that leave one chance in twenty."""
@@ -33,6 +33,10 @@ CLEARLY = 0.01
 
 MOST_WEIGHTS = 1 << 18
 """A wide head of more weights is tried only where a user asks for it."""
+
+
+HARM = "it was worse than its start on the samples kept aside"
+"""Why a stage or a head is dropped that trained."""
 
 
 class InputStage(NamedTuple):
@@ -130,16 +134,45 @@ class Candidate(NamedTuple):
     return ", ".join(parts) or "nothing"
 
 
+NOTHING = InputStage("")
+
+
+class Stage(NamedTuple):
+  """An input stage that was found, or none.
+
+  Attributes:
+    stage: which.
+    file: the plain file with what was found.
+    tensors: what trained.
+    result: what training them gave; None for none.
+  """
+
+  stage: InputStage
+  file: ModelFile
+  tensors: tuple[TrainableTensor, ...] = ()
+  result: PhaseResult | None = None
+
+
+class Found(NamedTuple):
+  """A candidate with what it takes to train it."""
+
+  candidate: Candidate
+  stage: Stage
+  head_method: Method
+
+
 class Dropped(NamedTuple):
   """What was not tried to its end, or not to be chosen.
 
   Attributes:
     candidate: its name, for people.
     reason: why.
+    graph: ran the samples until then; None where nothing ran.
   """
 
   candidate: str
   reason: str
+  graph: SplitModel | None = None
 
 
 def parts_of(training_data: TrainingData) -> list[TrainingData]:

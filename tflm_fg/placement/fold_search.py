@@ -10,9 +10,7 @@ would do harm is not chosen.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,31 +18,24 @@ from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import fields_of
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.placement.candidates import (
+  NOTHING,
   Candidate,
   Dropped,
+  Found,
   InputStage,
-  best_candidate,
+  Stage,
   heads_of,
 )
 from tflm_fg.placement.head_folds import FoldScore, HeadFolds
 from tflm_fg.placement.phase import (
-  OpenPhase,
-  PhaseResult,
   TrainingData,
-  open_for,
-  run_phase,
 )
-from tflm_fg.placement.phase_record import Masters, Phase, masters_of, matched
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial
+from tflm_fg.placement.run_plan import Trial
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
-from tflm_fg.tflite.split_graph import last_tensors
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
-from tflm_fg.training.metrics import score
 from tflm_fg.types import NotApplicable
-
-NOTHING = InputStage("")
 
 INPUT_STAGES = (
   InputStage("prompt", kind=PerSample),
@@ -59,64 +50,6 @@ passes, and was no better beside a prompt where both were measured."""
 
 WIDENED = 2
 """Input stages, the best ones, behind which a wide head is tried too."""
-
-
-class Stage(NamedTuple):
-  """An input stage that was found, or none.
-
-  Attributes:
-    stage: which.
-    file: the plain file with what was found.
-    trial: what ran it; None for none.
-    result: what that gave; None for none.
-  """
-
-  stage: InputStage
-  file: ModelFile
-  trial: Trial | None = None
-  result: PhaseResult | None = None
-
-
-class Found(NamedTuple):
-  """A candidate with what it takes to train it."""
-
-  candidate: Candidate
-  stage: Stage
-  folds: HeadFolds
-
-
-def run_best_of_folds(
-  model: ModelFile, training_data: TrainingData, request: Request
-) -> tuple[RunResult, tuple[list[Candidate], list[Dropped]]]:
-  """Tries every candidate that the file allows, and trains the best.
-
-  A wide head that the engine cannot train is dropped, and the next best taken.
-
-  Args:
-    model: the plain file.
-    training_data: labelled samples, under a loss that has a gradient.
-    request: what the user asked for.
-
-  Returns:
-    What trained; the candidates, and what was dropped, with the reason.
-
-  Raises:
-    NotApplicable: if only an engine can compute the file's head.
-  """
-  found, dropped = try_by_folds(model, training_data, request)
-  while True:
-    candidates = [one.candidate for one in found]
-    best = best_candidate(candidates)
-    chosen = next(one for one in found if one.candidate is best)
-    try:
-      run_result = run_found(model, chosen, training_data, request)
-    except NotApplicable as fault:
-      if best.head != "wide-head":
-        raise
-      dropped.append(Dropped(best.title, str(fault)))
-      found.remove(chosen)
-    else:
-      return run_result, (candidates, dropped)
 
 
 def try_by_folds(
@@ -177,7 +110,7 @@ def _stages(
       dropped.append(Dropped(stage.title, str(fault)))
       continue
     some = True
-    yield Stage(stage, trial.file(result), trial, result)
+    yield Stage(stage, trial.file(result), trial.tensors, result)
 
 
 def _is_fresh(model: ModelFile) -> bool:
@@ -197,7 +130,11 @@ def _behind(
   opened = HeadFolds.open(stage.file, "head", options, training_data, request)
   scores = [("", opened.untouched()), ("head", opened.best())]
   return [
-    Found(_candidate(stage, head, fold_score, opened), stage, opened)
+    Found(
+      _candidate(stage, head, fold_score, opened),
+      stage,
+      opened.method(fold_score.pull),
+    )
     for head, fold_score in scores
   ]
 
@@ -221,8 +158,9 @@ def _widened(
   except NotApplicable as fault:  # an engine does not run what it makes
     dropped.append(Dropped("wide-head", str(fault)))
     return []
-  candidate = _candidate(stage, "wide-head", opened.best(), opened)
-  return [Found(candidate, stage, opened)]
+  fold_score = opened.best()
+  candidate = _candidate(stage, "wide-head", fold_score, opened)
+  return [Found(candidate, stage, opened.method(fold_score.pull))]
 
 
 def _candidate(
@@ -240,93 +178,4 @@ def _candidate(
     opened.measuring_passes if head == "wide-head" else 0,
     fold_score.pull,
     opened.graph,
-  )
-
-
-def run_found(
-  model: ModelFile,
-  best: Found,
-  training_data: TrainingData,
-  request: Request,
-) -> RunResult:
-  """Puts a candidate's input stage and head into one file and trains it.
-
-  The head is run twice, with samples kept aside for the report's scores and
-  with all of them for the file.
-  """
-  candidate, stage = best.candidate, best.stage
-  parts = [p for p in (stage.stage.trainable, candidate.head) if p]
-  plan = RunPlan(",".join(parts) or "head", candidate.graph_options)
-  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
-  masters, kept, results = _with_stage(stage, marked, training_data)
-  if candidate.head or not results:
-    opened = _open_head(best, marked, masters, training_data, request)
-    kept.append(run_phase(opened, training_data))
-    if candidate.head:
-      results.append(run_phase(opened, training_data.whole()))
-      masters = results[-1].masters
-  return RunResult(marked, plan, masters, tuple(kept), tuple(results), 0)
-
-
-def _open_head(
-  best: Found,
-  marked: MarkedModel,
-  masters: Masters,
-  training_data: TrainingData,
-  request: Request,
-) -> OpenPhase:
-  """The head's phase, behind what the input stage has found."""
-  phase = Phase(
-    tuple(t.index for t in last_tensors(marked.mark)),
-    best.folds.method(best.candidate.pull),
-    request.objective,
-  )
-  return open_for(
-    phase,
-    marked.file,
-    marked.mark,
-    masters,
-    training_data.x,
-    request.runtime_options,
-  )
-
-
-def _with_stage(
-  stage: Stage, marked: MarkedModel, training_data: TrainingData
-) -> tuple[Masters, list[PhaseResult], list[PhaseResult]]:
-  """The masters behind an input stage, and its phase as the file has it.
-
-  Returns:
-    The masters; the phase as samples kept aside see it; the phase.
-  """
-  masters = masters_of(marked.file, marked.mark)
-  if stage.result is None or stage.trial is None:
-    return masters, [], []
-  indices = matched(stage.trial.tensors, marked.mark.trainable)
-  own = stage.result.masters.items()
-  masters |= {indices[i]: values for i, values in own}
-  result = dataclasses.replace(
-    stage.result, record=stage.result.record.moved(indices), masters=masters
-  )
-  return masters, [_seen_by_kept(result, training_data)], [result]
-
-
-def _seen_by_kept(
-  result: PhaseResult, training_data: TrainingData
-) -> PhaseResult:
-  """A phase that ran on all samples, scored on those kept aside.
-
-  It has seen them: its few numbers hardly fit single samples, and the head
-  behind it has not seen them.
-  """
-  kept, task = training_data.kept, training_data.task
-  labels = result.graph.targets(training_data.labels, task)[kept]
-  before, after = result.start_logits[kept], result.logits[kept]
-  loss = result.graph.loss(task)
-  return dataclasses.replace(
-    result,
-    start_logits=before,
-    logits=after,
-    before=score(before, labels, loss),
-    after=score(after, labels, loss),
   )

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from tflm_fg.gradients.method import Method, registered
-from tflm_fg.gradients.per_sample import PerSample
+from tflm_fg.gradients.method import Method
 from tflm_fg.placement.candidates import (
+  HARM,
   Candidate,
   Dropped,
   InputStage,
+  best_candidate,
   candidate_of,
   heads_of,
   parts_of,
@@ -34,22 +35,11 @@ from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import last_tensors
-from tflm_fg.tflite.training_metadata import read_mark
-from tflm_fg.training.objective import Task
 from tflm_fg.types import NotApplicable
-
-HARM = "it was worse than its start on the samples kept aside"
-"""Why an input stage is dropped that trained."""
-
-REACHED = 0.8
-"""Share of the best information maximisation, log(classes), to be reached."""
-
-WORTHWHILE = 0.1
-"""Nats that information maximisation must gain on the samples kept aside."""
 
 
 def input_stages_of(
-  model: ModelFile, labelled: bool, method: Method
+  model: ModelFile, method: Method
 ) -> tuple[list[InputStage], list[Dropped]]:
   """The input stages that a file and a method allow, the cheapest first.
 
@@ -64,18 +54,6 @@ def input_stages_of(
     InputStage("prompt", gain=True),
     InputStage("first-bias"),
   ]
-  if not labelled:
-    wanted = [
-      InputStage("prompt", kind=PerSample),
-      InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
-    ]
-    own = read_mark(model)
-    if own is not None and own.statistics:
-      wanted += [
-        InputStage(kind.label_free_stage, kind=kind)
-        for kind in registered().values()
-        if kind.label_free_stage
-      ]
   for stage in wanted:
     # An input that is not int8 takes no prompt, an odd layer trains nothing.
     try:
@@ -84,6 +62,25 @@ def input_stages_of(
     except NotApplicable as fault:
       dropped.append(Dropped(stage.title, str(fault)))
   return stages, dropped
+
+
+def run_best_tried(
+  model: ModelFile, training_data: TrainingData, request: Request
+) -> tuple[RunResult, tuple[list[Candidate], list[Dropped]]]:
+  """Tries every candidate that the file allows, and trains the best.
+
+  Args:
+    model: the plain file.
+    training_data: samples with targets.
+    request: what the user asked for.
+
+  Returns:
+    What trained; the candidates, and what was dropped, with the reason.
+  """
+  candidates, dropped = try_candidates(model, training_data, request)
+  best = best_candidate(candidates)
+  run_result = run_candidate(model, best, training_data, request)
+  return run_result, (candidates, dropped)
 
 
 def try_candidates(
@@ -97,7 +94,7 @@ def try_candidates(
 
   Args:
     model: the file before it was marked.
-    training_data: the samples.
+    training_data: samples with targets.
     request: what the user asked for.
 
   Returns:
@@ -105,9 +102,7 @@ def try_candidates(
     not take, and input stages that moved no output or did harm.
   """
   candidates = []
-  stages, dropped = input_stages_of(
-    model, training_data.labelled, request.method
-  )
+  stages, dropped = input_stages_of(model, request.method)
   last = phases_of(mark_file(model, "head"), request.method, request.objective)
   request.require_use(
     [stage.kind for stage in stages if stage.trainable]
@@ -124,11 +119,11 @@ def try_candidates(
         dropped.append(Dropped(stage.title, str(fault)))
         continue
       if not first[0].record.kept_step:
-        dropped.append(Dropped(stage.title, HARM))
+        dropped.append(Dropped(stage.title, HARM, first[0].graph))
         continue
       found = trial.file(first[0])
     # Without an exact gradient thousands of weights are too many to try.
-    may_widen = training_data.labelled and training_data.task.is_exact
+    may_widen = training_data.task.is_exact
     heads, without = heads_of(found, may_widen, own.graph_options)
     dropped += [d for d in without if d not in dropped]
     for head in heads:
@@ -161,19 +156,6 @@ def try_candidates(
   return candidates, dropped
 
 
-def is_worthwhile(candidate: Candidate, task: Task) -> bool:
-  """Whether a candidate without labels gains enough, and is no risk.
-
-  Training follows whatever it is shown: samples of a few classes spread over
-  all of them, and the model forgets what it knew. Then it never gets as sure
-  and as varied at once as samples of all classes let it be.
-  """
-  last = candidate.phase_results[-1]
-  most = task.most_information(last.logits)
-  gained = candidate.start_loss - candidate.loss
-  return gained > WORTHWHILE and -candidate.loss >= REACHED * most
-
-
 def run_candidate(
   model: ModelFile,
   candidate: Candidate,
@@ -182,9 +164,7 @@ def run_candidate(
 ) -> RunResult:
   """Trains a candidate once more, now on all samples.
 
-  A phase that was worse than its start on the kept part is left out. Without
-  labels nothing is done where there is nothing to gain: a model that is sure
-  of its samples already would but drift.
+  A phase that was worse than its start on the kept part is left out.
 
   Args:
     model: the file before it was marked.
@@ -196,8 +176,7 @@ def run_candidate(
   everything = (
     training_data.whole() if training_data.task.is_exact else training_data
   )
-  worth = training_data.labelled or is_worthwhile(candidate, training_data.task)
-  helped = [worth and o.record.kept_step > 0 for o in candidate.phase_results]
+  helped = [o.record.kept_step > 0 for o in candidate.phase_results]
   stage = candidate.input_stage.trainable if helped[0] else ""
   head = candidate.head if helped[-1] else ""
   graph_options, measuring_passes = candidate.graph_options, 0

@@ -8,7 +8,6 @@ scores asks the task and need not know which it is.
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -138,10 +137,6 @@ class Task:
   def is_binary(self) -> bool:
     """Whether outputs each stand alone, as in front of a LOGISTIC."""
     return self.function is None and self.loss == NATURAL[1]
-
-  def most_information(self, logits: Array) -> float:
-    """The best that outputs [N, C] can be at being sure and varied, in nats."""
-    return math.log(2 if self.is_binary else min(logits.shape))
 
   @property
   def title(self) -> str:
