@@ -22,10 +22,11 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli, graph_flags, setting_flags
+from apps import cli, graph_flags, output_flags, setting_flags
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
+from tflm_fg.placement import in_words
 from tflm_fg.runtimes import NAMES, STRATEGIES
 from tflm_fg.training import NATURAL, load_npz
 from tflm_fg.types import TflmFgError
@@ -132,6 +133,7 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
     method=method,
     **objective,
     callbacks=watchers,
+    output=output_flags.OUTPUT.value,
     name=_MODEL.value,
   )
 
@@ -140,7 +142,7 @@ def _refuse_all_but_files() -> None:
   """A replay does what was done: what else is given would do nothing."""
   others = (
     (_TRAIN, _TEST, _PLOT, _REPORT, _LOG, _JOURNAL)
-    + (_TRAINABLE, *graph_flags.HOLDERS)
+    + (_TRAINABLE, output_flags.OUTPUT, *graph_flags.HOLDERS)
     + (_RUNTIME, _STRATEGY, _EXACT_PREFIX, _WORKERS)
   )
   names = [flag.name for flag in others if flag.present]
@@ -186,6 +188,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     f"{report['scored_on']} samples ({report['scored_clips']}): {accuracy}loss "
     f"{report['loss_before']:{digits}} -> {report['loss_after']:{digits}}"
   )
+  for row in report["other_outputs"]:
+    print(in_words(row))
   for phase in report["phases"]:
     for name, why in phase["chosen"].items():
       print(f"{name} {why}")
@@ -219,7 +223,13 @@ def _print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
 def run() -> int:
   """The console script."""
   return cli.launch(
-    main, __name__, also=[graph_flags.__name__, setting_flags.__name__]
+    main,
+    __name__,
+    also=[
+      graph_flags.__name__,
+      output_flags.__name__,
+      setting_flags.__name__,
+    ],
   )
 
 

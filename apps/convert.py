@@ -19,12 +19,13 @@ import sys
 from absl import flags
 
 import tflm_fg
-from apps import cli, graph_flags
+from apps import cli, graph_flags, output_flags
 from converters import conversion, float_file, quantize
 from tflm_fg import files
+from tflm_fg.marking import opened
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.runtimes import RuntimeOptions, is_installed, require_runs
-from tflm_fg.tflite import GraphOptions, ModelFile, input_spec
+from tflm_fg.tflite import GraphOptions, ModelFile, choice_note, input_spec
 from tflm_fg.training import load_npz, model_input
 from tflm_fg.types import Array, TflmFgError, one_line
 
@@ -70,18 +71,19 @@ def main() -> None:
   files.require_outputs(
     cli.values(_OUT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
   )
-  plain = _plain(path)
+  plain = opened(_plain(path), path, output_flags.OUTPUT.value)
   marked = tflm_fg.mark_trainable(
     plain,
     _TRAINABLE.value,
     graph_options=_graph_options(plain),
-    name=path,
   )
   if _STATISTICS.value is not None:
     samples = _samples(_STATISTICS.value, plain)
     marked = with_source_means(marked, samples, RuntimeOptions())
   require_runs(marked.file, RuntimeOptions().runtime)
   files.write_atomically(_OUT.value, marked.data)
+  if note := choice_note(plain.subgraph):
+    print(f"note: {note}")
   for note in marked.notes:
     print(f"mended: {note}")
   if is_installed("tflm"):
@@ -95,7 +97,7 @@ def main() -> None:
   )
 
 
-def _graph_options(plain: bytes) -> GraphOptions:
+def _graph_options(plain: ModelFile) -> GraphOptions:
   """How the file may grow, measured on the calibration samples if there are."""
   graph_options = graph_flags.graph_options()
   if not _wants_wide_head() or _CALIBRATION.value is None:
@@ -104,7 +106,7 @@ def _graph_options(plain: bytes) -> GraphOptions:
   return measured(plain, samples, graph_options, RuntimeOptions())[0]
 
 
-def _samples(path: str, plain: bytes) -> Array:
+def _samples(path: str, plain: ModelFile) -> Array:
   """Samples of a file on a model's input grid."""
   x = load_npz(path, labels=False).x
   return model_input(x, input_spec(plain), path)
@@ -183,7 +185,9 @@ def _tell(line: str) -> None:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__, also=[graph_flags.__name__])
+  return cli.launch(
+    main, __name__, also=[graph_flags.__name__, output_flags.__name__]
+  )
 
 
 if __name__ == "__main__":

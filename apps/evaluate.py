@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, output_flags
 from tflm_fg import files
 from tflm_fg.runtimes import NAMES
 from tflm_fg.training import LOSSES, load_npz
@@ -60,7 +60,10 @@ def main() -> None:
     loss=_LOSS.value,
     huber_delta=_HUBER_DELTA.value,
     threshold=_THRESHOLD.value,
+    output=output_flags.OUTPUT.value,
   )
+  if report["output_note"]:
+    print(f"note: {report['output_note']}")
   if report["accuracy"] is not None:
     summary = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
   else:
@@ -94,7 +97,7 @@ def _print_binary(report: Mapping[str, Any]) -> None:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[output_flags.__name__])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, output_flags
 from tflm_fg import files, runtimes
 from tflm_fg.types import TflmFgError
 
@@ -33,7 +33,10 @@ def main() -> None:
   """Reads, describes, tries, prints."""
   files.require_outputs(cli.values(_REPORT), cli.values(_MODEL))
   report = tflm_fg.inspect(
-    _MODEL.value, runtime=_RUNTIME.value, strategy=_STRATEGY.value
+    _MODEL.value,
+    runtime=_RUNTIME.value,
+    strategy=_STRATEGY.value,
+    output=output_flags.OUTPUT.value,
   )
   print_file(report)
   marked = (
@@ -59,6 +62,17 @@ def print_file(report: dict[str, Any]) -> None:
   print("operators:")
   for name, count in report["operators"].items():
     print(f"  {count:3d} {name}")
+  print("outputs:")
+  for row in report["outputs"]:
+    named = row["signature_name"]
+    print(
+      f"  {row['index']} {row['name']}"
+      + (f" ({named} in the signature)" if named else "")
+      + f" {'x'.join(map(str, row['shape']))} {row['dtype']}"
+      + ", trained and scored" * row["is_meant"]
+    )
+  if report["output_note"]:
+    print(f"note: {report['output_note']}")
   print(
     f"activations alive at once: {report['activation_bytes']} bytes; constants "
     f"on 16 bytes: {'yes' if report['aligned_to_16'] else 'no'}"
@@ -110,7 +124,7 @@ def print_agreement(rows: list[dict[str, Any]]) -> None:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[output_flags.__name__])
 
 
 if __name__ == "__main__":

@@ -395,6 +395,32 @@ def pointwise_model(
   return net.finish([x.index], [flow.index])
 
 
+def two_headed_model(*, seed: int = 0, wide: bool = False) -> bytes:
+  """x [1, 8] -> hidden layer, which both of two heads read.
+
+  Outputs: 0 a softmax of 4, 1 numbers [1, 3], whose layer is the file's last.
+  """
+  net = Network(seed, wide)
+  x = net.activation("x", (1, 8), 4.0, FEATURES)
+  hidden = net.dense(x, 16, "hidden", relu=True)
+  scores = net.softmax(net.dense(hidden, 4, "scores", reach=8.0))
+  numbers = net.dense(hidden, 3, "numbers", reach=8.0)
+  return net.finish([x.index], [scores.index, numbers.index])
+
+
+def embedding_model(*, seed: int = 0, tail: str = "scores") -> bytes:
+  """x [1, 8] -> embedding [1, 16] -> softmax of 4; two outputs.
+
+  Outputs: the embedding and the softmax, or ("logits") logits and softmax.
+  """
+  net = Network(seed)
+  x = net.activation("x", (1, 8), 4.0, FEATURES)
+  embedding = net.dense(x, 16, "embedding", relu=True)
+  logits = net.dense(embedding, 4, "head", reach=8.0)
+  first = embedding if tail == "scores" else logits
+  return net.finish([x.index], [first.index, net.softmax(logits).index])
+
+
 def float_model(dtype: str = "float32") -> bytes:
   """x [1, 4] -> dense with float activations; int8 weights make it hybrid."""
   net = Builder()

@@ -36,7 +36,11 @@ SYSTEM = {
   "python", "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
-SHARED_FLAGS = ("graph_flags", "setting_flags")  # modules in apps
+SHARED_FLAGS = (
+  "graph_flags",
+  "output_flags",
+  "setting_flags",
+)  # modules in apps
 
 
 def read(name: str) -> str:

@@ -23,6 +23,7 @@ from tflm_fg.placement.fold_search import try_by_folds
 from tflm_fg.placement.found import run_best
 from tflm_fg.placement.label_free import try_label_free
 from tflm_fg.placement.measure import measured
+from tflm_fg.placement.other_outputs import moved
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.placement.request import Request
@@ -31,15 +32,15 @@ from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.tflite.choice.own_mark import own_mark, unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   mark_file,
-  unmarked,
 )
-from tflm_fg.tflite.training_metadata import read_mark, without_mark
+from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
 from tflm_fg.training.metrics import Score, score
@@ -107,6 +108,7 @@ def adapt(
   exact_prefix: bool = False,
   workers: int | None = None,
   callbacks: Sequence[Callback] = (),
+  output: str | int | None = None,
   name: str | None = None,
 ) -> AdaptResult:
   """Adapts a quantized .tflite with forward passes alone.
@@ -134,6 +136,7 @@ def adapt(
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
     callbacks: called after every step of forward gradients.
+    output: which of several outputs is trained, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -147,7 +150,7 @@ def adapt(
     >>> result = tflm_fg.adapt("kws.tflite", x, y)
     >>> result.save("adapted.tflite")
   """
-  own = opened(model, name)
+  own = opened(model, name, output)
   request = Request(
     method=Auto() if method is None else _checked(method, loss),
     objective=Objective.of(loss, huber_delta, labels),
@@ -189,13 +192,19 @@ def _adapted(
     **_scores(run_result, samples, training_data, held_back, adapted, runtime),
     **facts(run_result, *tried, training_data, own, request, seconds),
     engine_agreement=engine_agreement(adapted, samples.x),
+    other_outputs=moved(
+      file,
+      adapted,
+      samples.x if held_back is None else held_back[0],
+      runtime,
+    ),
   )
   return AdaptResult(
     adapted.data,
     run_result.marked.data,
     report,
     Journal.of(run_result, adapted),
-    _history(run_result),
+    run_result.history,
   )
 
 
@@ -227,7 +236,7 @@ def _run(
     raise TflmFgError(
       f"--weights={weights} needs --trainable: which layers get them"
     )
-  own = read_mark(model) if trainable is None else None
+  own = own_mark(model) if trainable is None else None
   if own is not None:
     training_data = samples.training_data(request.method, KEPT_FRACTION)
     given = MarkedModel(model, own, ())
@@ -332,15 +341,3 @@ def _both(
     "loss_before": before.loss,
     "loss_after": after.loss,
   }
-
-
-def _history(run_result: RunResult) -> History:
-  """The curves of the phases one behind the other."""
-  joined, passes = History(), 0
-  for phase_result in run_result.tried:
-    own = phase_result.history
-    joined.batches += [(passes + n, loss) for n, loss in own.batches]
-    joined.tests += [(passes + n, loss, a) for n, loss, a in own.tests]
-    joined.measured = own.measured
-    passes += phase_result.graph.forward_passes
-  return joined

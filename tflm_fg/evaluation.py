@@ -12,9 +12,10 @@ from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.tflite.choice.outputs import choice_note, meant_output
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.inputs import refuse_foreign, spec_of
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.binary_scores import binary_scores
@@ -42,6 +43,7 @@ def evaluate(
   loss: str | LossFunction = "cross-entropy",
   huber_delta: float = 1.0,
   threshold: float = 0.0,
+  output: str | int | None = None,
   name: str | None = None,
 ) -> dict[str, Any]:
   """Scores a .tflite on samples with classes or real targets.
@@ -56,6 +58,7 @@ def evaluate(
     huber_delta: in the outputs' units.
     threshold: logits above it answer 1, where a model ends in sigmoids; 0 is a
       probability of one half.
+    output: which of several outputs is scored, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -65,27 +68,30 @@ def evaluate(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
-  file = opened(model, name)
+  file = opened(model, name, output)
   refuse_foreign(file)
   mark = unmarked(file)
   part = whole(file, mark)
-  output = tensor_spec(file, mark.logits)
+  logits = tensor_spec(file, mark.logits)
   x, y = array_of(x, "data x"), array_of(y, "data y")
-  task = task_of(Objective.of(loss, huber_delta), y, output, bend_of(file))
-  output = spec_for(task, file, mark, file.name)
-  x, targets = checked(Dataset(x, y), spec_of(file), output, "data", task)
+  behind = bend_of(file, mark)
+  task = task_of(Objective.of(loss, huber_delta), y, logits, behind)
+  logits = spec_for(task, file, mark, file.name)
+  x, targets = checked(Dataset(x, y), spec_of(file), logits, "data", task)
   require_runs(file, runtime)
   session = open_session(runtime, part)
   began = time.perf_counter()
-  seen = seen_by(output, targets, task)
+  seen = seen_by(logits, targets, task)
   answers = logits_of(session, (x,))
-  result = score(answers, seen, loss_of(output, task))
+  result = score(answers, seen, loss_of(logits, task))
   return {
     "accuracy": result.accuracy,
     "mae": result.mae,
     "loss": result.loss,
     "loss_name": task.title,
-    **_more(task, answers, seen, output, threshold),
+    **_more(task, answers, seen, logits, threshold),
+    "output": meant_output(file.subgraph).position,
+    "output_note": choice_note(file.subgraph),
     "samples": len(y),
     "clips": len(y),  # the name of before, for one version
     "seconds": time.perf_counter() - began,

@@ -19,6 +19,8 @@ from tflm_fg.placement.run_plan import phases_of
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.tflite.choice.outputs import choice_note, described, meant_output
+from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
@@ -28,7 +30,6 @@ from tflm_fg.tflite.select_trainable import (
 )
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import activation_bytes
-from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.objective import Objective, output_spec, width
 from tflm_fg.types import TrainableTensor
@@ -41,6 +42,7 @@ def inspect(
   graph_options: GraphOptions | None = None,
   runtime: str = "litert",
   strategy: str = "auto",
+  output: str | int | None = None,
   name: str | None = None,
 ) -> dict[str, Any]:
   """Describes a .tflite and what can train in it.
@@ -51,20 +53,22 @@ def inspect(
     graph_options: how the file may change for what shall train.
     runtime: the engine whose writes are checked.
     strategy: how weights are set in it.
+    output: which of several outputs is meant, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
-    Operators, what marking mends, trainable tensors, whether the runtime sees
-    a write to each, bytes of memory, and how far engines are apart; JSON-ready.
+    Operators, outputs, what marking mends, trainable tensors, whether the
+    runtime sees a write to each, bytes of memory, and how far engines are
+    apart; JSON-ready.
 
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
   """
-  own = opened(model, name)
+  own = opened(model, name, output)
   report = describe_file(own)
   options = graph_options or GraphOptions()
   file = with_change_told(own, in_known_form(own, options))
-  found = read_mark(file) if trainable is None else None
+  found = own_mark(file) if trainable is None else None
   if found is None:
     marked = mark_file(file, trainable or "all", graph_options=options)
   else:
@@ -82,10 +86,16 @@ def _agreement(file: ModelFile) -> list[dict[str, Any]]:
 
 
 def describe_file(file: ModelFile) -> dict[str, Any]:
-  """Operators and inference memory of a file."""
+  """Operators, outputs and inference memory of a file."""
+  meant = meant_output(file.subgraph, file.name).position
   return {
     "model_bytes": len(file.data),
     "operators": dict(Counter(op.name for op in file.subgraph.operators)),
+    "outputs": [
+      {**row, "is_meant": row["index"] == meant}
+      for row in described(file.subgraph)
+    ],
+    "output_note": choice_note(file.subgraph),
     "activation_bytes": activation_bytes(file),
     "aligned_to_16": file.is_aligned,
   }

@@ -55,9 +55,10 @@ class Journal:
   @classmethod
   def of(cls, run_result: RunResult, adapted: ModelFile) -> Journal:
     """The journal of an adaptation, and of the marked file that it made."""
+    plan, output = run_result.plan, run_result.marked.mark.output
     return cls(
       sha256(run_result.marked.data),
-      run_result.plan,
+      plan and plan._replace(output=output),
       run_result.records,
       sha256(adapted.data),
     )
@@ -184,6 +185,7 @@ def _plan_record(plan: RunPlan) -> dict[str, Any]:
     "pooled": layers,
     "weights": graph_options.weights,
     **({"uint8": "keep"} if graph_options.uint8 == "keep" else {}),
+    **({} if plan.output is None else {"output": plan.output}),
   }
 
 
@@ -212,7 +214,9 @@ def _plan(grown: object) -> RunPlan:
     weights=str(entry.get("weights", "int8")),  # as journals without it mean
     uint8=str(entry.get("uint8", "rewrite")),
   )
-  return RunPlan(_take(entry, "trainable", str, where), graph_options)
+  output = _take(entry, "output", int, where) if "output" in entry else None
+  trainable = _take(entry, "trainable", str, where)
+  return RunPlan(trainable, graph_options, output)
 
 
 def _number(value: object) -> float:

@@ -8,6 +8,8 @@ import os
 from tflm_fg import files
 from tflm_fg.runtimes import rewriting
 from tflm_fg.tflite import select_trainable, training_metadata
+from tflm_fg.tflite.choice.outputs import with_output
+from tflm_fg.tflite.choice.own_mark import as_marked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.inputs import refuse_foreign
 from tflm_fg.tflite.known_forms import is_legacy
@@ -25,6 +27,7 @@ def mark_trainable(
   trainable: str = "head",
   *,
   graph_options: GraphOptions | None = None,
+  output: str | int | None = None,
   name: str | None = None,
 ) -> MarkedModel:
   """Marks what may train in a .tflite.
@@ -35,6 +38,9 @@ def mark_trainable(
       "inner-bias", "all", a regular expression on tensors' names, or several of
       these with commas.
     graph_options: how the file may change for what shall train.
+    output: which of several outputs shall be trained, by its position from 0,
+      its name, or the name that the file's signature gives it; None for what
+      the file's mark says, or the one that is left where there is no doubt.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -47,7 +53,7 @@ def mark_trainable(
     >>> marked = tflm_fg.mark_trainable("kws.tflite", "head")
     >>> open("marked.tflite", "wb").write(marked.data)
   """
-  own = opened(model, name)
+  own = opened(model, name, output)
   options = graph_options or GraphOptions()
   file = with_change_told(own, in_known_form(own, options))
   return select_trainable.mark_file(file, trainable, graph_options=options)
@@ -99,12 +105,19 @@ def strip(model: Model, name: str | None = None) -> bytes:
   return training_metadata.without_mark(opened(model, name))
 
 
-def opened(model: Model, name: str | None = None) -> ModelFile:
+def opened(
+  model: Model, name: str | None = None, output: str | int | None = None
+) -> ModelFile:
   """The model, verified and parsed; itself if it is open already.
 
+  Args:
+    model: as for `mark_trainable`.
+    name: what to call it in errors; by default its path.
+    output: as for `mark_trainable`.
+
   Raises:
-    TflmFgError: if it cannot be read, or is not sound.
+    TflmFgError: if it cannot be read, is not sound, or has no such output.
   """
-  if isinstance(model, ModelFile):
-    return model
-  return ModelFile.open(*files.read_model(model, name))
+  if not isinstance(model, ModelFile):
+    model = ModelFile.open(*files.read_model(model, name))
+  return as_marked(with_output(model, output))

@@ -18,6 +18,7 @@ from tflm_fg.placement.phase_record import (
 )
 from tflm_fg.placement.run_plan import RunPlan
 from tflm_fg.tflite import select_trainable
+from tflm_fg.tflite.choice.outputs import with_output
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.build import step_rule
@@ -98,7 +99,10 @@ def _replay_phases(
 def _marked_again(plan: RunPlan, model: ModelFile, name: str) -> ModelFile:
   try:
     return select_trainable.mark_file(
-      model, plan.trainable, name, plan.graph_options
+      with_output(model, plan.output),
+      plan.trainable,
+      name,
+      plan.graph_options,
     ).file
   except ValueError as fault:
     raise TflmFgError(

@@ -17,6 +17,7 @@ from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import versions
+from tflm_fg.tflite.choice.outputs import choice_note, meant_output
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.objective import Task, width
@@ -76,6 +77,9 @@ class Report(Mapping[str, Any]):
     phases: a table a phase.
     candidates: a table a candidate that was tried.
     dropped: candidates that were not tried to their end, each with its reason.
+    output: position of the output that was trained and scored.
+    other_outputs: a table for each other output, how far it moved; see
+      `placement.other_outputs`.
     notes: what a user should know.
     engine_agreement: how far the installed engines are apart on the adapted
       file, in output steps; see `runtimes.agreement.Agreement`.
@@ -120,6 +124,8 @@ class Report(Mapping[str, Any]):
   phases: list[dict[str, Any]]
   candidates: list[dict[str, Any]]
   dropped: list[dict[str, str]]
+  output: int
+  other_outputs: list[dict[str, Any]]
   notes: list[str]
   engine_agreement: list[dict[str, Any]]
   versions: dict[str, str]
@@ -178,7 +184,9 @@ def facts(
     "dropped": [
       {"candidate": d.candidate, "reason": d.reason} for d in dropped
     ],
+    "output": meant_output(model.subgraph).position,
     "notes": [
+      *filter(None, [choice_note(model.subgraph)]),
       *run_result.marked.notes,
       *saturation_notes(run_result),
       *_remarks(run_result, training_data, request.method),

@@ -205,6 +205,8 @@ class Mark:
     frontend: what makes the model's input from raw data, as JSON has it; kept
       for the programs that know it, and never looked into here.
     classes: names of the outputs, in order.
+    output: position of the output that is trained and scored, in a file that
+      has several; None where it has one.
     statistics: of activations by tensor index, each channel's mean on source
       samples in 1/16 of a step; see
       `gradients.statistic_matching`.
@@ -215,6 +217,7 @@ class Mark:
   head_input: int
   frontend: dict[str, Any] | None = None
   classes: tuple[str, ...] | None = None
+  output: int | None = None
   statistics: dict[int, tuple[int, ...]] = dataclasses.field(
     default_factory=dict
   )

@@ -13,7 +13,7 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.layers import find_logits
+from tflm_fg.tflite.choice.outputs import find_logits
 from tflm_fg.tflite.model_file import ModelFile, verify
 from tflm_fg.tflite.select_trainable import (
   input_spec,

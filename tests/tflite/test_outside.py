@@ -19,8 +19,9 @@ from tests.refusals import refused
 from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.registry import is_installed, open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import mark_file, unmarked
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.class_outputs import add_rows
 from tflm_fg.tflite.tensors import Patchable

@@ -5,7 +5,8 @@ import pytest
 
 from tests import models
 from tests.refusals import refused
-from tflm_fg.tflite.select_trainable import mark_file, unmarked
+from tflm_fg.tflite.choice.own_mark import unmarked
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 

@@ -6,7 +6,7 @@ import pytest
 from tests import models
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import unmarked
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.training.metrics import logits_of, run_all, score
 

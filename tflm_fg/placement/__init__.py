@@ -1,6 +1,7 @@
 """Choose what trains, and run the phases that train it."""
 
 from tflm_fg.placement.measure import measured, with_source_means
+from tflm_fg.placement.other_outputs import in_words
 from tflm_fg.placement.phase import (
   PhaseResult,
   TrainingData,
@@ -20,6 +21,7 @@ __all__ = [
   "RunResult",
   "SplitModel",
   "TrainingData",
+  "in_words",
   "masters_of",
   "measured",
   "open_for",

@@ -8,10 +8,10 @@ import numpy as np
 
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.phase import TrainingData
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   input_spec,
-  unmarked,
 )
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import Dataset, array_of, hold_out, model_input
@@ -71,7 +71,7 @@ class CheckedSamples:
     y = None if y is None else array_of(y, "train y")
     plain = unmarked(model)
     inputs = input_spec(model)
-    logits, behind = tensor_spec(model, plain.logits), bend_of(model)
+    logits, behind = tensor_spec(model, plain.logits), bend_of(model, plain)
     task = task_of(objective, y, logits, behind)
     output = spec_for(task, model, plain, model.name)
     if y is None:

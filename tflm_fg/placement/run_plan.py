@@ -40,7 +40,7 @@ from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.tflite.training_metadata import stripped
 from tflm_fg.training.auto import Auto
-from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.callbacks import Callback, History
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import TrainableTensor
 
@@ -165,10 +165,12 @@ class RunPlan(NamedTuple):
   Attributes:
     trainable: what trains.
     graph_options: how the file grew.
+    output: position of the output that is meant, in a file of several.
   """
 
   trainable: str
   graph_options: GraphOptions
+  output: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,6 +208,18 @@ class RunResult:
     ]
     ends = ([_EMPTY, *(m[i] for i in own)] for m in (start, self.masters))
     return saturated_share(*map(np.concatenate, ends))
+
+  @property
+  def history(self) -> History:
+    """The curves of the phases one behind the other."""
+    joined, passes = History(), 0
+    for phase_result in self.tried:
+      own = phase_result.history
+      joined.batches += [(passes + n, loss) for n, loss in own.batches]
+      joined.tests += [(passes + n, loss, a) for n, loss, a in own.tests]
+      joined.measured = own.measured
+      passes += phase_result.graph.forward_passes
+    return joined
 
 
 _EMPTY = np.zeros(0, np.int16)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.runtimes import trial
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.workload import int8_work
 from tflm_fg.types import Array

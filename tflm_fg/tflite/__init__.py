@@ -1,8 +1,10 @@
 """Read a .tflite, mark what trains, cut it and write it back."""
 
+from tflm_fg.tflite.choice.outputs import choice_note, described, find_logits
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import UINT8, GraphOptions
 from tflm_fg.tflite.inputs import resource_fault
-from tflm_fg.tflite.layers import find_logits, has_scale, tensor_name
+from tflm_fg.tflite.layers import has_scale, tensor_name
 from tflm_fg.tflite.model_file import (
   TYPE_NAMES,
   ModelFile,
@@ -16,7 +18,6 @@ from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   input_spec,
   present_mark,
-  unmarked,
 )
 from tflm_fg.tflite.split_graph import Cut, cut, whole
 from tflm_fg.tflite.surgery.class_outputs import add_rows, new_rows
@@ -41,8 +42,10 @@ __all__ = [
   "Patchable",
   "add_rows",
   "channels_of",
+  "choice_note",
   "cut",
   "describe_input",
+  "described",
   "find_logits",
   "has_scale",
   "input_spec",

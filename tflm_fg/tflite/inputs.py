@@ -13,7 +13,7 @@ import numpy as np
 
 from tflm_fg.tflite.layers import foreign_fault
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.subgraph import Subgraph, Tensor
+from tflm_fg.tflite.subgraph import Subgraph, Tensor, is_state
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 RESOURCE_VARIABLES = (
@@ -129,7 +129,7 @@ def _position(graph: Subgraph) -> int:
   if len(left) > 1:
     given = [graph.tensors[i] for i in graph.outputs]
     inputs = [graph.tensors[i] for i in graph.inputs]
-    left = [n for n in left if not _is_state(inputs[n], given)]
+    left = [n for n in left if not is_state(inputs[n], given)]
     left = [n for n in left if np.prod(inputs[n].shape) > 1]
   if len(left) != 1:
     raise TflmFgError(
@@ -139,15 +139,6 @@ def _position(graph: Subgraph) -> int:
       "takes the samples: the others get zeros"
     )
   return left[0]
-
-
-def _is_state(tensor: Tensor, outputs: list[Tensor]) -> bool:
-  """Whether an output is made to be this input of the next run."""
-  return any(
-    (tensor.shape, tensor.dtype, tensor.scales, tensor.zero_points)
-    == (other.shape, other.dtype, other.scales, other.zero_points)
-    for other in outputs
-  )
 
 
 def _require_one_sample(graph: Subgraph, tensor: Tensor) -> None:

@@ -10,7 +10,6 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import ArrayLike, NDArray
 
 from tflm_fg.tflite.subgraph import Subgraph
-from tflm_fg.types import TflmFgError
 
 HEAD_OPS = ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL")
 
@@ -25,15 +24,17 @@ _AFTER_LOGITS = (
 _SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
-def find_logits(graph: Subgraph) -> int:
+def logits_before(graph: Subgraph, output: int) -> int:
   """The tensor in front of a final SOFTMAX or LOGISTIC, or the output.
 
   Operators that only shape or quantize may stand around the SOFTMAX.
+
+  Args:
+    graph: the subgraph.
+    output: tensor index of one of its outputs.
   """
   writer = {o: op for op in graph.operators for o in op.outputs}
-  if not graph.outputs:
-    raise TflmFgError("the model has no output")
-  tensor = logits = graph.outputs[0]
+  tensor = logits = output
   while tensor in writer and writer[tensor].inputs:
     name = writer[tensor].name
     if name not in (*_AFTER_LOGITS, *_SHAPING):
@@ -42,30 +43,6 @@ def find_logits(graph: Subgraph) -> int:
     if name in _AFTER_LOGITS:
       logits = tensor
   return logits
-
-
-def served_logits(graph: Subgraph) -> int:
-  """The logits as the file gives them away.
-
-  Training looks at a layer of int16 weights before its sums are rounded to
-  int8; whoever runs the file does not see them.
-  """
-  logits = find_logits(graph)
-  for op in graph.operators:
-    if op.name == "QUANTIZE" and op.inputs[0] == logits:
-      rounded = op.outputs[0]
-      types = [graph.tensors[i].dtype for i in (logits, rounded)]
-      if types == ["int16", "int8"]:
-        return rounded
-  return logits
-
-
-def last_head(graph: Subgraph) -> Site | None:
-  """The last FULLY_CONNECTED or CONV_2D; None if there is none."""
-  heads = [
-    s for s in sites_of(graph) if graph.operators[s.operator].name in HEAD_OPS
-  ]
-  return heads[-1] if heads else None
 
 
 TRAINABLE_OPS = {

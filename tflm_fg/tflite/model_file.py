@@ -213,15 +213,37 @@ def read(source: Source, name: str = "model") -> schema.ModelT:
   return ModelFile.of(source, name).unpack()
 
 
-def subgraph_of(model: schema.ModelT) -> Subgraph:
-  """What an unpacked model says of its first subgraph at this moment."""
+def subgraph_of(
+  model: schema.ModelT, chosen_output: int | None = None
+) -> Subgraph:
+  """What an unpacked model says of its first subgraph at this moment.
+
+  Args:
+    model: unpacked.
+    chosen_output: position of the output that is meant; None for no choice.
+  """
   graph = model.subgraphs[0]
   return Subgraph(
     tensors=tuple(_tensor(model, t) for t in graph.tensors or []),
     operators=tuple(_operator(model, op) for op in graph.operators or []),
     inputs=_integers(graph.inputs),
     outputs=_integers(graph.outputs),
+    output_keys=_output_keys(model),
+    chosen_output=chosen_output,
   )
+
+
+def _output_keys(model: schema.ModelT) -> tuple[str, ...]:
+  """The first signature's name of each output of the first subgraph."""
+  for signature in model.signatureDefs or []:
+    if signature.subgraphIndex == 0:
+      names = {
+        entry.tensorIndex: (entry.name or b"").decode("utf-8", "replace")
+        for entry in signature.outputs or []
+      }
+      outputs = _integers(model.subgraphs[0].outputs)
+      return tuple(names.get(tensor, "") for tensor in outputs)
+  return ()
 
 
 def _tensor(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:

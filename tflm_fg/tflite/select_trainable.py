@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.choice.layers_chosen import (
+  chosen_layers,
+  refuse_untrainable,
+)
+from tflm_fg.tflite.choice.outputs import (
+  find_logits,
+  last_head,
+  like,
+  meant_output,
+)
+from tflm_fg.tflite.choice.own_mark import as_marked, own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.inputs import refuse_foreign, spec_of
 from tflm_fg.tflite.layers import (
-  Site,
-  dead_channels,
-  find_logits,
-  last_head,
-  served_logits,
   sites_of,
-  untrainable,
 )
 from tflm_fg.tflite.model_file import ModelFile, Source, subgraph_of
 from tflm_fg.tflite.subgraph import Subgraph
@@ -29,7 +32,7 @@ from tflm_fg.tflite.surgery.input_prompt import (
   role_of,
 )
 from tflm_fg.tflite.surgery.ready import ready
-from tflm_fg.tflite.surgery.repair import may_have_gains, mend
+from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.tflite.surgery.weight_precision import (
   by_kernel,
   refine,
@@ -92,29 +95,30 @@ def mark_file(
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
   """
-  file = ModelFile.of(source, name)
+  file = as_marked(source, name)
   old, name, opened = _old_mark(file), file.name, file.notes
-  file = training_metadata.stripped(file)
+  plain = file = training_metadata.stripped(file)
   refuse_foreign(file)
   graph_options = graph_options or GraphOptions()
   file, mended = ready(file, graph_options)
   model, graph = file.unpack(), file.subgraph
+  output = meant_output(graph, name).position
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
-  notes = _operate(model, parts, graph_options, name)
-  graph = subgraph_of(model) if notes else graph
-  wanted = _choose(graph, parts, name)
+  notes = _operate(model, parts, graph_options, name, output)
+  graph = subgraph_of(model, output) if notes else graph
+  wanted = chosen_layers(graph, parts, name)
   weights = weights or graph_options.weights
   notes += mend(model, with_biases(wanted, weights), name)
-  roles = by_kernel(subgraph_of(model) if notes else graph, wanted)
+  roles = by_kernel(subgraph_of(model, output) if notes else graph, wanted)
   notes += refine(model, roles, weights, name)
   if not notes and not file.is_aligned:
     notes = ["constants moved to 16-byte boundaries"]
   if not notes and file.shares_bytes:
     notes = ["constants that shared bytes have bytes of their own"]
   if notes:
-    file = ModelFile.open(file.repacked(model), name)
+    file = like(ModelFile.open(file.repacked(model), name), plain)
   graph = file.subgraph
   head = last_head(graph)
   prompts = prompts_of(graph) if "prompt" in parts else []
@@ -126,6 +130,7 @@ def mark_file(
     head_input=find_logits(graph) if head is None else head.activation,
     frontend=old.frontend if old else None,
     classes=old.classes if old else None,
+    output=output if len(graph.outputs) > 1 else None,
     statistics=old.statistics if old else {},
   )
   marked = training_metadata.write_mark(file, chosen)
@@ -133,7 +138,11 @@ def mark_file(
 
 
 def _operate(
-  model: schema.ModelT, parts: list[str], graph_options: GraphOptions, name: str
+  model: schema.ModelT,
+  parts: list[str],
+  graph_options: GraphOptions,
+  name: str,
+  output: int,
 ) -> list[str]:
   """Adds the operators that the choice asks for and that are not there."""
   notes = []
@@ -142,12 +151,12 @@ def _operate(
       model, graph_options.gain, name, graph_options.common_gain
     )
     notes.append(f"an input prompt of {numbers} numbers inserted")
-  graph = subgraph_of(model)
+  graph = subgraph_of(model, output)
   if "wide-head" in parts and not is_wide(graph):
     head = last_head(graph)
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
-    _refuse(graph, head, name)
+    refuse_untrainable(graph, head, name)
     if head.is_finer:
       raise NotApplicable(
         f"{name}: the head has 16-bit weights already; widen the file from "
@@ -166,110 +175,6 @@ def _old_mark(file: ModelFile) -> Mark | None:
     return training_metadata.read_mark(file)
   except TflmFgError:
     return None
-
-
-def _choose(
-  graph: Subgraph, parts: list[str], name: str
-) -> dict[Site, set[str]]:
-  """Which roles of which operators the user asked for."""
-  sites = sites_of(graph)
-  if not sites:
-    raise TflmFgError(
-      f"{name}: no FULLY_CONNECTED or convolution with constant weights "
-      "(float16 models unpack theirs at run time); quantize to int8"
-    )
-  wanted: dict[Site, set[str]] = {}
-  for part in parts:
-    if part == "prompt":
-      continue
-    found = _choose_part(graph, sites, part, name)
-    for site, roles in found.items():
-      wanted.setdefault(site, set()).update(roles)
-  for site, roles in wanted.items():
-    _refuse(graph, site, name, roles)
-    if {"kernel", "scale"} <= roles:
-      raise TflmFgError(
-        f"{name}: {graph.tensors[site.kernel].name!r} cannot train both its "
-        "weights and its gains; leave out gain, or the weights"
-      )
-  return wanted
-
-
-def _choose_part(
-  graph: Subgraph, sites: list[Site], part: str, name: str
-) -> dict[Site, set[str]]:
-  bias_alone = part in ("bias", "first-bias", "inner-bias")
-  roles = {"bias"} if bias_alone else {"kernel", "bias"}
-  good = [
-    s
-    for s in sites
-    if untrainable(graph, s, roles) is None
-    and not dead_channels(graph, s.operator).all()
-  ]
-  if part in ("head", "wide-head"):
-    head = last_head(graph)
-    if head is None:
-      raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
-    return {head: roles}
-  if part == "first-bias":
-    return {sites[0]: roles}
-  if part == "inner-bias":
-    head = last_head(graph)
-    return {site: set(roles) for site in good if site != head}
-  if part == "gain":
-    return _with_gains(graph, good, name)
-  if part in ("bias", "all"):  # where all are refused: say why, by name
-    return {site: set(roles) for site in good or sites[-1:]}
-  return _match(graph, sites, part, name)
-
-
-def _with_gains(
-  graph: Subgraph, good: list[Site], name: str
-) -> dict[Site, set[str]]:
-  """The layers before the head whose channels have, or may have, scales."""
-  head = last_head(graph)
-  fit = [s for s in good if s != head and may_have_gains(graph, s)]
-  if not fit:
-    raise NotApplicable(
-      f"{name}: no layer before the head whose kernel has a scale for each "
-      "channel; convert it with kernels of one scale a channel, or choose "
-      "another --trainable"
-    )
-  return {site: {"scale"} for site in fit}
-
-
-def _match(
-  graph: Subgraph, sites: list[Site], pattern: str, name: str
-) -> dict[Site, set[str]]:
-  try:
-    expression = re.compile(pattern)
-  except re.error as fault:
-    raise TflmFgError(
-      f"--trainable={pattern!r} is not a regular expression: {fault}"
-    ) from None
-  found: dict[Site, set[str]] = {}
-  for site in sites:
-    for role, index in (("kernel", site.kernel), ("bias", site.bias)):
-      if index >= 0 and expression.search(graph.tensors[index].name):
-        found.setdefault(site, set()).add(role)
-  if not found:
-    raise TflmFgError(
-      f"{name}: --trainable={pattern!r} matches no weight or bias; "
-      "tflm-fg-inspect lists their names"
-    )
-  return found
-
-
-def _refuse(
-  graph: Subgraph, site: Site, name: str, roles: Collection[str] = ("kernel",)
-) -> None:
-  reason = untrainable(graph, site, roles)
-  if reason is not None:
-    op, kernel = graph.operators[site.operator], graph.tensors[site.kernel]
-    raise NotApplicable(
-      f"{name}: operator {site.operator} {op.name} {kernel.name!r} cannot be "
-      f"trained: {reason}"
-    )
 
 
 def _prompts(graph: Subgraph, constants: list[int]) -> list[TrainableTensor]:
@@ -319,17 +224,11 @@ def present_mark(
     name: what to call the file in errors.
     graph_options: as for `mark_trainable`.
   """
-  file = ModelFile.of(source, name)
-  found = training_metadata.read_mark(file) if trainable is None else None
+  file = as_marked(source, name)
+  found = own_mark(file) if trainable is None else None
   if found is not None:
     return MarkedModel(file, found, ())
   return mark_file(file, trainable or "head", graph_options=graph_options)
-
-
-def unmarked(source: Source, name: str = "model") -> Mark:
-  """What evaluating must know of a file in which nothing shall train."""
-  logits = served_logits(ModelFile.of(source, name).subgraph)
-  return Mark(trainable=(), logits=logits, head_input=logits)
 
 
 def input_spec(source: Source, name: str = "model") -> TensorSpec:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tflm_fg.tflite.choice.outputs import leading_to
 from tflm_fg.tflite.inputs import meant_input, zeros_of
 from tflm_fg.tflite.layers import HEAD_OPS
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name
@@ -67,7 +68,7 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
 
 def _sides(graph: Subgraph, mark: Mark) -> tuple[list[int], list[int]]:
   """The operators that lead to the logits: the frozen ones and the others."""
-  needed = _needed(graph, mark.logits)
+  needed = leading_to(graph, [mark.logits])
   touched = _touched(graph, {t.index for t in mark.trainable})
   frozen = [i for i in needed if i not in touched]
   return frozen, [i for i in needed if i in touched]
@@ -77,7 +78,7 @@ def whole(source: Source, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
   file = ModelFile.of(source)
   inputs = [meant_input(file.subgraph)]
-  needed = _needed(file.subgraph, mark.logits)
+  needed = leading_to(file.subgraph, [mark.logits])
   return _extract(
     file, needed, inputs, [mark.logits], mark.trainable, signs=True
   )
@@ -87,19 +88,8 @@ def up_to(source: Source, outputs: Sequence[int]) -> Part:
   """The graph from its input to some activations."""
   file = ModelFile.of(source)
   graph = file.subgraph
-  needed = sorted({n for tensor in outputs for n in _needed(graph, tensor)})
+  needed = leading_to(graph, outputs)
   return _extract(file, needed, [meant_input(graph)], outputs, [])
-
-
-def _needed(graph: Subgraph, logits: int) -> list[int]:
-  """Operators that the logits depend on, in order."""
-  wanted, needed = {logits}, []
-  for number in reversed(range(len(graph.operators))):
-    op = graph.operators[number]
-    if wanted & set(op.outputs):
-      needed.append(number)
-      wanted |= {i for i in op.inputs if i >= 0}
-  return needed[::-1]
 
 
 def _touched(graph: Subgraph, tensors: set[int]) -> set[int]:

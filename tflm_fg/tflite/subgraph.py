@@ -78,6 +78,10 @@ class Subgraph:
     outputs: tensors.
     chosen_input: position of the input that samples go to; None where nobody
       has said. See `tflite.inputs`.
+    output_keys: the signature's name of each output, empty for none; empty
+      where the file has no signature.
+    chosen_output: position of the output that is meant; None where nobody has
+      said. See `tflite.choice.outputs`.
   """
 
   tensors: tuple[Tensor, ...]
@@ -85,6 +89,8 @@ class Subgraph:
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
   chosen_input: int | None = None
+  output_keys: tuple[str, ...] = ()
+  chosen_output: int | None = None
 
   @property
   def keeps_state(self) -> bool:
@@ -94,3 +100,12 @@ class Subgraph:
   def output(self, operator: int) -> int:
     """The first tensor that an operator makes."""
     return self.operators[operator].outputs[0]
+
+
+def is_state(tensor: Tensor, outputs: list[Tensor]) -> bool:
+  """Whether an output is made to be this input of the next run."""
+  return any(
+    (tensor.shape, tensor.dtype, tensor.scales, tensor.zero_points)
+    == (other.shape, other.dtype, other.scales, other.zero_points)
+    for other in outputs
+  )

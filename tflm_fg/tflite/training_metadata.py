@@ -14,7 +14,8 @@ import json
 from typing import Any
 
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.tflite.layers import TRAINABLE_OPS
+from tflm_fg.tflite.choice.outputs import like
+from tflm_fg.tflite.layers import TRAINABLE_OPS, logits_before
 from tflm_fg.tflite.model_file import ALIGNMENT, ModelFile, Source, align
 from tflm_fg.tflite.prepend import prepend_metadata
 from tflm_fg.tflite.subgraph import Subgraph
@@ -55,6 +56,7 @@ def read_mark(source: Source, name: str = "model") -> Mark | None:
       head_input=_activation(graph, content["head_input"]),
       frontend=_frontend(content.get("frontend")),
       classes=_classes(content.get("classes")),
+      output=_output(graph, content.get("output"), content["logits"]),
       statistics=_statistics(graph, content.get("statistics", [])),
     )
   except (
@@ -119,6 +121,17 @@ def _classes(found: Any) -> tuple[str, ...] | None:
   return tuple(found)
 
 
+def _output(graph: Subgraph, position: Any, logits: int) -> int | None:
+  if position is None and len(graph.outputs) > 1:  # an older release's mark
+    fits = [logits_before(graph, tensor) == logits for tensor in graph.outputs]
+    return fits.index(True) if any(fits) else None
+  if position is None:
+    return None
+  if type(position) is not int or not 0 <= position < len(graph.outputs):
+    raise IndexError(f"output {position}")
+  return position
+
+
 def _marked_tensor(graph: Subgraph, entry: dict[str, Any]) -> TrainableTensor:
   index, operator = _index(graph, entry["index"]), entry["operator"]
   role = entry["role"]
@@ -166,9 +179,11 @@ def write_mark(source: Source, mark: Mark) -> ModelFile:
     "logits": mark.logits,
     "head_input": mark.head_input,
   }
+  if mark.output is not None:  # a mark without it stays as it always was
+    content["output"] = mark.output
   if mark.statistics:
     content["statistics"] = list(mark.statistics.items())
-  if mark.frontend is not None:  # a mark without them stays as it always was
+  if mark.frontend is not None:
     content["frontend"] = mark.frontend
   if mark.classes is not None:
     content["classes"] = list(mark.classes)
@@ -233,7 +248,9 @@ def without_mark(source: Source, name: str = "model") -> bytes:
 def stripped(file: ModelFile) -> ModelFile:
   """The file without its mark; itself if it has none."""
   rest = without_mark(file)
-  return file if rest == file.data else ModelFile.open(rest, file.name)
+  if rest == file.data:
+    return file
+  return like(ModelFile.open(rest, file.name), file)
 
 
 def _mark_end(file: ModelFile) -> int:

@@ -21,6 +21,7 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.losses.custom import BlackBox
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError, huber
+from tflm_fg.tflite.choice.outputs import operators_between
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.surgery.signed_output import signed
 from tflm_fg.tflite.tensors import tensor_spec
@@ -107,7 +108,7 @@ def spec_for(task: Task, model: Source, mark: Mark, name: str) -> TensorSpec:
   Raises:
     TflmFgError: if the model's output is not what the task is about.
   """
-  behind = bend_of(model)
+  behind = bend_of(model, mark)
   spec = output_spec(model, mark, name)
   if width(spec) < 2 and behind in ("SOFTMAX", "LOG_SOFTMAX"):
     raise TflmFgError(
@@ -134,17 +135,15 @@ def spec_for(task: Task, model: Source, mark: Mark, name: str) -> TensorSpec:
   return spec
 
 
-def bend_of(model: Source) -> str:
+def bend_of(model: Source, mark: Mark) -> str:
   """The operator behind the logits that bends them; empty for none."""
-  for name in reversed(ModelFile.of(model).operator_names):
-    if name in ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "ARG_MAX"):
-      return name
-    if name not in _STRAIGHT:
-      break
-  return ""
+  graph = ModelFile.of(model).subgraph
+  output = graph.outputs[mark.output or 0]
+  behind = operators_between(graph, mark.logits, output)
+  return next((name for name in reversed(behind) if name in _BENDING), "")
 
 
-_STRAIGHT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_BENDING = ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "ARG_MAX")
 
 
 def _is_embedding(model: Source, mark: Mark) -> bool:

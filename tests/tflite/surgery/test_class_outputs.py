@@ -9,7 +9,7 @@ from tests.options import options
 from tests.refusals import refused
 from tflm_fg.runtimes.registry import is_installed, open_session
 from tflm_fg.tflite import model_file, training_metadata
-from tflm_fg.tflite.select_trainable import unmarked
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery import class_outputs
 from tflm_fg.training.metrics import logits_of

@@ -6,8 +6,9 @@ import pytest
 from tests import models
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import mark_file, unmarked
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.fold import fold_input_offset
 from tflm_fg.tflite.tensors import Patchable

@@ -11,8 +11,9 @@ from tests import models
 from tests.refusals import refused
 from tflm_fg.runtimes.registry import installed, open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.known_forms import misread_biases
-from tflm_fg.tflite.select_trainable import mark_file, unmarked
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 
 KINDS = ("dense", "conv", "depthwise", "transposed")

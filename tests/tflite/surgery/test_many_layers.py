@@ -14,8 +14,9 @@ from tflm_fg.runtimes.registry import (
   is_installed,
   open_session,
 )
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.select_trainable import mark_file, unmarked
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery import wide_head
 

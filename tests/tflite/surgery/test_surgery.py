@@ -15,8 +15,9 @@ from tflm_fg.placement.measure import measured
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
 from tflm_fg.tflite import training_metadata
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import GraphOptions, Pooled
-from tflm_fg.tflite.select_trainable import mark_file, unmarked
+from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.input_prompt import (
   GAIN_ONE,

@@ -10,9 +10,9 @@ from tests import models
 from tests.options import options
 from tests.refusals import refused
 from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.class_outputs import add_rows
 

@@ -10,9 +10,9 @@ from ai_edge_litert import schema_py_generated as schema
 from tests import models
 from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.registry import open_session
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.ready import ready
 from tflm_fg.tflite.surgery.uint8_to_int8 import _VERSIONS

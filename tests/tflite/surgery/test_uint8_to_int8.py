@@ -12,9 +12,9 @@ from tests.options import options
 from tests.refusals import refused
 from tflm_fg.runtimes.registry import installed, is_installed, open_session
 from tflm_fg.tflite import model_file
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.surgery.ready import ready
 from tflm_fg.tflite.surgery.uint8_to_int8 import _symmetric

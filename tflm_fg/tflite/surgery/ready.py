@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tflm_fg.tflite.choice.outputs import like
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy, misread_biases
 from tflm_fg.tflite.model_file import ModelFile
@@ -41,4 +42,5 @@ def ready(file: ModelFile, graph_options: GraphOptions) -> Ready:
   notes = widen_biases(model)
   notes += to_int8(model, file.name) if rewrites else []
   empty_unused_buffers(model)
-  return Ready(ModelFile.open(file.repacked(model), file.name), tuple(notes))
+  rewritten = ModelFile.open(file.repacked(model), file.name)
+  return Ready(like(rewritten, file), tuple(notes))

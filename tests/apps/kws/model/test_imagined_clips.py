@@ -7,7 +7,7 @@ from apps.kws.model import head_model, imagined_clips
 from apps.kws.model.saved_clips import Kept
 from apps.kws.model.spotter import load
 from tflm_fg.runtimes.registry import open_session
-from tflm_fg.tflite.select_trainable import unmarked
+from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.metrics import logits_of

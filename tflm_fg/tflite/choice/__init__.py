@@ -1,0 +1,1 @@
+"""Which output of a file is meant, and which of its layers shall train."""
