@@ -35,9 +35,10 @@ def head(inputs: int) -> Layout:
 
 
 @pytest.mark.parametrize(
-  ("inputs", "rate"), [(1, 12.0), (64, 18.0), (144, 27.0), (576, 36.0)]
+  ("inputs", "rate"),
+  [(1, 12), (64, 18), (144, 27), (576, 36), (1280, 16.2), (9000, 12)],
 )
-def test_a_head_of_more_inputs_gets_a_higher_rate(inputs, rate):
+def test_the_rate_grows_with_the_inputs_and_falls_behind_576(inputs, rate):
   filled, why = exact(ClosedForm(), head(inputs), WIDE)
   assert filled.learning_rate_lsb == rate
   assert f"{inputs} inputs" in why["learning_rate_lsb"]

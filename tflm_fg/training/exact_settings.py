@@ -12,6 +12,10 @@ from tflm_fg.losses.base import Loss
 RATE_AN_INPUT, EXACT_RATES = 2.25, (12.0, 36.0)
 """Of the closed form: for the root of its inputs, and its bounds."""
 
+MANY = 576
+"""Inputs above which the rate falls again: they fit any samples in few steps,
+and others the worse the further they are brought."""
+
 NARROW, MOST_GAIN = 15.0, 64.0
 """Nats that a head's logits must reach apart, and the largest logit gain."""
 
@@ -56,9 +60,9 @@ def exact_rate(layout: Layout) -> tuple[float, str]:
   that is brought too far answers unseen samples worse (docs/measurements.md).
   """
   inputs = _inputs(layout)
-  rate = min(
-    max(RATE_AN_INPUT * math.sqrt(inputs), EXACT_RATES[0]), EXACT_RATES[1]
-  )
+  least, most = EXACT_RATES
+  rate = min(RATE_AN_INPUT * math.sqrt(inputs), most, most * MANY / inputs)
+  rate = max(rate, least)
   return float(
     f"{rate:.3g}"
   ), f"{rate:.3g}: safe steps of descent for {inputs} inputs"
