@@ -61,8 +61,8 @@ def listed(graph: Subgraph) -> str:
   )
 
 
-def meant_input(graph: Subgraph) -> int:
-  """The tensor that samples go to.
+def meant_input(graph: Subgraph, name: str = "model") -> int:
+  """The tensor that samples go to; `name` is what to call the file in errors.
 
   Where nobody has chosen among several, it is the one that is left when states
   are taken away, which are inputs like one of the outputs, and single numbers.
@@ -72,9 +72,9 @@ def meant_input(graph: Subgraph) -> int:
       of several samples, or if the graph keeps state that cannot be reset.
   """
   if fault := resource_fault(graph):
-    raise TflmFgError(fault)
-  meant = graph.inputs[_position(graph)]
-  _require_one_sample(graph, graph.tensors[meant])
+    raise TflmFgError(f"{name}: {fault}")
+  meant = graph.inputs[_position(graph, name)]
+  _require_one_sample(graph, graph.tensors[meant], name)
   return meant
 
 
@@ -122,7 +122,7 @@ def has_float_variables(graph: Subgraph) -> bool:
   )
 
 
-def _position(graph: Subgraph) -> int:
+def _position(graph: Subgraph, name: str) -> int:
   if graph.chosen_input is not None:
     return graph.chosen_input
   left = list(range(len(graph.inputs)))
@@ -133,7 +133,7 @@ def _position(graph: Subgraph) -> int:
     left = [n for n in left if np.prod(inputs[n].shape) > 1]
   if len(left) != 1:
     raise TflmFgError(
-      f"the model has {len(graph.inputs)} inputs"
+      f"{name}: has {len(graph.inputs)} inputs"
       + (f", {listed(graph)}" if graph.inputs else "")
       + "; say with --input=NAME or --input=INDEX (input= in Python) which one "
       "takes the samples: the others get zeros"
@@ -141,7 +141,7 @@ def _position(graph: Subgraph) -> int:
   return left[0]
 
 
-def _require_one_sample(graph: Subgraph, tensor: Tensor) -> None:
+def _require_one_sample(graph: Subgraph, tensor: Tensor, name: str) -> None:
   """Refuses an input of no size, and one that is a batch by its outputs."""
   shape = tensor.shape
   batch = shape[0] if shape else 0
@@ -151,7 +151,7 @@ def _require_one_sample(graph: Subgraph, tensor: Tensor) -> None:
   )
   if not batch or (batch > 1 and alike):
     raise TflmFgError(
-      f"the model's input has shape {list(shape)}; export it with a batch of 1"
+      f"{name}: the input has shape {list(shape)}; export it with a batch of 1"
     )
 
 
@@ -168,7 +168,7 @@ def spec_of(file: ModelFile) -> TensorSpec:
     TflmFgError: as `meant_input`.
   """
   graph = file.subgraph
-  index = meant_input(graph)
+  index = meant_input(graph, file.name)
   tensor = graph.tensors[index]
   shape = tensor.shape
   given = bool(tensor.scales)

@@ -53,7 +53,7 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
     TflmFgError: if the graph has several inputs, or one of several samples.
   """
   file = ModelFile.of(source)
-  graph_input = meant_input(file.subgraph)
+  graph_input = meant_input(file.subgraph, file.name)
   frozen, moving = _sides(file.subgraph, mark)
   crossing = _crossing(file.subgraph, frozen, moving)
   inner = sorted(set(taps) - {*crossing, mark.logits})
@@ -77,7 +77,7 @@ def _sides(graph: Subgraph, mark: Mark) -> tuple[list[int], list[int]]:
 def whole(source: Source, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
   file = ModelFile.of(source)
-  inputs = [meant_input(file.subgraph)]
+  inputs = [meant_input(file.subgraph, file.name)]
   needed = leading_to(file.subgraph, [mark.logits])
   return _extract(
     file, needed, inputs, [mark.logits], mark.trainable, signs=True
@@ -89,7 +89,7 @@ def up_to(source: Source, outputs: Sequence[int]) -> Part:
   file = ModelFile.of(source)
   graph = file.subgraph
   needed = leading_to(graph, outputs)
-  return _extract(file, needed, [meant_input(graph)], outputs, [])
+  return _extract(file, needed, [meant_input(graph, file.name)], outputs, [])
 
 
 def _touched(graph: Subgraph, tensors: set[int]) -> set[int]:
