@@ -134,6 +134,7 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
     **objective,
     callbacks=watchers,
     output=output_flags.OUTPUT.value,
+    input=output_flags.INPUT.value,
     name=_MODEL.value,
   )
 
@@ -142,7 +143,8 @@ def _refuse_all_but_files() -> None:
   """A replay does what was done: what else is given would do nothing."""
   others = (
     (_TRAIN, _TEST, _PLOT, _REPORT, _LOG, _JOURNAL)
-    + (_TRAINABLE, output_flags.OUTPUT, *graph_flags.HOLDERS)
+    + (_TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
+    + tuple(graph_flags.HOLDERS)
     + (_RUNTIME, _STRATEGY, _EXACT_PREFIX, _WORKERS)
   )
   names = [flag.name for flag in others if flag.present]

@@ -71,7 +71,9 @@ def main() -> None:
   files.require_outputs(
     cli.values(_OUT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
   )
-  plain = opened(_plain(path), path, output_flags.OUTPUT.value)
+  plain = opened(
+    _plain(path), path, output_flags.OUTPUT.value, output_flags.INPUT.value
+  )
   marked = tflm_fg.mark_trainable(
     plain,
     _TRAINABLE.value,

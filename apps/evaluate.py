@@ -61,6 +61,7 @@ def main() -> None:
     huber_delta=_HUBER_DELTA.value,
     threshold=_THRESHOLD.value,
     output=output_flags.OUTPUT.value,
+    input=output_flags.INPUT.value,
   )
   if report["output_note"]:
     print(f"note: {report['output_note']}")

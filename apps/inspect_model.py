@@ -37,6 +37,7 @@ def main() -> None:
     runtime=_RUNTIME.value,
     strategy=_STRATEGY.value,
     output=output_flags.OUTPUT.value,
+    input=output_flags.INPUT.value,
   )
   print_file(report)
   marked = (

@@ -109,6 +109,7 @@ def adapt(
   workers: int | None = None,
   callbacks: Sequence[Callback] = (),
   output: str | int | None = None,
+  input: str | int | None = None,
   name: str | None = None,
 ) -> AdaptResult:
   """Adapts a quantized .tflite with forward passes alone.
@@ -137,6 +138,7 @@ def adapt(
     workers: passes side by side, at most; None for as many as pay.
     callbacks: called after every step of forward gradients.
     output: which of several outputs is trained, as for `mark_trainable`.
+    input: which of several inputs takes the samples, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -150,7 +152,7 @@ def adapt(
     >>> result = tflm_fg.adapt("kws.tflite", x, y)
     >>> result.save("adapted.tflite")
   """
-  own = opened(model, name, output)
+  own = opened(model, name, output, input)
   request = Request(
     method=Auto() if method is None else _checked(method, loss),
     objective=Objective.of(loss, huber_delta, labels),

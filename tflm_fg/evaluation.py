@@ -44,6 +44,7 @@ def evaluate(
   huber_delta: float = 1.0,
   threshold: float = 0.0,
   output: str | int | None = None,
+  input: str | int | None = None,
   name: str | None = None,
 ) -> dict[str, Any]:
   """Scores a .tflite on samples with classes or real targets.
@@ -59,6 +60,7 @@ def evaluate(
     threshold: logits above it answer 1, where a model ends in sigmoids; 0 is a
       probability of one half.
     output: which of several outputs is scored, as for `mark_trainable`.
+    input: which of several inputs takes the samples, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -68,7 +70,7 @@ def evaluate(
   Raises:
     TflmFgError: in one line, if anything does not fit.
   """
-  file = opened(model, name, output)
+  file = opened(model, name, output, input)
   refuse_foreign(file)
   mark = unmarked(file)
   part = whole(file, mark)

@@ -43,6 +43,7 @@ def inspect(
   runtime: str = "litert",
   strategy: str = "auto",
   output: str | int | None = None,
+  input: str | int | None = None,
   name: str | None = None,
 ) -> dict[str, Any]:
   """Describes a .tflite and what can train in it.
@@ -54,6 +55,7 @@ def inspect(
     runtime: the engine whose writes are checked.
     strategy: how weights are set in it.
     output: which of several outputs is meant, as for `mark_trainable`.
+    input: which of several inputs takes the samples, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -64,7 +66,7 @@ def inspect(
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
   """
-  own = opened(model, name, output)
+  own = opened(model, name, output, input)
   report = describe_file(own)
   options = graph_options or GraphOptions()
   file = with_change_told(own, in_known_form(own, options))

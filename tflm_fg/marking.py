@@ -11,7 +11,7 @@ from tflm_fg.tflite import select_trainable, training_metadata
 from tflm_fg.tflite.choice.outputs import with_output
 from tflm_fg.tflite.choice.own_mark import as_marked
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.inputs import refuse_foreign
+from tflm_fg.tflite.inputs import refuse_foreign, with_input
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
@@ -28,6 +28,7 @@ def mark_trainable(
   *,
   graph_options: GraphOptions | None = None,
   output: str | int | None = None,
+  input: str | int | None = None,
   name: str | None = None,
 ) -> MarkedModel:
   """Marks what may train in a .tflite.
@@ -41,6 +42,9 @@ def mark_trainable(
     output: which of several outputs shall be trained, by its position from 0,
       its name, or the name that the file's signature gives it; None for what
       the file's mark says, or the one that is left where there is no doubt.
+    input: which of several inputs takes the samples, by its position from 0 or
+      its name; the others get zeros. None for what the file's mark says, or the
+      one that is no state and no single number.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -53,7 +57,7 @@ def mark_trainable(
     >>> marked = tflm_fg.mark_trainable("kws.tflite", "head")
     >>> open("marked.tflite", "wb").write(marked.data)
   """
-  own = opened(model, name, output)
+  own = opened(model, name, output, input)
   options = graph_options or GraphOptions()
   file = with_change_told(own, in_known_form(own, options))
   return select_trainable.mark_file(file, trainable, graph_options=options)
@@ -106,7 +110,10 @@ def strip(model: Model, name: str | None = None) -> bytes:
 
 
 def opened(
-  model: Model, name: str | None = None, output: str | int | None = None
+  model: Model,
+  name: str | None = None,
+  output: str | int | None = None,
+  input: str | int | None = None,
 ) -> ModelFile:
   """The model, verified and parsed; itself if it is open already.
 
@@ -114,10 +121,12 @@ def opened(
     model: as for `mark_trainable`.
     name: what to call it in errors; by default its path.
     output: as for `mark_trainable`.
+    input: as for `mark_trainable`.
 
   Raises:
-    TflmFgError: if it cannot be read, is not sound, or has no such output.
+    TflmFgError: if it cannot be read, is not sound, or has no such output or
+      input.
   """
   if not isinstance(model, ModelFile):
     model = ModelFile.open(*files.read_model(model, name))
-  return as_marked(with_output(model, output))
+  return as_marked(with_input(with_output(model, output), input))

@@ -207,6 +207,8 @@ class Mark:
     classes: names of the outputs, in order.
     output: position of the output that is trained and scored, in a file that
       has several; None where it has one.
+    input: position of the input that samples go to, where a user has chosen it
+      among several; else None.
     statistics: of activations by tensor index, each channel's mean on source
       samples in 1/16 of a step; see
       `gradients.statistic_matching`.
@@ -218,6 +220,7 @@ class Mark:
   frontend: dict[str, Any] | None = None
   classes: tuple[str, ...] | None = None
   output: int | None = None
+  input: int | None = None
   statistics: dict[int, tuple[int, ...]] = dataclasses.field(
     default_factory=dict
   )

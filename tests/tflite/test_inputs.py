@@ -192,3 +192,33 @@ def test_a_batch_of_several_samples_is_refused():
   net.operator("FULLY_CONNECTED", [x.index, *weights], out.index, options, 4)
   model = net.finish([x.index], [out.index])
   refused(lambda: input_spec(model), "batch of 1")
+
+
+def test_a_chosen_input_is_kept_in_the_mark_from_adapting_to_replay():
+  model = state_model(with_state_out=False)
+  x = models.int8_samples((8,), 60)
+  wanted = looped(model, x)
+  y = np.where(np.arange(60) % 4 == 0, (wanted + 1) % 4, wanted)
+  refused(lambda: tflm_fg.adapt(model, x, y), "2 inputs", "--input=NAME")
+  for trainable in ("auto", "head", "wide-head", "prompt"):
+    given = {"trainable": trainable, "test": (x, y), "input": "x"}
+    result = tflm_fg.adapt(model, x, y, **given)
+    after = (looped(result.model, x) == y).mean()
+    assert result.report.accuracy_after == pytest.approx(after)
+    again = tflm_fg.replay(result.journal, result.start, "m")
+    assert again == result.marked_model
+  further = tflm_fg.adapt(result.marked_model, x, y)
+  assert further.report.accuracy_before == pytest.approx(after, abs=0.2)
+  assert tflm_fg.evaluate(result.marked_model, x, y)["samples"] == 60
+  refused(lambda: tflm_fg.evaluate(result.model, x, y), "2 inputs")
+  assert tflm_fg.evaluate(result.model, x, y, input=1)["accuracy"] == after
+  assert tflm_fg.inspect(model, input="x")["tensors"]
+
+
+def test_a_prompt_stands_behind_the_input_that_takes_the_samples():
+  for first in (True, False):
+    marked = tflm_fg.mark_trainable(state_model(state_first=first), "prompt")
+    (prompt,) = marked.mark.trainable
+    reader = marked.file.subgraph.operators[prompt.operator]
+    names = [marked.file.subgraph.tensors[i].name for i in reader.inputs]
+    assert "x" in names

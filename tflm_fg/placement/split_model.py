@@ -16,7 +16,7 @@ from tflm_fg.runtimes.registry import (
 )
 from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.trial import require_runs
-from tflm_fg.tflite.inputs import spec_of
+from tflm_fg.tflite.inputs import spec_of, with_input
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.surgery.perturbation_inputs import weights_to_inputs
@@ -84,7 +84,7 @@ class SplitModel:
     self._runtime_options = runtime_options
     self._weights_are_inputs = weights_are_inputs
     self._cut = cut(self._marked, mark, taps)
-    self.input = spec_of(self._marked)
+    self.input = spec_of(with_input(self._marked, mark.input))
     self.logits = output_spec(self._marked, mark)
     self.suffix = self._open(runtime_options.strategy)
     self.helpers = []

@@ -20,7 +20,7 @@ from tflm_fg.tflite.choice.outputs import (
 )
 from tflm_fg.tflite.choice.own_mark import as_marked, own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.inputs import refuse_foreign, spec_of
+from tflm_fg.tflite.inputs import meant_input, refuse_foreign, spec_of
 from tflm_fg.tflite.layers import (
   sites_of,
 )
@@ -106,7 +106,8 @@ def mark_file(
   parts = [p for p in (p.strip() for p in trainable.split(",")) if p]
   if not parts:
     raise TflmFgError(f"--trainable={trainable!r} names nothing; try head")
-  notes = _operate(model, parts, graph_options, name, output)
+  taken = meant_input(graph, name) if "prompt" in parts else -1
+  notes = _operate(model, parts, graph_options, name, output, taken)
   graph = subgraph_of(model, output) if notes else graph
   wanted = chosen_layers(graph, parts, name)
   weights = weights or graph_options.weights
@@ -131,6 +132,7 @@ def mark_file(
     frontend=old.frontend if old else None,
     classes=old.classes if old else None,
     output=output if len(graph.outputs) > 1 else None,
+    input=graph.chosen_input,
     statistics=old.statistics if old else {},
   )
   marked = training_metadata.write_mark(file, chosen)
@@ -143,12 +145,17 @@ def _operate(
   graph_options: GraphOptions,
   name: str,
   output: int,
+  taken: int,
 ) -> list[str]:
   """Adds the operators that the choice asks for and that are not there."""
   notes = []
   if "prompt" in parts and not prompts_of(subgraph_of(model)):
     numbers = insert_prompt(
-      model, graph_options.gain, name, graph_options.common_gain
+      model,
+      taken,
+      graph_options.gain,
+      name,
+      graph_options.common_gain,
     )
     notes.append(f"an input prompt of {numbers} numbers inserted")
   graph = subgraph_of(model, output)

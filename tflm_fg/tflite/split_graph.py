@@ -17,7 +17,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.choice.outputs import leading_to
-from tflm_fg.tflite.inputs import meant_input, zeros_of
+from tflm_fg.tflite.inputs import meant_input, with_input, zeros_of
 from tflm_fg.tflite.layers import HEAD_OPS
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name
 from tflm_fg.tflite.subgraph import Subgraph, Tensor
@@ -52,7 +52,7 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
   Raises:
     TflmFgError: if the graph has several inputs, or one of several samples.
   """
-  file = ModelFile.of(source)
+  file = with_input(ModelFile.of(source), mark.input)
   graph_input = meant_input(file.subgraph, file.name)
   frozen, moving = _sides(file.subgraph, mark)
   crossing = _crossing(file.subgraph, frozen, moving)
@@ -76,7 +76,7 @@ def _sides(graph: Subgraph, mark: Mark) -> tuple[list[int], list[int]]:
 
 def whole(source: Source, mark: Mark) -> Part:
   """The graph from its input to its logits, uncut, for evaluation."""
-  file = ModelFile.of(source)
+  file = with_input(ModelFile.of(source), mark.input)
   inputs = [meant_input(file.subgraph, file.name)]
   needed = leading_to(file.subgraph, [mark.logits])
   return _extract(

@@ -57,6 +57,7 @@ def read_mark(source: Source, name: str = "model") -> Mark | None:
       frontend=_frontend(content.get("frontend")),
       classes=_classes(content.get("classes")),
       output=_output(graph, content.get("output"), content["logits"]),
+      input=_input(graph, content.get("input")),
       statistics=_statistics(graph, content.get("statistics", [])),
     )
   except (
@@ -132,6 +133,14 @@ def _output(graph: Subgraph, position: Any, logits: int) -> int | None:
   return position
 
 
+def _input(graph: Subgraph, position: Any) -> int | None:
+  if position is None:
+    return None
+  if type(position) is not int or not 0 <= position < len(graph.inputs):
+    raise IndexError(f"input {position}")
+  return position
+
+
 def _marked_tensor(graph: Subgraph, entry: dict[str, Any]) -> TrainableTensor:
   index, operator = _index(graph, entry["index"]), entry["operator"]
   role = entry["role"]
@@ -181,6 +190,8 @@ def write_mark(source: Source, mark: Mark) -> ModelFile:
   }
   if mark.output is not None:  # a mark without it stays as it always was
     content["output"] = mark.output
+  if mark.input is not None:
+    content["input"] = mark.input
   if mark.statistics:
     content["statistics"] = list(mark.statistics.items())
   if mark.frontend is not None:

@@ -44,12 +44,17 @@ def role_of(graph: Subgraph, index: int) -> str:
 
 
 def insert_prompt(
-  model: schema.ModelT, gain: bool, name: str, common_gain: bool = False
+  model: schema.ModelT,
+  source: int,
+  gain: bool,
+  name: str,
+  common_gain: bool = False,
 ) -> int:
   """Inserts the operators; outputs stay as they are, bit for bit.
 
   Args:
     model: the unpacked model, edited.
+    source: the input that samples go to.
     gain: whether a gain comes before the offset.
     name: what to call the file in errors.
     common_gain: whether the gain is one number for all channels.
@@ -60,7 +65,7 @@ def insert_prompt(
   Raises:
     TflmFgError: if the input is not int8 with a scale.
   """
-  flow, position = _first_flow(model, name)
+  flow, position = _first_flow(model, source, name)
   numbers = 0
   for kind in (GAIN, OFFSET) if gain else (OFFSET,):
     alone = common_gain and kind == GAIN
@@ -70,10 +75,12 @@ def insert_prompt(
   return numbers
 
 
-def _first_flow(model: schema.ModelT, name: str) -> tuple[int, int]:
+def _first_flow(
+  model: schema.ModelT, source: int, name: str
+) -> tuple[int, int]:
   """The activation that the first real layer reads, and that layer's place."""
   graph = model.subgraphs[0]
-  flow, position = int(graph.inputs[0]), 0
+  flow, position = source, 0
   for number, op in enumerate(graph.operators):
     if op_name(model, op) in _BEFORE and int(op.inputs[0]) == flow:
       flow, position = int(op.outputs[0]), number + 1
