@@ -166,3 +166,15 @@ def test_entropies_without_labels_are_means_over_the_outputs():
   # A logit at the zero point answers 0, so both outputs answer alike always.
   assert found.of_answers == pytest.approx(0.0)
   assert found.most == pytest.approx(np.log(2))
+
+
+def test_magnified_logits_count_as_much_more():
+  grid = Grid(scale=0.002, zero_point=3, bits=8)
+  loss = BinaryCrossEntropy(grid=grid)
+  logits = np.arange(-128, 128, dtype=np.int8)[:, None]
+  labels = np.arange(256)[:, None] % 2
+  z = reals(logits, grid)
+  got = loss.magnified(16).residual(logits, labels) / 65536
+  np.testing.assert_allclose(got, 2 * (sigmoid(16 * z) - labels), atol=1e-4)
+  assert loss.magnified(1) is loss
+  assert loss.reach_of_outputs == pytest.approx(0.255)

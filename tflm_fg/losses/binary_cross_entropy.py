@@ -73,6 +73,18 @@ class Bernoulli(Loss):
   def __post_init__(self) -> None:
     object.__setattr__(self, "table", Sigmoid(self.grid))
 
+  @property
+  def reach_of_outputs(self) -> float:
+    """Nats that an output can stand away from 0, about, on either side."""
+    return ((1 << self.grid.bits) - 1) * self.grid.scale / 2
+
+  def magnified(self, gain: float) -> Bernoulli:
+    """The same of logits that count `gain` times as much."""
+    if gain == 1:
+      return self
+    grid = dataclasses.replace(self.grid, scale=self.grid.scale * gain)
+    return dataclasses.replace(self, grid=grid)
+
   def residual_of_unit(self, outputs: int) -> float:
     """Real residual where a real unit of an output costs one unit of loss."""
     return 2 * self.unit * outputs
