@@ -23,6 +23,7 @@ _PASSES_A_STEP = {
   "one-sided": lambda m: m + 1,
   "sharpness-aware": lambda m: 4 * m,
   "node": lambda m: 2 * m + 1,
+  "per-sample": lambda m: 2,
 }
 
 
@@ -33,7 +34,7 @@ def steps_of(method: str, directions: int, passes: int) -> int:
 
 def _directions(method: str) -> int:
   """What a method takes by itself."""
-  return methods.named(method).filled().num_directions
+  return getattr(methods.named(method).filled(), "num_directions", 1)
 
 
 _NO_FIELDS = ("method", "labels")
@@ -48,19 +49,20 @@ def fields_of(cell: Cell) -> dict[str, Any]:
   Raises:
     TflmFgError: for a setting that this tflm-fg does not have.
   """
-  fields: dict[str, Any] = {"method": cell.method, "seed": cell.seed}
+  method = "auto" if cell.method == "alternation" else cell.method
+  fields: dict[str, Any] = {"method": method, "seed": cell.seed}
   if cell.method == "statistics":
     fields["labels"] = "none"
   fields |= VARIANTS[cell.variant]
   if cell.precision in ("8w8a", SAME_RATE):
     fields["precision"] = "8w8a"
-  if cell.method not in OWN_PASSES:
+  if cell.method not in (*OWN_PASSES, "alternation"):
     directions = fields.get("num_directions") or _directions(cell.method)
     fields["steps"] = steps_of(cell.method, directions, cell.passes)
     fields["batch_size"] = cell.batch
   if cell.method != "auto":
     fields["validation_fraction"] = 0.0
-  known = {*methods.fields_of(methods.registered()[cell.method]), *_NO_FIELDS}
+  known = {*methods.fields_of(methods.registered()[method]), *_NO_FIELDS}
   for name in fields:
     if name not in known:
       raise TflmFgError(
@@ -73,7 +75,7 @@ def fields_of(cell: Cell) -> dict[str, Any]:
 def settings_of(cell: Cell) -> Method:
   """The method that a cell is run with, checked."""
   own = {k: v for k, v in fields_of(cell).items() if k not in _NO_FIELDS}
-  method = methods.named(cell.method, **own)
+  method = methods.named(fields_of(cell)["method"], **own)
   return method if isinstance(method, methods.Auto) else method.filled()
 
 

@@ -27,6 +27,8 @@ METHODS = (
   "backprop",
   *PERTURBING,
   "node",
+  "per-sample",
+  "alternation",
   "closed-form",
   "statistics",
   "auto",
@@ -34,6 +36,12 @@ METHODS = (
 
 EXACT = ("closed-form", "node")
 """Methods for heads, without variants."""
+
+FLOWING = ("prompt", "first-bias", "inner-bias", "bias")
+"""What a direction for every sample trains by itself."""
+
+ALTERNATING = "inner-bias,gain,head"
+"""What trains in turn under "alternation", of a cell that trains all."""
 
 OWN_PASSES = ("closed-form", "statistics", "auto")
 """Methods that take their own count of passes."""
@@ -141,9 +149,11 @@ class Grid:
     Zero-shot trains nothing and "auto" chooses by itself: one cell each.
     Backpropagation is float32. Variants and other precisions exist for methods
     that perturb weights, the closed form for heads, node perturbation for a
-    FULLY_CONNECTED head, and statistic matching for biases before the head. In
-    floats there are two methods, variants that need no integers, and no wide
-    head. Kernels of 16 bits exist where kernels train, and in no prompt.
+    FULLY_CONNECTED head, a direction for every sample for what flows in as
+    data, alternation where all trains, and statistic matching for biases
+    before the head. In floats there are two methods, variants that need no
+    integers, and no wide head. Kernels of 16 bits exist where kernels train,
+    and in no prompt.
     """
     product = itertools.product(
       self.domains,
@@ -184,6 +194,10 @@ def _exists(method: str, trainable: str, variant: str, precision: str) -> bool:
     return False
   if method in EXACT:
     return trainable in HEADS and variant == "plain"
+  if method == "per-sample":
+    return trainable in FLOWING and variant == "plain"
+  if method == "alternation":
+    return trainable == "all" and variant == "plain"
   if method == "statistics":
     return trainable in INNER_BIASES and variant == "plain"
   if variant in OF_LAYERS and trainable not in OF_SEVERAL_LAYERS:

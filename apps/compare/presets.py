@@ -168,12 +168,12 @@ _START = tuple(
     (("auto",), VOICES + FEW_VOICES + WORDS, 2),
   )
 )
-
+_BESIDE = ("backprop", "sign-m-spsa", "per-sample", "alternation")
 _BACKPROP = (
   *_START,
   *(
     Grid(
-      methods=("backprop", "sign-m-spsa", "closed-form"),
+      methods=(*_BESIDE, "closed-form"),
       trainable=trainable,
       domains=domains,
       seeds=seeds,
@@ -193,7 +193,7 @@ _BACKPROP = (
     passes=PASSES,
   ),
   Grid(
-    methods=("backprop", "sign-m-spsa"),
+    methods=_BESIDE,
     trainable=("prompt", "first-bias", "all"),
     domains=VOICES[:2],
     seeds=SEEDS[:1],

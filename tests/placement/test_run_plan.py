@@ -18,10 +18,19 @@ from tests.placement.runs import (
   cured,
   source,
 )
-from tflm_fg import journal
-from tflm_fg.methods import SPSA, Auto, ClosedForm, SignSPSA, fields_of
+from tflm_fg import journal, replaying
+from tflm_fg.methods import (
+  SPSA,
+  Auto,
+  ClosedForm,
+  PerSample,
+  SignSPSA,
+  fields_of,
+)
 from tflm_fg.placement.run_plan import LONG, QUICK, phases_of
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
+from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.objective import Objective
 
@@ -53,7 +62,8 @@ def test_settings_that_are_given_hold_for_every_phase():
 
 def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
   marked = mark_file(models.conv_model(), "prompt,bias,head")
-  first, last = phases_of(marked, Auto(), Objective())
+  method = Auto(num_directions=2)
+  first, last = phases_of(marked, method, Objective())
   names = {t.index: t.name for t in marked.mark.trainable}
   assert [names[i] for i in first.tensors] == [
     "tflm_fg/prompt/offset", "conv/bias", "depthwise/bias",
@@ -62,6 +72,39 @@ def test_forward_gradients_come_first_and_the_head_exactly_behind_them():
   assert isinstance(first.method, SignSPSA)
   assert isinstance(last.method, ClosedForm)
   assert first.method.steps == QUICK["steps"]
+
+
+def test_numbers_of_layers_and_the_head_take_turns():
+  marked = mark_file(models.conv_model(), "inner-bias,gain,head")
+  method = Auto(seed=5, steps=250, learning_rate_lsb=0.5)
+  head, *turns = phases_of(marked, method, Objective())
+  assert isinstance(head.method, ClosedForm) and len(turns) == 6
+  inner, heads = turns[::2], turns[1::2]
+  assert all(phase == head for phase in heads)
+  assert [phase.method.steps for phase in inner] == [100, 100, 50]
+  assert all(isinstance(phase.method, PerSample) for phase in inner)
+  rates = [phase.method.learning_rate_lsb for phase in inner]
+  assert rates == [0.417, 0.25, 0.0833]
+  assert len({phase.method.seed for phase in inner}) == 3
+  assert not {*inner[0].tensors} & {*head.tensors}
+  alone = mark_file(models.conv_model(), "inner-bias,gain")
+  (phase,) = phases_of(alone, method, Objective())
+  assert phase.method.steps == 250 and phase.method.decay == "linear"
+
+
+def test_turns_replay_and_what_they_adapt_has_no_new_operator():
+  x, y = crossed(96, 1, SHIFT)
+  result = adapt(
+    x=x, y=y, trainable="inner-bias,head", method=Auto(steps=110, batch_size=32)
+  )
+  assert len(result.journal.records) == 5
+  again = replaying.replay(result.journal.to_bytes(), result.start)
+  assert again == result.marked_model
+  names = [
+    ModelFile.open(data).operator_names
+    for data in (result.model, without_mark(result.start))
+  ]
+  assert names[0] == names[1]
 
 
 def test_an_exact_phase_learns_from_the_samples_kept_aside_too():

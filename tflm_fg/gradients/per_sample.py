@@ -7,6 +7,7 @@ half is far from one, and the loss between them is flat.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -127,14 +128,13 @@ GAIN_STARTS = (32, 45, 64, 90, 127)
 PROMPT = {"epsilon_lsb": 8.0, "steps": 80, "validate_every": 80}
 """Of ten numbers or so at the input."""
 
-LAYERS = {"epsilon_lsb": 4.0, "steps": 400, "validate_every": 400}
-"""Of the many numbers of layers: what all of them do together bends soon."""
+LAYER_STEPS, LAYER_EPSILON, LAYER_RATE = 400, 4.0, 32
+"""Of the numbers of layers: steps, the largest perturbation, and the rate over
+one number. What many numbers do together adds up: through layers it bends the
+loss, and all steps of equal sizes go far."""
 
-_RATES = {
-  "prompt": {"sign": 4.0, "sgd": 20.0},
-  "layers": {"sign": 0.25, "sgd": 4.0},
-}
-"""By what trains and the optimizer; others have `SIGN_RATE`."""
+_RATES = {"sign": 4.0, "sgd": 20.0}
+"""Of a prompt, by the optimizer; others have `SIGN_RATE`."""
 
 
 @register
@@ -178,11 +178,20 @@ class PerSample(Method):
     Args:
       layout: of the phase's tensors.
     """
-    place = "layers" if _of_layers(layout) else "prompt"
-    own: dict[str, Any] = dict(LAYERS if place == "layers" else PROMPT)
-    if self.steps is not None and place == "layers":
-      own["validate_every"] = self.steps
-    own["learning_rate_lsb"] = _RATES[place].get(self.optimizer, SIGN_RATE)
+    own: dict[str, Any] = dict(PROMPT)
+    own["learning_rate_lsb"] = _RATES.get(self.optimizer, SIGN_RATE)
+    if _of_layers(layout):
+      numbers = layout.num_kernels + layout.num_biases
+      layers = len({t.operator for t in layout.tensors})
+      rate = min(1.0, LAYER_RATE / numbers)
+      own["steps"] = LAYER_STEPS
+      own["validate_every"] = self.steps or LAYER_STEPS
+      # Three digits are more than the rule is worth, and read well.
+      epsilon = min(LAYER_EPSILON, 2 * LAYER_EPSILON / math.sqrt(layers))
+      own["epsilon_lsb"] = float(f"{epsilon:.3g}")
+      own["learning_rate_lsb"] = float(f"{rate:.3g}")
+      if self.optimizer == "sgd":
+        own["learning_rate_lsb"] = float(f"{16 * rate:.3g}")
     missing = {n: v for n, v in own.items() if getattr(self, n) is None}
     return dataclasses.replace(self, **missing)
 

@@ -15,9 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import saturated_share
+from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import Method, fields_of
 from tflm_fg.gradients.per_sample import PerSample
+from tflm_fg.gradients.sample_slopes import FLOWING
 from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.placement.phase import (
   OpenPhase,
@@ -53,6 +55,12 @@ QUICK = {"steps": 200, "validate_every": 200}
 LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
 """The same on many."""
 
+ROUND = 100
+"""Steps of the numbers of layers between two fits of the head."""
+
+NEXT_SEED = 0x9E3779B97F4A7C15
+"""What lies between the seeds of two rounds, modulo 2**64: an odd number."""
+
 
 def phases_of(
   marked: MarkedModel, method: Method, objective: Objective
@@ -60,7 +68,8 @@ def phases_of(
   """The phases for a choice that the user made.
 
   Under "auto" whatever is not the head comes first, by forward gradients, and
-  then the head, exactly where it can be.
+  then the head, exactly where it can be. Numbers of layers and the head take
+  turns, see `alternating`.
 
   Args:
     marked: the marked file.
@@ -79,6 +88,14 @@ def phases_of(
   head = last if objective.has_gradient else ()
   rest = [t for t in tensors if t.index not in head]
   phases = []
+  of_layers = any(t.role in ("bias", "scale") for t in rest)
+  if of_layers and objective.has_gradient and flows_in(rest, method):
+    inner = method.as_phase(PerSample)
+    ends = alternating(
+      inner, rest, method.as_phase(ClosedForm) if head else None
+    )
+    own_tensors = [t.index for t in rest]
+    return [phase(head if own.is_exact else own_tensors, own) for own in ends]
   if rest:
     few = sum(t.numbers for t in rest) <= FEW_NUMBERS
     few &= all(t.index not in last for t in rest)  # a head has far to go
@@ -91,14 +108,52 @@ def phases_of(
   return phases
 
 
+def alternating(
+  inner: Method, tensors: Sequence[TrainableTensor], head: Method | None
+) -> list[Method]:
+  """Numbers of layers and the head, a round of each in turn.
+
+  A head that is fitted exactly tells the layers before it what still is wrong;
+  they change what it reads, so that it is fitted again. Rates fall from round
+  to round as they would fall within one long phase.
+
+  Args:
+    inner: trains the layers' numbers.
+    tensors: which these are.
+    head: fits the head; None where that does not train.
+
+  Returns:
+    The methods of the phases, in order.
+  """
+  filled = inner.filled().for_layout(Layout(tuple(tensors)))
+  rounds = -(-filled.steps // ROUND)
+  if head is None or rounds == 1:
+    return [inner] if head is None else [inner, head]
+  ends = [head]
+  left = filled.steps
+  for number in range(rounds):
+    steps = min(ROUND, left)
+    left -= steps
+    share = (rounds - number - 0.5) / rounds
+    own = dataclasses.replace(
+      filled,
+      steps=steps,
+      validate_every=steps,
+      decay="constant",
+      learning_rate_lsb=float(f"{filled.learning_rate_lsb * share:.3g}"),
+      seed=(filled.seed + number * NEXT_SEED) % (1 << 64),
+    )
+    ends += [own, head]
+  return ends
+
+
 def flows_in(tensors: Sequence[TrainableTensor], method: Method) -> bool:
   """Whether every sample can have a direction of its own in these tensors.
 
   A user who has set what only one direction for all samples takes has that.
   """
   known = {*fields_of(PerSample), *fields_of(ClosedForm)}
-  prompts = all(t.role in ("offset", "gain") for t in tensors)
-  return prompts and set(method.given) <= known
+  return all(t.role in FLOWING for t in tensors) and set(method.given) <= known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,7 +319,8 @@ def run_phases(
     )
     last = phase_result
     stopped = any(callback.stop_training for callback in request.callbacks)
-    if _is_exact(phase_result) and len(training_data.kept) and not stopped:
+    ends = phase is phases[-1] and _is_exact(phase_result)
+    if ends and len(training_data.kept) and not stopped:
       # An exact phase needs samples kept aside but to see that it helps, and
       # every sample counts where there are few.
       last = run_phase(open_phase, training_data.whole(), request.callbacks)

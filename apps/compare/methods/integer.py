@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tflm_fg
 from apps.compare.cell_settings import settings_in_report, settings_of
 from apps.compare.data.episodes import Episode, source_of
-from apps.compare.grid import SAME_RATE, WEIGHTS, Cell
+from apps.compare.grid import ALTERNATING, SAME_RATE, WEIGHTS, Cell
 from apps.compare.methods import learning_rates, scoring
 from apps.compare.results.rows import Measured
 from tflm_fg.callbacks import Callback
@@ -41,12 +41,12 @@ def zero_shot(task: Episode) -> Measured:
 
 
 def auto(cell: Cell, task: Episode) -> Measured:
-  """What the default does, with its own count of passes."""
+  """What the default does, or alternation, with its own count of passes."""
   before = zero_shot(task)
   result = tflm_fg.adapt(
     task.model,
     *task.train,
-    trainable="auto",
+    trainable=ALTERNATING if cell.method == "alternation" else "auto",
     method=settings_of(cell),
     strategy=scoring.RUNTIME_OPTIONS.strategy,
     workers=1,

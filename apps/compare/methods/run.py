@@ -27,7 +27,7 @@ def run(cell: Cell, user_data: UserData) -> Measured:
       from apps.compare.methods import float_twin
 
       return float_twin.run(cell, task)
-    if cell.method == "auto":
+    if cell.method in ("auto", "alternation"):
       return integer.auto(cell, task)
     return integer.forward(cell, task, user_data.cache or None)
   except TflmFgError as fault:

@@ -101,6 +101,24 @@ def test_statistic_matching_is_for_biases_before_the_head():
   ]
 
 
+def test_directions_for_samples_train_what_flows_in_and_alternation_all():
+  axes = grid(
+    methods=("per-sample", "alternation"),
+    trainable=("head", "prompt", "bias", "all"),
+    variants=("plain", "m=3"),
+    passes=40,
+  )
+  cells = list(axes.cells())
+  assert [(c.trainable, c.method) for c in cells] == [
+    ("prompt", "per-sample"),
+    ("bias", "per-sample"),
+    ("all", "alternation"),
+  ]
+  assert fields_of(cells[0])["steps"] == 20
+  assert fields_of(cells[2])["method"] == "auto"
+  assert "steps" not in fields_of(cells[2])
+
+
 def test_kernels_of_16_bits_are_where_kernels_train():
   found = titles(
     grid(
