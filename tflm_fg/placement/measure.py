@@ -21,7 +21,7 @@ from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.surgery.wide_head import widths_of
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.metrics import BATCH
+from tflm_fg.training.metrics import BATCH, batch_of
 from tflm_fg.types import Array
 
 MARGIN = 1.1
@@ -57,7 +57,7 @@ def measured(
     Pooled(reach, np.rint(v.mean(axis=0)).astype(np.int64), v.std(axis=0))
     for reach, v in zip(reaches, fine)
   )
-  passes = 2 * math.ceil(len(x) / BATCH)
+  passes = 2 * math.ceil(len(x) / batch_of((x,)))
   return dataclasses.replace(graph_options, pooled=pooled), passes
 
 

@@ -16,6 +16,9 @@ from tflm_fg.types import Array, Tensors
 BATCH = 256
 """Samples an evaluating call of the engine takes at most."""
 
+AT_ONCE = 1 << 21
+"""Bytes of samples that such a call takes at most."""
+
 
 class Score(NamedTuple):
   """How a model does on some samples.
@@ -42,9 +45,22 @@ class Score(NamedTuple):
   mae: float | None = None
 
 
-def run_all(session: Session, inputs: Tensors, batch: int = BATCH) -> Tensors:
+def batch_of(inputs: Tensors) -> int:
+  """Samples that a call takes: `BATCH`, or fewer of large samples.
+
+  An engine holds every activation of a batch at once, so its memory grows with
+  the bytes that flow in.
+  """
+  samples = max(1, len(inputs[0]))
+  each = max(1, sum(x.nbytes for x in inputs) // samples)
+  return max(1, min(BATCH, AT_ONCE // each))
+
+
+def run_all(
+  session: Session, inputs: Tensors, batch: int | None = None
+) -> Tensors:
   """Runs every sample, in batches; arrays [N, ...] in and out."""
-  samples = len(inputs[0])
+  samples, batch = len(inputs[0]), batch or batch_of(inputs)
   outputs = [
     session.run(tuple(x[i : i + batch] for x in inputs))
     for i in range(0, samples, batch)
