@@ -32,7 +32,10 @@ from tflm_fg.training import NATURAL, load_npz
 from tflm_fg.types import TflmFgError
 
 _MODEL = flags.DEFINE_string(
-  "model", None, "an int8 or int16x8 .tflite, marked or not", required=True
+  "model",
+  None,
+  "an int8, int16x8 or legacy uint8 .tflite, marked or not",
+  required=True,
 )
 _TRAIN = flags.DEFINE_string("train", None, "an .npz with x and y to train on")
 _TEST = flags.DEFINE_string("test", None, "an .npz with x and y to score on")

@@ -21,7 +21,7 @@ from tflm_fg.runtimes import NAMES
 from tflm_fg.training import LOSSES, load_npz
 
 _MODEL = flags.DEFINE_string(
-  "model", None, "an int8 or int16x8 .tflite", required=True
+  "model", None, "an int8, int16x8 or legacy uint8 .tflite", required=True
 )
 _DATA = flags.DEFINE_string("data", None, "an .npz with x and y", required=True)
 _RUNTIME = flags.DEFINE_enum(

@@ -115,7 +115,8 @@ def adapt(
   """Adapts a quantized .tflite with forward passes alone.
 
   Args:
-    model: the path or the bytes of an int8 or int16x8 .tflite, marked or not.
+    model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite,
+      marked or not.
     x: samples [N, ...], floats in the units the model was trained on or
       integers of its input dtype.
     y: classes, integers [N]; 0 and 1, [N] or [N, outputs], for a model that

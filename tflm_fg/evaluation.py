@@ -50,7 +50,8 @@ def evaluate(
   """Scores a .tflite on samples with classes or real targets.
 
   Args:
-    model: the path or the bytes of an int8 or int16x8 .tflite, marked or not.
+    model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite,
+      marked or not.
     x: samples [N, ...], as for `adapt`.
     y: classes, integers [N]; 0 and 1, [N] or [N, C], for a model that ends in
       sigmoids; or real targets [N, C].

@@ -34,7 +34,7 @@ def mark_trainable(
   """Marks what may train in a .tflite.
 
   Args:
-    model: the path or the bytes of an int8 or int16x8 .tflite.
+    model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite.
     trainable: "head", "wide-head", "prompt", "first-bias", "bias",
       "inner-bias", "all", a regular expression on tensors' names, or several of
       these with commas.
