@@ -207,3 +207,25 @@ def test_scores_are_those_of_the_file_run_by_itself():
   found = tflm_fg.evaluate(detector(), *TEST, runtime="litert-reference")
   assert found["recall"] == pytest.approx(hits / truth.sum(), abs=0.02)
   assert found["precision"] == pytest.approx(hits / sum(said), abs=0.02)
+
+
+def test_without_labels_a_rare_yes_leaves_a_detector_alone():
+  """Few samples are a yes: spreading the answers evenly would be a fault.
+
+  A shift makes the detector say yes to more, so that its answers are varied.
+  """
+  way = np.random.default_rng(99).normal(0, 0.5, 8)
+
+  def heard(share, seed, shift=0.0):
+    random = np.random.default_rng(seed)
+    y = (np.arange(120) < share * 120).astype(np.int64)
+    x = 1.5 * (2 * y - 1)[:, None] * way + random.normal(0, 0.7, (120, 8))
+    x = x + shift * way
+    return x.astype(np.float32), y
+
+  good = tflm_fg.adapt(detector(seed=1), *heard(0.5, 1), trainable="head").model
+  x, y = heard(0.05, 2, shift=1.0)  # says yes to many
+  result = tflm_fg.adapt(good, x, test=(x, y))
+  assert result.report.accuracy_after >= result.report.accuracy_before
+  reasons = " ".join(row["reason"] for row in result.report.dropped)
+  assert "two answers" in reasons

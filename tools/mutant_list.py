@@ -81,6 +81,13 @@ MUTANTS = (
     ("tests/contract/test_endings.py",),
   ),
   Mutant(
+    "label_free: outputs of two answers follow any split",
+    "tflm_fg/placement/label_free.py",
+    "  wanted = REACHED * math.log(2)\n",
+    "  wanted = REACHED * math.log(1)\n",
+    ("tests/test_binary.py",),
+  ),
+  Mutant(
     "write_check: an output at its end hides a write",
     "tflm_fg/runtimes/write_check.py",
     "for far in (60, -60, 6000, -6000):",

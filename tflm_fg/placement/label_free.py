@@ -51,6 +51,9 @@ VARIED, ENOUGH = 0.85, 0.7
 """How varied answers must be, as a share of what they can be, for a head to
 train freely, and to train at all. Two thirds of twelve classes give 0.84."""
 
+REACHED = 0.65
+"""Share of the best information that outputs of two answers must reach."""
+
 PULL, PULL_SAMPLES = 0.3, 10
 """Lambda of a head's pull where answers are not varied. Where they are, it is
 as if so many samples said that the head should stay, and at most as much."""
@@ -102,6 +105,8 @@ def try_label_free(
     fault = no_gain(best.entropies, seen.entropies, seen.by_chance)
     if not fault and seen.stage.stage.kind is PerSample:
       fault = spreads(start.entropies, seen.entropies)
+    if not fault and training_data.task.is_binary:
+      fault = unsure(seen.entropies.information)
     if fault:
       dropped.append(Dropped(seen.stage.stage.title, fault, seen.graph))
     else:
@@ -179,6 +184,26 @@ def spreads(start: Entropies, stage: Entropies) -> str:
       f"more varied (entropy {start.of_mean:.2f} -> {stage.of_mean:.2f} nats)"
     )
   return ""
+
+
+def unsure(information: float) -> str:
+  """Says why outputs of two answers stay as they are; empty if they may move.
+
+  Two answers are varied soon, whatever the truth is: a detector that a shift
+  makes say yes to a third of the samples looks the same as one that hears as
+  many. What tells them apart is where training ends: only samples that lie in
+  two groups let it get sure of both answers.
+
+  Args:
+    information: what an answer tells of its sample in the end, in nats.
+  """
+  wanted = REACHED * math.log(2)
+  if information >= wanted:
+    return ""
+  return (
+    f"its answers tell {information:.2f} nats of a sample; of outputs with two "
+    f"answers less than {wanted:.2f} may come from any split of the samples"
+  )
 
 
 def pull_of(entropies: Entropies, samples: int) -> float | None:
@@ -266,8 +291,11 @@ def _with_head(
   result = Trial(seen.stage.file, "head", asked, training_data).run(
     training_data
   )
-  if not result.record.kept_step:
-    dropped.append(Dropped(title, HARM, result.graph))
+  fault = "" if result.record.kept_step else HARM
+  if not fault and training_data.task.is_binary:
+    fault = unsure(-result.after.loss)
+  if fault:
+    dropped.append(Dropped(title, fault, result.graph))
     return []
   candidate = _candidate(seen, "head", result.after.loss, request)
   candidate = candidate._replace(pull=pull, graph=result.graph)
