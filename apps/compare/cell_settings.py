@@ -133,6 +133,17 @@ def of_timed_steps(num_directions: int, batch: int) -> Method:
   ).filled()
 
 
+def of_timed_samples(batch: int) -> Method:
+  """The method of steps with a direction for every sample, timed likewise."""
+  return methods.PerSample(
+    epsilon_lsb=4.0,
+    learning_rate_lsb=0.01,
+    batch_size=batch,
+    steps=10**8,
+    scan=False,
+  ).filled()
+
+
 def of_counted_memory() -> Method:
   """Two passes a direction, and no state but the masters."""
   return methods.SignSPSA(momentum=0.0).filled()

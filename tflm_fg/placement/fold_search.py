@@ -44,8 +44,9 @@ INPUT_STAGES = (
 """What is tried in front of a head, the cheapest first."""
 
 WITHOUT_PROMPTS = InputStage("first-bias")
-"""What is tried in a file that takes none of them. It needs three times the
-passes, and was no better beside a prompt where both were measured."""
+"""What is tried in a file that takes none of them, by directions for samples
+unless a user has set what these do not take. It needs five times the passes,
+and was no better beside a prompt where both were measured."""
 
 
 WIDENED = 2

@@ -12,14 +12,14 @@ import numpy as np
 
 import tflm_fg
 from apps.compare.analyses.dense_stack import dense_stack
-from apps.compare.cell_settings import of_timed_steps
+from apps.compare.cell_settings import of_timed_samples, of_timed_steps
 from apps.compare.data import registry
 from apps.compare.data.registry import UserData
 from apps.compare.results.analysis_rows import Timing, to_csv
 from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import SplitModel
 from tflm_fg.runtimes import RuntimeOptions
-from tflm_fg.training import Batches, fit, step_rule
+from tflm_fg.training import CLASSIFY, Batches, fit, step_rule
 from tflm_fg.types import Samples
 
 ROUNDS = 150
@@ -71,13 +71,19 @@ class Case:
     strategy: str = "in-place",
     workers: int = 1,
     pair: int = 0,
+    per_sample: bool = False,
   ) -> None:
     self.what, self.name, self.pair = what, name, pair
     self.strategy, self.workers = strategy, workers
     marked = tflm_fg.mark_trainable(model, trainable)
     self._settings = of_timed_steps(directions, batch)
+    if per_sample:
+      self._settings = of_timed_samples(batch)
+    self._directions = batch if per_sample else directions
     runtime_options = RuntimeOptions(strategy=strategy, workers=workers)
-    self._graph = SplitModel(marked.data, marked.mark, runtime_options)
+    self._graph = SplitModel(
+      marked.data, marked.mark, runtime_options, (), per_sample
+    )
     self._layout = Layout(marked.mark.trainable)
     spec = self._graph.input
     x = np.random.default_rng(0).integers(-100, 101, (batch, *spec.shape[1:]))
@@ -85,7 +91,8 @@ class Case:
     labels = np.arange(batch) % self._graph.logits.shape[-1]
     self._samples = Samples(inputs, labels)
     self._graph.settle(inputs, self._settings.passes_at_once())
-    self._rule = step_rule(self._settings, self._layout, batch)
+    part = self._graph.part(self._samples, CLASSIFY)
+    self._rule = step_rule(self._settings, self._layout, batch, part)
     start = self._layout.params(self._graph.suffix.params())
     self._state = self._rule.start(start)
     self._steps, self._found = 1, list[tuple[float, float]]()
@@ -122,7 +129,7 @@ class Case:
       case=self.name,
       strategy=self.strategy,
       workers=self.workers,
-      directions=self._settings.num_directions,
+      directions=self._directions,
       batch=len(self._samples),
       weights=sum(t.numbers for t in tensors),
       layers=len({t.operator for t in tensors}),
@@ -144,7 +151,10 @@ def timed(cases: Sequence[Case]) -> Iterator[Timing]:
 
 
 def speed(model: bytes) -> Iterator[Timing]:
-  """The whole model by every strategy and worker count, then its head."""
+  """The whole model by every strategy and worker count, then its head.
+
+  Last come steps with a direction for every sample.
+  """
   whole = [
     Case(
       model,
@@ -166,6 +176,11 @@ def speed(model: bytes) -> Iterator[Timing]:
     for batch, directions in ((32, 1), (256, 1), (1024, 1), (4096, 1), (256, 8))
   ]
   yield from timed(heads)
+  samples = [
+    Case(model, f"{trainable}, per sample", trainable, 64, per_sample=True)
+    for trainable in ("prompt", "first-bias", "inner-bias", "inner-bias,gain")
+  ]
+  yield from timed(samples)
 
 
 def growth() -> Iterator[Timing]:
