@@ -68,11 +68,11 @@ def fold_input_offset(data: bytes, name: str = "model") -> bytes:
   Returns:
     The file without the ADD; the same file where the layer does not allow it.
   """
-  model = model_file.read(data, name)
+  file = model_file.ModelFile.open(data, name)
+  model = file.unpack()
   graph = model.subgraphs[0]
   prompts = {
-    tensor_name(graph.tensors[i]): i
-    for i in prompts_of(model_file.subgraph_of(model))
+    tensor_name(graph.tensors[i]): i for i in prompts_of(file.subgraph)
   }
   if OFFSET not in prompts:
     return data
@@ -87,7 +87,7 @@ def fold_input_offset(data: bytes, name: str = "model") -> bytes:
     np.asarray(layer.inputs) == add.outputs[0], add.inputs[0], layer.inputs
   ).astype(np.int32)
   graph.operators = [op for op in graph.operators if op is not add]
-  return model_file.pack(model)
+  return file.repacked(model)
 
 
 def _sees_all(model: schema.ModelT, op: schema.OperatorT, index: int) -> bool:
