@@ -130,3 +130,18 @@ def test_targets_suit_the_output(model, loss):
   assert task.loss == loss
   assert len(task.x) == len(task.y) == 64
   assert np.array_equal(task.x, survey_checks.made_up(ModelFile.open(model)).x)
+
+
+def test_a_head_behind_a_shape_of_its_own_is_tried_too(tmp_path):
+  """The head reads [1, 5, 4, 2] as it is; auto must find a way to train it."""
+  net = models.Network()
+  x = net.activation("x", (1, 5, 4, 2), 4.0, models.FEATURES)
+  weights = net._weights("head", (3, 40), 0, x, True)
+  out = net.activation("head/out", (1, 3), 8.0)
+  options = models.schema.FullyConnectedOptionsT()
+  inputs = [x.index, *weights]
+  net.operator("FULLY_CONNECTED", inputs, out.index, options, 4)
+  path = tmp_path / "m.tflite"
+  path.write_bytes(net.finish([x.index], [out.index]))
+  row = survey_checks.one(str(path), "auto")
+  assert row["failed"] == []

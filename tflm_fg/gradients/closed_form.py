@@ -39,6 +39,7 @@ from tflm_fg.tflite.tensors import tensor_spec, weights_of
 from tflm_fg.types import (
   Array,
   Int64,
+  NotApplicable,
   Params,
   TflmFgError,
   TrainableTensor,
@@ -324,13 +325,13 @@ class ClosedForm(Method):
     """The exact gradient on the samples of a part.
 
     Raises:
-      TflmFgError: if more than the head trains.
+      NotApplicable: if more than the head trains, or another kind of head.
     """
     del batch_size
     if part is None:
       return ClosedFormHead(layout=layout, head=None)
     if not part.is_head:
-      raise TflmFgError(REFUSAL)
+      raise NotApplicable(REFUSAL)
     spec = tensor_spec(part.marked, part.mark.head_input)
     head = head_of(
       part.samples.inputs[0],
