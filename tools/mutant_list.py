@@ -25,6 +25,62 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "heads: a logit gain leaves the steps as long",
+    "tflm_fg/gradients/closed_form.py",
+    "    return self.loss.reach / self.logit_gain\n",
+    "    return self.loss.reach\n",
+    ("tests/training/test_exact_settings.py",),
+  ),
+  Mutant(
+    "heads: narrow logits get no gain",
+    "tflm_fg/training/exact_settings.py",
+    "and reach < NARROW:",
+    "and reach < 0:",
+    ("tests/training/test_exact_settings.py",),
+  ),
+  Mutant(
+    "heads: the rate of many inputs does not fall",
+    "tflm_fg/training/exact_settings.py",
+    "most, most * MANY / inputs)",
+    "most)",
+    ("tests/training/test_exact_settings.py",),
+  ),
+  Mutant(
+    "heads: weights that were at an end before count as saturated",
+    "tflm_fg/fixed_point/arithmetic.py",
+    "(now & ~then).mean()",
+    "now.mean()",
+    ("tests/fixed_point/test_arithmetic.py",),
+  ),
+  Mutant(
+    "heads: a wide head of zeros keeps its coarse scale",
+    "tflm_fg/tflite/surgery/wide_head.py",
+    "  scales[fresh] = np.minimum(scales, finer)[fresh]\n",
+    "",
+    ("tests/tflite/surgery/test_wide_budget.py",),
+  ),
+  Mutant(
+    "heads: a wide head joins all layers of a large network",
+    "tflm_fg/tflite/surgery/wide_head.py",
+    "    layers = layers[:-1]\n",
+    "    break\n",
+    ("tests/tflite/surgery/test_wide_budget.py",),
+  ),
+  Mutant(
+    "heads: large samples are run as many at a time as small ones",
+    "tflm_fg/training/metrics.py",
+    "min(BATCH, AT_ONCE // each)",
+    "BATCH",
+    ("tests/training/test_metrics.py",),
+  ),
+  Mutant(
+    "idx: bytes behind the numbers are no fault",
+    "apps/compare/data/idx.py",
+    "  if len(content) - start != need:\n",
+    "  if len(content) - start < need:\n",
+    ("tests/apps/compare/data/test_idx.py",),
+  ),
+  Mutant(
     "arithmetic: halves of negatives round towards zero",
     "tflm_fg/fixed_point/arithmetic.py",
     "  rounded += x\n",

@@ -149,3 +149,11 @@ def test_quantize_rounds_to_the_grid_and_saturates():
   got = arithmetic.quantize(x, 0.5, 3, "int8")
   assert got.tolist() == [3, 3, 4, 127, -128]
   assert np.abs(arithmetic.dequantize(got[:3], 0.5, 3) - x[:3]).max() <= 0.25
+
+
+def test_what_was_at_an_end_before_has_not_saturated():
+  end = 127 * 256
+  before = np.array([end, 0, 5, -7], np.int16)
+  after = np.array([end, end, -end, -7], np.int16)
+  assert arithmetic.saturated_share(before, after) == 0.5
+  assert arithmetic.saturated_share(after[:0], after[:0]) == 0.0
