@@ -116,7 +116,9 @@ OTHERS: dict[str, Any] = {
   "epsilon_lsb": 3.0,
   "rho_lsb": 2.0,
   "pull": 0.1,
+  "logit_gain": 2.0,
   "scan": False,
+  "predict": False,
 }
 """Another value than the default for each setting that not all methods take."""
 
@@ -134,7 +136,9 @@ TAKERS = {
   "epsilon_lsb": {*FORWARD, "node", "per-sample"},
   "rho_lsb": {"sharpness-aware"},
   "pull": {"closed-form"},
+  "logit_gain": {"closed-form"},
   "scan": {"per-sample"},
+  "predict": {"per-sample"},
 }
 """Setting -> the methods that take it; all take what is not listed."""
 
