@@ -395,6 +395,32 @@ def pointwise_model(
   return net.finish([x.index], [flow.index])
 
 
+def shaped_head_model(kind: str, *, seed: int = 6) -> bytes:
+  """x [1, 6, 5, 2] -> two conv -> a head of 3 with shaping around it.
+
+  Kinds: "flattened", a FULLY_CONNECTED that reads [1, 6, 5, 4]; "reshaped", a
+  1x1 convolution of one position, RESHAPE and SOFTMAX; "pooled", a convolution
+  over positions and MEAN behind it.
+  """
+  net = Network(seed)
+  x = net.activation("x", (1, 6, 5, 2), 4.0, IMAGE)
+  flow = net.convolution(net.convolution(x, 5, "first"), 4, "second")
+  if kind == "flattened":
+    whole = dataclasses.replace(flow, shape=(1, 120))
+    return net.finish([x.index], [net.dense(whole, 3, "head").index])
+  if kind == "reshaped":
+    flow = net.mean(flow, keep=True)
+  flow = net.convolution(flow, 3, "head", size=1, relu=False)
+  if kind == "pooled":
+    return net.finish([x.index], [net.mean(flow).index])
+  shape = net.tensor("shape", (2,), "int32", data=np.array([1, 3]))
+  index = net.tensor("flat", (1, 3), "int8", flow.scale, flow.zero_point)
+  options = schema.ReshapeOptionsT()
+  net.operator("RESHAPE", [flow.index, shape], index, options, 1)
+  flat = Flow(index, (1, 3), flow.scale, flow.zero_point)
+  return net.finish([x.index], [net.softmax(flat).index])
+
+
 def two_headed_model(*, seed: int = 0, wide: bool = False) -> bytes:
   """x [1, 8] -> hidden layer, which both of two heads read.
 

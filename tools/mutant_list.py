@@ -1480,6 +1480,20 @@ MUTANTS = (
     ("tests/runtimes/test_agreement.py",),
   ),
   Mutant(
+    "heads: a layer over positions counts as one on a vector",
+    "tflm_fg/tflite/layers.py",
+    "return math.prod(window) == math.prod(read) and",
+    "return",
+    ("tests/placement/test_shaped_heads.py",),
+  ),
+  Mutant(
+    "heads: shaping behind the head hides it",
+    "tflm_fg/tflite/split_graph.py",
+    "  while moving and graph.operators[moving[-1]].name in SHAPING:",
+    "  while False:",
+    ("tests/placement/test_shaped_heads.py",),
+  ),
+  Mutant(
     "outputs: the head is the last layer in the file",
     "tflm_fg/tflite/choice/outputs.py",
     "  return [site for site in sites_of(graph) if site.operator in needed]",

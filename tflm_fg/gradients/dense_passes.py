@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point.arithmetic import LIMITS
 from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.losses.base import Loss
-from tflm_fg.tflite.layers import TRAINABLE_OPS
+from tflm_fg.tflite.layers import SHAPING, TRAINABLE_OPS, reads_one_vector
 from tflm_fg.tflite.tensors import Part, Patchable, tensor_spec
 from tflm_fg.types import (
   Array,
@@ -96,11 +96,17 @@ def dense_layer(part: Part, tensors: Sequence[TrainableTensor]) -> DenseLayer:
   op = graph.operators[0]
   places = TRAINABLE_OPS.get(op.name)
   roles = tuple(t.role for t in tensors)
-  alone = len(graph.operators) == 1 and not op.has_activation
-  if places is None or not alone or {*roles} - _ROLES:
+  behind = {other.name for other in graph.operators[1:]} - {*SHAPING}
+  alone = not behind and not op.has_activation
+  if (
+    places is None
+    or not alone
+    or {*roles} - _ROLES
+    or not reads_one_vector(graph, 0)
+  ):
     raise NotApplicable(
       f"the head is {', '.join(part.file.operator_names)}; only one dense "
-      "layer of int8 weights can be computed without an engine"
+      "layer of int8 weights on one vector can be computed without an engine"
     )
   indices = [op.inputs[i] if i < len(op.inputs) else -1 for i in places]
   held = [i for i in indices[1:] if i >= 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ _AFTER_LOGITS = (
   "DEQUANTIZE",
   "ARG_MAX",
 )
-_SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
 def logits_before(graph: Subgraph, output: int) -> int:
@@ -37,7 +38,7 @@ def logits_before(graph: Subgraph, output: int) -> int:
   tensor = logits = output
   while tensor in writer and writer[tensor].inputs:
     name = writer[tensor].name
-    if name not in (*_AFTER_LOGITS, *_SHAPING):
+    if name not in (*_AFTER_LOGITS, *SHAPING):
       break
     tensor = writer[tensor].inputs[0]
     if name in _AFTER_LOGITS:
@@ -96,6 +97,22 @@ class Site(NamedTuple):
       reader = max(self.operator, self.bias_operator)
       found.append(("bias", self.bias, reader))
     return found
+
+
+def reads_one_vector(graph: Subgraph, operator: int) -> bool:
+  """Whether a layer reads a sample's whole input once, as one vector.
+
+  A FULLY_CONNECTED may read [1, 25, 20, 8] as 4,000 numbers, and the window of
+  a CONV_2D may be as large as its input. A layer that reads its input position
+  by position does not.
+  """
+  op = graph.operators[operator]
+  read = graph.tensors[op.inputs[0]].shape
+  if op.name == "BATCH_MATMUL":
+    return math.prod(read[:-1]) == 1
+  rows, *window = graph.tensors[op.inputs[1]].shape
+  made = graph.tensors[op.outputs[0]].shape
+  return math.prod(window) == math.prod(read) and math.prod(made) == rows
 
 
 def sites_of(graph: Subgraph) -> list[Site]:

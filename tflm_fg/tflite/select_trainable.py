@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg.tflite import training_metadata
 from tflm_fg.tflite.choice.layers_chosen import (
   chosen_layers,
+  refuse_to_widen,
   refuse_untrainable,
 )
 from tflm_fg.tflite.choice.outputs import (
@@ -164,6 +165,7 @@ def _operate(
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     refuse_untrainable(graph, head, name)
+    refuse_to_widen(graph, head, name)
     if head.is_finer:
       raise NotApplicable(
         f"{name}: the head has 16-bit weights already; widen the file from "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.choice.outputs import leading_to
 from tflm_fg.tflite.inputs import meant_input, with_input, zeros_of
-from tflm_fg.tflite.layers import HEAD_OPS
+from tflm_fg.tflite.layers import HEAD_OPS, SHAPING, reads_one_vector
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name
 from tflm_fg.tflite.subgraph import Subgraph, Tensor
 from tflm_fg.tflite.surgery.signed_output import sign_output
@@ -244,11 +243,16 @@ def exact_tensors(source: Source, mark: Mark) -> tuple[int, ...]:
 
 
 def is_head(source: Source, mark: Mark) -> bool:
-  """Whether the head alone trains: one linear layer on one vector."""
+  """Whether the head alone trains: one linear layer on one vector.
+
+  Operators that only shape may stand around it: they move no number.
+  """
   file = ModelFile.of(source)
   graph = file.subgraph
   frozen, moving = _sides(graph, mark)
   crossing = tuple(_crossing(graph, frozen, moving))
+  while moving and graph.operators[moving[-1]].name in SHAPING:
+    moving.pop()
   operators = tuple(file.operator_names[n] for n in moving)
   roles = [t.role for t in mark.trainable]
   twice = ("low" in roles) and roles.count("kernel") == 1
@@ -258,4 +262,4 @@ def is_head(source: Source, mark: Mark) -> bool:
     ("BATCH_MATMUL", "ADD"),
   }:
     return False
-  return math.prod(graph.tensors[mark.head_input].shape[:-1]) == 1
+  return reads_one_vector(graph, moving[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 
@@ -12,7 +13,13 @@ from tflm_fg.tflite.choice.outputs import (
   meant_output,
   sites_before_output,
 )
-from tflm_fg.tflite.layers import Site, dead_channels, sites_of, untrainable
+from tflm_fg.tflite.layers import (
+  Site,
+  dead_channels,
+  reads_one_vector,
+  sites_of,
+  untrainable,
+)
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.repair import may_have_gains
 from tflm_fg.types import NotApplicable, TflmFgError
@@ -141,4 +148,25 @@ def refuse_untrainable(
     raise NotApplicable(
       f"{name}: operator {site.operator} {op.name} {kernel.name!r} cannot be "
       f"trained: {reason}"
+    )
+
+
+def refuse_to_widen(graph: Subgraph, head: Site, name: str) -> None:
+  """Refuses a head that nothing can be joined to.
+
+  Raises:
+    NotApplicable: saying what the head reads.
+  """
+  read = graph.tensors[head.activation]
+  op = graph.operators[head.operator]
+  if read.dtype != "int8" or not read.has_scale:
+    raise NotApplicable(
+      f"{name}: a wide head needs int8 activations; use --trainable=head"
+    )
+  several = op.name == "CONV_2D" and math.prod(read.shape[:-1]) != 1
+  if several or not reads_one_vector(graph, head.operator):
+    raise NotApplicable(
+      f"{name}: the head, operator {head.operator} {op.name}, reads "
+      f"{list(read.shape)} position by position, and a wide head joins one "
+      "vector; use --trainable=head"
     )

@@ -13,6 +13,7 @@ scales ask for.
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflm_fg.tflite.graph_options import Pooled
 from tflm_fg.tflite.layers import TRAINABLE_OPS, Site, sites_of
 from tflm_fg.tflite.model_file import ModelFile, Source, op_name, subgraph_of
-from tflm_fg.tflite.subgraph import Subgraph, Tensor
+from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.surgery.edit import (
   add_tensor,
   insert_operator,
@@ -102,7 +103,6 @@ def widen_head(
   """
   graph = subgraph_of(model)
   op = model.subgraphs[0].operators[head.operator]
-  _require_int8(graph.tensors[head.activation], name)
   chosen = [
     site
     for site in layers_of(graph, head)
@@ -125,7 +125,8 @@ def widen_head(
   gained = open_phase.width(flows)
   if known[0].centre.size:
     flows = [open_phase.even_out(flows, pooled)]
-  joined = open_phase.join([head.activation, *flows], "joined")
+  flows.insert(0, open_phase.flat(head.activation))
+  joined = open_phase.join(flows, "joined")
   op.inputs = np.array(op.inputs, np.int32)
   op.inputs[TRAINABLE_OPS[op_name(model, op)][0]] = joined
   _widen_kernel(model, op)
@@ -165,13 +166,6 @@ def widths_of(source: Source) -> list[int]:
   return [widths[number] for number in sorted(widths)]
 
 
-def _require_int8(tensor: Tensor, name: str) -> None:
-  if tensor.dtype != "int8" or not tensor.has_scale:
-    raise NotApplicable(
-      f"{name}: a wide head needs int8 activations; use --trainable=head"
-    )
-
-
 class _PooledBranches:
   """Inserts operators: pooling behind its layer, all else before the head.
 
@@ -183,7 +177,8 @@ class _PooledBranches:
     self._inserted = 0
     self._tensors = model.subgraphs[0].tensors
     own = self._tensors[head.activation]
-    self._outer = tuple(int(d) for d in own.shape[:-1])
+    self._flattens = math.prod(own.shape[:-1]) != 1
+    self._outer = (1,) if self._flattens else tuple(map(int, own.shape[:-1]))
     self._scale = float(own.quantization.scale[0])
     self._zero = int(own.quantization.zeroPoint[0])
     self._constants: dict[tuple[int, ...], int] = {}
@@ -211,9 +206,13 @@ class _PooledBranches:
     self._position = head_at + 2
     return declared
 
+  def flat(self, flow: int) -> int:
+    """What the head reads, as one row."""
+    return self._declare(flow, "flat") if self._flattens else flow
+
   def _declare(self, flow: int, name: str) -> int:
-    """RESHAPE: the same bytes at the scale of the head's input."""
-    shape = (*self._outer, self.width([flow]))
+    """RESHAPE: the same bytes as a row at the scale of the head's input."""
+    shape = (*self._outer, math.prod(map(int, self._tensors[flow].shape)))
     fresh = self._flow(name, shape, self._zero)
     inputs = [flow, self._constant(shape)]
     self._insert("RESHAPE", inputs, fresh, schema.ReshapeOptionsT(), 1)

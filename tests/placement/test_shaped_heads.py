@@ -1,0 +1,85 @@
+"""A head is one layer on one vector, whatever shapes stand around it."""
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models
+from tests.refusals import refused
+from tests.tflite.test_outputs import run
+from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
+from tflm_fg.placement.split_model import SplitModel
+from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.tflite.select_trainable import mark_file
+from tflm_fg.tflite.split_graph import exact_tensors
+from tflm_fg.training.data import Dataset
+from tflm_fg.training.objective import loss_of
+
+RANDOM = np.random.default_rng(0)
+Y = np.arange(60) % 3
+X = RANDOM.normal(0, 1.2, (3, 6, 5, 2))[Y] + RANDOM.normal(0, 1, (60, 6, 5, 2))
+X = X.astype(np.float32)
+ONE = ("flattened", "reshaped")
+
+
+@pytest.mark.parametrize("kind", ONE)
+def test_a_head_with_shaping_around_it_has_a_closed_form(kind):
+  data = models.shaped_head_model(kind)
+  marked = mark_file(data, "head")
+  assert len(exact_tensors(marked.file, marked.mark)) == 2
+  result = tflm_fg.adapt(data, X, Y, trainable="head")
+  assert result.report.method == "closed-form"
+  assert result.report.forward_passes < 120
+  assert result.report.loss_after < result.report.loss_before
+
+
+@pytest.mark.parametrize("kind", ONE)
+def test_its_logits_can_be_computed_without_an_engine(kind):
+  marked = mark_file(models.shaped_head_model(kind), "head")
+  options = RuntimeOptions(runtime="litert-reference")
+  graph = SplitModel(marked.file, marked.mark, options)
+  samples = graph.samples(Dataset(X, Y), "x")
+  layer = dense_layer(graph.suffix_part, marked.mark.trainable)
+  passes = DensePasses(
+    layer=layer,
+    inputs=samples.inputs,
+    labels=samples.labels,
+    loss=loss_of(graph.logits),
+  )
+  held = graph.suffix.params()
+  (engine,) = graph.suffix.run(samples.inputs)
+  away = passes.logits(held).astype(int) - engine.reshape(len(X), -1)
+  assert np.abs(away).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ONE)
+def test_its_wide_head_loads_and_gives_the_same_outputs(kind):
+  data = models.shaped_head_model(kind)
+  marked = mark_file(data, "wide-head")
+  assert "more inputs" in " ".join(marked.notes)
+  before, after = (run(d, X[:8])[0] for d in (data, tflm_fg.strip(marked.data)))
+  assert np.array_equal(before, after)
+  result = tflm_fg.adapt(data, X, Y, trainable="wide-head")
+  assert result.report.method == "closed-form"
+  assert result.report.loss_after < result.report.loss_before
+
+
+def test_a_head_over_positions_is_not_taken_for_one_vector():
+  data = models.shaped_head_model("pooled")
+  marked = mark_file(data, "head")
+  assert exact_tensors(marked.file, marked.mark) == ()
+  refused(
+    lambda: tflm_fg.mark_trainable(data, "wide-head", name="m.tflite"),
+    "m.tflite",
+    "position by position",
+    "--trainable=head",
+  )
+
+
+def test_auto_adapts_a_head_over_positions_and_says_why_it_is_not_widened():
+  method = tflm_fg.methods.Auto(steps=3)
+  result = tflm_fg.adapt(
+    models.shaped_head_model("pooled"), X, Y, method=method
+  )
+  reasons = {d["candidate"]: d["reason"] for d in result.report.dropped}
+  assert "position by position" in reasons["wide-head"]
