@@ -141,8 +141,10 @@ def test_gains_are_read_from_the_scales_of_a_file_as_they_were_written():
   )
   for gain, tensor in zip(wanted, mark.trainable):
     if tensor.role == "scale":
-      ratio = np.divide(after[tensor.index].scales, before[tensor.index].scales)
-      assert np.allclose(ratio, gain[0] / SCALE_ONE, rtol=1e-6)
+      operator = marked.file.subgraph.operators[tensor.operator]
+      for index in (tensor.index, operator.inputs[2]):  # kernel and bias
+        ratio = np.divide(after[index].scales, before[index].scales)
+        assert np.allclose(ratio, gain[0] / SCALE_ONE, rtol=1e-6)
 
 
 def test_a_gain_of_zero_or_less_leaves_a_scale_that_an_engine_takes():
