@@ -1410,6 +1410,20 @@ MUTANTS = (
     ("tests/test_survey.py",),
   ),
   Mutant(
+    "own_mark: the input that a mark chose is forgotten",
+    "tflm_fg/tflite/choice/own_mark.py",
+    "with_input(file, mark.input if open_input else None)",
+    "with_input(file, None)",
+    ("tests/tflite/test_inputs.py",),
+  ),
+  Mutant(
+    "select_trainable: a prompt stands behind the first input",
+    "tflm_fg/tflite/select_trainable.py",
+    "  taken = meant_input(graph, name) if",
+    "  taken = graph.inputs[0] if",
+    ("tests/tflite/test_inputs.py",),
+  ),
+  Mutant(
     "conversion: a crash is not tried again with unrolled steps",
     "converters/conversion.py",
     "  if not first.can_unroll:\n",
