@@ -174,8 +174,8 @@ MUTANTS = (
   Mutant(
     "binary_cross_entropy: no entropy of the mean",
     "tflm_fg/losses/binary_cross_entropy.py",
-    "return round_divide((own - entropy).sum(axis=1), steps.shape[1])",
-    "return round_divide(own.sum(axis=1), steps.shape[1])",
+    "return round_divide((own - entropy).sum(axis=1), own.shape[1])",
+    "return round_divide(own.sum(axis=1), own.shape[1])",
     ("tests/losses/test_binary_cross_entropy.py",),
   ),
   Mutant(
