@@ -112,7 +112,7 @@ def describe_training(
   require_runs(marked.file, runtime)
   session = open_session(runtime, pieces.suffix, strategy)
   verdicts = write_check.check_visibility(session, tensors)
-  outputs = width(output_spec(marked.file, marked.mark))
+  outputs = width(output_spec(marked.file, marked.mark, marked.file.name))
   phases = phases_of(marked, Auto(), Objective())
   trainer = trainer_bytes(tensors, phases, outputs)
   kinds = {

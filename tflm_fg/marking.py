@@ -16,6 +16,7 @@ from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.surgery.ready import ready
+from tflm_fg.training.objective import output_spec
 from tflm_fg.types import Array
 
 Model = bytes | str | os.PathLike[str] | ModelFile
@@ -60,7 +61,9 @@ def mark_trainable(
   own = opened(model, name, output, input)
   options = graph_options or GraphOptions()
   file = with_change_told(own, in_known_form(own, options))
-  return select_trainable.mark_file(file, trainable, graph_options=options)
+  marked = select_trainable.mark_file(file, trainable, graph_options=options)
+  output_spec(marked.file, marked.mark, own.name)  # or nothing could train it
+  return marked
 
 
 def in_known_form(own: ModelFile, graph_options: GraphOptions) -> ModelFile:

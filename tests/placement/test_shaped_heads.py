@@ -1,5 +1,7 @@
 """A head is one layer on one vector, whatever shapes stand around it."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,17 @@ def test_auto_adapts_a_head_over_positions_and_says_why_it_is_not_widened():
   )
   reasons = {d["candidate"]: d["reason"] for d in result.report.dropped}
   assert "position by position" in reasons["wide-head"]
+
+
+def test_outputs_that_stay_at_positions_are_refused_when_a_file_is_marked():
+  net = models.Network(6)
+  x = net.activation("x", (1, 6, 5, 2), 4.0, models.IMAGE)
+  flow = net.convolution(x, 3, "head", size=1, relu=False)
+  data = net.finish([x.index], [net.softmax(flow).index])
+  for call in (tflm_fg.mark_trainable, tflm_fg.inspect):
+    refused(
+      functools.partial(call, data, name="m.tflite"),
+      "m.tflite",
+      "[1, 6, 5, 3]",
+      "positions",
+    )

@@ -81,8 +81,10 @@ def output_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
     len(spec.shape) < 2 or not 0 < width(spec) == spec.shape[-1]
   ):
     raise TflmFgError(
-      f"{name}: the output has shape {list(spec.shape)}; need a classifier "
-      "with [1, classes], or [1] or [1, numbers] for real targets"
+      f"{name}: the output has shape {list(spec.shape)}"
+      + ", numbers at each of several positions" * (len(spec.shape) > 2)
+      + "; need a classifier with [1, classes], or [1] or [1, numbers] for "
+      "real targets: pool the positions, or choose another output"
     )
   return spec
 
