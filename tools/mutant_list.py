@@ -438,8 +438,8 @@ MUTANTS = (
   Mutant(
     "closed_form: no zero point in the product",
     "tflm_fg/gradients/closed_form.py",
-    "head.input_zero_point + head.centre)",
-    "head.centre)",
+    "middle = self.head.input_zero_point + self.head.centre",
+    "middle = self.head.centre",
     ("tests/gradients/test_closed_form.py",),
   ),
   Mutant(
@@ -459,8 +459,8 @@ MUTANTS = (
   Mutant(
     "closed_form: a bias share of nothing",
     "tflm_fg/gradients/closed_form.py",
-    "2 * share * head.loss.reach",
-    "2 * head.loss.reach",
+    "2 * share * head.reach",
+    "2 * head.reach",
     ("tests/gradients/test_closed_form.py",),
   ),
   Mutant(
@@ -838,8 +838,8 @@ MUTANTS = (
     ("tests/tflite/test_model_file.py",),
   ),
   Mutant(
-    "layers: the file is scored by what training saw",
-    "tflm_fg/tflite/layers.py",
+    "outputs: the file is scored by what training saw",
+    "tflm_fg/tflite/choice/outputs.py",
     "        return rounded\n",
     "        return logits\n",
     (
@@ -898,8 +898,8 @@ MUTANTS = (
   Mutant(
     "tflm: inputs set once",
     "tflm_fg/runtimes/tflm.py",
-    "for number, x in enumerate(self._fed):",
-    "for number, x in enumerate(self._fed if not clip else ()):",
+    "for place, (x, alone) in enumerate(zip(self._fed, self._single)):",
+    "for place, (x, alone) in enumerate(zip(self._fed[number:], self._single)):",
     (
       "tests/contract/test_sessions.py",
       "-ktflm",
@@ -1219,8 +1219,8 @@ MUTANTS = (
   Mutant(
     "search: what did not help is trained again",
     "tflm_fg/placement/search.py",
-    "worth and o.record.kept_step > 0",
-    "worth or o.record.kept_step > 0",
+    "helped = [o.record.kept_step > 0 for o in candidate.phase_results]",
+    "helped = [True for o in candidate.phase_results]",
     (
       "tests/placement/test_search.py",
       "tests/placement/test_unlabelled.py",
@@ -1384,7 +1384,7 @@ MUTANTS = (
   Mutant(
     "inputs: a state takes the samples",
     "tflm_fg/tflite/inputs.py",
-    "left = [n for n in left if not _is_state(inputs[n], given)]",
+    "left = [n for n in left if not is_state(inputs[n], given)]",
     "left = left[:1]",
     ("tests/tflite/test_inputs.py",),
   ),
@@ -1524,8 +1524,8 @@ MUTANTS = (
   Mutant(
     "outputs: the mark's choice is not looked at",
     "tflm_fg/tflite/choice/own_mark.py",
-    "return file if mark is None else with_output(file, mark.output)",
-    "return file",
+    "return with_output(file, mark.output if open_output else None)",
+    "return with_output(file, None)",
     ("tests/tflite/test_outputs.py",),
   ),
   Mutant(
