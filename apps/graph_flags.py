@@ -34,7 +34,22 @@ _UINT8 = flags.DEFINE_enum(
   "can train; or keep, so that biases and an input prompt can",
 )
 
-HOLDERS = (_WEIGHTS, _PROMPT_GAIN, _COMMON_GAIN, _WIDE_LAYERS, _UINT8)
+_HEAD_ROOM = flags.DEFINE_integer(
+  "head_room",
+  0,
+  "bits, 0 to 4: the scale of the head's kernel becomes 2**bits as large, so "
+  "that its weights can grow by as much; auto and head choose it themselves "
+  "where weights end at -127 or 127",
+)
+
+HOLDERS = (
+  _WEIGHTS,
+  _PROMPT_GAIN,
+  _COMMON_GAIN,
+  _WIDE_LAYERS,
+  _UINT8,
+  _HEAD_ROOM,
+)
 """All of them."""
 
 
@@ -50,4 +65,5 @@ def graph_options() -> GraphOptions:
     layers=_WIDE_LAYERS.value,
     weights=_WEIGHTS.value,
     uint8=_UINT8.value,
+    head_room=_HEAD_ROOM.value,
   )

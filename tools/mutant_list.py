@@ -25,6 +25,34 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "head room: weights are cut and not rounded",
+    "tflm_fg/tflite/surgery/head_room.py",
+    "new = np.rint(old / 2**bits)",
+    "new = np.trunc(old / 2**bits)",
+    ("tests/tflite/surgery/test_head_room.py",),
+  ),
+  Mutant(
+    "head room: the bias keeps its scale",
+    "tflm_fg/tflite/surgery/head_room.py",
+    "scale = _coarser(bias.quantization, bits).scale",
+    "scale = bias.quantization.scale",
+    ("tests/tflite/surgery/test_head_room.py",),
+  ),
+  Mutant(
+    "head room: the note forgets where inputs have their zero",
+    "tflm_fg/tflite/surgery/head_room.py",
+    "  limits -= int(source.quantization.zeroPoint[0])\n",
+    "",
+    ("tests/tflite/surgery/test_head_room.py",),
+  ),
+  Mutant(
+    "head room: a journal forgets it",
+    "tflm_fg/journal.py",
+    "if (room := graph_options.head_room)",
+    "if (room := 0)",
+    ("tests/tflite/surgery/test_head_room.py",),
+  ),
+  Mutant(
     "heads: a logit gain leaves the steps as long",
     "tflm_fg/gradients/closed_form.py",
     "    return self.loss.reach / self.logit_gain\n",
@@ -898,8 +926,8 @@ MUTANTS = (
   Mutant(
     "tflm: inputs set once",
     "tflm_fg/runtimes/tflm.py",
-    "for place, (x, alone) in enumerate(zip(self._fed, self._single)):",
-    "for place, (x, alone) in enumerate(zip(self._fed[number:], self._single)):",
+    "enumerate(zip(self._fed, self._single)):",
+    "enumerate(zip(self._fed[number:], self._single)):",
     (
       "tests/contract/test_sessions.py",
       "-ktflm",

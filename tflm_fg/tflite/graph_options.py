@@ -29,6 +29,9 @@ class Pooled(NamedTuple):
 UINT8 = ("rewrite", "keep")
 """What can become of a legacy uint8 model's layers."""
 
+MOST_ROOM = 4
+"""Bits of room: an int8 weight of 127 keeps 3 bits and its sign at most."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GraphOptions:
@@ -46,6 +49,8 @@ class GraphOptions:
     uint8: what becomes of the layers of a legacy uint8 model: "rewrite" to
       int8, so that all can train; or "keep", so that biases and an input prompt
       can.
+    head_room: bits, 0 to 4: the scale of the head's kernel becomes 2**bits as
+      large, so that its weights can grow by as much.
   """
 
   gain: bool = False
@@ -54,6 +59,7 @@ class GraphOptions:
   pooled: tuple[Pooled, ...] = ()
   weights: str = "int8"
   uint8: str = "rewrite"
+  head_room: int = 0
 
   def __post_init__(self) -> None:
     if self.uint8 not in UINT8:
@@ -62,6 +68,11 @@ class GraphOptions:
       )
     if self.common_gain and not self.gain:
       raise TflmFgError("--common_gain: needs --prompt_gain too (gain=True)")
+    room = self.head_room
+    if isinstance(room, bool) or room not in range(MOST_ROOM + 1):
+      raise TflmFgError(
+        f"--head_room={room!r}: need a whole number of bits, 0 to {MOST_ROOM}"
+      )
     try:
       re.compile(self.layers)
     except re.error as fault:

@@ -22,11 +22,10 @@ from tflm_fg.tflite.choice.outputs import (
 from tflm_fg.tflite.choice.own_mark import as_marked, own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.inputs import meant_input, refuse_foreign, spec_of
-from tflm_fg.tflite.layers import (
-  sites_of,
-)
+from tflm_fg.tflite.layers import Site, sites_of
 from tflm_fg.tflite.model_file import ModelFile, Source, subgraph_of
 from tflm_fg.tflite.subgraph import Subgraph
+from tflm_fg.tflite.surgery.head_room import give_room
 from tflm_fg.tflite.surgery.input_prompt import (
   insert_prompt,
   prompts_of,
@@ -113,6 +112,8 @@ def mark_file(
   wanted = chosen_layers(graph, parts, name)
   weights = weights or graph_options.weights
   notes += mend(model, with_biases(wanted, weights), name)
+  if graph_options.head_room:
+    notes += _roomy(model, graph, wanted, graph_options.head_room, name)
   roles = by_kernel(subgraph_of(model, output) if notes else graph, wanted)
   notes += refine(model, roles, weights, name)
   if not notes and not file.is_aligned:
@@ -176,6 +177,23 @@ def _operate(
     )
     notes.append(f"the head reads {numbers} more inputs, of earlier layers")
   return notes
+
+
+def _roomy(
+  model: schema.ModelT,
+  graph: Subgraph,
+  wanted: dict[Site, set[str]],
+  bits: int,
+  name: str,
+) -> list[str]:
+  """Gives the head's kernel room, if it is one of those that shall train."""
+  head = last_head(graph)
+  if head is None or "kernel" not in wanted.get(head, ()):
+    raise TflmFgError(
+      f"{name}: --head_room={bits} needs a head that trains; use "
+      "--trainable=head, or leave it out"
+    )
+  return give_room(model, head, bits, name)
 
 
 def _old_mark(file: ModelFile) -> Mark | None:
