@@ -120,8 +120,9 @@ _real("momentum", "0 to 1, as Keras has it" + _own("momentum"))
 _choice(
   "optimizer",
   _choices["optimizer"],
-  "sgd; sign: every number moves by the rate; frank-wolfe: towards a corner of "
-  "the box that weights can be in",
+  "sgd; sign: every number moves by the rate; rms: by its slope over the "
+  "slope's root mean square; frank-wolfe: towards a corner of the box that "
+  "weights can be in",
 )
 _choice(
   "rounding",

@@ -432,6 +432,7 @@ def test_trainer_bytes_count_each_part():
   assert count(rounding="error-feedback").residue == 68
   assert count(anchor=0.1).start == 2 * 64 + 4 * 4
   assert count(optimizer="frank-wolfe").start == 4 * 4
+  assert count(optimizer="rms").squares == 8 * 68
   least = count(validation_fraction=0.0)
   assert least.total == 2 * 64 + 4 * 4 + 24
 

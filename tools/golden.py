@@ -196,6 +196,9 @@ CASES = {
   "no-masters": _variant(precision="8w8a", rounding="stochastic"),
   "signs-of-slopes": _variant(method="spsa", optimizer="sign"),
   "frank-wolfe": _variant(optimizer="frank-wolfe", decay="cosine"),
+  "root-mean-square": _variant(
+    method="spsa", optimizer="rms", rounding="stochastic", momentum=0.5
+  ),
   "normal": _variant(directions="normal", decay="constant"),
   "shaped": _variant(
     directions="normal",

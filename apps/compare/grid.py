@@ -195,7 +195,7 @@ def _exists(method: str, trainable: str, variant: str, precision: str) -> bool:
   if method in EXACT:
     return trainable in HEADS and variant == "plain"
   if method == "per-sample":
-    return trainable in FLOWING and variant == "plain"
+    return trainable in FLOWING and variant in ("plain", "rms")
   if method == "alternation":
     return trainable == "all" and variant == "plain"
   if method == "statistics":
@@ -250,6 +250,7 @@ VARIANTS: dict[str, Fields] = {
   "blocks": {"blocks": 2},
   # Of one direction: what sgd takes along a sign is all signs already.
   "sign": {"optimizer": "sign", "num_directions": 3},
+  "rms": {"optimizer": "rms"},
   "frank-wolfe": {"optimizer": "frank-wolfe"},
   "stochastic": {"rounding": "stochastic"},
   "error-feedback": {"rounding": "error-feedback"},

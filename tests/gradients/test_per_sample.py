@@ -186,14 +186,14 @@ def _rule(prompt, estimator, kind="sign", rate=4.0):
   )
 
 
-@pytest.mark.parametrize("kind", ["sign", "sgd"])
+@pytest.mark.parametrize("kind", ["sign", "rms", "sgd"])
 @pytest.mark.parametrize("name", ["cross-entropy", "squares", "no labels"])
 def test_every_loss_falls_under_every_step_rule(name, kind):
   prompt = Open(runtime="litert")
   loss, labels = _loss(prompt, name)
   samples = dataclasses.replace(prompt.samples, labels=labels)
   estimator = prompt.estimator(loss)
-  rate = 4.0 if kind == "sign" else 30.0
+  rate = 30.0 if kind == "sgd" else 4.0
   step_rule = _rule(prompt, estimator, kind, rate)
   passes = BatchPasses(prompt.session, loss, samples)
   state = step_rule.start(prompt.params)
@@ -329,7 +329,9 @@ def test_every_optimizer_has_a_rate_of_its_own():
     }
 
   prompt, layers = Open().layout, Layers("gain").layout
-  assert rates(prompt) == {"sign": 4.0, "sgd": 20.0, "frank-wolfe": 1.0}
+  assert rates(prompt) == {
+    "sign": 4.0, "sgd": 20.0, "frank-wolfe": 1.0, "rms": 4.0,
+  }  # fmt: skip
   assert rates(layers)["sign"] == 1.0
   assert rates(Layers("gain").layout)["sgd"] == 16.0
   own = PerSample(learning_rate_lsb=3.0, steps=7).for_layout(prompt)

@@ -330,6 +330,7 @@ def test_a_product_of_two_that_move_keeps_both():
     {"rounding": "error-feedback"},
     {"anchor": 0.1},
     {"optimizer": "frank-wolfe"},
+    {"optimizer": "rms", "momentum": 0.5},
     {"precision": "8w8a", "rounding": "error-feedback", "momentum": 0.9},
   ],
   ids=str,

@@ -58,12 +58,26 @@ def round_shift(
 
 
 def round_divide(
-  x: NDArray[np.signedinteger], divisor: int
+  x: NDArray[np.signedinteger], divisor: int | Int64
 ) -> NDArray[np.signedinteger]:
-  """Divides by a positive integer and rounds half away from zero."""
-  if divisor == 1:
+  """Divides by positive integers and rounds half away from zero."""
+  if isinstance(divisor, int) and divisor == 1:
     return x
   return np.sign(x) * ((np.abs(x) + divisor // 2) // divisor)
+
+
+def integer_root(x: Int64) -> Int64:
+  """The largest integers whose squares are not above x.
+
+  The float root is corrected by integers, so that it is exact on any machine.
+
+  Args:
+    x: int64, 0 to 2**62.
+  """
+  root = np.sqrt(x).astype(np.int64)
+  root -= root * root > x
+  root += (root + 1) * (root + 1) <= x
+  return root
 
 
 def shifted(x: Int64, bits: Int64) -> Int64:

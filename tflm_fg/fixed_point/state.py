@@ -55,11 +55,13 @@ class OptimizerState(NamedTuple):
     velocity: int16 [K] and int32 [B], the running step, in 1/16 of a unit.
     residue: int16 [K] and [B], what rounding has kept back, in 1/16 of a unit.
     start: int16 [K] and int32 or int64 [B], masters before the first step.
+    squares: int64 [K] and [B], running sums of squared slopes, Q32.
   """
 
   velocity: Vectors = EMPTY
   residue: Vectors = EMPTY
   start: Vectors | Params = EMPTY
+  squares: Vectors = EMPTY
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -76,8 +76,9 @@ class Method:
       closed form in safe steps of gradient descent.
     decay: "linear", "cosine" or "constant".
     momentum: 0 <= momentum < 1, as Keras has it.
-    optimizer: "sgd"; "sign", every number moves by the rate; or "frank-wolfe",
-      towards a corner of the box that weights can be in.
+    optimizer: "sgd"; "sign", every number moves by the rate; "rms", by its
+      slope over the slope's root mean square; or "frank-wolfe", towards a
+      corner of the box that weights can be in.
     rounding: of updates: "nearest", "stochastic" or "error-feedback".
     precision: "16w8a", or "8w8a" for kernels without a master.
     steps: how many steps.

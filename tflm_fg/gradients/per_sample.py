@@ -133,7 +133,7 @@ LAYER_STEPS, LAYER_EPSILON, LAYER_RATE = 400, 4.0, 32
 one number. What many numbers do together adds up: through layers it bends the
 loss, and all steps of equal sizes go far."""
 
-_RATES = {"sign": 4.0, "sgd": 20.0}
+_RATES = {"sign": 4.0, "rms": 4.0, "sgd": 20.0}
 """Of a prompt, by the optimizer; others have `SIGN_RATE`."""
 
 

@@ -82,6 +82,7 @@ class TrainerBytes:
       8w8a.
     start: the masters before the first step, where an anchor or a pull goes
       back to them; of biases alone where Frank-Wolfe's box lies around them.
+    squares: eight bytes a number under the optimizer `rms`.
     gradient: four bytes a trainable number where the method sums a gradient
       over the samples of a batch (closed-form, per-sample).
     best: copy of the best masters so far, if they are kept.
@@ -95,6 +96,7 @@ class TrainerBytes:
   loss: int
   residue: int = 0
   start: int = 0
+  squares: int = 0
 
   @property
   def total(self) -> int:
@@ -138,7 +140,7 @@ def forward_gradients(
     inference(source),
     masters=own.masters,
     gradient=own.gradient,
-    optimizer=own.momentum,
+    optimizer=own.momentum + own.squares,
     loss=own.loss,
     residue=own.residue,
     start=own.start,
@@ -207,8 +209,8 @@ def trainer_bytes(
   coarse = bool(phases) and all(map(_is_coarse, phases))
   masters = _masters(tensors, coarse)
   parts = [_of_phase(tensors, phase) for phase in phases]
-  nothing = (0, 0, 0, 0, 0)
-  momentum, gradient, best, residue, start = max(
+  nothing = (0, 0, 0, 0, 0, 0)
+  momentum, gradient, best, residue, start, squares = max(
     parts, key=sum, default=nothing
   )
   return TrainerBytes(
@@ -219,28 +221,30 @@ def trainer_bytes(
     loss=4 * (classes + 2),
     residue=residue,
     start=start,
+    squares=squares,
   )
 
 
 def _of_phase(
   tensors: Sequence[TrainableTensor], phase: Phase
-) -> tuple[int, int, int, int, int]:
-  """Bytes of velocity, gradient sums, best masters, residue and start."""
+) -> tuple[int, int, int, int, int, int]:
+  """Bytes of velocity, sums, best masters, residue, start and squares."""
   own = [t for t in tensors if t.index in phase.tensors]
   method = phase.method
+  optimizer = OPTIMIZERS[method.optimizer]
   velocity = sum(t.numbers * (2 if t.has_master else 4) for t in own)
   coarse = _is_coarse(phase)
   residue = sum(t.numbers * (1 + (coarse and t.has_master)) for t in own)
   kept, sums = own, method.is_exact or method.weights_are_inputs
   if not method.anchor and not getattr(method, "pull", 0):
-    boxed = OPTIMIZERS[method.optimizer].boxes_biases
-    kept = [t for t in own if boxed and not t.has_master]
+    kept = [t for t in own if optimizer.boxes_biases and not t.has_master]
   return (
     velocity if method.momentum else 0,
     4 * sum(t.numbers for t in own) if sums else 0,
     _masters(own, coarse) if method.validation_fraction else 0,
     residue if method.rounding == "error-feedback" else 0,
     _masters(kept, coarse),
+    8 * sum(t.numbers for t in own) if optimizer.keeps_squares else 0,
   )
 
 

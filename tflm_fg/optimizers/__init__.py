@@ -2,6 +2,7 @@
 
 from tflm_fg.optimizers.frank_wolfe import BOX, frank_wolfe
 from tflm_fg.optimizers.kinds import OPTIMIZERS, PRECISIONS, ROUNDINGS
+from tflm_fg.optimizers.rms import rms
 from tflm_fg.optimizers.rounding import Rounding
 from tflm_fg.optimizers.schedules import DECAYS, Schedule, schedule
 from tflm_fg.optimizers.transforms import anchored, centred, sgd, sign
@@ -17,6 +18,7 @@ __all__ = [
   "anchored",
   "centred",
   "frank_wolfe",
+  "rms",
   "schedule",
   "sgd",
   "sign",

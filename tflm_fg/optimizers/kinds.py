@@ -24,11 +24,13 @@ class Optimizer(NamedTuple):
     most_rate: the largest learning rate that it takes, in int8 steps; None for
       no end.
     boxes_biases: whether it remembers where biases started.
+    keeps_squares: whether it sums up each number's squared slopes.
   """
 
   make: Callable[..., Transform]
   most_rate: float | None = None
   boxes_biases: bool = False
+  keeps_squares: bool = False
 
 
 OPTIMIZERS: dict[str, Optimizer] = {}

@@ -24,7 +24,8 @@ from tflm_fg.optimizers.rounding import FINE_BITS, Rounding
 from tflm_fg.optimizers.schedules import RATE_BITS, Schedule
 from tflm_fg.types import Int64, Params, TflmFgError, Vectors
 
-_MOMENTUM_BITS = 8
+MOMENTUM_BITS = 8
+"""Of a unit of momentum."""
 
 _Unrounded = Callable[[Int64, OptimizerState, Params, int], Int64]
 """(heading, state, params, step) -> what to move by, in 1/16 of a unit."""
@@ -69,7 +70,7 @@ def sgd(
     del state, params, step
     return moves
 
-  return _transform(heading, unrounded, _kept(momentum), layout, rounding)
+  return _transform(heading, unrounded, kept(momentum), layout, rounding)
 
 
 @register("sign")
@@ -114,7 +115,7 @@ def by_sign(
   boxed: bool,
 ) -> Transform:
   """An optimizer that asks a gradient for signs alone."""
-  keep = _kept(momentum)
+  keep = kept(momentum)
   downhill = -np.concatenate(layout.step_units)
 
   def heading(gradient: Int64, step: int) -> Int64:
@@ -230,11 +231,11 @@ def centred(inner: Transform, layout: Layout, centre: Int64) -> Transform:
   return Transform(inner.init, update)
 
 
-def _kept(momentum: float) -> int:
+def kept(momentum: float) -> int:
   """The momentum in 1/256."""
   if not 0 <= momentum < 1:
     raise TflmFgError(f"momentum={momentum}: need 0 <= momentum < 1")
-  unity = 1 << _MOMENTUM_BITS
+  unity = 1 << MOMENTUM_BITS
   return min(round(momentum * unity), unity - 1)
 
 
@@ -283,4 +284,4 @@ def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
 
 
 def _decayed(velocity: Int64, keep: int) -> Int64:
-  return np.sign(velocity) * ((np.abs(velocity) * keep) >> _MOMENTUM_BITS)
+  return np.sign(velocity) * ((np.abs(velocity) * keep) >> MOMENTUM_BITS)
