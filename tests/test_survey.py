@@ -102,6 +102,18 @@ def test_a_changed_byte_of_no_trained_tensor_is_found(adapted):
   assert line == "1 bytes of no trained tensor changed"
 
 
+def test_gains_in_scales_are_no_fault():
+  model = models.conv_model()
+  task = survey_checks.made_up(ModelFile.open(model))
+  method = tflm_fg.methods.PerSample(steps=5)
+  result = tflm_fg.adapt(
+    model, *task.part(0, 40), trainable="gain", method=method
+  )
+  plain = tflm_fg.strip(result.start)
+  assert plain != result.model
+  assert survey_checks._bytes_fault(plain, result) == []
+
+
 def test_other_outputs_before_training_are_found(adapted):
   _, task, _, result = adapted
   other = models.dense_model(softmax=False, seed=1)

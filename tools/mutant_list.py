@@ -25,6 +25,27 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "survey: every changed byte counts as trained",
+    "tools/survey_checks.py",
+    "  meant = trained.write(trained.read(adapted))\n",
+    "  meant = adapted\n",
+    ("tests/test_survey.py",),
+  ),
+  Mutant(
+    "survey: gains are looked for in constants",
+    "tools/survey_checks.py",
+    "Patchable.of(start, mark.trainable)",
+    "Patchable(start, [t.index for t in mark.trainable])",
+    ("tests/test_survey.py",),
+  ),
+  Mutant(
+    "small vit: a picture is cut where patches end",
+    "tools/small_vit.py",
+    "if shape[0] % PATCH or shape[1] % PATCH:",
+    "if shape[0] % PATCH and shape[1] % PATCH:",
+    ("tests/test_small_vit.py",),
+  ),
+  Mutant(
     "head room: weights are cut and not rounded",
     "tflm_fg/tflite/surgery/head_room.py",
     "new = np.rint(old / 2**bits)",
