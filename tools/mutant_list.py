@@ -1452,13 +1452,6 @@ MUTANTS = (
     ("tests/tflite/test_inputs.py",),
   ),
   Mutant(
-    "survey: bytes of trained tensors alone are looked at",
-    "tools/survey_checks.py",
-    "    changed[first : first + length] = False\n",
-    "    changed[:] = False\n",
-    ("tests/test_survey.py",),
-  ),
-  Mutant(
     "own_mark: the input that a mark chose is forgotten",
     "tflm_fg/tflite/choice/own_mark.py",
     "with_input(file, mark.input if open_input else None)",
