@@ -80,7 +80,9 @@ def phases_of(
   quadratic = objective.is_quadratic
 
   def phase(indices: Sequence[int], own: Method) -> Phase:
-    return Phase(tuple(indices), own.filled(quadratic), objective)
+    layout = Layout(tuple(t for t in tensors if t.index in indices))
+    whole = own.filled(quadratic).for_layout(layout)
+    return Phase(tuple(indices), whole, objective)
 
   if not isinstance(method, Auto):
     return [phase([t.index for t in tensors], method)]

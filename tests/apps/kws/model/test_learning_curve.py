@@ -37,7 +37,7 @@ def test_a_closed_form_has_a_point_a_step_from_before_to_after():
 def test_the_next_phase_begins_where_the_one_before_ended():
   result = adapted("first-bias,head", steps=6)
   first, second = learning_curve.curve_of(result, (X, Y), RUNTIME)
-  assert first.title == "input stage: sign-m-spsa"
+  assert first.title == "input stage: per-sample"
   assert first.passes[0] == 0
   assert first.passes[-1] == second.passes[0]
   assert first.accuracies[-1] == second.accuracies[0]
