@@ -1668,4 +1668,11 @@ MUTANTS = (
     "if not optimizer.keeps_squares else 0",
     ("tests/test_adaptation.py",),
   ),
+  Mutant(
+    "per-sample: rms has the rate of signs in layers",
+    "tflm_fg/gradients/per_sample.py",
+    '_OF_RATE = {"rms": 3}',
+    '_OF_RATE = {"rms": 1}',
+    ("tests/gradients/test_per_sample.py",),
+  ),
 )

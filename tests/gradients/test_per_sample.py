@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from apps.kws.model.shipped import shipped_model
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, TrainState
@@ -332,7 +333,9 @@ def test_every_optimizer_has_a_rate_of_its_own():
   assert rates(prompt) == {
     "sign": 4.0, "sgd": 20.0, "frank-wolfe": 1.0, "rms": 4.0,
   }  # fmt: skip
-  assert rates(layers)["sign"] == 1.0
+  assert rates(layers)["sign"] == rates(layers)["rms"] == 1.0
+  many = Layout(mark_file(shipped_model(), "bias").mark.trainable)
+  assert rates(many)["rms"] == pytest.approx(3 * rates(many)["sign"], rel=0.01)
   assert rates(Layers("gain").layout)["sgd"] == 16.0
   own = PerSample(learning_rate_lsb=3.0, steps=7).for_layout(prompt)
   assert (own.learning_rate_lsb, own.steps, own.validate_every) == (3.0, 7, 80)

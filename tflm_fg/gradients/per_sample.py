@@ -133,6 +133,9 @@ LAYER_STEPS, LAYER_EPSILON, LAYER_RATE = 400, 4.0, 32
 one number. What many numbers do together adds up: through layers it bends the
 loss, and all steps of equal sizes go far."""
 
+_OF_RATE = {"rms": 3}
+"""Times the rate of layers: small slopes, which are most, go less far."""
+
 _RATES = {"sign": 4.0, "rms": 4.0, "sgd": 20.0}
 """Of a prompt, by the optimizer; others have `SIGN_RATE`."""
 
@@ -183,7 +186,7 @@ class PerSample(Method):
     if _of_layers(layout):
       numbers = layout.num_kernels + layout.num_biases
       layers = len({t.operator for t in layout.tensors})
-      rate = min(1.0, LAYER_RATE / numbers)
+      rate = min(1.0, _OF_RATE.get(self.optimizer, 1) * LAYER_RATE / numbers)
       own["steps"] = LAYER_STEPS
       own["validate_every"] = self.steps or LAYER_STEPS
       # Three digits are more than the rule is worth, and read well.
