@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tflm_fg import files
+from tflm_fg import files, marking
 from tflm_fg.evaluation import engine_agreement, score_file
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.base import LossFunction
 from tflm_fg.losses.custom import exact_refusal
-from tflm_fg.marking import Model, in_known_form, opened, with_change_told
+from tflm_fg.marking import Model
 from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.fold_search import try_by_folds
@@ -153,11 +153,11 @@ def adapt(
     >>> result = tflm_fg.adapt("kws.tflite", x, y)
     >>> result.save("adapted.tflite")
   """
-  own = opened(model, name, output, input)
+  own = marking.opened(model, name, output, input)
   request = Request(
     method=Auto() if method is None else _checked(method, loss),
     objective=Objective.of(loss, huber_delta, labels),
-    graph_options=graph_options or GraphOptions(),
+    graph_options=marking.options_for(own, trainable, graph_options),
     runtime_options=RuntimeOptions(
       runtime=runtime,
       strategy=strategy,
@@ -166,11 +166,11 @@ def adapt(
     ),
     callbacks=callbacks,
   )
-  file = in_known_form(own, request.graph_options)
+  file = marking.in_known_form(own, request.graph_options)
   samples = CheckedSamples.of(file, x, y, request.objective)
   held_back = samples.others(test) if test else None  # checked before it runs
   require_runs(file, runtime)
-  file = with_change_told(own, file, samples.x)
+  file = marking.with_change_told(own, file, samples.x)
   return _adapted(own, file, trainable, samples, held_back, request)
 
 
@@ -248,6 +248,10 @@ def _run(
   if trainable is None:
     trainable = "auto" if request.is_auto else "head"
   if trainable == "auto":
+    if request.graph_options.pooled_head == "keep":
+      raise TflmFgError(
+        "pooled_head='keep' needs --trainable: which layers shall train"
+      )
     if is_legacy(model.subgraph):
       raise TflmFgError(
         "--uint8=keep needs --trainable: bias, first-bias or prompt"

@@ -8,7 +8,13 @@ from typing import Any
 
 from tflm_fg.evaluation import engine_agreement
 from tflm_fg.fixed_point.random_bits import probe_input
-from tflm_fg.marking import Model, in_known_form, opened, with_change_told
+from tflm_fg.marking import (
+  Model,
+  in_known_form,
+  opened,
+  options_for,
+  with_change_told,
+)
 from tflm_fg.memory.footprint import (
   backpropagation,
   forward_gradients,
@@ -68,7 +74,7 @@ def inspect(
   """
   own = opened(model, name, output, input)
   report = describe_file(own)
-  options = graph_options or GraphOptions()
+  options = options_for(own, trainable or "all", graph_options)
   file = with_change_told(own, in_known_form(own, options))
   found = own_mark(file) if trainable is None else None
   if found is None:

@@ -185,6 +185,7 @@ def _plan_record(plan: RunPlan) -> dict[str, Any]:
     "pooled": layers,
     "weights": graph_options.weights,
     **({"uint8": "keep"} if graph_options.uint8 == "keep" else {}),
+    **({"pooled_head": "keep"} if graph_options.pooled_head == "keep" else {}),
     **({"head_room": room} if (room := graph_options.head_room) else {}),
     **({} if plan.output is None else {"output": plan.output}),
   }
@@ -214,6 +215,7 @@ def _plan(grown: object) -> RunPlan:
     pooled=pooled,
     weights=str(entry.get("weights", "int8")),  # as journals without it mean
     uint8=str(entry.get("uint8", "rewrite")),
+    pooled_head=str(entry.get("pooled_head", "rewrite")),
     head_room=_take(entry, "head_room", int, where)
     if "head_room" in entry
     else 0,

@@ -15,6 +15,7 @@ from tflm_fg.tflite.inputs import refuse_foreign, with_input
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
+from tflm_fg.tflite.surgery.pooled_head import pooled_head, trains_head
 from tflm_fg.tflite.surgery.ready import ready
 from tflm_fg.training.objective import output_spec
 from tflm_fg.types import Array
@@ -59,11 +60,31 @@ def mark_trainable(
     >>> open("marked.tflite", "wb").write(marked.data)
   """
   own = opened(model, name, output, input)
-  options = graph_options or GraphOptions()
+  options = options_for(own, trainable, graph_options)
   file = with_change_told(own, in_known_form(own, options))
   marked = select_trainable.mark_file(file, trainable, graph_options=options)
   output_spec(marked.file, marked.mark, own.name)  # or nothing could train it
   return marked
+
+
+def options_for(
+  own: ModelFile, trainable: str | None, graph_options: GraphOptions | None
+) -> GraphOptions:
+  """The options, with a pooled head left as it is if it shall not train.
+
+  Args:
+    own: the user's file.
+    trainable: as for `mark_trainable`; None and "auto" may train the head.
+    graph_options: as the user gave them; None for none.
+
+  Raises:
+    TflmFgError: if it is not clear which output is meant.
+  """
+  options = graph_options or GraphOptions()
+  graph = own.subgraph
+  if pooled_head(graph, own.name) and not trains_head(graph, trainable):
+    return dataclasses.replace(options, pooled_head="keep")
+  return options
 
 
 def in_known_form(own: ModelFile, graph_options: GraphOptions) -> ModelFile:
@@ -93,7 +114,8 @@ def with_change_told(
     file: what `in_known_form` made of it.
     x: samples on the input's grid; None for random ones.
   """
-  if not is_legacy(own.subgraph) or is_legacy(file.subgraph):
+  was_legacy = is_legacy(own.subgraph) and not is_legacy(file.subgraph)
+  if not was_legacy and own.operator_names == file.operator_names:
     return file
   told = rewriting.told_change(own, file, x)
   return dataclasses.replace(file, notes=(*file.notes, told))

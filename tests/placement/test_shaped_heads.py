@@ -12,6 +12,7 @@ from tests.tflite.test_outputs import run
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.data import Dataset
@@ -68,23 +69,26 @@ def test_its_wide_head_loads_and_gives_the_same_outputs(kind):
 
 def test_a_head_over_positions_is_not_taken_for_one_vector():
   data = models.shaped_head_model("pooled")
-  marked = mark_file(data, "head")
+  keep = GraphOptions(pooled_head="keep")
+  marked = mark_file(data, "head", graph_options=keep)
   assert exact_tensors(marked.file, marked.mark) == ()
   refused(
-    lambda: tflm_fg.mark_trainable(data, "wide-head", name="m.tflite"),
+    lambda: tflm_fg.mark_trainable(
+      data, "wide-head", name="m.tflite", graph_options=keep
+    ),
     "m.tflite",
     "position by position",
     "--trainable=head",
   )
 
 
-def test_auto_adapts_a_head_over_positions_and_says_why_it_is_not_widened():
+def test_auto_widens_a_head_over_positions_once_pooling_stands_before_it():
   method = tflm_fg.methods.Auto(steps=3)
-  result = tflm_fg.adapt(
-    models.shaped_head_model("pooled"), X, Y, method=method
-  )
-  reasons = {d["candidate"]: d["reason"] for d in result.report.dropped}
-  assert "position by position" in reasons["wide-head"]
+  data = models.shaped_head_model("pooled")
+  result = tflm_fg.adapt(data, X, Y, method=method)
+  assert "wide-head" not in {d["candidate"] for d in result.report.dropped}
+  assert result.report.loss_after < result.report.loss_before
+  assert tflm_fg.replay(result.journal, data) == result.marked_model
 
 
 def test_outputs_that_stay_at_positions_are_refused_when_a_file_is_marked():

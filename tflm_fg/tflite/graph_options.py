@@ -29,6 +29,9 @@ class Pooled(NamedTuple):
 UINT8 = ("rewrite", "keep")
 """What can become of a legacy uint8 model's layers."""
 
+POOLED_HEAD = ("rewrite", "keep")
+"""What can become of a head over positions that is pooled behind it."""
+
 MOST_ROOM = 4
 """Bits of room: an int8 weight of 127 keeps 3 bits and its sign at most."""
 
@@ -51,6 +54,10 @@ class GraphOptions:
       can.
     head_room: bits, 0 to 4: the scale of the head's kernel becomes 2**bits as
       large, so that its weights can grow by as much.
+    pooled_head: what becomes of a head that is a 1x1 convolution over
+      positions with a mean behind it: "rewrite" puts the mean in front of it,
+      so that the head reads one vector; "keep" leaves the order. A choice of
+      layers without the head always keeps it.
   """
 
   gain: bool = False
@@ -60,11 +67,17 @@ class GraphOptions:
   weights: str = "int8"
   uint8: str = "rewrite"
   head_room: int = 0
+  pooled_head: str = "rewrite"
 
   def __post_init__(self) -> None:
     if self.uint8 not in UINT8:
       raise TflmFgError(
         f"--uint8={self.uint8!r} is unknown; choose one of {', '.join(UINT8)}"
+      )
+    if self.pooled_head not in POOLED_HEAD:
+      raise TflmFgError(
+        f"pooled_head={self.pooled_head!r} is unknown; choose one of "
+        f"{', '.join(POOLED_HEAD)}"
       )
     if self.common_gain and not self.gain:
       raise TflmFgError("--common_gain: needs --prompt_gain too (gain=True)")
