@@ -81,6 +81,13 @@ MUTANTS = (
     ("tests/tflite/surgery/test_pooled_head.py",),
   ),
   Mutant(
+    "pooled head: logits behind a QUANTIZE count as another output",
+    "tflm_fg/runtimes/rewriting.py",
+    "if all(output != own for output, own in zip(pair, logits))",
+    "if any(output != own for output, own in zip(pair, logits))",
+    ("tests/tflite/surgery/test_pooled_head.py",),
+  ),
+  Mutant(
     "pooled head: a mean over other axes is moved",
     "tflm_fg/tflite/surgery/pooled_head.py",
     '.view("<i4")} == {1, 2}',

@@ -35,23 +35,30 @@ def told_change(before: ModelFile, after: ModelFile, x: Array | None) -> str:
     x = random_bits.probe_input(tensor.shape[1:], tensor.dtype, 0, MOST_SAMPLES)
   count = max(4, MOST_WORK // max(1, int8_work(after)))
   x = x[: min(MOST_SAMPLES, count)]
-  one, other = (_outputs(file, x) for file in (before, after))
+  # Logits that the user's file gives may stand behind a QUANTIZE now.
+  logits = [unmarked(file).logits for file in (before, after)]
+  pairs = zip(before.subgraph.outputs, after.subgraph.outputs, strict=True)
+  others = [
+    place
+    for place, pair in enumerate(pairs)
+    if all(output != own for output, own in zip(pair, logits))
+  ]
+  one, other = (_outputs(file, x, others) for file in (before, after))
   if one is None or other is None:
     return f"{ENGINE} does not run both files, so the change is not known"
-  logits, *others = (
-    np.abs(a - b).max() for a, b in zip(one, other, strict=True)
-  )
-  steps = f"by at most {logits:g} steps of the logits"
-  if others:
-    steps += f" and {max(others):g} of what the file gives"
+  moved, *most = (np.abs(a - b).max() for a, b in zip(one, other, strict=True))
+  steps = f"by at most {moved:g} steps of the logits"
+  if most:
+    steps += f" and {max(most):g} of what the file gives"
   return f"rewriting changes the outputs {steps}, on {len(x)} {kind} samples"
 
 
-def _outputs(file: ModelFile, x: Array) -> list[NDArray[np.float64]] | None:
-  """The logits and other outputs of some samples; None if it does not run."""
+def _outputs(
+  file: ModelFile, x: Array, places: list[int]
+) -> list[NDArray[np.float64]] | None:
+  """The logits and outputs at these places; None if it does not run."""
   logits = unmarked(file).logits
-  others = [i for i in file.subgraph.outputs if i != logits]
-  part = up_to(file, [logits, *others]).file
+  part = up_to(file, [logits, *(file.subgraph.outputs[p] for p in places)]).file
   ran = trial.run(part, ENGINE, trial.sample_rows(part, x))
   if ran.outputs is None:
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -129,6 +131,16 @@ LEFT = {
   "other axes": with_axes([1, 3]),
   "read twice": read_twice(),
 }
+
+
+def test_a_legacy_uint8_file_is_rewritten_and_then_pooled_first():
+  legacy = models.uint8_model(finished("average", per_channel=False))
+  marked = tflm_fg.mark_trainable(legacy, "head")
+  notes = " ".join(marked.notes)
+  assert "uint8 rewritten" in notes and "were pooled" in notes
+  assert re.search(r"by at most [0-4] steps of the logits, on", notes)
+  away = tflm_fg.mark_trainable(legacy, "bias")
+  assert "were pooled" not in " ".join(away.notes)
 
 
 @pytest.mark.parametrize("kind", LEFT)

@@ -45,7 +45,8 @@ class PooledHead(NamedTuple):
 def pooled_head(graph: Subgraph, name: str = "model") -> PooledHead | None:
   """The head, if it is a 1x1 convolution that is pooled over its whole map.
 
-  What shapes cannot tell, the window and the axes, `pool_first` looks at.
+  What shapes cannot tell, such as the window and the axes, `pool_first` looks
+  at, and whether the head is of a form that trains: uint8 comes to it later.
 
   Args:
     graph: of the file.
@@ -77,7 +78,6 @@ def pooled_head(graph: Subgraph, name: str = "model") -> PooledHead | None:
     and pooled.shape in ((1, 1, 1, out[-1]), (1, out[-1]))
     and pooled.has_scale
     and _ends_with(graph, pool.outputs[0], name)
-    and untrainable(graph, head) is None
     and not head.is_finer
   )
   return PooledHead(head, readers[0]) if fits else None
@@ -133,7 +133,7 @@ def pool_first(
   """
   before = subgraph_of(model, output)
   found = pooled_head(before, name)
-  if found is None:
+  if found is None or untrainable(before, found.head):
     return []
   graph = model.subgraphs[0]
   head, pool = (graph.operators[n] for n in (found.head.operator, found.pool))
