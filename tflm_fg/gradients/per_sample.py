@@ -148,7 +148,8 @@ class PerSample(Method):
   It is for prompts, biases and gains of layers.
 
   The sign of a running gradient is stepped by, which does as well here as a
-  step that is divided by the slopes' root mean square (docs/results.md).
+  step that is divided by the slopes' root mean square (docs/results.md,
+  docs/inner_layers.md).
 
   What is not given of rate, perturbation and steps depends on what trains.
 
