@@ -36,10 +36,10 @@ _UINT8 = flags.DEFINE_enum(
 
 _HEAD_ROOM = flags.DEFINE_integer(
   "head_room",
-  0,
+  None,
   "bits, 0 to 4: the scale of the head's kernel becomes 2**bits as large, so "
-  "that its weights can grow by as much; auto and head choose it themselves "
-  "where weights end at -127 or 127",
+  "that its weights can grow by as much; by default auto, head and wide-head "
+  "choose them where weights end at -127 or 127; 0 never changes the scale",
 )
 
 HOLDERS = (

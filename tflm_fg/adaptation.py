@@ -20,14 +20,13 @@ from tflm_fg.marking import Model
 from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.fold_search import try_by_folds
-from tflm_fg.placement.found import run_best
+from tflm_fg.placement.found import run_best, run_choice, saturation_notes
 from tflm_fg.placement.label_free import try_label_free
-from tflm_fg.placement.measure import measured
 from tflm_fg.placement.other_outputs import moved
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import RunPlan, RunResult, run_phases
+from tflm_fg.placement.run_plan import RunResult, run_phases
 from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
@@ -36,10 +35,7 @@ from tflm_fg.tflite.choice.own_mark import own_mark, unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import (
-  MarkedModel,
-  mark_file,
-)
+from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
@@ -192,8 +188,18 @@ def _adapted(
   )
   require_runs(adapted, runtime)
   report = Report(
-    **_scores(run_result, samples, training_data, held_back, adapted, runtime),
-    **facts(run_result, *tried, training_data, own, request, seconds),
+    **_scores(
+      file, run_result, samples, training_data, held_back, adapted, runtime
+    ),
+    **facts(
+      run_result,
+      *tried,
+      training_data,
+      own,
+      request,
+      seconds,
+      saturation_notes(run_result),
+    ),
     engine_agreement=engine_agreement(adapted, samples.x),
     other_outputs=moved(
       file,
@@ -239,6 +245,12 @@ def _run(
     raise TflmFgError(
       f"--weights={weights} needs --trainable: which layers get them"
     )
+  room = request.graph_options.head_room
+  if room and trainable in (None, "auto"):
+    raise TflmFgError(
+      f"--head_room={room} needs --trainable=head: auto finds by itself how "
+      "much room helps"
+    )
   own = own_mark(model) if trainable is None else None
   if own is not None:
     training_data = samples.training_data(request.method, KEPT_FRACTION)
@@ -270,30 +282,12 @@ def _run(
       return *run_best_tried(model, training_data, request), training_data
     trainable = "head"  # too few samples to compare by
   training_data = samples.training_data(request.method, KEPT_FRACTION)
-  plan, measuring_passes = _plan(model, trainable, training_data, request)
-  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
-  run_result = run_phases(
-    marked, plan, training_data, request, measuring_passes
-  )
-  return run_result, _NOTHING_TRIED, training_data
-
-
-def _plan(
-  model: ModelFile,
-  trainable: str,
-  training_data: TrainingData,
-  request: Request,
-) -> tuple[RunPlan, int]:
-  """A user's choice, with what a wide head must know, and the passes for it."""
-  graph_options, measuring_passes = request.graph_options, 0
-  if "wide-head" in [part.strip() for part in trainable.split(",")]:
-    graph_options, measuring_passes = measured(
-      model, training_data.x, graph_options, request.runtime_options
-    )
-  return RunPlan(trainable, graph_options), measuring_passes
+  chosen, without = run_choice(model, trainable, training_data, request)
+  return chosen, ((), without), training_data
 
 
 def _scores(
+  came: ModelFile,
   run_result: RunResult,
   samples: CheckedSamples,
   training_data: TrainingData,
@@ -306,7 +300,7 @@ def _scores(
     # Whole files, as they will be used: no cut and no other engine's prefix.
     before, after = (
       score_file(file, runtime, held_back, samples.for_others(held_back[1]))
-      for file in (run_result.marked.file, adapted)
+      for file in (came, adapted)
     )
     return _both("test", before, after, True)
   part = "validation" if len(training_data.kept) else "train"

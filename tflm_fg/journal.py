@@ -186,7 +186,9 @@ def _plan_record(plan: RunPlan) -> dict[str, Any]:
     "weights": graph_options.weights,
     **({"uint8": "keep"} if graph_options.uint8 == "keep" else {}),
     **({"pooled_head": "keep"} if graph_options.pooled_head == "keep" else {}),
-    **({"head_room": room} if (room := graph_options.head_room) else {}),
+    **(
+      {} if (room := graph_options.head_room) is None else {"head_room": room}
+    ),
     **({} if plan.output is None else {"output": plan.output}),
   }
 
@@ -218,7 +220,7 @@ def _plan(grown: object) -> RunPlan:
     pooled_head=str(entry.get("pooled_head", "rewrite")),
     head_room=_take(entry, "head_room", int, where)
     if "head_room" in entry
-    else 0,
+    else None,
   )
   output = _take(entry, "output", int, where) if "output" in entry else None
   trainable = _take(entry, "trainable", str, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -165,6 +164,7 @@ def facts(
   model: ModelFile,
   request: Request,
   seconds: float,
+  notes: Sequence[str],
 ) -> dict[str, Any]:
   """All that a report tells beside scores.
 
@@ -176,6 +176,7 @@ def facts(
     model: the user's file.
     request: what the user asked for.
     seconds: that it took.
+    notes: of weights at an end of their range.
   """
   return {
     **_cost(run_result, candidates, dropped, training_data, seconds),
@@ -188,32 +189,12 @@ def facts(
     "notes": [
       *filter(None, [choice_note(model.subgraph)]),
       *run_result.marked.notes,
-      *saturation_notes(run_result),
+      *notes,
       *_remarks(run_result, training_data, request.method),
     ],
     "versions": versions(),
     "runtime": request.runtime_options.runtime,
   }
-
-
-def saturation_notes(run_result: RunResult) -> list[str]:
-  """Says and warns where many weights have reached an end of int8."""
-  notes = []
-  for record in run_result.records:
-    share = run_result.saturated(record)
-    if share > SATURATED:
-      notes.append(
-        f"{100 * share:.0f} % of the kernel weights of the phase "
-        f"'{record.phase.method.name}' ended at -127 or 127: their scale is "
-        "small for what they learn; try a lower learning rate, or convert the "
-        "model with larger weights there"
-      )
-      warnings.warn(notes[-1], stacklevel=2)
-  return notes
-
-
-SATURATED = 0.05
-"""Share of a phase's weights above which their saturation is a warning."""
 
 
 def _remarks(

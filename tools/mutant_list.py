@@ -69,8 +69,8 @@ MUTANTS = (
   Mutant(
     "head room: a journal forgets it",
     "tflm_fg/journal.py",
-    "if (room := graph_options.head_room)",
-    "if (room := 0)",
+    "(room := graph_options.head_room) is None",
+    "(room := None) is None",
     ("tests/tflite/surgery/test_head_room.py",),
   ),
   Mutant(
@@ -776,7 +776,7 @@ MUTANTS = (
   ),
   Mutant(
     "int16_biases: options that still say int32",
-    "tflm_fg/tflite/surgery/int16_biases.py",
+    "tflm_fg/tflite/surgery/ready.py",
     "      options.quantizedBiasType = schema.TensorType.INT64\n",
     "      pass\n",
     ("tests/tflite/surgery/test_int16_biases.py",),

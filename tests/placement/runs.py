@@ -31,6 +31,7 @@ def source():
     models.dense_model(2, 48, 2, seed=1),
     *crossed(400, 0),
     trainable="head",
+    graph_options=tflm_fg.GraphOptions(head_room=0),
     **options(method="closed-form", learning_rate_lsb=24.0),
   )
   assert result.report["accuracy_after"] > 0.98
@@ -72,6 +73,7 @@ def clustered():
     models.dense_model(INPUTS, 24, CLASSES, seed=3),
     *clusters(600, 0),
     trainable="head",
+    graph_options=tflm_fg.GraphOptions(head_room=0),
     **options(method="closed-form"),
   )
   return result.model

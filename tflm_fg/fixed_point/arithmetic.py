@@ -167,6 +167,10 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
   return array
 
 
+SATURATED = 0.05
+"""Share of a layer's weights at an end of their range that is too many."""
+
+
 def saturated_share(before: Array, after: Array) -> float:
   """Share of the kernels that training has moved to an end of their range.
 

@@ -17,7 +17,7 @@ from tflm_fg.placement.fold_losses import FOLDS, losses_of
 from tflm_fg.placement.phase import PhaseResult, TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.split_model import SplitModel
-from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.graph_options import GraphOptions, bits_of_room
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.training.data import folds
@@ -131,7 +131,9 @@ class Candidate(NamedTuple):
   def title(self) -> str:
     """Its name, for people."""
     parts = [p for p in (self.input_stage.title, self.head) if p]
-    return ", ".join(parts) or "nothing"
+    roomy = self.head and self.graph_options.head_room
+    with_room = f" with {bits_of_room(self.graph_options)}" if roomy else ""
+    return (", ".join(parts) or "nothing") + with_room
 
 
 NOTHING = InputStage("")
@@ -154,11 +156,21 @@ class Stage(NamedTuple):
 
 
 class Found(NamedTuple):
-  """A candidate with what it takes to train it."""
+  """A candidate with what it takes to train it.
+
+  Attributes:
+    candidate: what was tried.
+    stage: its input stage.
+    head_method: fits its head.
+    notes: of it, for people.
+    room_tried: whether its head was tried with room for its weights too.
+  """
 
   candidate: Candidate
   stage: Stage
   head_method: Method
+  notes: tuple[str, ...] = ()
+  room_tried: bool = False
 
 
 class Dropped(NamedTuple):

@@ -27,7 +27,7 @@ from tflm_fg.placement.candidates import (
   Stage,
   heads_of,
 )
-from tflm_fg.placement.head_folds import FoldScore, HeadFolds
+from tflm_fg.placement.head_folds import FoldScore, HeadFolds, room_note
 from tflm_fg.placement.phase import (
   TrainingData,
 )
@@ -130,15 +130,8 @@ def _behind(
   """The candidates of an input stage without a head, and with the file's."""
   options = stage.stage.request(request).graph_options
   opened = HeadFolds.open(stage.file, "head", options, training_data, request)
-  scores = [("", opened.untouched()), ("head", opened.best())]
-  return [
-    Found(
-      _candidate(stage, head, fold_score, opened),
-      stage,
-      opened.method(fold_score.pull),
-    )
-    for head, fold_score in scores
-  ]
+  untouched = _found(stage, "", opened.untouched(), opened)
+  return [untouched, *_fitted(stage, "head", opened)]
 
 
 def _widened(
@@ -160,15 +153,31 @@ def _widened(
   except NotApplicable as fault:  # an engine does not run what it makes
     dropped.append(Dropped("wide-head", str(fault)))
     return []
-  fold_score = opened.best()
-  candidate = _candidate(stage, "wide-head", fold_score, opened)
-  return [Found(candidate, stage, opened.method(fold_score.pull))]
+  return _fitted(stage, "wide-head", opened)
 
 
-def _candidate(
+def _fitted(stage: Stage, head: str, opened: HeadFolds) -> list[Found]:
+  """The candidate of a head, and with room for its weights if that is better.
+
+  Where weights have room that need none nothing is lost, but a file should not
+  change for nothing.
+  """
+  score, is_open = opened.best(), opened.graph_options.head_room is None
+  found = [_found(stage, head, score, opened)._replace(room_tried=is_open)]
+  roomier = opened.roomier(score)
+  if roomier is not None:
+    better, own = roomier
+    note = room_note(better, score.saturated)
+    found.append(
+      _found(stage, head, own, better)._replace(notes=(note,), room_tried=True)
+    )
+  return found
+
+
+def _found(
   stage: Stage, head: str, fold_score: FoldScore, opened: HeadFolds
-) -> Candidate:
-  return Candidate(
+) -> Found:
+  candidate = Candidate(
     stage.stage,
     head,
     opened.graph_options,
@@ -181,3 +190,4 @@ def _candidate(
     fold_score.pull,
     opened.graph,
   )
+  return Found(candidate, stage, opened.method(fold_score.pull))

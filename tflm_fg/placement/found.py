@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
+from tflm_fg.fixed_point.arithmetic import SATURATED
+from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.placement.candidates import (
+  HARM,
   Candidate,
   Dropped,
   Found,
   Stage,
   best_candidate,
 )
+from tflm_fg.placement.head_folds import HeadFolds, room_note
+from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import (
   OpenPhase,
   PhaseResult,
@@ -18,13 +24,21 @@ from tflm_fg.placement.phase import (
   open_for,
   run_phase,
 )
-from tflm_fg.placement.phase_record import Masters, Phase, masters_of, matched
+from tflm_fg.placement.phase_record import (
+  Masters,
+  Phase,
+  Record,
+  masters_of,
+  matched,
+)
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import RunPlan, RunResult
+from tflm_fg.placement.run_plan import RunPlan, RunResult, run_phases
+from tflm_fg.placement.split_model import SplitModel
+from tflm_fg.tflite.graph_options import MOST_ROOM
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import last_tensors
-from tflm_fg.training.metrics import score
+from tflm_fg.training.metrics import logits_of, score
 from tflm_fg.types import NotApplicable
 
 
@@ -37,7 +51,8 @@ def run_best(
 ) -> tuple[RunResult, tuple[list[Candidate], list[Dropped]]]:
   """Trains the best of what was found.
 
-  A wide head that the engine cannot train is dropped, and the next best taken.
+  A wide head that the engine cannot train is dropped, and the next best taken;
+  so is a head with room that was no better than its start.
 
   Args:
     model: the plain file.
@@ -55,8 +70,11 @@ def run_best(
     chosen = next(one for one in found if one.candidate is best)
     try:
       run_result = run_found(model, chosen, training_data, request)
+      if best.graph_options.head_room and not _helped(run_result):
+        # The wider scale alone would change the file for nothing.
+        raise NotApplicable(HARM)
     except NotApplicable as fault:
-      if best.head != "wide-head":
+      if best.head != "wide-head" and not best.graph_options.head_room:
         raise
       dropped.append(Dropped(best.title, str(fault)))
       found.remove(chosen)
@@ -79,14 +97,154 @@ def run_found(
   parts = [p for p in (stage.stage.trainable, candidate.head) if p]
   plan = RunPlan(",".join(parts) or "head", candidate.graph_options)
   marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
+  marked = marked._replace(notes=(*best.notes, *marked.notes))
   masters, kept, results = _with_stage(stage, marked, training_data)
+  passes = 0
   if candidate.head or not results:
     opened = _open_head(best, marked, masters, training_data, request)
     kept.append(run_phase(opened, training_data))
+    if candidate.graph_options.head_room and not results:
+      kept[0], passes = _from_the_file(model, kept[0], training_data, request)
     if candidate.head:
       results.append(run_phase(opened, training_data.whole()))
       masters = results[-1].masters
-  return RunResult(marked, plan, masters, tuple(kept), tuple(results), 0)
+  ran = tuple(kept), tuple(results)
+  return RunResult(marked, plan, masters, *ran, passes, best.room_tried)
+
+
+def _helped(run_result: RunResult) -> bool:
+  """Whether the last phase was kept."""
+  return run_result.phase_results[-1].record.kept_step > 0
+
+
+def run_choice(
+  model: ModelFile,
+  trainable: str,
+  training_data: TrainingData,
+  request: Request,
+) -> tuple[RunResult, list[Dropped]]:
+  """Trains what a user chose.
+
+  A head alone whose weights end at -127 or 127 is trained again with room, if
+  it then serves samples better that it has not seen.
+
+  Args:
+    model: the plain file.
+    trainable: as for `mark_trainable`.
+    training_data: the samples.
+    request: what the user asked for.
+
+  Returns:
+    What trained, and the head without room, if one with room took its place.
+  """
+  graph_options, measuring_passes = request.graph_options, 0
+  if "wide-head" in [part.strip() for part in trainable.split(",")]:
+    graph_options, measuring_passes = measured(
+      model, training_data.x, graph_options, request.runtime_options
+    )
+  plan = RunPlan(trainable, graph_options)
+  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
+  run_result = run_phases(
+    marked, plan, training_data, request, measuring_passes
+  )
+  opened = _saturated_head(model, run_result, plan, training_data, request)
+  if opened is None:
+    return run_result, []
+  roomy = _with_room(opened, run_result, plan)
+  if roomy is None:
+    return dataclasses.replace(run_result, room_tried=True), []
+  (record,) = run_result.records
+  share = 100 * run_result.saturated(record)
+  reason = f"{share:.0f} % of its weights ended at -127 or 127"
+  graph = run_result.tried[0].graph
+  return roomy, [Dropped(trainable.strip(), reason, graph)]
+
+
+def _saturated_head(
+  model: ModelFile,
+  run_result: RunResult,
+  plan: RunPlan,
+  training_data: TrainingData,
+  request: Request,
+) -> HeadFolds | None:
+  """A head whose weights lack room, open to be tried over folds; else None."""
+  head = plan.trainable.strip()
+  stopped = any(callback.stop_training for callback in request.callbacks)
+  if (
+    head not in ("head", "wide-head")
+    or stopped
+    or not training_data.task.is_exact
+    or not training_data.labelled
+    or not len(training_data.kept)
+    or plan.graph_options.head_room is not None
+    or len(run_result.records) != 1
+  ):
+    return None
+  first, record = run_result.tried[0], run_result.records[0]
+  method = record.phase.method
+  saturated = run_result.saturated(record)
+  if not isinstance(method, ClosedForm) or saturated <= SATURATED:
+    return None
+  try:
+    return HeadFolds.of(
+      model,
+      head,
+      run_result.marked,
+      plan.graph_options,
+      first.graph,
+      training_data,
+      request,
+    )
+  except NotApplicable:  # only an engine can compute it
+    return None
+
+
+def _with_room(
+  opened: HeadFolds, run_result: RunResult, plan: RunPlan
+) -> RunResult | None:
+  """A head trained again with room; None where that serves no better.
+
+  Scores of before stay those of the file without room.
+  """
+  first, record = run_result.tried[0], run_result.records[0]
+  method = record.phase.method
+  pulls = [method.pull] if isinstance(method, ClosedForm) else []
+  roomier = opened.roomier(opened.best(pulls), pulls)
+  if roomier is None:
+    return None
+  own = plan._replace(graph_options=roomier[0].graph_options)
+  note = room_note(roomier[0], run_result.saturated(record))
+  marked = roomier[0].marked
+  again = run_phases(
+    marked._replace(notes=(note, *marked.notes)),
+    own,
+    opened.training_data,
+    opened.request,
+    run_result.measuring_passes,
+  )
+  if not _helped(again):
+    return None
+  tried = dataclasses.replace(
+    again.tried[0], start_logits=first.start_logits, before=first.before
+  )
+  return dataclasses.replace(again, tried=(tried,))
+
+
+def _from_the_file(
+  model: ModelFile,
+  result: PhaseResult,
+  training_data: TrainingData,
+  request: Request,
+) -> tuple[PhaseResult, int]:
+  """A head's phase whose start is the file as it came; the passes it took."""
+  marked = mark_file(model, "head")
+  graph = SplitModel(marked.file, marked.mark, request.runtime_options)
+  kept, task = training_data.kept, training_data.task
+  logits = logits_of(graph.suffix, graph.features(training_data.x[kept]))
+  labels = graph.targets(training_data.labels, task)[kept]
+  before = score(logits, labels, graph.loss(task))
+  own = dataclasses.replace(result, start_logits=logits, before=before)
+  return own, graph.forward_passes
 
 
 def _open_head(
@@ -151,3 +309,36 @@ def _seen_by_kept(
     before=score(before, labels, loss),
     after=score(after, labels, loss),
   )
+
+
+def saturation_notes(run_result: RunResult) -> list[str]:
+  """Says where many weights have reached an end of int8."""
+  notes = []
+  for record in run_result.records:
+    share = run_result.saturated(record)
+    if share > SATURATED:
+      notes.append(
+        f"{100 * share:.0f} % of the kernel weights of the phase "
+        f"'{record.phase.method.name}' ended at -127 or 127: their scale is "
+        f"small for what they learn; {_cure(run_result, record)}"
+      )
+      warnings.warn(notes[-1], stacklevel=3)
+  return notes
+
+
+def _cure(run_result: RunResult, record: Record) -> str:
+  """What helps such weights, or what was tried."""
+  plan = run_result.plan
+  if run_result.room_tried:
+    return "more room for them was tried, and served other samples no better"
+  kernels = [
+    t.index for t in last_tensors(run_result.marked.mark) if t.role == "kernel"
+  ]
+  room = (plan and plan.graph_options.head_room) or 0
+  if not {*kernels} & {*record.phase.tensors} or room == MOST_ROOM:
+    return (
+      "try a lower learning rate, or convert the model with larger weights "
+      "there"
+    )
+  file = "" if plan else "the file from before it was marked, with "
+  return f"try {file}--head_room={min(room + 2, MOST_ROOM)}"

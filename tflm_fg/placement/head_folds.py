@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.fixed_point.arithmetic import SATURATED, saturated_share
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DenseLayer, DensePasses, dense_layer
@@ -24,7 +25,7 @@ from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.split_model import SplitModel
-from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.graph_options import MOST_ROOM, GraphOptions, bits_of_room
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.tensors import weights_of
@@ -44,11 +45,14 @@ class FoldScore(NamedTuple):
     pull: the lambda with the lowest loss.
     losses: float64 [N], of all samples, each kept aside once.
     accuracy: share of right answers; nan without classes.
+    saturated: share of the kernel that ended at -127 or 127 and began inside,
+      the mean over the folds.
   """
 
   pull: float
   losses: NDArray[np.float64]
   accuracy: float
+  saturated: float
 
   @property
   def loss(self) -> float:
@@ -68,6 +72,8 @@ class HeadFolds:
     training_data: the same at the model's input.
     request: what the user asked for.
     measuring_passes: passes that measured what a wide head joins.
+    model: the plain file.
+    head: "head" or "wide-head".
   """
 
   marked: MarkedModel
@@ -77,6 +83,8 @@ class HeadFolds:
   training_data: TrainingData
   request: Request
   measuring_passes: int
+  model: ModelFile
+  head: str
 
   @classmethod
   def open(
@@ -107,6 +115,36 @@ class HeadFolds:
       )
     marked = mark_file(model, head, graph_options=graph_options)
     graph = SplitModel(marked.file, marked.mark, request.runtime_options)
+    opened = cls.of(
+      model, head, marked, graph_options, graph, training_data, request
+    )
+    return dataclasses.replace(opened, measuring_passes=measuring_passes)
+
+  @classmethod
+  def of(
+    cls,
+    model: ModelFile,
+    head: str,
+    marked: MarkedModel,
+    graph_options: GraphOptions,
+    graph: SplitModel,
+    training_data: TrainingData,
+    request: Request,
+  ) -> HeadFolds:
+    """Runs all samples up to the head of a file that is open.
+
+    Args:
+      model: the plain file.
+      head: "head" or "wide-head".
+      marked: the same, marked for the head.
+      graph_options: how it grew.
+      graph: runs it.
+      training_data: the samples.
+      request: what the user asked for.
+
+    Raises:
+      NotApplicable: if only an engine can compute the head.
+    """
     dense_layer(graph.suffix_part, marked.mark.trainable)
     targets = graph.targets(training_data.labels, training_data.task)
     samples = Samples(graph.features(training_data.x), targets)
@@ -117,8 +155,57 @@ class HeadFolds:
       samples,
       training_data,
       request,
-      measuring_passes,
+      0,
+      model,
+      head,
     )
+
+  def with_room(self, bits: int) -> HeadFolds:
+    """The same head, whose kernel has so many bits of room; no sample runs.
+
+    What flows into a head does not depend on its own weights.
+    """
+    options = dataclasses.replace(self.graph_options, head_room=bits)
+    marked = mark_file(self.model, self.head, graph_options=options)
+    graph = SplitModel(marked.file, marked.mark, self.request.runtime_options)
+    return dataclasses.replace(
+      self,
+      marked=marked,
+      graph_options=options,
+      graph=graph,
+      measuring_passes=0,
+    )
+
+  def roomier(
+    self, score: FoldScore, pulls: Sequence[float] = PULLS
+  ) -> tuple[HeadFolds, FoldScore] | None:
+    """The head with as much room as serves samples that it has not seen.
+
+    Room is tried only where it is missing: where more than `SATURATED` of the
+    kernel ended at its ends. More bits are tried until it no longer does.
+
+    Args:
+      score: of the head as it is, fitted.
+      pulls: that may be chosen.
+
+    Returns:
+      The head with room and its score, whose loss is lower; None where there
+      is none.
+    """
+    is_open = self.graph_options.head_room is None
+    if score.saturated <= SATURATED or not is_open:
+      return None
+    tried = []
+    for bits in range(1, MOST_ROOM + 1):
+      opened = self.with_room(bits)
+      own = opened.best([score.pull])
+      tried.append((opened, own))
+      if own.saturated <= SATURATED:
+        break
+    opened, own = min(tried, key=lambda one: one[1].loss)
+    # Larger weights may want more of the pull than those that were held back.
+    own = min(own, opened.best(pulls), key=lambda one: one.loss)
+    return (opened, own) if own.loss < score.loss else None
 
   def untouched(self) -> FoldScore:
     """How the head does as it is."""
@@ -162,9 +249,11 @@ class HeadFolds:
     self, pull: float, fitted: Callable[[Array], Params]
   ) -> FoldScore:
     """Scores each fold by a head that was fitted on the others."""
-    logits, labels = [], []
+    logits, labels, saturated = [], [], []
     for kept in self._folds:
       params = fitted(np.flatnonzero(~kept))
+      ends = self._start.kernels, params.kernels
+      saturated.append(saturated_share(*ends))
       samples = self.samples.take(np.flatnonzero(kept))
       weights = self._layout.weights(params)
       logits.append(self._passes(samples).logits(weights))
@@ -176,7 +265,7 @@ class HeadFolds:
     right = [loss.right(z, y) for z, y in zip(logits, labels)]
     if (known := [r for r in right if r is not None]) and task.answers:
       accuracy = float(np.concatenate(known).mean())
-    return FoldScore(pull, losses, accuracy)
+    return FoldScore(pull, losses, accuracy, float(np.mean(saturated)))
 
   @functools.cached_property
   def _folds(self) -> list[NDArray[np.bool_]]:
@@ -205,3 +294,11 @@ class HeadFolds:
       labels=samples.labels,
       loss=self.graph.loss(self.training_data.task),
     )
+
+
+def room_note(opened: HeadFolds, saturated: float) -> str:
+  """Says that a head got room, and why."""
+  return (
+    f"the head's kernel was given {bits_of_room(opened.graph_options)}: "
+    f"{100 * saturated:.0f} % of its weights ended at -127 or 127 without"
+  )

@@ -241,6 +241,7 @@ class RunResult:
     tried: the phases as they ran with samples kept aside: scores and curves.
     phase_results: the phases as they made the masters.
     measuring_passes: passes that only measured what a wide head joins.
+    room_tried: whether more room for the head's weights was tried too.
   """
 
   marked: MarkedModel
@@ -249,6 +250,7 @@ class RunResult:
   tried: tuple[PhaseResult, ...]
   phase_results: tuple[PhaseResult, ...]
   measuring_passes: int
+  room_tried: bool = False
 
   @property
   def records(self) -> tuple[Record, ...]:

@@ -53,7 +53,8 @@ class GraphOptions:
       int8, so that all can train; or "keep", so that biases and an input prompt
       can.
     head_room: bits, 0 to 4: the scale of the head's kernel becomes 2**bits as
-      large, so that its weights can grow by as much.
+      large, so that its weights can grow by as much; None chooses them where
+      the weights of a head end at -127 or 127, and 0 never changes the scale.
     pooled_head: what becomes of a head that is a 1x1 convolution over
       positions with a mean behind it: "rewrite" puts the mean in front of it,
       so that the head reads one vector; "keep" leaves the order. A choice of
@@ -66,7 +67,7 @@ class GraphOptions:
   pooled: tuple[Pooled, ...] = ()
   weights: str = "int8"
   uint8: str = "rewrite"
-  head_room: int = 0
+  head_room: int | None = None
   pooled_head: str = "rewrite"
 
   def __post_init__(self) -> None:
@@ -82,7 +83,8 @@ class GraphOptions:
     if self.common_gain and not self.gain:
       raise TflmFgError("--common_gain: needs --prompt_gain too (gain=True)")
     room = self.head_room
-    if isinstance(room, bool) or room not in range(MOST_ROOM + 1):
+    whole = isinstance(room, int) and not isinstance(room, bool)
+    if room is not None and not (whole and 0 <= room <= MOST_ROOM):
       raise TflmFgError(
         f"--head_room={room!r}: need a whole number of bits, 0 to {MOST_ROOM}"
       )
@@ -92,3 +94,9 @@ class GraphOptions:
       raise TflmFgError(
         f"--wide_layers={self.layers!r} is not a regular expression: {fault}"
       ) from None
+
+
+def bits_of_room(graph_options: GraphOptions) -> str:
+  """How much room a head's kernel gets, for people."""
+  bits = graph_options.head_room
+  return f"{bits} bit{'' if bits == 1 else 's'} of room"

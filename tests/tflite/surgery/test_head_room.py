@@ -104,7 +104,7 @@ def test_a_wide_head_and_16_bit_weights_take_room_too():
   old, new = (held(marked_with(model, b, "wide-head")) for b in (0, 1))
   assert np.array_equal(new["kernel"][1], 2 * old["kernel"][1])
   fine = marked_with(model, 1, weights="int8x2")
-  assert any("more bits of room" in note for note in fine.notes)
+  assert any("scale is 2 times" in note for note in fine.notes)
   assert any("int8x2 weights" in note for note in fine.notes)
 
 

@@ -76,8 +76,8 @@ def give_room(
     rescale_bias(model, bias, scale)
   return [
     *notes,
-    f"{tensor_name(kernel)}: {bits} more bits of room for its weights; until "
-    f"it has trained, outputs may move by {steps} steps",
+    f"{tensor_name(kernel)}: its scale is {2**bits} times as large; until it "
+    f"has trained, outputs may move by {steps} steps",
   ]
 
 

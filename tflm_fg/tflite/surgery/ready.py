@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
 from tflm_fg.tflite.choice.outputs import like
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy, misread_biases
-from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.surgery.edit import empty_unused_buffers
-from tflm_fg.tflite.surgery.int16_biases import widen_biases
+from tflm_fg.tflite.layers import TRAINABLE_OPS
+from tflm_fg.tflite.model_file import ModelFile, op_name, subgraph_of
+from tflm_fg.tflite.surgery.edit import (
+  add_buffer,
+  empty_unused_buffers,
+  unshare,
+)
 from tflm_fg.tflite.surgery.pooled_head import pool_first, pooled_head
 from tflm_fg.tflite.surgery.uint8_to_int8 import to_int8
 
@@ -56,3 +63,36 @@ def ready(file: ModelFile, graph_options: GraphOptions) -> Ready:
   empty_unused_buffers(model)
   rewritten = ModelFile.open(file.repacked(model), file.name)
   return Ready(like(rewritten, file), tuple(notes))
+
+
+def widen_biases(model: schema.ModelT) -> list[str]:
+  """Makes misread int32 biases int64, of the same values; says so.
+
+  `misread_biases` says which ones: engines take biases of int16 layers for
+  int64, and as such the same numbers are read by every engine.
+
+  Args:
+    model: the unpacked model, edited.
+
+  Returns:
+    One note, or none where no bias is misread.
+  """
+  graph = model.subgraphs[0]
+  wrong = misread_biases(subgraph_of(model))
+  for number in wrong:
+    op = graph.operators[number]
+    options = op.builtinOptions
+    position = TRAINABLE_OPS[op_name(model, op)][2]
+    unshare(model, op, position)
+    tensor = graph.tensors[op.inputs[position]]
+    held = np.asarray(model.buffers[tensor.buffer].data).view("<i4")
+    tensor.buffer = add_buffer(model, held.astype("<i8"))
+    tensor.type = schema.TensorType.INT64
+    if hasattr(options, "quantizedBiasType"):
+      options.quantizedBiasType = schema.TensorType.INT64
+  if not wrong:
+    return []
+  return [
+    f"int32 biases of {len(wrong)} int16 layers widened to int64, which every "
+    "engine reads: LiteRT refuses the old ones, or TFLM misreads them"
+  ]
