@@ -166,12 +166,12 @@ def _operate(
     if head is None:
       raise TflmFgError(f"{name}: no FULLY_CONNECTED or CONV_2D for a head")
     refuse_untrainable(graph, head, name)
-    refuse_to_widen(graph, head, name)
     if head.is_finer:
       raise NotApplicable(
         f"{name}: the head has 16-bit weights already; widen the file from "
         "before, with --weights"
       )
+    refuse_to_widen(graph, head, name)
     numbers = widen_head(
       model, head, graph_options.layers, graph_options.pooled, name
     )
