@@ -25,6 +25,34 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "head room: never taken",
+    "tflm_fg/placement/head_folds.py",
+    "return (opened, own) if own.loss < score.loss else None",
+    "return None",
+    ("tests/placement/test_head_room.py",),
+  ),
+  Mutant(
+    "head room: searched where a user has said 0",
+    "tflm_fg/placement/head_folds.py",
+    "    is_open = self.graph_options.head_room is None\n",
+    "    is_open = True\n",
+    ("tests/placement/test_head_room.py",),
+  ),
+  Mutant(
+    "head room: a head that harms keeps its wider scale",
+    "tflm_fg/placement/found.py",
+    "if best.graph_options.head_room and not _helped(run_result):",
+    "if False:",
+    ("tests/placement/test_head_room.py",),
+  ),
+  Mutant(
+    "head room: scores of before are of the rounded weights",
+    "tflm_fg/placement/found.py",
+    "again.tried[0], start_logits=first.start_logits, before=first.before",
+    "again.tried[0]",
+    ("tests/placement/test_head_room.py",),
+  ),
+  Mutant(
     "survey: every changed byte counts as trained",
     "tools/survey_checks.py",
     "  meant = trained.write(trained.read(adapted))\n",
