@@ -48,8 +48,8 @@ MUTANTS = (
   Mutant(
     "head room: scores of before are of the rounded weights",
     "tflm_fg/placement/found.py",
-    "again.tried[0], start_logits=first.start_logits, before=first.before",
-    "again.tried[0]",
+    "ran, tried=(first, *ran.tried[1:]), measuring_passes=passes",
+    "ran, measuring_passes=passes",
     ("tests/placement/test_head_room.py",),
   ),
   Mutant(

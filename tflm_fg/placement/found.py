@@ -125,8 +125,8 @@ def run_choice(
 ) -> tuple[RunResult, list[Dropped]]:
   """Trains what a user chose.
 
-  A head alone whose weights end at -127 or 127 is trained again with room, if
-  it then serves samples better that it has not seen.
+  A head alone whose weights end at -127 or 127 in folds of the samples is
+  trained with room, if it then serves samples better that it has not seen.
 
   Args:
     model: the plain file.
@@ -144,90 +144,74 @@ def run_choice(
     )
   plan = RunPlan(trainable, graph_options)
   marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
+  opened = _open_folds(model, marked, plan, training_data, request)
+  dropped = []
+  if opened is not None:
+    score = opened.best(_pulls(opened))
+    roomier = opened.roomier(score, _pulls(opened))
+    if roomier is not None:
+      run_result = _with_room(roomier[0], score.saturated, measuring_passes)
+      reason = (
+        f"{100 * score.saturated:.0f} % of its weights ended at -127 or 127"
+      )
+      if _helped(run_result):
+        return run_result, [Dropped(trainable.strip(), reason, opened.graph)]
+      dropped = [Dropped(f"{trainable.strip()} with room", HARM)]
+    measuring_passes += opened.graph.forward_passes
   run_result = run_phases(
     marked, plan, training_data, request, measuring_passes
   )
-  opened = _saturated_head(model, run_result, plan, training_data, request)
-  if opened is None:
-    return run_result, []
-  roomy = _with_room(opened, run_result, plan)
-  if roomy is None:
-    return dataclasses.replace(run_result, room_tried=True), []
-  (record,) = run_result.records
-  share = 100 * run_result.saturated(record)
-  reason = f"{share:.0f} % of its weights ended at -127 or 127"
-  graph = run_result.tried[0].graph
-  return roomy, [Dropped(trainable.strip(), reason, graph)]
+  tried = opened is not None
+  return dataclasses.replace(run_result, room_tried=tried), dropped
 
 
-def _saturated_head(
+def _open_folds(
   model: ModelFile,
-  run_result: RunResult,
+  marked: MarkedModel,
   plan: RunPlan,
   training_data: TrainingData,
   request: Request,
 ) -> HeadFolds | None:
-  """A head whose weights lack room, open to be tried over folds; else None."""
-  head = plan.trainable.strip()
-  stopped = any(callback.stop_training for callback in request.callbacks)
-  if (
-    head not in ("head", "wide-head")
-    or stopped
-    or not training_data.task.is_exact
-    or not training_data.labelled
-    or not len(training_data.kept)
-    or plan.graph_options.head_room is not None
-    or len(run_result.records) != 1
-  ):
+  """A head that may be given room, open to be tried over folds; else None."""
+  head, task = plan.trainable.strip(), training_data.task
+  exact = request.is_auto or request.method.is_exact
+  may = head in ("head", "wide-head") and plan.graph_options.head_room is None
+  if not (may and exact and task.is_exact and task.labelled):
     return None
-  first, record = run_result.tried[0], run_result.records[0]
-  method = record.phase.method
-  saturated = run_result.saturated(record)
-  if not isinstance(method, ClosedForm) or saturated <= SATURATED:
+  if not len(training_data.kept):
     return None
   try:
+    graph = SplitModel(marked.file, marked.mark, request.runtime_options)
+    options = plan.graph_options
     return HeadFolds.of(
-      model,
-      head,
-      run_result.marked,
-      plan.graph_options,
-      first.graph,
-      training_data,
-      request,
+      model, head, marked, options, graph, training_data, request
     )
   except NotApplicable:  # only an engine can compute it
     return None
 
 
-def _with_room(
-  opened: HeadFolds, run_result: RunResult, plan: RunPlan
-) -> RunResult | None:
-  """A head trained again with room; None where that serves no better.
+def _pulls(opened: HeadFolds) -> list[float]:
+  """The pull that a user has set for a head; none by default."""
+  method = opened.method(0.0)
+  return [method.pull] if isinstance(method, ClosedForm) else [0.0]
 
-  Scores of before stay those of the file without room.
-  """
-  first, record = run_result.tried[0], run_result.records[0]
-  method = record.phase.method
-  pulls = [method.pull] if isinstance(method, ClosedForm) else []
-  roomier = opened.roomier(opened.best(pulls), pulls)
-  if roomier is None:
-    return None
-  own = plan._replace(graph_options=roomier[0].graph_options)
-  note = room_note(roomier[0], run_result.saturated(record))
-  marked = roomier[0].marked
-  again = run_phases(
-    marked._replace(notes=(note, *marked.notes)),
-    own,
-    opened.training_data,
-    opened.request,
-    run_result.measuring_passes,
+
+def _with_room(
+  opened: HeadFolds, saturated: float, measuring_passes: int
+) -> RunResult:
+  """A head trained with room, whose scores of before are the file's."""
+  plan = RunPlan(opened.head, opened.graph_options)
+  note = room_note(opened, saturated)
+  marked = opened.marked._replace(notes=(note, *opened.marked.notes))
+  training_data, request = opened.training_data, opened.request
+  ran = run_phases(marked, plan, training_data, request, measuring_passes)
+  first, passes = _from_the_file(
+    opened.model, ran.tried[0], training_data, request
   )
-  if not _helped(again):
-    return None
-  tried = dataclasses.replace(
-    again.tried[0], start_logits=first.start_logits, before=first.before
+  passes += ran.measuring_passes
+  return dataclasses.replace(
+    ran, tried=(first, *ran.tried[1:]), measuring_passes=passes
   )
-  return dataclasses.replace(again, tried=(tried,))
 
 
 def _from_the_file(
