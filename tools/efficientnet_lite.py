@@ -14,31 +14,21 @@ without their labels set the ranges of the activations.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from absl import flags
 from numpy.typing import NDArray
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from apps import cli
 from apps.compare.data import pictures, readers
 from converters import quantize
 from tflm_fg import files
 from tflm_fg.types import TflmFgError
-
-_OUT = flags.DEFINE_string("out", None, "the .tflite", required=True)
-_PICTURES = flags.DEFINE_string(
-  "pictures",
-  "/usr/share/datasets/fashion-mnist",
-  "folder of IDX files, whose training pictures set the activations' ranges",
-)
-_SIZE = flags.DEFINE_integer("size", 96, "pixels a side", 32)
-_CALIBRATION = flags.DEFINE_integer("calibration", 200, "pictures", 1)
 
 STAGES = (
   (3, 1, 1, 16, 1),
@@ -155,21 +145,29 @@ def network(weights: Weights, size: int) -> Any:
 
 def main() -> None:
   """Converts and writes."""
-  files.require_outputs(cli.values(_OUT), {})
-  pool = readers.read(f"idx:{_PICTURES.value}:train")
+  parser = argparse.ArgumentParser(description="Convert EfficientNet-Lite0.")
+  parser.add_argument("--out", required=True, help="the .tflite")
+  parser.add_argument(
+    "--pictures",
+    default="/usr/share/datasets/fashion-mnist",
+    help="folder of IDX files, whose training pictures set the ranges",
+  )
+  parser.add_argument("--size", type=int, default=96, help="pixels a side")
+  parser.add_argument("--calibration", type=int, default=200, help="pictures")
+  given = parser.parse_args()
+  files.require_outputs({"out": given.out}, {})
+  pool = readers.read(f"idx:{given.pictures}:train")
   chosen = np.random.default_rng(0).permutation(len(pool.x))
-  few = pool.x[chosen[: _CALIBRATION.value]]
-  samples = pictures.fitted(few, (_SIZE.value, _SIZE.value, 3))
-  model = network(read_weights(), _SIZE.value)
+  few = pool.x[chosen[: given.calibration]]
+  samples = pictures.fitted(few, (given.size, given.size, 3))
+  model = network(read_weights(), given.size)
   tflite = quantize.to_integer(model, samples)
-  files.write_atomically(_OUT.value, tflite)
-  print(f"{_OUT.value}: {len(tflite)} bytes")
-
-
-def run() -> int:
-  """The program."""
-  return cli.launch(main, __name__)
+  files.write_atomically(given.out, tflite)
+  print(f"{given.out}: {len(tflite)} bytes")
 
 
 if __name__ == "__main__":
-  sys.exit(run())
+  try:
+    main()
+  except TflmFgError as fault:
+    sys.exit(f"efficientnet_lite: {fault}")

@@ -12,32 +12,21 @@ processor time, and needs `pip install 'tflm-fg[tf]'`.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from typing import Any
 
 import numpy as np
-from absl import flags
 from numpy.typing import NDArray
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import tflm_fg
-from apps import cli
 from apps.compare.data import readers
 from converters import quantize
 from tflm_fg import files
 from tflm_fg.types import TflmFgError
-
-_OUT = flags.DEFINE_string("out", None, "the .tflite", required=True)
-_PICTURES = flags.DEFINE_string(
-  "pictures",
-  "/usr/share/datasets/fashion-mnist",
-  "folder of IDX files: training pictures and test pictures",
-)
-_EPOCHS = flags.DEFINE_integer("epochs", 6, "passes over the pictures", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "of the weights", 0)
-_CHANNELS = flags.DEFINE_integer("channels", 48, "of a token", 4)
 
 PATCH, BLOCKS, HEADS = 7, 2, 4
 """Pixels a side of a patch, blocks, and heads of each attention."""
@@ -132,25 +121,34 @@ def trained(
 
 def main() -> None:
   """Trains, quantizes, writes and says how good both are."""
-  files.require_outputs(cli.values(_OUT), {})
-  pool = readers.read(f"idx:{_PICTURES.value}:train")
-  test = readers.read(f"idx:{_PICTURES.value}:test")
-  model = trained(pool.x, pool.y, _CHANNELS.value, _EPOCHS.value, _SEED.value)
+  parser = argparse.ArgumentParser(description="Train a small transformer.")
+  parser.add_argument("--out", required=True, help="the .tflite")
+  parser.add_argument(
+    "--pictures",
+    default="/usr/share/datasets/fashion-mnist",
+    help="folder of IDX files: training pictures and test pictures",
+  )
+  parser.add_argument("--epochs", type=int, default=6)
+  parser.add_argument("--seed", type=int, default=0, help="of the weights")
+  parser.add_argument("--channels", type=int, default=48, help="of a token")
+  given = parser.parse_args()
+  files.require_outputs({"out": given.out}, {})
+  pool = readers.read(f"idx:{given.pictures}:train")
+  test = readers.read(f"idx:{given.pictures}:test")
+  model = trained(pool.x, pool.y, given.channels, given.epochs, given.seed)
   tflite = quantize.to_integer(model, pool.x[:CALIBRATION])
-  files.write_atomically(_OUT.value, tflite)
+  files.write_atomically(given.out, tflite)
   right = model.predict(test.x, verbose=0).argmax(axis=1) == test.y
   integer = tflm_fg.evaluate(tflite, test.x, test.y)["accuracy"]
   print(
-    f"{_OUT.value}: {len(tflite)} bytes, {model.count_params()} weights; of "
+    f"{given.out}: {len(tflite)} bytes, {model.count_params()} weights; of "
     f"{len(test.y)} test pictures float {100 * right.mean():.1f} %, "
     f"int8 {100 * integer:.1f} %"
   )
 
 
-def run() -> int:
-  """The program."""
-  return cli.launch(main, __name__)
-
-
 if __name__ == "__main__":
-  sys.exit(run())
+  try:
+    main()
+  except TflmFgError as fault:
+    sys.exit(f"small_vit: {fault}")

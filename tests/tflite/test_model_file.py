@@ -14,6 +14,7 @@ from tests import models
 from tests.options import options
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.choice.outputs import find_logits
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile, verify
 from tflm_fg.tflite.select_trainable import (
   input_spec,
@@ -336,7 +337,7 @@ def verified(monkeypatch):
 CONV_INPUT = input_spec(MODELS["conv"])
 
 
-def adapted(trainable, **settings):
+def adapted(trainable, graph_options=None, **settings):
   random = np.random.default_rng(0)
   x = random.integers(-100, 101, (24, *CONV_INPUT.shape[1:]))
   return tflm_fg.adapt(
@@ -344,13 +345,14 @@ def adapted(trainable, **settings):
     x.astype(CONV_INPUT.dtype),
     np.arange(24) % 3,
     trainable=trainable,
+    graph_options=graph_options,
     **options(**settings),
   )
 
 
 def test_adapting_a_head_parses_the_source_and_nothing_else(verified):
   """What is written of a verified file is known without being read again."""
-  adapted("head", method="closed-form")
+  adapted("head", GraphOptions(head_room=0), method="closed-form")
   assert verified == [MODELS["conv"]]
 
 

@@ -302,7 +302,7 @@ def test_a_head_of_finer_weights_has_a_closed_form_too(trainable):
   """It ends where the int8 head does; finer logits may end lower."""
   data, losses = models.deep_model(per_channel=False), {}
   for weights in ("int8", *FINER):
-    graph_options = GraphOptions(weights=weights)
+    graph_options = GraphOptions(weights=weights, head_room=0)
     result = tflm_fg.adapt(
       data, X, Y, trainable=trainable, graph_options=graph_options
     )
