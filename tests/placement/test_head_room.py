@@ -95,6 +95,15 @@ def test_room_that_serves_no_better_leaves_the_scale_and_says_so(monkeypatch):
   assert room_of(result) is None
 
 
+def test_a_long_run_is_not_fitted_over_folds_before_it_begins(monkeypatch):
+  """It could be interrupted, and would have nothing to keep."""
+  monkeypatch.setattr(HeadFolds, "best", lambda *given: pytest.fail("fitted"))
+  method = methods.ClosedForm(steps=301)
+  with pytest.warns(UserWarning, match="try --head_room=2"):
+    result = tflm_fg.adapt(detector(), X, Y, trainable="head", method=method)
+  assert room_of(result) is None
+
+
 def test_a_head_with_room_that_harms_is_not_taken(monkeypatch):
   """Where its run is worse than its start, the file keeps its scale."""
   monkeypatch.setattr("tflm_fg.placement.found._helped", lambda run: False)

@@ -41,6 +41,10 @@ from tflm_fg.tflite.split_graph import last_tensors
 from tflm_fg.training.metrics import logits_of, score
 from tflm_fg.types import NotApplicable
 
+MOST_FOLD_STEPS = 300
+"""A head that takes more steps is not fitted over folds before it runs: that
+would take as long, and an interrupted run would have nothing to keep."""
+
 
 def run_best(
   model: ModelFile,
@@ -183,11 +187,12 @@ def _open_folds(
   try:
     graph = SplitModel(marked.file, marked.mark, request.runtime_options)
     options = plan.graph_options
-    return HeadFolds.of(
+    opened = HeadFolds.of(
       model, head, marked, options, graph, training_data, request
     )
   except NotApplicable:  # only an engine can compute it
     return None
+  return opened if opened.method(0.0).steps <= MOST_FOLD_STEPS else None
 
 
 def _pulls(opened: HeadFolds) -> list[float]:
