@@ -109,6 +109,13 @@ def _exact(trainable: str, model: str, gain: bool = False, **changes) -> Case:
   )
 
 
+def _per_sample(**case) -> Case:
+  """A prompt with a direction for every sample."""
+  settings = {"method": "per-sample", "steps": 12, "seed": 5}
+  settings["validation_fraction"] = 0.0
+  return Case(model="conv", trainable="prompt", settings=settings, **case)
+
+
 def _variant(**changes) -> Case:
   """The same of all tensors, without its file."""
   return dataclasses.replace(_signs("all", **changes), stores_file=False)
@@ -132,27 +139,9 @@ CASES = {
     model="conv", settings={"method": "closed-form", "steps": 12, "seed": 5}
   ),
   "default": Case(model="conv", trainable="auto", settings={"seed": 5}),
-  "per-sample-no-labels": Case(
-    model="conv",
-    trainable="prompt",
-    settings={
-      "method": "per-sample",
-      "steps": 12,
-      "seed": 5,
-      "validation_fraction": 0.0,
-    },
-    labelled=False,
-  ),
-  "per-sample": Case(
-    model="conv",
-    trainable="prompt",
-    settings={
-      "method": "per-sample",
-      "steps": 12,
-      "seed": 5,
-      "validation_fraction": 0.0,
-    },
-    graph_options=GraphOptions(gain=True, common_gain=True),
+  "per-sample-no-labels": _per_sample(labelled=False),
+  "per-sample": _per_sample(
+    graph_options=GraphOptions(gain=True, common_gain=True)
   ),
   "head-pulled": _exact(
     "head", "untrained", method="closed-form", steps=12, pull=0.1

@@ -1336,8 +1336,8 @@ MUTANTS = (
     ("tests/placement/test_search.py",),
   ),
   Mutant(
-    "search: a refusal of a file ends the search",
-    "tflm_fg/placement/search.py",
+    "candidates: a refusal of a file ends the search",
+    "tflm_fg/placement/candidates.py",
     "stages.append(stage)\n    except NotApplicable as fault:",
     "stages.append(stage)\n    except KeyError as fault:",
     ("tests/placement/test_search.py",),

@@ -10,6 +10,7 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tests.placement.runs import SHIFT, crossed, source
 from tflm_fg import journal, methods
 from tflm_fg.placement import head_folds
 from tflm_fg.placement.candidates import best_candidate
@@ -30,39 +31,13 @@ from tflm_fg.training.metrics import logits_of
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import NotApplicable
 
-SHIFT = 20
-
-
-def clusters(samples, seed, shift=0, gain=1.0):
-  """Four clusters, two classes crosswise: no line tells them apart."""
-  random = np.random.default_rng(seed)
-  y, side = np.arange(samples) % 2, np.arange(samples) // 2 % 2
-  first = np.where(side, 12, -12)
-  x = np.stack([first, np.where(y, first, -first)], axis=1)
-  x = x + random.normal(0, 3, x.shape)
-  x = gain * x + np.array([shift, -shift])
-  return np.rint(x).clip(-128, 127).astype(np.int8), y
-
-
-@functools.cache
-def source():
-  """Random ReLUs and a head that knows the clusters without a shift."""
-  result = tflm_fg.adapt(
-    models.dense_model(2, 48, 2, seed=1),
-    *clusters(400, 0),
-    trainable="head",
-    method=methods.ClosedForm(learning_rate_lsb=24.0),
-  )
-  assert result.report.accuracy_after > 0.98
-  return result.model
-
 
 def searched(shift=SHIFT, samples=90):
   """The candidates of a search."""
   file = ModelFile.open(source())
   request = Request(method=Auto(), runtime_options=RuntimeOptions(workers=1))
   checked = CheckedSamples.of(
-    file, *clusters(samples, 1, shift), request.objective
+    file, *crossed(samples, 1, shift), request.objective
   )
   data = checked.training_data(request.method, 0.25)
   found, _ = try_by_folds(file, data, request)
@@ -72,7 +47,7 @@ def searched(shift=SHIFT, samples=90):
 @functools.cache
 def cured():
   return tflm_fg.adapt(
-    source(), *clusters(120, 1, SHIFT), test=clusters(400, 2, SHIFT), workers=1
+    source(), *crossed(120, 1, SHIFT), test=crossed(400, 2, SHIFT), workers=1
   )
 
 
@@ -97,7 +72,7 @@ def test_its_journal_makes_the_same_bytes_again_without_an_engine():
 
 def test_a_file_that_fits_already_is_left_as_it_is_or_hardly_worse():
   result = tflm_fg.adapt(
-    source(), *clusters(120, 1), test=clusters(400, 2), workers=1
+    source(), *crossed(120, 1), test=crossed(400, 2), workers=1
   )
   assert result.report.accuracy_after >= result.report.accuracy_before - 0.01
 
@@ -150,14 +125,14 @@ def folds(objective=None, data=None):
   file = ModelFile.open(source())
   request = Request(method=Auto(), objective=objective or Objective())
   checked = CheckedSamples.of(
-    file, *(data or clusters(90, 1)), request.objective
+    file, *(data or crossed(90, 1)), request.objective
   )
   training_data = checked.training_data(request.method, 0.25)
   return HeadFolds.open(file, "head", GraphOptions(), training_data, request)
 
 
 def test_a_head_fitted_without_an_engine_answers_as_one_fitted_in_it():
-  x, y = clusters(120, 1, SHIFT)
+  x, y = crossed(120, 1, SHIFT)
   result = tflm_fg.adapt(
     source(),
     x,
@@ -179,7 +154,7 @@ def test_a_head_fitted_without_an_engine_answers_as_one_fitted_in_it():
 
 
 def test_the_pull_with_the_lowest_loss_is_taken():
-  opened = folds(data=clusters(60, 1, SHIFT))
+  opened = folds(data=crossed(60, 1, SHIFT))
   alone = {pull: opened.best([pull]).loss for pull in PULLS}
   best = opened.best()
   assert best.loss == min(alone.values()) == alone[best.pull]
@@ -202,7 +177,7 @@ def test_a_head_that_only_an_engine_computes_is_left_to_the_phases(
     raise NotApplicable("only an engine can compute it")
 
   monkeypatch.setattr(head_folds, "dense_layer", refused)
-  report = tflm_fg.adapt(source(), *clusters(90, 1, SHIFT), workers=1).report
+  report = tflm_fg.adapt(source(), *crossed(90, 1, SHIFT), workers=1).report
   assert report.accuracy_after > report.accuracy_before
   assert chosen(report)
 
@@ -217,7 +192,7 @@ def test_what_a_file_does_not_take_is_named_with_the_reason():
 
 
 def test_one_seed_gives_the_same_bytes_and_another_others():
-  x, y = clusters(60, 1, SHIFT)
+  x, y = crossed(60, 1, SHIFT)
 
   def adapted(seed):
     method = methods.Auto(seed=seed)
@@ -240,7 +215,7 @@ def test_a_file_that_takes_no_prompt_has_its_first_biases_tried():
 def test_a_setting_that_prompts_do_not_take_has_first_biases_tried_too():
   report = tflm_fg.adapt(
     source(),
-    *clusters(60, 1, SHIFT),
+    *crossed(60, 1, SHIFT),
     method=methods.Auto(num_directions=2, steps=4),
     workers=1,
   ).report

@@ -233,14 +233,14 @@ def test_an_error_in_a_users_loss_ends_the_search():
 
 
 def test_an_engine_that_refuses_an_input_stage_ends_the_search(monkeypatch):
-  whole = run_plan.open_for
+  whole = run_plan.open_marked
 
-  def refusing(phase, marked, mark, *others):
-    if any(t.role == "offset" for t in mark.trainable):
+  def refusing(phase, marked, *others):
+    if any(t.role == "offset" for t in marked.mark.trainable):
       raise TflmFgError("litert: the engine refused the model: no memory")
-    return whole(phase, marked, mark, *others)
+    return whole(phase, marked, *others)
 
-  monkeypatch.setattr(run_plan, "open_for", refusing)
+  monkeypatch.setattr(run_plan, "open_marked", refusing)
   refused(adapt, "the engine refused the model")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -111,11 +111,6 @@ class Candidate(NamedTuple):
     return float(self.losses.mean())
 
   @property
-  def start_loss(self) -> float:
-    """Loss of the untouched file on the kept part."""
-    return self.phase_results[0].before.loss
-
-  @property
   def is_whole(self) -> bool:
     """Whether no phase was worse than its start on the kept part."""
     return all(
@@ -138,36 +133,42 @@ class Candidate(NamedTuple):
 
 NOTHING = InputStage("")
 
+INPUT_STAGES = (
+  InputStage("prompt", kind=PerSample),
+  InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
+)
+"""What is tried in front of a head, the cheapest first."""
 
-class Stage(NamedTuple):
+
+class FoundInputStage(NamedTuple):
   """An input stage that was found, or none.
 
   Attributes:
-    stage: which.
+    input_stage: which.
     file: the plain file with what was found.
     tensors: what trained.
     result: what training them gave; None for none.
   """
 
-  stage: InputStage
+  input_stage: InputStage
   file: ModelFile
   tensors: tuple[TrainableTensor, ...] = ()
   result: PhaseResult | None = None
 
 
-class Found(NamedTuple):
+class FoundCandidate(NamedTuple):
   """A candidate with what it takes to train it.
 
   Attributes:
     candidate: what was tried.
-    stage: its input stage.
+    found_stage: its input stage.
     head_method: fits its head.
     notes: of it, for people.
     room_tried: whether its head was tried with room for its weights too.
   """
 
   candidate: Candidate
-  stage: Stage
+  found_stage: FoundInputStage
   head_method: Method
   notes: tuple[str, ...] = ()
   room_tried: bool = False
@@ -185,6 +186,21 @@ class Dropped(NamedTuple):
   candidate: str
   reason: str
   graph: SplitModel | None = None
+
+
+def taken_by(
+  model: ModelFile, wanted: Iterable[InputStage]
+) -> tuple[list[InputStage], list[Dropped]]:
+  """The input stages that a file takes, and those that it does not."""
+  stages, dropped = list[InputStage](), list[Dropped]()
+  for stage in wanted:
+    # An input that is not int8 takes no prompt, an odd layer trains nothing.
+    try:
+      mark_file(model, stage.trainable)
+      stages.append(stage)
+    except NotApplicable as fault:
+      dropped.append(Dropped(stage.title, str(fault)))
+  return stages, dropped
 
 
 def parts_of(training_data: TrainingData) -> list[TrainingData]:

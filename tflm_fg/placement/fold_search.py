@@ -19,30 +19,23 @@ from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import fields_of
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.placement.candidates import (
+  INPUT_STAGES,
   NOTHING,
   Candidate,
   Dropped,
-  Found,
+  FoundCandidate,
+  FoundInputStage,
   InputStage,
-  Stage,
   heads_of,
 )
 from tflm_fg.placement.head_folds import FoldScore, HeadFolds, room_note
-from tflm_fg.placement.phase import (
-  TrainingData,
-)
+from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import Trial
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.types import NotApplicable
-
-INPUT_STAGES = (
-  InputStage("prompt", kind=PerSample),
-  InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
-)
-"""What is tried in front of a head, the cheapest first."""
 
 WITHOUT_PROMPTS = InputStage("first-bias")
 """What is tried in a file that takes none of them, by directions for samples
@@ -56,7 +49,7 @@ WIDENED = 2
 
 def try_by_folds(
   model: ModelFile, training_data: TrainingData, request: Request
-) -> tuple[list[Found], list[Dropped]]:
+) -> tuple[list[FoundCandidate], list[Dropped]]:
   """Tries every candidate that the file allows.
 
   Args:
@@ -89,9 +82,9 @@ def _stages(
   training_data: TrainingData,
   request: Request,
   dropped: list[Dropped],
-) -> Iterator[Stage]:
+) -> Iterator[FoundInputStage]:
   """No input stage, then those that the file takes, each found."""
-  yield Stage(NOTHING, model)
+  yield FoundInputStage(NOTHING, model)
   if _is_fresh(model):
     reason = "a head of zeros shows nothing of what is in front of it"
     for stage in INPUT_STAGES:
@@ -112,7 +105,7 @@ def _stages(
       dropped.append(Dropped(stage.title, str(fault)))
       continue
     some = True
-    yield Stage(stage, trial.file(result), trial.tensors, result)
+    yield FoundInputStage(stage, trial.file(result), trial.tensors, result)
 
 
 def _is_fresh(model: ModelFile) -> bool:
@@ -125,23 +118,23 @@ def _is_fresh(model: ModelFile) -> bool:
 
 
 def _behind(
-  stage: Stage, training_data: TrainingData, request: Request
-) -> list[Found]:
+  stage: FoundInputStage, training_data: TrainingData, request: Request
+) -> list[FoundCandidate]:
   """The candidates of an input stage without a head, and with the file's."""
-  options = stage.stage.request(request).graph_options
+  options = stage.input_stage.request(request).graph_options
   opened = HeadFolds.open(stage.file, "head", options, training_data, request)
   untouched = _found(stage, "", opened.untouched(), opened)
   return [untouched, *_fitted(stage, "head", opened)]
 
 
 def _widened(
-  stage: Stage,
+  stage: FoundInputStage,
   training_data: TrainingData,
   request: Request,
   dropped: list[Dropped],
-) -> list[Found]:
+) -> list[FoundCandidate]:
   """The candidate of an input stage with a wide head, if the file has one."""
-  options = stage.stage.request(request).graph_options
+  options = stage.input_stage.request(request).graph_options
   heads, without = heads_of(stage.file, True, options)
   dropped += [d for d in without if d not in dropped]
   if "wide-head" not in heads:
@@ -156,7 +149,9 @@ def _widened(
   return _fitted(stage, "wide-head", opened)
 
 
-def _fitted(stage: Stage, head: str, opened: HeadFolds) -> list[Found]:
+def _fitted(
+  stage: FoundInputStage, head: str, opened: HeadFolds
+) -> list[FoundCandidate]:
   """The candidate of a head, and with room for its weights if that is better.
 
   Where weights have room that need none nothing is lost, but a file should not
@@ -175,10 +170,10 @@ def _fitted(stage: Stage, head: str, opened: HeadFolds) -> list[Found]:
 
 
 def _found(
-  stage: Stage, head: str, fold_score: FoldScore, opened: HeadFolds
-) -> Found:
+  stage: FoundInputStage, head: str, fold_score: FoldScore, opened: HeadFolds
+) -> FoundCandidate:
   candidate = Candidate(
-    stage.stage,
+    stage.input_stage,
     head,
     opened.graph_options,
     () if stage.result is None else (stage.result,),
@@ -190,4 +185,4 @@ def _found(
     fold_score.pull,
     opened.graph,
   )
-  return Found(candidate, stage, opened.method(fold_score.pull))
+  return FoundCandidate(candidate, stage, opened.method(fold_score.pull))

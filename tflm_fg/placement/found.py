@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 
@@ -11,8 +12,8 @@ from tflm_fg.placement.candidates import (
   HARM,
   Candidate,
   Dropped,
-  Found,
-  Stage,
+  FoundCandidate,
+  FoundInputStage,
   best_candidate,
 )
 from tflm_fg.placement.head_folds import HeadFolds, room_note
@@ -21,7 +22,7 @@ from tflm_fg.placement.phase import (
   OpenPhase,
   PhaseResult,
   TrainingData,
-  open_for,
+  open_marked,
   run_phase,
 )
 from tflm_fg.placement.phase_record import (
@@ -32,7 +33,12 @@ from tflm_fg.placement.phase_record import (
   matched,
 )
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import RunPlan, RunResult, run_phases
+from tflm_fg.placement.run_plan import (
+  RunPlan,
+  RunResult,
+  phases_of,
+  run_phases,
+)
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.graph_options import MOST_ROOM
 from tflm_fg.tflite.model_file import ModelFile
@@ -48,7 +54,7 @@ would take as long, and an interrupted run would have nothing to keep."""
 
 def run_best(
   model: ModelFile,
-  found: list[Found],
+  found: list[FoundCandidate],
   dropped: list[Dropped],
   training_data: TrainingData,
   request: Request,
@@ -88,7 +94,7 @@ def run_best(
 
 def run_found(
   model: ModelFile,
-  best: Found,
+  best: FoundCandidate,
   training_data: TrainingData,
   request: Request,
 ) -> RunResult:
@@ -97,8 +103,8 @@ def run_found(
   The head is run twice, with samples kept aside for the report's scores and
   with all of them for the file.
   """
-  candidate, stage = best.candidate, best.stage
-  parts = [p for p in (stage.stage.trainable, candidate.head) if p]
+  candidate, stage = best.candidate, best.found_stage
+  parts = [p for p in (stage.input_stage.trainable, candidate.head) if p]
   plan = RunPlan(",".join(parts) or "head", candidate.graph_options)
   marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
   marked = marked._replace(notes=(*best.notes, *marked.notes))
@@ -148,8 +154,21 @@ def run_choice(
     )
   plan = RunPlan(trainable, graph_options)
   marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
-  opened = _open_folds(model, marked, plan, training_data, request)
-  dropped = []
+  open_phase = _open_exact(marked, plan, training_data, request)
+  opened, dropped = None, list[Dropped]()
+  if open_phase is not None:
+    # Only an engine can compute some heads.
+    with contextlib.suppress(NotApplicable):
+      opened = HeadFolds.of(
+        model,
+        trainable.strip(),
+        marked,
+        graph_options,
+        open_phase.graph,
+        open_phase.inputs,
+        training_data,
+        request,
+      )
   if opened is not None:
     score = opened.best(_pulls(opened))
     roomier = opened.roomier(score, _pulls(opened))
@@ -161,38 +180,33 @@ def run_choice(
       if _helped(run_result):
         return run_result, [Dropped(trainable.strip(), reason, opened.graph)]
       dropped = [Dropped(f"{trainable.strip()} with room", HARM)]
-    measuring_passes += opened.graph.forward_passes
   run_result = run_phases(
-    marked, plan, training_data, request, measuring_passes
+    marked, plan, training_data, request, measuring_passes, open_phase
   )
   tried = opened is not None
   return dataclasses.replace(run_result, room_tried=tried), dropped
 
 
-def _open_folds(
-  model: ModelFile,
+def _open_exact(
   marked: MarkedModel,
   plan: RunPlan,
   training_data: TrainingData,
   request: Request,
-) -> HeadFolds | None:
-  """A head that may be given room, open to be tried over folds; else None."""
+) -> OpenPhase | None:
+  """The phase of a head that may be given room, open; None for all else."""
   head, task = plan.trainable.strip(), training_data.task
-  exact = request.is_auto or request.method.is_exact
   may = head in ("head", "wide-head") and plan.graph_options.head_room is None
-  if not (may and exact and task.is_exact and task.labelled):
+  if not (may and task.is_exact and task.labelled and len(training_data.kept)):
     return None
-  if not len(training_data.kept):
+  phase, *others = phases_of(marked, request.method, request.objective)
+  if others or not isinstance(phase.method, ClosedForm):
     return None
-  try:
-    graph = SplitModel(marked.file, marked.mark, request.runtime_options)
-    options = plan.graph_options
-    opened = HeadFolds.of(
-      model, head, marked, options, graph, training_data, request
-    )
-  except NotApplicable:  # only an engine can compute it
+  if phase.method.steps > MOST_FOLD_STEPS:
     return None
-  return opened if opened.method(0.0).steps <= MOST_FOLD_STEPS else None
+  request.require_use([ClosedForm])
+  return open_marked(
+    phase, marked, masters_of(marked.file, marked.mark), training_data, request
+  )
 
 
 def _pulls(opened: HeadFolds) -> list[float]:
@@ -237,7 +251,7 @@ def _from_the_file(
 
 
 def _open_head(
-  best: Found,
+  best: FoundCandidate,
   marked: MarkedModel,
   masters: Masters,
   training_data: TrainingData,
@@ -249,18 +263,11 @@ def _open_head(
     best.head_method,
     request.objective,
   )
-  return open_for(
-    phase,
-    marked.file,
-    marked.mark,
-    masters,
-    training_data.x,
-    request.runtime_options,
-  )
+  return open_marked(phase, marked, masters, training_data, request)
 
 
 def _with_stage(
-  stage: Stage, marked: MarkedModel, training_data: TrainingData
+  stage: FoundInputStage, marked: MarkedModel, training_data: TrainingData
 ) -> tuple[Masters, list[PhaseResult], list[PhaseResult]]:
   """The masters behind an input stage, and its phase as the file has it.
 

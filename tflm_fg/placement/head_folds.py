@@ -32,7 +32,7 @@ from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import folds
 from tflm_fg.training.exact_settings import exact
-from tflm_fg.types import Array, Params, Samples
+from tflm_fg.types import Array, Params, Samples, Tensors
 
 PULLS = (0.0, 0.03, 0.1, 0.3)
 """Lambdas of the pull towards the start that are tried."""
@@ -116,7 +116,14 @@ class HeadFolds:
     marked = mark_file(model, head, graph_options=graph_options)
     graph = SplitModel(marked.file, marked.mark, request.runtime_options)
     opened = cls.of(
-      model, head, marked, graph_options, graph, training_data, request
+      model,
+      head,
+      marked,
+      graph_options,
+      graph,
+      graph.features(training_data.x),
+      training_data,
+      request,
     )
     return dataclasses.replace(opened, measuring_passes=measuring_passes)
 
@@ -128,10 +135,11 @@ class HeadFolds:
     marked: MarkedModel,
     graph_options: GraphOptions,
     graph: SplitModel,
+    inputs: Tensors,
     training_data: TrainingData,
     request: Request,
   ) -> HeadFolds:
-    """Runs all samples up to the head of a file that is open.
+    """A head whose file is open and whose samples have run.
 
     Args:
       model: the plain file.
@@ -139,6 +147,7 @@ class HeadFolds:
       marked: the same, marked for the head.
       graph_options: how it grew.
       graph: runs it.
+      inputs: of all samples, what flows into the head.
       training_data: the samples.
       request: what the user asked for.
 
@@ -147,7 +156,7 @@ class HeadFolds:
     """
     dense_layer(graph.suffix_part, marked.mark.trainable)
     targets = graph.targets(training_data.labels, training_data.task)
-    samples = Samples(graph.features(training_data.x), targets)
+    samples = Samples(inputs, targets)
     return cls(
       marked,
       graph_options,

@@ -25,12 +25,14 @@ from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.losses.base import Entropies
 from tflm_fg.placement.candidates import (
   HARM,
+  INPUT_STAGES,
   NOTHING,
   Candidate,
   Dropped,
-  Found,
+  FoundCandidate,
+  FoundInputStage,
   InputStage,
-  Stage,
+  taken_by,
 )
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.request import Request
@@ -69,7 +71,7 @@ class Seen(NamedTuple):
     entropies: of these.
   """
 
-  stage: Stage
+  stage: FoundInputStage
   graph: SplitModel
   logits: Array
   entropies: Entropies
@@ -83,7 +85,7 @@ class Seen(NamedTuple):
 
 def try_label_free(
   model: ModelFile, training_data: TrainingData, request: Request
-) -> tuple[list[Found], list[Dropped]]:
+) -> tuple[list[FoundCandidate], list[Dropped]]:
   """Finds the best input stage, if one helps, and tries a head behind it.
 
   Args:
@@ -103,12 +105,12 @@ def try_label_free(
   cures = [start]
   for seen in _found(model, stages, training_data, request, dropped):
     fault = no_gain(best.entropies, seen.entropies, seen.by_chance)
-    if not fault and seen.stage.stage.kind is PerSample:
+    if not fault and seen.stage.input_stage.kind is PerSample:
       fault = spreads(start.entropies, seen.entropies)
     if not fault and training_data.task.is_binary:
       fault = unsure(seen.entropies.information)
     if fault:
-      dropped.append(Dropped(seen.stage.stage.title, fault, seen.graph))
+      dropped.append(Dropped(seen.stage.input_stage.title, fault, seen.graph))
     else:
       best = seen
       cures.append(seen)
@@ -126,10 +128,7 @@ def input_stages_of(
   """
   if not request.is_auto:  # one method for all: what it trains is the head
     return [], []
-  wanted = [
-    InputStage("prompt", kind=PerSample),
-    InputStage("prompt", gain=True, kind=PerSample, common_gain=True),
-  ]
+  wanted = list(INPUT_STAGES)
   own = read_mark(model)
   if own is not None and own.statistics:
     wanted += [
@@ -137,15 +136,7 @@ def input_stages_of(
       for kind in registered().values()
       if kind.label_free_stage
     ]
-  stages, dropped = list[InputStage](), list[Dropped]()
-  for stage in wanted:
-    # An input that is not int8 takes no prompt, an odd layer trains nothing.
-    try:
-      mark_file(model, stage.trainable)
-      stages.append(stage)
-    except NotApplicable as fault:
-      dropped.append(Dropped(stage.title, str(fault)))
-  return stages, dropped
+  return taken_by(model, wanted)
 
 
 def no_gain(best: Entropies, stage: Entropies, by_chance: float) -> str:
@@ -228,7 +219,7 @@ def _untouched(
   graph = SplitModel(marked.file, marked.mark, request.runtime_options)
   logits = logits_of(graph.suffix, graph.features(training_data.x))
   entropies = graph.loss(training_data.task).entropies(logits)
-  return Seen(Stage(NOTHING, model), graph, logits, entropies)
+  return Seen(FoundInputStage(NOTHING, model), graph, logits, entropies)
 
 
 def _found(
@@ -248,7 +239,7 @@ def _found(
       continue
     loss = result.graph.loss(training_data.task)
     yield Seen(
-      Stage(stage, trial.file(result), trial.tensors, result),
+      FoundInputStage(stage, trial.file(result), trial.tensors, result),
       result.graph,
       result.logits,
       loss.entropies(result.logits),
@@ -257,12 +248,12 @@ def _found(
 
 def _without_head(
   seen: Seen, training_data: TrainingData, request: Request
-) -> Found:
+) -> FoundCandidate:
   """The candidate of an input stage, or of none, alone."""
   kept = seen.logits[training_data.kept]
   loss = seen.graph.loss(training_data.task).entropies(kept)
   candidate = _candidate(seen, "", -loss.information, request)
-  return Found(candidate, seen.stage, _head_method(seen, 0.0, request))
+  return FoundCandidate(candidate, seen.stage, _head_method(seen, 0.0, request))
 
 
 def _with_head(
@@ -270,9 +261,9 @@ def _with_head(
   training_data: TrainingData,
   request: Request,
   dropped: list[Dropped],
-) -> list[Found]:
+) -> list[FoundCandidate]:
   """The candidate of an input stage, or of none, with a head, if it may be."""
-  title = ", ".join(t for t in (seen.stage.stage.trainable, "head") if t)
+  title = ", ".join(t for t in (seen.stage.input_stage.trainable, "head") if t)
   pull = pull_of(seen.entropies, len(training_data.x))
   if pull is None:
     fault = (
@@ -286,7 +277,7 @@ def _with_head(
   asked = dataclasses.replace(
     request,
     method=method,
-    graph_options=seen.stage.stage.request(request).graph_options,
+    graph_options=seen.stage.input_stage.request(request).graph_options,
   )
   result = Trial(seen.stage.file, "head", asked, training_data).run(
     training_data
@@ -299,7 +290,7 @@ def _with_head(
     return []
   candidate = _candidate(seen, "head", result.after.loss, request)
   candidate = candidate._replace(pull=pull, graph=result.graph)
-  return [Found(candidate, seen.stage, method)]
+  return [FoundCandidate(candidate, seen.stage, method)]
 
 
 def _head_method(seen: Seen, pull: float, request: Request) -> Method:
@@ -317,9 +308,9 @@ def _candidate(
 ) -> Candidate:
   result = seen.stage.result
   return Candidate(
-    seen.stage.stage,
+    seen.stage.input_stage,
     head,
-    seen.stage.stage.request(request).graph_options,
+    seen.stage.input_stage.request(request).graph_options,
     () if result is None else (result,),
     (),
     np.array([loss]),

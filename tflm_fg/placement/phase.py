@@ -20,11 +20,13 @@ from tflm_fg.gradients.method import Method
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers.rounding import require_masters
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
+from tflm_fg.placement.request import Request
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.model_file import Source
+from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.callbacks import (
@@ -172,6 +174,24 @@ def open_for(
   write_check.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(method=method)
   return OpenPhase(filled, masters, layout, graph, choice, inputs)
+
+
+def open_marked(
+  phase: Phase,
+  marked: MarkedModel,
+  masters: Masters,
+  training_data: TrainingData,
+  request: Request,
+) -> OpenPhase:
+  """Opens a marked file for a phase, as `open_for` does."""
+  return open_for(
+    phase,
+    marked.file,
+    marked.mark,
+    masters,
+    training_data.x,
+    request.runtime_options,
+  )
 
 
 def run_phase(

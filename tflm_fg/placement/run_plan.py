@@ -25,7 +25,7 @@ from tflm_fg.placement.phase import (
   OpenPhase,
   PhaseResult,
   TrainingData,
-  open_for,
+  open_marked,
   run_phase,
 )
 from tflm_fg.placement.phase_record import (
@@ -184,13 +184,12 @@ class Trial:
   def _open_phase(self) -> OpenPhase:
     marked = self._marked
     (phase,) = phases_of(marked, self.request.method, self.request.objective)
-    return open_for(
+    return open_marked(
       phase,
-      marked.file,
-      marked.mark,
+      marked,
       masters_of(marked.file, marked.mark),
-      self.training_data.x,
-      self.request.runtime_options,
+      self.training_data,
+      self.request,
     )
 
   @property
@@ -290,6 +289,7 @@ def run_phases(
   training_data: TrainingData,
   request: Request,
   measuring_passes: int = 0,
+  opened: OpenPhase | None = None,
 ) -> RunResult:
   """Runs the phases of a choice that the user made.
 
@@ -299,20 +299,18 @@ def run_phases(
     training_data: the samples.
     request: what the user asked for.
     measuring_passes: passes that measured what a wide head joins.
+    opened: the first phase, where it is open already.
   """
   masters = masters_of(marked.file, marked.mark)
   run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
   phases = phases_of(marked, request.method, request.objective)
   request.require_use([type(phase.method) for phase in phases])
   for phase in phases:
-    open_phase = open_for(
-      phase,
-      marked.file,
-      marked.mark,
-      run_result.masters,
-      training_data.x,
-      request.runtime_options,
-    )
+    open_phase, opened = opened, None
+    if open_phase is None:
+      open_phase = open_marked(
+        phase, marked, run_result.masters, training_data, request
+      )
     phase_result = run_phase(
       open_phase,
       training_data,

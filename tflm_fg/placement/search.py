@@ -14,6 +14,7 @@ import dataclasses
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.candidates import (
   HARM,
+  NOTHING,
   Candidate,
   Dropped,
   InputStage,
@@ -21,17 +22,23 @@ from tflm_fg.placement.candidates import (
   candidate_of,
   heads_of,
   parts_of,
+  taken_by,
 )
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import (
   PhaseResult,
   TrainingData,
-  open_for,
+  open_marked,
   run_phase,
 )
 from tflm_fg.placement.phase_record import masters_of, matched
 from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import RunPlan, RunResult, Trial, phases_of
+from tflm_fg.placement.run_plan import (
+  RunPlan,
+  RunResult,
+  Trial,
+  phases_of,
+)
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import last_tensors
@@ -46,22 +53,15 @@ def input_stages_of(
   Returns:
     The input stages, and those that the file does not take.
   """
-  stages, dropped = [InputStage("")], list[Dropped]()
   if method.name != "auto":  # one method for all: what it trains is the head
-    return stages, dropped
+    return [NOTHING], []
   wanted = [
     InputStage("prompt"),
     InputStage("prompt", gain=True),
     InputStage("first-bias"),
   ]
-  for stage in wanted:
-    # An input that is not int8 takes no prompt, an odd layer trains nothing.
-    try:
-      mark_file(model, stage.trainable)
-      stages.append(stage)
-    except NotApplicable as fault:
-      dropped.append(Dropped(stage.title, str(fault)))
-  return stages, dropped
+  stages, dropped = taken_by(model, wanted)
+  return [NOTHING, *stages], dropped
 
 
 def run_best_tried(
@@ -206,14 +206,7 @@ def run_candidate(
   if head:
     tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
-    open_phase = open_for(
-      phase,
-      marked.file,
-      marked.mark,
-      masters,
-      training_data.x,
-      request.runtime_options,
-    )
+    open_phase = open_marked(phase, marked, masters, training_data, request)
     phase_results.append(run_phase(open_phase, everything))
     masters = phase_results[-1].masters
   return RunResult(

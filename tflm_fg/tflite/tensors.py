@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -221,28 +222,15 @@ def describe(
     raise TflmFgError(
       f"{tensor.name}: a {role} without a scale; convert the model again"
     )
-  if role == "scale":
-    return TrainableTensor(
-      name=tensor.name,
-      subgraph=0,
-      index=int(index),
-      operator=operator,
-      op_name=graph.operators[operator].name,
-      role=role,
-      shape=(1, len(tensor.scales)),
-      dtype="int16",
-      scales=(1 / SCALE_ONE,),
-      channel_axis=1,
-      output_step=(MASTER_UNIT,),
-    )
   steps = [MASTER_UNIT] * len(tensor.scales)
   if role == "bias":
     out_step = _output_step(graph, operator)
     steps = [max(1, round(out_step / s)) for s in tensor.scales]
-  dead = dead_channels(graph, operator)
-  if role in ("kernel", "bias") and len(dead) == len(steps):
-    steps = [0 if none else step for step, none in zip(steps, dead)]
-  return TrainableTensor(
+  if role in ("kernel", "bias"):
+    dead = dead_channels(graph, operator)
+    if len(dead) == len(steps):
+      steps = [0 if none else step for step, none in zip(steps, dead)]
+  held = TrainableTensor(
     name=tensor.name,
     subgraph=0,
     index=int(index),
@@ -254,6 +242,16 @@ def describe(
     scales=tensor.scales,
     channel_axis=tensor.channel_axis,
     output_step=tuple(steps),
+  )
+  if role != "scale":
+    return held
+  return dataclasses.replace(  # a gain a channel, in the kernel's scales
+    held,
+    shape=(1, len(tensor.scales)),
+    dtype="int16",
+    scales=(1 / SCALE_ONE,),
+    channel_axis=1,
+    output_step=(MASTER_UNIT,),
   )
 
 
