@@ -1759,4 +1759,13 @@ MUTANTS = (
     '_OF_RATE = {"rms": 1}',
     ("tests/gradients/test_per_sample.py",),
   ),
+  Mutant(
+    "adaptation: test samples are trained on",
+    "tflm_fg/adaptation.py",
+    "_run(file, trainable, samples, request)\n  seconds",
+    "_run(file, trainable, samples if held_back is None else "
+    "dataclasses.replace(samples, x=held_back[0], y=held_back[1]), request)\n"
+    "  seconds",
+    ("tests/placement/test_test_samples.py",),
+  ),
 )
