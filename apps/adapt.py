@@ -79,8 +79,8 @@ _LOG = flags.DEFINE_string("log", None, "CSV with every validation")
 _JOURNAL = flags.DEFINE_string(
   "journal", None, "where to record seed and slopes of every step"
 )
-_REPLAY = flags.DEFINE_string(
-  "replay",
+_FROM_JOURNAL = flags.DEFINE_string(
+  "from_journal",
   None,
   "a journal: make its adapted file again from the --model of that run, "
   "without --train and without an engine",
@@ -91,15 +91,15 @@ def main() -> None:
   """Loads, adapts, saves."""
   files.require_outputs(
     cli.values(_OUT, _PLOT, _REPORT, _LOG, _JOURNAL),
-    cli.values(_MODEL, _TRAIN, _TEST, _REPLAY),
+    cli.values(_MODEL, _TRAIN, _TEST, _FROM_JOURNAL),
   )
   if _PLOT.value:
     plots.require_matplotlib()
   model = files.read_bytes(_MODEL.value)
-  if _REPLAY.value:
+  if _FROM_JOURNAL.value:
     _refuse_all_but_files()
     _save(_replayed(model))
-    print(f"{_OUT.value}: made again from {_REPLAY.value}")
+    print(f"{_OUT.value}: made again from {_FROM_JOURNAL.value}")
     return
   if not _TRAIN.value:
     raise TflmFgError("--train=T.npz is missing: the samples to adapt to")
@@ -152,11 +152,13 @@ def _refuse_all_but_files() -> None:
   )
   names = [flag.name for flag in others if flag.present]
   for name in names + given():
-    raise TflmFgError(f"--{name}: a replay takes --model and --out")
+    raise TflmFgError(f"--{name}: --from_journal takes --model and --out alone")
 
 
 def _replayed(model: bytes) -> bytes:
-  recorded = journal.parse(files.read_bytes(_REPLAY.value), _REPLAY.value)
+  recorded = journal.parse(
+    files.read_bytes(_FROM_JOURNAL.value), _FROM_JOURNAL.value
+  )
   return tflm_fg.replay(recorded, model, _MODEL.value)
 
 

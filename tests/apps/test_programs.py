@@ -129,7 +129,11 @@ def test_adapt_writes_every_output_whole(folder):
 @pytest.mark.parametrize("journal", ["half.tflite", "no.jsonl"])
 def test_a_replay_of_no_journal_is_refused_by_its_name(folder, journal):
   folder.write("half.tflite", models.dense_model()[:1000])
-  flags = ("--model=model.tflite", f"--replay={journal}", "--out=out.tflite")
+  flags = (
+    "--model=model.tflite",
+    f"--from_journal={journal}",
+    "--out=out.tflite",
+  )
   assert journal in folder.refused("adapt", *flags)
 
 
@@ -137,9 +141,14 @@ def test_a_replay_of_no_journal_is_refused_by_its_name(folder, journal):
   "flag", ["--steps=5", "--runtime=tflm", "--weights=int16", "--kernel_wise"]
 )
 def test_a_replay_refuses_flags_that_it_does_not_use(flag, folder):
-  flags = ("--model=model.tflite", "--replay=j.jsonl", "--out=out.tflite", flag)
+  flags = (
+    "--model=model.tflite",
+    "--from_journal=j.jsonl",
+    "--out=out.tflite",
+    flag,
+  )
   line = folder.refused("adapt", *flags)
-  assert f"{flag.split('=')[0]}: a replay takes" in line
+  assert f"{flag.split('=')[0]}: --from_journal takes" in line
 
 
 def test_replay_gives_the_bytes_of_out(folder):
@@ -148,7 +157,10 @@ def test_replay_gives_the_bytes_of_out(folder):
   )
   folder.done("adapt", *flags)
   folder.done(
-    "adapt", "--model=model.tflite", "--replay=j.jsonl", "--out=again.tflite"
+    "adapt",
+    "--model=model.tflite",
+    "--from_journal=j.jsonl",
+    "--out=again.tflite",
   )
   assert folder.read("again.tflite") == folder.read("out.tflite")
   assert folder.read("out.tflite") != folder.read("model.tflite")
@@ -237,7 +249,10 @@ def test_missing_flags_have_status_two(program, folder):
     ("--trainable=zzz", "zzz"),
     ("--epsilon_lsb=0", "epsilon_lsb"),
     ("--steps=0", "steps"),
-    ("--replay=no.jsonl", "--train: a replay takes --model and --out"),
+    (
+      "--from_journal=no.jsonl",
+      "--train: --from_journal takes --model and --out alone",
+    ),
   ],
 )
 def test_refused_input_is_one_line_that_names_it(flag, words, folder):
@@ -372,7 +387,10 @@ def test_damaged_journal_makes_no_file(
   )
   folder.write("j.jsonl", damage(recorded.journal.to_bytes()))
   folder.refused(
-    "adapt", "--model=model.tflite", "--replay=j.jsonl", "--out=out.tflite"
+    "adapt",
+    "--model=model.tflite",
+    "--from_journal=j.jsonl",
+    "--out=out.tflite",
   )
 
 
