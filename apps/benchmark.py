@@ -1,6 +1,8 @@
 """tflm-fg-benchmark: three presets of tflm-fg-compare, by their old names.
 
   tflm-fg-benchmark --what=accuracy --data=whisper,child --out_dir=voices
+  tflm-fg-benchmark --what=speed --out_dir=seconds
+  tflm-fg-benchmark --what=growth --out_dir=growth
 
 --what=accuracy is --preset=accuracy, --what=speed is --preset=timing and
 --what=growth is --preset=growth; without --what all three run. Each writes into

@@ -6,6 +6,7 @@ wrong. A traceback is a bug of ours.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -46,6 +47,9 @@ def launch(
     if _HELP & set(argv[1:]):
       print(help_text(module, also), flush=True)
       return DONE
+    if _VERSION & set(argv[1:]):
+      print(version(program), flush=True)
+      return DONE
     rest = flags.FLAGS(argv)
     if rest[1:]:
       raise flags.Error(f"unexpected argument {rest[1]!r}")
@@ -65,6 +69,7 @@ def launch(
 
 
 _HELP = {"--help", "-h", "-help", "--helpfull"}
+_VERSION = {"--version", "-version"}
 _MISSING = re.compile(
   r"flag --(\w+)=None: Flag --\w+ must have a value other than None\. ?"
 )
@@ -88,6 +93,14 @@ def _program(path: str, module: str) -> str:
   return "tflm-fg-" + (os.path.basename(folder) if name == "__main__" else name)
 
 
+def version(program: str) -> str:
+  """A program's name with the version of the package that it came with."""
+  try:
+    return f"{program} {importlib.metadata.version('tflm-fg')}"
+  except importlib.metadata.PackageNotFoundError:  # run from a clone
+    return f"{program} of a clone that is not installed"
+
+
 def values(*holders: Any) -> dict[str, Any]:
   """Flag names with their values, None where a flag is not given."""
   return {holder.name: holder.value for holder in holders}
@@ -109,23 +122,68 @@ def two_numbers(holder: Any) -> tuple[float, float]:
   return first, second
 
 
+NEEDED, OFTEN, SOMETIMES, SELDOM = (
+  "Needed",
+  "Often used",
+  "Sometimes used",
+  "Seldom used",
+)
+"""How often a flag is needed: the titles of --help, in its order."""
+
+_sections: list[tuple[str, frozenset[str]]] = []
+
+
+def section(title: str) -> None:
+  """Puts the flags that are defined from here on under a title of --help.
+
+  Every module that defines flags begins with it. Flags of a module that calls
+  it nowhere stand under `OFTEN`.
+
+  Args:
+    title: one of `NEEDED`, `OFTEN`, `SOMETIMES` and `SELDOM`.
+  """
+  _sections.append((title, frozenset(flags.FLAGS)))
+
+
+def _section_of(flag: Any) -> str:
+  """The title that was set last before a flag was defined."""
+  before = [title for title, known in _sections if flag.name not in known]
+  return before[-1] if before else OFTEN
+
+
 def help_text(module: str, also: Sequence[str] = ()) -> str:
-  """The program's docstring and each of its flags with its default."""
-  lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
+  """The program's docstring and each of its flags with its default.
+
+  The flags stand in groups, those that are needed most often first.
+  """
   names = [module, sys.argv[0]] if module == "__main__" else [module]
-  names += also
   by_module = flags.FLAGS.flags_by_module_dict()
-  found = [flag for name in names for flag in by_module.get(name, [])]
-  for flag in found:
-    default = flag.default
-    if isinstance(default, list):
-      default = ",".join(default)
-    default = "" if default is None else f" [{default}]"
-    lines.append(f"  --{flag.name}{default}")
-    lines += textwrap.wrap(
+  found = [flag for name in (*names, *also) for flag in by_module.get(name, [])]
+  lines = [(sys.modules[module].__doc__ or "").strip()]
+  for title in (NEEDED, OFTEN, SOMETIMES, SELDOM):
+    own = [flag for flag in found if _section_of(flag) == title]
+    if own:
+      lines += ["", f"{title}:"]
+    for flag in own:
+      lines += _flag_lines(flag)
+  return "\n".join([*lines, "", _EVERYWHERE])
+
+
+_EVERYWHERE = "Also: --help, and --version."
+
+
+def _flag_lines(flag: Any) -> list[str]:
+  """A flag with its default, and what it does."""
+  default = flag.default
+  if isinstance(default, list):
+    default = ",".join(default)
+  shown = "" if default is None else f" [{default}]"
+  return [
+    f"  --{flag.name}{shown}",
+    *textwrap.wrap(
       flag.help, 76, initial_indent=" " * 6, subsequent_indent=" " * 6
-    )
-  return "\n".join(lines)
+    ),
+  ]
 
 
 def _one_line_warning(message: Any, *unused: Any, **also_unused: Any) -> None:

@@ -2,7 +2,9 @@
 
   tflm-fg-convert --model=kws.tflite --trainable=head --out=marked.tflite
   tflm-fg-convert --model=kws.keras --calibration=samples.npz
-  --out=marked.tflite
+    --out=marked.tflite
+  tflm-fg-convert --model=float.tflite --calibration=samples.npz
+    --activations=int16 --trainable=wide-head --out=marked.tflite
 
 An integer .tflite stays as it is but for the mark, unless something has to be
 mended before it can train, which is said. A Keras model (.keras, .h5), a
@@ -29,6 +31,7 @@ from tflm_fg.tflite import GraphOptions, ModelFile, choice_note, input_spec
 from tflm_fg.training import load_npz, model_input
 from tflm_fg.types import Array, TflmFgError, one_line
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model",
   None,
@@ -36,6 +39,7 @@ _MODEL = flags.DEFINE_string(
   required=True,
 )
 _OUT = flags.DEFINE_string("out", None, "the marked .tflite", required=True)
+cli.section(cli.OFTEN)
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   "head",
@@ -57,6 +61,7 @@ _CALIBRATION = flags.DEFINE_string(
   "was trained on; they set the ranges of activations, and of what a wide head "
   "joins",
 )
+cli.section(cli.SOMETIMES)
 _STATISTICS = flags.DEFINE_string(
   "statistics",
   None,

@@ -1,9 +1,12 @@
 """tflm-fg-evaluate: loss and accuracy of a quantized .tflite on samples.
 
+  tflm-fg-evaluate --model=adapted.tflite --data=test.npz
+  tflm-fg-evaluate --model=adapted.tflite --data=test.npz --runtime=tflm
+  tflm-fg-evaluate --model=sizes.tflite --data=test.npz --loss=mse
+    --report=scores.json
+
 For a model that gives numbers, --loss=mse or huber: loss and mean absolute
 error. For one that ends in sigmoids, y of 0 and 1: precision, recall and AUC.
-
-tflm-fg-evaluate --model=adapted.tflite --data=test.npz --runtime=tflm
 """
 
 from __future__ import annotations
@@ -20,13 +23,16 @@ from tflm_fg import files
 from tflm_fg.runtimes import NAMES
 from tflm_fg.training import LOSSES, load_npz
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8, int16x8 or legacy uint8 .tflite", required=True
 )
 _DATA = flags.DEFINE_string("data", None, "an .npz with x and y", required=True)
+cli.section(cli.OFTEN)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(NAMES), "the engine to run"
 )
+cli.section(cli.SOMETIMES)
 _LOSS = flags.DEFINE_enum(
   "loss",
   "cross-entropy",

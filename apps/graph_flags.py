@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from absl import flags
 
+from apps import cli
 from tflm_fg.tflite import UINT8, WEIGHTS, GraphOptions
 
+cli.section(cli.SELDOM)
 _PROMPT_GAIN = flags.DEFINE_boolean(
   "prompt_gain", False, "a prompt with a gain before its offset"
 )

@@ -1,6 +1,8 @@
 """tflm-fg-inspect: what is in a .tflite, and what can train in it.
 
-  tflm-fg-inspect --model=marked.tflite --runtime=litert
+  tflm-fg-inspect --model=kws.tflite
+  tflm-fg-inspect --model=marked.tflite --runtime=tflm
+  tflm-fg-inspect --model=marked.tflite --report=layers.json
 
 Lists operators, trainable tensors and memory, and writes to each trainable
 tensor in the chosen runtime to see whether its output reacts. A file without
@@ -19,10 +21,13 @@ from apps import cli, output_flags
 from tflm_fg import files, runtimes
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string("model", None, "a .tflite", required=True)
+cli.section(cli.OFTEN)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "where to try the writes"
 )
+cli.section(cli.SOMETIMES)
 _STRATEGY = flags.DEFINE_enum(
   "strategy", "auto", list(runtimes.STRATEGIES), "how weights are set"
 )

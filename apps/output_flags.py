@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from absl import flags
 
+from apps import cli
+
+cli.section(cli.SOMETIMES)
 OUTPUT = flags.DEFINE_string(
   "output",
   None,

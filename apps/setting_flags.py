@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from apps import cli
 from tflm_fg import methods
 from tflm_fg.training import LABELS, LOSSES
 
@@ -52,6 +53,7 @@ def _whole(name: str, text: str) -> None:
 
 _choices = methods.DirectionalMethod.choices
 
+cli.section(cli.SOMETIMES)
 _choice(
   "method",
   _METHODS,
@@ -73,6 +75,10 @@ _choice(
 _real(
   "huber_delta", "error up to which huber is a square, in the outputs' units"
 )
+_whole("steps", "count of steps" + _own("steps"))
+_whole("seed", "same seed, same bytes")
+
+cli.section(cli.SELDOM)
 _choice("directions", _choices["directions"], "how weights are perturbed")
 _real(
   "guidance",
@@ -135,12 +141,10 @@ _choice(
   _choices["precision"],
   "16w8a: int16 masters; 8w8a: no masters, kernels move by whole int8 steps",
 )
-_whole("steps", "count of steps" + _own("steps"))
 _whole(
   "batch_size",
   "samples a pass; by default many where the head alone trains, else fewer",
 )
-_whole("seed", "same seed, same bytes")
 _real(
   "validation_fraction",
   "share of the training samples kept aside to choose by; by default a quarter "

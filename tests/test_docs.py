@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import shlex
@@ -25,6 +26,8 @@ TEXTS = sorted(
 PAGES = [name for name in TEXTS if name.endswith(".md")]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROGRAMS = dict(re.findall(r'^(tflm-fg-\w+) = "([\w.]+):run"$', PROJECT, re.M))
+KWS = "tflm-fg-kws"
+KNOWN_BY_PRESETS = {"what", "data", "out_dir"}
 EXTRAS = re.findall(
   r"^([\w-]+) = ", PROJECT.split("optional-dependencies]")[1], re.M
 )
@@ -36,11 +39,8 @@ SYSTEM = {
   "python", "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
-SHARED_FLAGS = (
-  "graph_flags",
-  "output_flags",
-  "setting_flags",
-)  # modules in apps
+SHARED_FLAGS = {p.stem for p in (ROOT / "apps").glob("*_flags.py")}
+"""Modules of flags that several programs may take."""
 
 
 def read(name: str) -> str:
@@ -108,11 +108,11 @@ def source_of(program: str, subcommand: str) -> pathlib.Path:
 
 def flags_of(source: pathlib.Path) -> set[str]:
   text = source.read_text(encoding="utf-8")
-  used = " ".join(re.findall(r"^from apps import (.*)$", text, re.MULTILINE))
-  for name in set(SHARED_FLAGS) & set(re.findall(r"\w+", used)):
+  lines = re.findall(r"^from apps import (\([^)]*\)|.*$)", text, re.MULTILINE)
+  for name in SHARED_FLAGS & set(re.findall(r"\w+", " ".join(lines))):
     text += (ROOT / "apps" / f"{name}.py").read_text(encoding="utf-8")
   made = r'(?:DEFINE_\w+|_choice|_real|_whole|add_argument)\(\s*"(?:--)?(\w+)"'
-  return {*re.findall(made, text), "help"}
+  return {*re.findall(made, text), "help", "version"}
 
 
 def flags_in(words: list[str]) -> list[str]:
@@ -223,6 +223,31 @@ def test_every_keyword_subcommand_is_in_the_guide_or_the_readme():
   text = "".join(map(read, names))
   for command in kws.COMMANDS:
     assert command in text
+
+
+def help_sources() -> list[tuple[str, pathlib.Path]]:
+  """Every program and subcommand, with the file whose docstring is --help."""
+  found = [
+    (program, source_of(program, "")) for program in PROGRAMS if program != KWS
+  ]
+  return found + [
+    (f"{KWS} {name}", source_of(KWS, name)) for name in kws.COMMANDS
+  ]
+
+
+@pytest.mark.parametrize(
+  ("program", "source"), help_sources(), ids=[n for n, _ in help_sources()]
+)
+def test_every_help_has_three_examples_whose_flags_exist(program, source):
+  text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8")))
+  joined = re.sub(r"\n    (?=--)", " ", text)
+  examples = re.findall(r"^  (tflm-fg-.*)$", joined, re.MULTILINE)
+  assert len(examples) >= 3, examples
+  known = KNOWN_BY_PRESETS if program == "tflm-fg-benchmark" else set()
+  known = known | flags_of(source)
+  for example in examples:
+    assert example.startswith(program), example
+    assert set(flags_in(example.split())) <= known, example
 
 
 def python_blocks(name: str) -> list[str]:

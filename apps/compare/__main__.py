@@ -65,6 +65,7 @@ from tflm_fg import files, methods, plots
 from tflm_fg.runtimes import NAMES
 from tflm_fg.types import TflmFgError, one_line
 
+cli.section(cli.NEEDED)
 _PRESET = flags.DEFINE_enum(
   "preset",
   "smoke",
@@ -72,6 +73,7 @@ _PRESET = flags.DEFINE_enum(
   "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items()),
 )
 _OUT_DIR = flags.DEFINE_string("out_dir", None, "folder for all results")
+cli.section(cli.OFTEN)
 _METHODS = flags.DEFINE_list(
   "methods",
   None,
@@ -101,6 +103,7 @@ _SEEDS = flags.DEFINE_list("seeds", None, "in place of the preset's")
 _PASSES = flags.DEFINE_integer(
   "passes", None, "forward passes a run, in place of the preset's", 1
 )
+cli.section(cli.SOMETIMES)
 _BATCH = flags.DEFINE_integer(
   "batch", None, "samples a pass, in place of the preset's", 1
 )

@@ -9,13 +9,20 @@
   tflm-fg-kws listen    words in a long recording or from a microphone
   tflm-fg-kws evaluate  accuracy, confusions and false accepts
 
-Each has its own --help.
+Each has its own --help, also as `tflm-fg-kws help COMMAND`. For example:
+
+  tflm-fg-kws demo
+  tflm-fg-kws adapt --data=mine --out=adapted.tflite
+  tflm-fg-kws enrol --data=mine --words=lamp,kitchen --out=mine.tflite
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+
+from apps import cli
 
 COMMANDS = (
   "demo",
@@ -28,29 +35,45 @@ COMMANDS = (
   "evaluate",
 )
 
+_ALSO_SPELT = {"enroll": "enrol"}
+
+_PROGRAM = "tflm-fg-kws"
+
 
 def run() -> int:
   """Hands the rest of the command line to a subcommand's module."""
-  command = sys.argv[1] if len(sys.argv) > 1 else ""
+  command, *rest = sys.argv[1:] or [""]
+  if command == "help" and rest:
+    command, rest = rest[0], ["--help"]
   if command in ("", "--help", "-h", "help"):
     print((__doc__ or "").strip())
-    return 0 if command else 2
+    return cli.DONE if command else cli.WRONG_FLAG
+  if command in ("--version", "version"):
+    print(cli.version(_PROGRAM))
+    return cli.DONE
+  command = _ALSO_SPELT.get(command, command)
   if command not in COMMANDS:
-    print(
-      f"tflm-fg-kws: no command {command!r}; choose of {', '.join(COMMANDS)}",
-      file=sys.stderr,
-    )
-    return 2
-  sys.argv[:2] = [f"tflm-fg-kws {command}"]
+    print(f"{_PROGRAM}: {_unknown(command)}", file=sys.stderr)
+    return cli.WRONG_FLAG
+  sys.argv = [f"{_PROGRAM} {command}", *rest]
   try:
     module = importlib.import_module(f"apps.kws.commands.{command}")
   except ModuleNotFoundError as fault:
     print(
-      f"tflm-fg-kws {command}: {fault}; pip install 'tflm-fg[kws]'",
+      f"{_PROGRAM} {command}: {fault}; pip install 'tflm-fg[kws]'",
       file=sys.stderr,
     )
-    return 1
+    return cli.FAILED
   return int(module.run())
+
+
+def _unknown(command: str) -> str:
+  """What to say of a command that is none: the nearest one, or all."""
+  known = [*COMMANDS, *_ALSO_SPELT, "help", "version"]
+  near = difflib.get_close_matches(command, known, 1, 0.5)
+  choices = f"choose of {', '.join(COMMANDS)}"
+  advice = f"did you mean {near[0]!r}? Or {choices}" if near else choices
+  return f"no command {command!r}; {advice}"
 
 
 if __name__ == "__main__":

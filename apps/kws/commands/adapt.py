@@ -1,6 +1,10 @@
 """tflm-fg-kws adapt: a keyword model meets a new speaker or microphone.
 
+  tflm-fg-kws adapt --data=mine --out=adapted.tflite
+  tflm-fg-kws adapt --model=kws.tflite --data=mine --test_data=others
+    --out=adapted.tflite --report_dir=report
   tflm-fg-kws adapt --model=kws.tflite --data=mine --out=adapted.tflite
+    --dry_run
 
 The folder holds WORD/*.wav in any rate, width and count of channels; a long
 file is cut into its words. Without --test_data a fifth of the clips is set
@@ -24,6 +28,7 @@ from tflm_fg import files, methods, runtimes
 from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
 )
@@ -31,6 +36,7 @@ _DATA = flags.DEFINE_string(
   "data", None, "a folder with WORD/*.wav to adapt to", required=True
 )
 _OUT = flags.DEFINE_string("out", None, "the adapted .tflite", required=True)
+cli.section(cli.OFTEN)
 _TEST = flags.DEFINE_string("test_data", None, "a folder to score on")
 _TEST_FRACTION = flags.DEFINE_float(
   "test_fraction",
@@ -45,6 +51,7 @@ _OLD = flags.DEFINE_string(
 _REPLAY = flags.DEFINE_string(
   "replay", None, "an .npz of old clips, from features --max_kb; or none"
 )
+cli.section(cli.SOMETIMES)
 _FRONTEND = flags.DEFINE_enum(
   "frontend", None, list(NAMES), "by default what the model says"
 )
@@ -71,6 +78,7 @@ _REPORT_DIR = flags.DEFINE_string(
 _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"
 )
+cli.section(cli.SELDOM)
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,

@@ -37,6 +37,7 @@ from tflm_fg.types import TflmFgError
 
 KEYWORDS = voices.CLASSES[:10]
 
+cli.section(cli.NEEDED)
 _OUT = flags.DEFINE_string("out", None, "the folder to make; must not exist")
 _WORDS = flags.DEFINE_list(
   "words", None, "the words; by default the ten of Speech Commands' keywords"
@@ -49,6 +50,7 @@ _OTHERS = flags.DEFINE_integer(
   "--words",
   0,
 )
+cli.section(cli.OFTEN)
 _SPEAKERS = flags.DEFINE_integer(
   "speakers", 0, "how many speak; 0 is one for every clip of a word", 0
 )
@@ -58,6 +60,7 @@ _DOMAIN = flags.DEFINE_enum(
 _SPLIT = flags.DEFINE_enum(
   "split", "train", list(voices.SPLITS), "which part of the utterances"
 )
+cli.section(cli.SOMETIMES)
 _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RECORDING = flags.DEFINE_string("recording", None, "a long WAV to make")
 _MINUTES = flags.DEFINE_float("recording_minutes", 10, "its length", 0.1, 600)

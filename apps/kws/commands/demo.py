@@ -1,14 +1,14 @@
 """tflm-fg-kws demo: hear a new speaker badly, adapt, hear them well.
 
   tflm-fg-kws demo
+  tflm-fg-kws demo --domain=child --trainable=auto
+  tflm-fg-kws demo --trainable=head --method=sign-m-spsa --steps=16000
 
 Makes twelve classes of clips of voices that the shipped keyword spotter has
 never heard, adapts it to each with forward passes alone, and scores it on other
 clips of the same voices. What trains is a head that reads all layers, exactly;
---trainable=auto also tries prompts and biases, which takes longer. Forward
-gradients on the last layer, and nothing else:
-
-  tflm-fg-kws demo --trainable=head --method=sign-m-spsa --steps=16000
+--trainable=auto also tries prompts and biases, which takes longer. The third
+line is forward gradients on the last layer, and nothing else.
 
 No download, no TensorFlow, under a minute.
 """
@@ -40,6 +40,7 @@ Reports = Mapping[str, dict[str, Any]]
 DEFAULT = "wide-head"
 """What trains where neither that nor a method is named."""
 
+cli.section(cli.OFTEN)
 _DOMAIN = flags.DEFINE_list(
   "domain", list(TARGETS), f"who speaks: any of {', '.join(TARGETS)}"
 )
@@ -47,6 +48,7 @@ _CLIPS = flags.DEFINE_integer("clips_per_word", 20, "clips a word to adapt to")
 _TEST_CLIPS = flags.DEFINE_integer(
   "test_clips_per_word", 40, "other clips a word, to score on"
 )
+cli.section(cli.SOMETIMES)
 _TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,

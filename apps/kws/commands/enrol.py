@@ -1,7 +1,10 @@
-r"""tflm-fg-kws enrol: teach a keyword model new words, on the device.
+"""tflm-fg-kws enrol: teach a keyword model new words, on the device.
 
-  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp,kitchen \
-      --out=mine.tflite
+  tflm-fg-kws enrol --data=mine --words=lamp,kitchen --out=mine.tflite
+  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp
+    --old_data=speech --out=mine.tflite --report_dir=report
+  tflm-fg-kws enrol --model=kws.tflite --data=mine --words=lamp
+    --out=mine.tflite --dry_run
 
 A new word takes a free output of the model, or an output is added; until it is
 taught, the model says of the old words what it said. Then the last layer learns
@@ -30,6 +33,7 @@ from tflm_fg import files, runtimes
 from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
 )
@@ -40,6 +44,7 @@ _WORDS = flags.DEFINE_list("words", None, "the new words", required=True)
 _OUT = flags.DEFINE_string(
   "out", None, "the .tflite that knows them", required=True
 )
+cli.section(cli.OFTEN)
 _TEST = flags.DEFINE_string("test_data", None, "a folder to score on")
 _TEST_FRACTION = flags.DEFINE_float(
   "test_fraction",
@@ -61,6 +66,7 @@ _REPLAY_KB = flags.DEFINE_integer(
   "writes none",
   0,
 )
+cli.section(cli.SOMETIMES)
 _FRONTEND = flags.DEFINE_enum(
   "frontend", None, list(NAMES), "by default what the model says"
 )
@@ -79,6 +85,7 @@ _REPORT_DIR = flags.DEFINE_string(
 _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"
 )
+cli.section(cli.SELDOM)
 _STEPS = flags.DEFINE_integer(
   "steps", adaptation.REPLAY_STEPS, "steps, of one pass each", 1
 )

@@ -2,6 +2,7 @@
 
   tflm-fg-kws evaluate --model=adapted.tflite --data=others
   tflm-fg-kws evaluate --model=adapted.tflite --recording=long.wav
+  tflm-fg-kws evaluate --data=others --report=scores.json
 
 A recording without a .csv beside it (seconds, word) is taken for one in which
 none of the words is said.
@@ -25,16 +26,19 @@ from tflm_fg import runtimes
 from tflm_fg.files import require_outputs, write_atomically
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
 )
 _DATA = flags.DEFINE_string("data", None, "a folder with WORD/*.wav")
 _RECORDING = flags.DEFINE_string("recording", None, "a long recording")
+cli.section(cli.OFTEN)
 _SPLIT = flags.DEFINE_enum(
   "split", "all", list(folders.SPLITS), "which part of --data, by names"
 )
 _THRESHOLD = flags.DEFINE_float("threshold", 0.7, "as for listen")
 _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
+cli.section(cli.SOMETIMES)
 _FRONTEND = flags.DEFINE_enum(
   "frontend", None, list(NAMES), "by default what the model says"
 )

@@ -1,9 +1,9 @@
-r"""tflm-fg-kws features: turn a folder of recordings into an .npz.
+"""tflm-fg-kws features: turn a folder of recordings into an .npz.
 
   tflm-fg-kws features --data=speech --model=kws.tflite --out=speech.npz
   tflm-fg-kws features --data=speech --frontend=mfcc --out=speech.npz
-  tflm-fg-kws features --data=speech --model=kws.tflite --max_kb=96 \
-      --layer=head --out=kws.replay.npz
+  tflm-fg-kws features --data=speech --model=kws.tflite --max_kb=96
+    --layer=head --out=kws.replay.npz
 
 With --model the features are integers on the grid of the model's own input,
 and y counts its classes; without it they are floats, and y counts the folders.
@@ -28,10 +28,12 @@ from apps.kws.model import saved_clips, spotter
 from tflm_fg import files
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _DATA = flags.DEFINE_string(
   "data", None, "a folder with WORD/*.wav", required=True
 )
 _OUT = flags.DEFINE_string("out", None, "the .npz", required=True)
+cli.section(cli.OFTEN)
 _MODEL = flags.DEFINE_string(
   "model",
   None,
@@ -41,6 +43,7 @@ _MODEL = flags.DEFINE_string(
 _FRONTEND = flags.DEFINE_enum(
   "frontend", None, list(NAMES), "by default what the model says"
 )
+cli.section(cli.SOMETIMES)
 _CLASSES = flags.DEFINE_list(
   "classes",
   None,

@@ -1,6 +1,7 @@
 """tflm-fg-kws listen: words in a long recording, or from a microphone.
 
   tflm-fg-kws listen --model=adapted.tflite --wav=long.wav
+  tflm-fg-kws listen --model=adapted.tflite --wav=long.wav --out=heard.csv
   tflm-fg-kws listen --model=adapted.tflite --device=0
 
 Prints each word with its time and confidence. With --labels, or where a .csv
@@ -28,6 +29,7 @@ from tflm_fg import runtimes
 from tflm_fg.files import require_outputs, write_atomically
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8 or int16x8 .tflite; by default the one that ships"
 )
@@ -35,6 +37,7 @@ _WAV = flags.DEFINE_string("wav", None, "a recording of any length")
 _DEVICE = flags.DEFINE_integer(
   "device", None, "a microphone's number (-1: the system's own)"
 )
+cli.section(cli.OFTEN)
 _SECONDS = flags.DEFINE_float(
   "seconds", None, "how long to hear a microphone; by default until Ctrl-C", 0.1
 )
@@ -45,6 +48,7 @@ _THRESHOLD = flags.DEFINE_float("threshold", 0.7, "least mean probability")
 _PAUSE = flags.DEFINE_integer("pause_ms", 800, "deaf for so long after a word")
 _OUT = flags.DEFINE_string("out", None, "a .csv with what was heard")
 _REPORT = flags.DEFINE_string("report", None, "JSON with the counts")
+cli.section(cli.SOMETIMES)
 _FRONTEND = flags.DEFINE_enum(
   "frontend", None, list(NAMES), "by default what the model says"
 )

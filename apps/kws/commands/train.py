@@ -1,6 +1,8 @@
 """tflm-fg-kws train: train an int8 keyword model from scratch.
 
   tflm-fg-kws train --data=speech --out=kws.tflite
+  tflm-fg-kws train --data=speech --words=yes,no,lamp --spare_outputs=3
+    --out=kws.tflite
   tflm-fg-kws train --out=apps/kws/ds_cnn.tflite
 
 With --data it trains on a folder in the Speech Commands layout, all but the
@@ -41,10 +43,12 @@ from converters import quantize
 from tflm_fg import files
 from tflm_fg.types import TflmFgError
 
+cli.section(cli.NEEDED)
 _OUT = flags.DEFINE_string(
   "out", None, "the .tflite, or with --data a .keras", required=True
 )
 _DATA = flags.DEFINE_string("data", None, "a folder with WORD/*.wav")
+cli.section(cli.OFTEN)
 _FRONTEND = flags.DEFINE_enum(
   "frontend", "micro", list(NAMES), "what makes the input of a clip"
 )
@@ -54,6 +58,7 @@ _WORDS = flags.DEFINE_list(
   "the classes; by default the ten keywords of Speech Commands where all are "
   "there, or every folder, with silence where there is background noise",
 )
+cli.section(cli.SOMETIMES)
 _SPARE = flags.DEFINE_integer(
   "spare_outputs", 0, "outputs for words that are enrolled later", 0, 100
 )

@@ -1,0 +1,44 @@
+"""The flags of tflm-fg-adapt that name files and say what trains."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from apps import cli
+
+cli.section(cli.NEEDED)
+MODEL = flags.DEFINE_string(
+  "model",
+  None,
+  "an int8, int16x8 or legacy uint8 .tflite, marked or not",
+  required=True,
+)
+TRAIN = flags.DEFINE_string("train", None, "an .npz with x and y to train on")
+OUT = flags.DEFINE_string("out", None, "the adapted .tflite", required=True)
+
+cli.section(cli.OFTEN)
+TEST = flags.DEFINE_string("test", None, "an .npz with x and y to score on")
+TRAINABLE = flags.DEFINE_string(
+  "trainable",
+  None,
+  "auto, head, wide-head, prompt, first-bias, bias, all, a regular expression "
+  "on tensor names, or several with commas; by default what the file's mark "
+  "says, or auto",
+)
+REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
+JOURNAL = flags.DEFINE_string(
+  "journal", None, "where to record seed and slopes of every step"
+)
+
+cli.section(cli.SOMETIMES)
+FROM_JOURNAL = flags.DEFINE_string(
+  "from_journal",
+  None,
+  "a journal: make its adapted file again from the --model of that run, "
+  "without --train and without an engine",
+)
+KEEP_MARK = flags.DEFINE_boolean(
+  "keep_mark", False, "leave the training mark in the adapted file"
+)
+PLOT = flags.DEFINE_string("plot", None, "PNG with the curves")
+LOG = flags.DEFINE_string("log", None, "CSV with every validation")

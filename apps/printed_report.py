@@ -1,0 +1,69 @@
+"""Print the main numbers of an adaptation, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tflm_fg.placement import in_words
+from tflm_fg.training import NATURAL
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+  """The main numbers, for people."""
+  for note in report["notes"]:
+    print(f"note: {note}")
+  for dropped in report["dropped"]:
+    print(f"note: {dropped['candidate']} was dropped: {dropped['reason']}")
+  # Squares of any unit may be tiny or huge; nats never are.
+  digits = ".3f" if report["loss"] in NATURAL else ".4g"
+  for candidate in report["candidates"]:
+    print(
+      f"tried {candidate['trainable']}: loss {candidate['loss']:{digits}}"
+      + " (chosen)" * candidate["chosen"]
+    )
+  accuracy = ""
+  if report["accuracy_after"] is not None:
+    accuracy = (
+      f"accuracy {report['accuracy_before']:.3f} -> "
+      f"{report['accuracy_after']:.3f}, "
+    )
+  elif report["mae_after"] is not None:
+    accuracy = (
+      f"mean absolute error {report['mae_before']:.4g} -> "
+      f"{report['mae_after']:.4g}, "
+    )
+  print(
+    f"{report['scored_on']} samples ({report['scored_clips']}): {accuracy}loss "
+    f"{report['loss_before']:{digits}} -> {report['loss_after']:{digits}}"
+  )
+  for row in report["other_outputs"]:
+    print(in_words(row))
+  for phase in report["phases"]:
+    for name, why in phase["chosen"].items():
+      print(f"{name} {why}")
+  _print_agreement(report["engine_agreement"])
+  print(
+    f"{report['trainable_parameters']} numbers, {report['steps']} steps, "
+    f"{report['forward_passes']} forward passes, {report['seconds']:.2f} s "
+    f"({report['invoke_seconds']:.2f} s in {report['runtime']}, "
+    f"{report['strategy']}, {report['workers']} at once); training adds "
+    f"{report['trainer_bytes']} bytes to inference"
+  )
+
+
+def _print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
+  """How far engines are apart on the adapted file."""
+  apart = [
+    f"{row['engine']} {row['largest_difference']:g}"
+    for row in rows
+    if row["largest_difference"] is not None
+  ]
+  if apart:
+    print(
+      "engines differ from LiteRT's reference kernels by at most so many "
+      f"steps at the logits: {', '.join(apart)}"
+    )
+  for row in rows:
+    if row["refused"]:
+      print(f"note: {row['engine']} does not run it: {row['refused']}")
