@@ -27,6 +27,7 @@ PACKAGES = {
   "tflm_fg/training": ("tflm_fg/training/*.py",),
   "tflm_fg/placement": ("tflm_fg/placement/*.py",),
   "tflm_fg/memory": ("tflm_fg/memory/*.py",),
+  "tflm_fg/micro": ("tflm_fg/micro/*.py",),
   "tflm_fg": ("tflm_fg/*.py",),
   "converters": ("converters/*.py",),
   "apps/base": (
@@ -45,6 +46,7 @@ PACKAGES = {
 DATA = {
   "apps/kws": ("apps/kws/*.json", "apps/kws/*.tflite"),
   "apps/compare": ("apps/compare/*.json", "apps/compare/*.tflite"),
+  "tflm_fg/micro": ("tflm_fg/micro/*.c", "tflm_fg/micro/*.h"),
 }
 """Target -> the patterns of what it reads beside Python."""
 
