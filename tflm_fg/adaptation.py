@@ -8,10 +8,9 @@ import functools
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from tflm_fg import files, marking
-from tflm_fg.evaluation import engine_agreement, score_file
+from tflm_fg.evaluation import engine_agreement
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.base import LossFunction
@@ -31,7 +30,8 @@ from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs
-from tflm_fg.tflite.choice.own_mark import own_mark, unmarked
+from tflm_fg.scoring import scores
+from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
@@ -39,7 +39,6 @@ from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
-from tflm_fg.training.metrics import Score, score
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import Array, NotApplicable, TflmFgError
 
@@ -188,7 +187,7 @@ def _adapted(
   )
   require_runs(adapted, runtime)
   report = Report(
-    **_scores(
+    **scores(
       file, run_result, samples, training_data, held_back, adapted, runtime
     ),
     **facts(
@@ -284,61 +283,3 @@ def _run(
   training_data = samples.training_data(request.method, KEPT_FRACTION)
   chosen, without = run_choice(model, trainable, training_data, request)
   return chosen, ((), without), training_data
-
-
-def _scores(
-  came: ModelFile,
-  run_result: RunResult,
-  samples: CheckedSamples,
-  training_data: TrainingData,
-  held_back: tuple[Array, Array] | None,
-  adapted: ModelFile,
-  runtime: str,
-) -> dict[str, Any]:
-  """Before and after, on test samples or else on those kept aside."""
-  if held_back is not None:
-    # Whole files, as they will be used: no cut and no other engine's prefix.
-    before, after = (
-      score_file(file, runtime, held_back, samples.for_others(held_back[1]))
-      for file in (came, adapted)
-    )
-    return _both("test", before, after, True)
-  part = "validation" if len(training_data.kept) else "train"
-  indices = training_data.kept if len(training_data.kept) else training_data.fit
-  start = run_result.tried[0].start_logits
-  # Without a phase the file was left alone, whatever the trials ended at.
-  ends = (start, run_result.tried[-1].logits if run_result.records else start)
-  known = samples.y is not None
-  given = samples.y if samples.y is not None else training_data.labels
-  marked = run_result.marked
-  if unmarked(marked.file).logits != marked.mark.logits:
-    # Training saw finer logits than the file gives: run what is written.
-    written = [marked.file] * 2
-    if run_result.records:
-      masters = run_result.tried[-1].masters
-      written[1] = write_masters(marked.file, marked.mark, masters)
-    seen = training_data.x[indices], given[indices]
-    before, after = (
-      score_file(file, runtime, seen, samples.scored) for file in written
-    )
-    return _both(part, before, after, known)
-  graph = run_result.tried[0].graph
-  labels = graph.targets(given, samples.scored)
-  loss = graph.loss(samples.scored)
-  before, after = (score(z, labels[indices], loss) for z in ends)
-  return _both(part, before, after, known)
-
-
-def _both(
-  part: str, before: Score, after: Score, known: bool
-) -> dict[str, Any]:
-  return {
-    "scored_on": part,
-    "scored_samples": before.samples,
-    "accuracy_before": before.accuracy if known else None,
-    "accuracy_after": after.accuracy if known else None,
-    "mae_before": before.mae,
-    "mae_after": after.mae,
-    "loss_before": before.loss,
-    "loss_after": after.loss,
-  }

@@ -15,12 +15,11 @@ from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.choice.outputs import choice_note, meant_output
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.inputs import refuse_foreign, spec_of
-from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.binary_scores import binary_scores
 from tflm_fg.training.data import Dataset, array_of
-from tflm_fg.training.metrics import Score, logits_of, score
+from tflm_fg.training.metrics import logits_of, score
 from tflm_fg.training.objective import (
   Objective,
   Task,
@@ -135,22 +134,3 @@ def engine_agreement(model: Model, x: Array) -> list[dict[str, Any]]:
   """
   file = opened(model)
   return agreement(whole(file, unmarked(file)), x)
-
-
-def score_file(
-  model: ModelFile, runtime: str, samples: tuple[Array, Array], task: Task
-) -> Score:
-  """Scores a whole file on samples on its input's grid, in a new session.
-
-  Args:
-    model: a sound .tflite.
-    runtime: one of `runtimes.NAMES`.
-    samples: x [N, ...] and targets, both checked.
-    task: what they are.
-  """
-  mark = unmarked(model)
-  session = open_session(runtime, whole(model, mark))
-  logits = logits_of(session, (samples[0],))
-  output = spec_for(task, model, mark, "model")
-  targets = seen_by(output, samples[1], task)
-  return score(logits, targets, loss_of(output, task))

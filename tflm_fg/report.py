@@ -47,6 +47,12 @@ class Report(Mapping[str, Any]):
     mae_after: the same of the adapted file.
     loss_before: mean loss, in nats for cross-entropy.
     loss_after: the same of the adapted file.
+    classes: a table a class: its samples and accuracy before and after; see
+      `scoring.class_rows`. Empty where there is no one class a sample.
+    absent_classes: numbers of the classes without samples to learn from.
+    forgetting: how samples of before are answered before and after; None where
+      neither samples nor an estimate say. `measured_on` is "old_data",
+      "replay" (samples that were trained on too) or "estimate".
     method: the methods that ran, joined by "+".
     labels: "given" or "none".
     targets: "classes", "reals" or "none".
@@ -94,6 +100,8 @@ class Report(Mapping[str, Any]):
   mae_after: float | None
   loss_before: float
   loss_after: float
+  classes: list[dict[str, Any]]
+  absent_classes: list[int]
   steps: int
   kept_step: int
   forward_passes: int
@@ -129,6 +137,7 @@ class Report(Mapping[str, Any]):
   engine_agreement: list[dict[str, Any]]
   versions: dict[str, str]
   runtime: str
+  forgetting: dict[str, Any] | None = None
 
   def __getitem__(self, key: str) -> Any:
     try:

@@ -1,0 +1,79 @@
+"""Scores before and after are said class by class, whatever was scored."""
+
+from __future__ import annotations
+
+import pytest
+
+import tflm_fg
+from tests import models
+from tests.options import options
+from tflm_fg.marking import mark_trainable
+from tflm_fg.tflite import describe_input
+
+X, Y = models.separable()
+TEST = models.separable(seed=1)
+MODEL = models.dense_model()
+CLASSES = 1 + int(Y.max())
+SOME = Y != 1
+QUICK = options(method="closed-form", steps=10)
+
+
+def adapt(x=X, y=Y, model=MODEL, **given):
+  return tflm_fg.adapt(
+    model, x, y, **{"trainable": "head", **QUICK, **given}
+  ).report
+
+
+def _mean(rows, when):
+  total = sum(row["scored_samples"] for row in rows)
+  right = sum(
+    row["scored_samples"] * row[f"accuracy_{when}"]
+    for row in rows
+    if row["scored_samples"]
+  )
+  return right / total
+
+
+@pytest.mark.parametrize("test", [TEST, None], ids=["test", "kept aside"])
+def test_the_classes_together_are_the_accuracy_of_all(test):
+  report = adapt(test=test)
+  assert [row["class"] for row in report.classes] == list(range(CLASSES))
+  assert sum(row["train_samples"] for row in report.classes) == len(Y)
+  for when in ("before", "after"):
+    whole = report[f"accuracy_{when}"]
+    assert _mean(report.classes, when) == pytest.approx(whole)
+  assert report.absent_classes == []
+
+
+def test_a_class_without_samples_is_told_and_scored_where_a_test_has_it():
+  report = adapt(X[SOME], Y[SOME], test=TEST)
+  assert report.absent_classes == [1]
+  row = report.classes[1]
+  assert row["train_samples"] == 0
+  own = TEST[1] == 1
+  assert row["scored_samples"] == own.sum()
+  alone = tflm_fg.evaluate(MODEL, TEST[0][own], TEST[1][own])
+  assert row["accuracy_before"] == pytest.approx(alone["accuracy"])
+
+
+def test_a_class_that_was_not_scored_has_no_accuracy():
+  row = adapt(X[SOME], Y[SOME]).classes[1]
+  assert row["scored_samples"] == 0
+  assert row["accuracy_before"] is row["accuracy_after"] is None
+
+
+def test_classes_have_the_names_that_the_file_says():
+  marked = mark_trainable(MODEL, "head").data
+  names = tuple(f"word {n}" for n in range(CLASSES))
+  told = describe_input(marked, {}, names)
+  rows = adapt(model=told).classes
+  assert [row["name"] for row in rows] == list(names)
+  assert adapt().classes[0]["name"] is None
+
+
+def test_real_targets_and_samples_without_classes_have_no_rows():
+  model, samples = models.regression_model(), models.curve()
+  report = tflm_fg.adapt(model, *samples, **options(steps=5, loss="mse")).report
+  assert report.classes == [] and report.absent_classes == []
+  unlabelled = tflm_fg.adapt(MODEL, X).report
+  assert unlabelled.classes == [] and unlabelled.absent_classes == []
