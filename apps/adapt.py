@@ -34,7 +34,7 @@ from apps.printed_report import print_report
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
-from tflm_fg.training import load_npz
+from tflm_fg.samples import load_npz
 from tflm_fg.types import TflmFgError
 
 FLAGS = (adapt_flags, setting_flags, engine_flags, graph_flags, output_flags)

@@ -27,8 +27,8 @@ from tflm_fg import files
 from tflm_fg.marking import opened
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.runtimes import RuntimeOptions, is_installed, require_runs
+from tflm_fg.samples import load_npz, model_input
 from tflm_fg.tflite import GraphOptions, ModelFile, choice_note, input_spec
-from tflm_fg.training import load_npz, model_input
 from tflm_fg.types import Array, TflmFgError, one_line
 
 cli.section(cli.NEEDED)

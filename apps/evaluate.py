@@ -21,7 +21,8 @@ import tflm_fg
 from apps import cli, output_flags
 from tflm_fg import files
 from tflm_fg.runtimes import NAMES
-from tflm_fg.training import LOSSES, load_npz
+from tflm_fg.samples import load_npz
+from tflm_fg.training import LOSSES
 
 cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(

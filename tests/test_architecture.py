@@ -15,7 +15,7 @@ PACKAGES = """
   adaptation inspection evaluation scoring report replaying journal plots
   methods callbacks micro
   marking memory placement training gradients runtimes optimizers losses tflite
-  fixed_point files types
+  samples fixed_point files types
 """.split()
 
 MOST_FILES, MOST_FLOORS, MOST_LINES, MOST_LINES_A_FUNCTION = 16, 11, 350, 85

@@ -12,13 +12,13 @@ from tflm_fg.marking import Model, opened
 from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.samples.arrays import Dataset, array_of
 from tflm_fg.tflite.choice.outputs import choice_note, meant_output
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.inputs import refuse_foreign, spec_of
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.binary_scores import binary_scores
-from tflm_fg.training.data import Dataset, array_of
 from tflm_fg.training.metrics import logits_of, score
 from tflm_fg.training.objective import (
   Objective,

@@ -235,7 +235,8 @@ class TensorSpec(NamedTuple):
   """A tensor's shape, dtype name and quantization (scale 0: none).
 
   `rows` is how many rows a table has that the numbers choose from, such as the
-  words of an embedding; 0 where they choose nothing.
+  words of an embedding; 0 where they choose nothing. `grid` is the dtype, scale
+  and zero point that a float input is quantized to at once; None for none.
   """
 
   shape: tuple[int, ...]
@@ -243,3 +244,4 @@ class TensorSpec(NamedTuple):
   scale: float
   zero_point: int
   rows: int = 0
+  grid: tuple[str, float, int] | None = None

@@ -25,8 +25,9 @@ from apps.compare.methods.head_descent import quiet_tensorflow
 from apps.kws.model.shipped import shipped_path
 from tflm_fg.methods import Auto
 from tflm_fg.runtimes import open_session
+from tflm_fg.samples import model_input
 from tflm_fg.tflite import input_spec, unmarked, whole
-from tflm_fg.training import Batches, logits_of, model_input
+from tflm_fg.training import Batches, logits_of
 from tools import shift_samples
 from tools.shift_samples import Part
 

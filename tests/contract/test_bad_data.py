@@ -15,7 +15,7 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tests.refusals import MODEL, X, Y, adapt, refused
-from tflm_fg.training import data
+from tflm_fg.samples import load_npz
 from tflm_fg.types import TflmFgError
 
 
@@ -85,7 +85,7 @@ UNREADABLE = {
 def test_unreadable_npz_is_refused_by_name(kind, tmp_path):
   path = tmp_path / "clips.npz"
   path.write_bytes(UNREADABLE[kind])
-  message = refused(lambda: data.load_npz(str(path)), "clips.npz")
+  message = refused(lambda: load_npz(str(path)), "clips.npz")
   assert "allow_pickle" not in message  # no advice that runs foreign code
 
 
@@ -98,34 +98,33 @@ def test_npz_with_any_flipped_bit_loads_or_is_refused(tmp_path):
     broken[place] ^= 1 << random.integers(8)
     path.write_bytes(broken)
     try:
-      data.load_npz(str(path))
+      load_npz(str(path))
     except TflmFgError as fault:
       assert "clips.npz" in str(fault)
 
 
 def test_missing_npz_and_folder_are_refused(tmp_path):
-  refused(lambda: data.load_npz(str(tmp_path / "no.npz")), "no.npz", "no such")
-  refused(lambda: data.load_npz(str(tmp_path)), str(tmp_path))
+  refused(lambda: load_npz(str(tmp_path / "no.npz")), "no.npz", "no such")
+  refused(lambda: load_npz(str(tmp_path)), str(tmp_path))
 
 
 @pytest.mark.parametrize("key", ["x", "y"])
 def test_missing_array_is_named(key, tmp_path):
   held = {k: v for k, v in {"x": X, "y": Y}.items() if k != key}
   path = npz(tmp_path, **held)
-  refused(lambda: data.load_npz(path), repr(key))
+  refused(lambda: load_npz(path), repr(key))
 
 
 @pytest.mark.parametrize("key", ["x", "y"])
 def test_pickled_objects_are_never_loaded(key, tmp_path):
   arrays = {"x": X, "y": Y, key: np.array([object()] * 48, object)}
-  refused(lambda: data.load_npz(npz(tmp_path, **arrays)), "clips.npz")
+  refused(lambda: load_npz(npz(tmp_path, **arrays)), "clips.npz")
 
 
 BAD_X = {
   "another width": X[:, :5],
   "one sample without its axis": X[0],
   "a scalar": np.float32(1),
-  "one axis too many": X[..., None],
   "no samples": X[:0],
   "int32": X.astype(np.int32),
   "uint8": X.astype(np.uint8),
@@ -152,8 +151,9 @@ BAD_Y = {
   "floats": Y.astype(float),
   "NaN": np.full(len(Y), np.nan),
   "too few": Y[:-1],
-  "one-hot": np.eye(4, dtype=int)[Y],
-  "a column": Y[:, None],
+  "one-hot of another count": np.eye(5, dtype=int)[Y],
+  "shares of classes": np.full((len(Y), 4), 0.25),
+  "two columns": np.stack([Y, Y], 1),
   "a scalar": np.int64(1),
   "bool": Y > 1,
   "words": np.array(list("abcd"))[Y],
@@ -177,6 +177,9 @@ FINE = {
   "another byte order": (X.astype(">f4"), Y.astype(">i4")),
   "column order": (np.asfortranarray(X), Y),
   "uint64 classes": (X, Y.astype(np.uint64)),
+  "one axis too many": (X[..., None], Y),
+  "one-hot": (X, np.eye(4)[Y]),
+  "a column": (X, Y[:, None]),
   "the model's integers": (models.int8_samples((8,), 48), Y),
 }
 

@@ -9,11 +9,11 @@ from tests import models
 from tflm_fg.fixed_point.arithmetic import dequantize
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.registry import open_session
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import ModelFile, input_spec, model_file
 from tflm_fg.tflite.model_file import verify
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import checked
 from tflm_fg.types import TflmFgError
 

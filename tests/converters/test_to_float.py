@@ -20,13 +20,13 @@ from tflm_fg.gradients.directions import Directions
 from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, open_session
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import whole
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.training.data import Dataset
 
 BUILDERS = {
   "conv": models.conv_model,

@@ -22,10 +22,10 @@ from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import CLASSIFY, loss_of
 from tflm_fg.types import Params, TflmFgError, Vectors
 

@@ -18,9 +18,9 @@ from tflm_fg.placement.phase import open_for
 from tflm_fg.placement.phase_record import Phase, masters_of
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed
+from tflm_fg.samples import Dataset
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import CLASSIFY, Objective
 
 X, Y = models.separable(96)

@@ -13,9 +13,9 @@ from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite.split_graph import cut
 from tflm_fg.training.build import step_rule
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import CLASSIFY, loss_of
 from tflm_fg.types import TflmFgError
 

@@ -16,9 +16,9 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import logits_of
 from tflm_fg.types import TflmFgError
 

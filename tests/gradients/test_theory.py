@@ -12,10 +12,10 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import loss_of
 
 pytestmark = pytest.mark.tensorflow

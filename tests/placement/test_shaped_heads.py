@@ -12,10 +12,10 @@ from tests.tflite.test_outputs import run
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import exact_tensors
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.objective import loss_of
 
 RANDOM = np.random.default_rng(0)

@@ -8,13 +8,15 @@ import numpy as np
 
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.phase import TrainingData
+from tflm_fg.samples.arrays import Dataset, array_of
+from tflm_fg.samples.inputs import model_input
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   input_spec,
 )
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.data import Dataset, array_of, hold_out, model_input
+from tflm_fg.training.data import hold_out
 from tflm_fg.training.objective import (
   Objective,
   Task,

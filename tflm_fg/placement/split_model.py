@@ -16,13 +16,13 @@ from tflm_fg.runtimes.registry import (
 )
 from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.samples.arrays import Dataset
 from tflm_fg.tflite.inputs import spec_of, with_input
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.split_graph import cut, is_head
 from tflm_fg.tflite.surgery.perturbation_inputs import weights_to_inputs
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.tflite.workload import int8_work
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.metrics import run_all
 from tflm_fg.training.objective import (
   CLASSIFY,

@@ -178,7 +178,20 @@ def spec_of(file: ModelFile) -> TensorSpec:
     scale=tensor.scales[0] if given else 0.0,
     zero_point=tensor.zero_points[0] if given and tensor.zero_points else 0,
     rows=_rows(graph, index),
+    grid=_grid_behind(graph, index),
   )
+
+
+def _grid_behind(graph: Subgraph, index: int) -> tuple[str, float, int] | None:
+  """The grid that a float input is quantized to, if nothing else reads it."""
+  readers = [op for op in graph.operators if index in op.inputs]
+  if graph.tensors[index].dtype != "float32" or len(readers) != 1:
+    return None
+  behind = graph.tensors[readers[0].outputs[0]]
+  if readers[0].name != "QUANTIZE" or not behind.scales:
+    return None
+  point = behind.zero_points[0] if behind.zero_points else 0
+  return behind.dtype, behind.scales[0], point
 
 
 def _counts(tensor: Tensor) -> bool:

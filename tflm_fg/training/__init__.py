@@ -2,14 +2,7 @@
 
 from tflm_fg.training.batch_passes import BatchPasses
 from tflm_fg.training.build import step_rule
-from tflm_fg.training.data import (
-  Batches,
-  Dataset,
-  class_labels,
-  hold_out,
-  load_npz,
-  model_input,
-)
+from tflm_fg.training.data import Batches, hold_out
 from tflm_fg.training.metrics import Score, logits_of, run_all
 from tflm_fg.training.objective import (
   CLASSIFY,
@@ -44,20 +37,16 @@ __all__ = [
   "SHORT_RUN",
   "BatchPasses",
   "Batches",
-  "Dataset",
   "Objective",
   "Score",
   "StepRule",
   "Task",
   "checked",
-  "class_labels",
   "fit",
   "from_record",
   "hold_out",
-  "load_npz",
   "logits_of",
   "logits_spec",
-  "model_input",
   "run_all",
   "score_weights",
   "step_rule",

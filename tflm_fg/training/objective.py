@@ -21,12 +21,13 @@ from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.losses.custom import BlackBox
 from tflm_fg.losses.information_maximization import InformationMaximisation
 from tflm_fg.losses.squared_error import Grid, SquaredError, huber
+from tflm_fg.samples import targets
+from tflm_fg.samples.arrays import Dataset
+from tflm_fg.samples.inputs import model_input
 from tflm_fg.tflite.choice.outputs import operators_between
 from tflm_fg.tflite.model_file import ModelFile, Source
 from tflm_fg.tflite.surgery.signed_output import signed
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training import data
-from tflm_fg.training.data import Dataset
 from tflm_fg.training.task import (
   BINARY,
   CLASSES,
@@ -197,7 +198,7 @@ def checked(
   """
   if part.y is None:
     raise TflmFgError(f"{name}: holds no array 'y'")
-  x = data.model_input(part.x, inputs, f"{name} x")
+  x = model_input(part.x, inputs, f"{name} x")
   return x, _targets(part.y, len(x), output, f"{name} y", task)
 
 
@@ -205,12 +206,12 @@ def _targets(
   y: Array, samples: int, output: TensorSpec, name: str, task: Task
 ) -> Array:
   if task.targets == BINARY:
-    return data.binary_labels(y, samples, width(output), name)
+    return targets.binary_labels(y, samples, width(output), name)
   if task.targets != REALS:
-    return data.class_labels(y, samples, width(output), name)
+    return targets.class_labels(y, samples, width(output), name)
   if task.function is not None:
-    return data.real_targets(y, samples, width(output), name, any_shape=True)
-  real = data.real_targets(y, samples, width(output), name)
+    return targets.real_targets(y, samples, width(output), name, any_shape=True)
+  real = targets.real_targets(y, samples, width(output), name)
   _require_near(real, grid_of(output), name)
   return real
 

@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from tflm_fg.losses.base import LossFunction, name_of
+from tflm_fg.samples.targets import one_column
 from tflm_fg.types import Array, Int64, TensorSpec, TflmFgError, require_one
 
 CLASSES, BINARY, REALS, NOTHING = "classes", "binary", "reals", "none"
@@ -203,6 +204,7 @@ def task_of(
         "is information maximisation: drop it, or give y"
       )
     return Task(targets=NOTHING, loss=NATURAL[alone])
+  y = one_column(y, width(output))
   wide = width(output) > 1
   is_class = y.ndim == 1 and wide and objective.loss != NATURAL[1]
   if alone and not is_class:

@@ -39,14 +39,9 @@ from tflm_fg.placement import (
   run_phase,
 )
 from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import tensor_spec, unmarked, whole
-from tflm_fg.training import (
-  CLASSIFY,
-  Dataset,
-  Objective,
-  checked,
-  logits_spec,
-)
+from tflm_fg.training import CLASSIFY, Objective, checked, logits_spec
 from tflm_fg.types import TflmFgError
 
 NEEDED = 0.01

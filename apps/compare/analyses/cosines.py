@@ -25,8 +25,9 @@ from tflm_fg.fixed_point import Layout, along_channels, saturate
 from tflm_fg.marking import mark_trainable
 from tflm_fg.methods import Method
 from tflm_fg.placement import SplitModel, masters_of
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import MarkedModel, tensor_spec
-from tflm_fg.training import BatchPasses, Dataset, step_rule
+from tflm_fg.training import BatchPasses, step_rule
 from tflm_fg.types import Vectors
 
 Floats = NDArray[np.float64]

@@ -22,8 +22,8 @@ from apps.compare.grid import PLAIN, Cell
 from apps.compare.methods import backprop, integer, learning_rates, scoring
 from tflm_fg import plots
 from tflm_fg.fixed_point import MASTER_UNIT, Layout, along_channels, saturate
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import MarkedModel
-from tflm_fg.training import Dataset
 from tflm_fg.types import Array, Params, TrainableTensor
 
 Floats = NDArray[np.float64]

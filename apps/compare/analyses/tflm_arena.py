@@ -10,8 +10,9 @@ import sys
 import numpy as np
 
 from tflm_fg.runtimes import is_installed, open_session
+from tflm_fg.samples import model_input
 from tflm_fg.tflite import tensor_spec, unmarked, whole
-from tflm_fg.training import logits_of, model_input
+from tflm_fg.training import logits_of
 from tflm_fg.types import TflmFgError
 
 _REPORT = """

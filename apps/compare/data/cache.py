@@ -10,7 +10,7 @@ import numpy as np
 
 from apps.compare.data.sampling import Part
 from tflm_fg import files
-from tflm_fg.training import load_npz
+from tflm_fg.samples import load_npz
 from tflm_fg.types import TflmFgError
 
 

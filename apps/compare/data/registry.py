@@ -21,8 +21,8 @@ from apps.compare.data.episodes import Episode, Part
 from apps.kws.model import shipped
 from tflm_fg import files
 from tflm_fg.journal import sha256
+from tflm_fg.samples import load_npz
 from tflm_fg.tflite import input_spec
-from tflm_fg.training import load_npz
 from tflm_fg.types import TflmFgError
 
 

@@ -35,6 +35,7 @@ from tflm_fg.runtimes import (
   open_session,
   require_visible,
 )
+from tflm_fg.samples import Dataset, model_input
 from tflm_fg.tflite import (
   Cut,
   MarkedModel,
@@ -43,14 +44,7 @@ from tflm_fg.tflite import (
   present_mark,
   tensor_spec,
 )
-from tflm_fg.training import (
-  Batches,
-  BatchPasses,
-  Dataset,
-  model_input,
-  run_all,
-  tuned,
-)
+from tflm_fg.training import Batches, BatchPasses, run_all, tuned
 from tflm_fg.types import Array, Samples, TflmFgError
 
 Floats = NDArray[np.float64]

@@ -18,8 +18,8 @@ from tflm_fg.fixed_point import dequantize
 from tflm_fg.marking import mark_trainable
 from tflm_fg.placement import SplitModel
 from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.samples import Dataset, model_input
 from tflm_fg.tflite import MarkedModel, tensor_spec, weights_of
-from tflm_fg.training import Dataset, model_input
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 CONVERGED = 1e-3

@@ -16,8 +16,8 @@ from tflm_fg.callbacks import Callback
 from tflm_fg.marking import mark_trainable
 from tflm_fg.methods import Method
 from tflm_fg.placement import measured, with_source_means
+from tflm_fg.samples import Dataset, model_input
 from tflm_fg.tflite import GraphOptions, MarkedModel, input_spec
-from tflm_fg.training import Dataset, model_input
 
 OWN_RATE = ("closed-form", "statistics")
 """Methods that step by a known length: no learning rate is tried."""

@@ -10,8 +10,9 @@ from tflm_fg.callbacks import Callback, Logs, State
 from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import SplitModel
 from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import MarkedModel
-from tflm_fg.training import Dataset, Score, score_weights
+from tflm_fg.training import Score, score_weights
 from tflm_fg.types import Mark, Params
 
 NUM_SCORES = 12

@@ -17,8 +17,9 @@ import tflm_fg
 from tflm_fg.fixed_point import Layout
 from tflm_fg.placement import SplitModel, masters_of
 from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.samples import Dataset
 from tflm_fg.tflite import read_mark
-from tflm_fg.training import Dataset, StepRule, score_weights, step_rule
+from tflm_fg.training import StepRule, score_weights, step_rule
 from tflm_fg.types import Array, Mark, Params, TrainableTensor
 
 MOST_POINTS = 50

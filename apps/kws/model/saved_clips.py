@@ -18,8 +18,8 @@ from apps.kws.features.registry import Frontend, from_json
 from apps.kws.model import head_model
 from apps.kws.model.spotter import Spotter
 from tflm_fg import files
+from tflm_fg.samples import class_labels, model_input
 from tflm_fg.tflite import tensor_spec
-from tflm_fg.training import class_labels, model_input
 from tflm_fg.types import Array, TflmFgError
 
 LAYERS = ("input", "head")

@@ -18,6 +18,7 @@ from apps.kws.features.registry import NAMES, Frontend, from_json, named
 from apps.kws.model.shipped import shipped_path
 from tflm_fg import files
 from tflm_fg.runtimes import Session, open_session
+from tflm_fg.samples import model_input
 from tflm_fg.tflite import (
   describe_input,
   present_mark,
@@ -26,7 +27,7 @@ from tflm_fg.tflite import (
   unmarked,
   whole,
 )
-from tflm_fg.training import logits_of, logits_spec, model_input
+from tflm_fg.training import logits_of, logits_spec
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ from apps.compare.methods import backprop_epochs, head_descent
 from apps.compare.results import analysis_rows, bars, speed_tables
 from tests import models, programs, refusals
 from tests.options import method_of
-from tflm_fg.training.data import load_npz
+from tflm_fg.samples import load_npz
 from tflm_fg.types import TflmFgError
 
 pytest.importorskip("scipy", reason="needs the extra kws")

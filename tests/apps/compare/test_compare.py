@@ -17,7 +17,7 @@ from apps.compare.grid import Grid, cells_of
 from apps.compare.methods import integer, run, scoring
 from tests import programs, refusals
 from tests.options import options
-from tflm_fg.training.data import Dataset
+from tflm_fg.samples import Dataset
 from tflm_fg.types import TflmFgError
 
 TIMES = ("seconds",)

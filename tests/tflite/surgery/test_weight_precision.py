@@ -29,6 +29,7 @@ from tflm_fg.placement.measure import with_source_means
 from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, installed, open_session
+from tflm_fg.samples import Dataset, model_input
 from tflm_fg.tflite import model_file, training_metadata
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.graph_options import GraphOptions
@@ -37,7 +38,6 @@ from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import cut, exact_tensors, whole
 from tflm_fg.tflite.tensors import Patchable, tensor_spec, weights_of
 from tflm_fg.training.batch_passes import BatchPasses
-from tflm_fg.training.data import Dataset, model_input
 from tflm_fg.types import Mark, Params, TflmFgError, Vectors
 
 FINER = ("int16", "int8x2")

@@ -1,0 +1,23 @@
+"""What people hold as samples, made into what a model's input takes."""
+
+from tflm_fg.samples.arrays import Dataset, array_of
+from tflm_fg.samples.inputs import model_input, shaped
+from tflm_fg.samples.npz import load_npz
+from tflm_fg.samples.targets import (
+  binary_labels,
+  class_labels,
+  one_column,
+  real_targets,
+)
+
+__all__ = [
+  "Dataset",
+  "array_of",
+  "binary_labels",
+  "class_labels",
+  "load_npz",
+  "model_input",
+  "one_column",
+  "real_targets",
+  "shaped",
+]
