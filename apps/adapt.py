@@ -87,6 +87,7 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
     graph_options=graph_flags.graph_options(),
     method=method,
     **engine_flags.engine(),
+    target=graph_flags.TARGET.value,
     **objective,
     callbacks=watchers,
     output=output_flags.OUTPUT.value,
@@ -101,7 +102,7 @@ def _refuse_all_but_files() -> None:
   others = (
     (own.TRAIN, own.TEST, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
     + (own.TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
-    + (*graph_flags.HOLDERS, *engine_flags.HOLDERS)
+    + (*graph_flags.HOLDERS, graph_flags.TARGET, *engine_flags.HOLDERS)
   )
   names = [flag.name for flag in others if flag.present]
   for name in names + given():

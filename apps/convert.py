@@ -26,10 +26,17 @@ from converters import conversion, float_file, quantize
 from tflm_fg import files
 from tflm_fg.marking import opened
 from tflm_fg.placement import measured, with_source_means
-from tflm_fg.runtimes import RuntimeOptions, is_installed, require_runs
+from tflm_fg.requirements import in_words, requirements
+from tflm_fg.runtimes import RuntimeOptions, require_runs, require_target
 from tflm_fg.samples import load_npz, model_input
-from tflm_fg.tflite import GraphOptions, ModelFile, choice_note, input_spec
-from tflm_fg.types import Array, TflmFgError, one_line
+from tflm_fg.tflite import (
+  GraphOptions,
+  MarkedModel,
+  ModelFile,
+  choice_note,
+  input_spec,
+)
+from tflm_fg.types import Array, TflmFgError
 
 cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
@@ -62,6 +69,9 @@ _CALIBRATION = flags.DEFINE_string(
   "joins",
 )
 cli.section(cli.SOMETIMES)
+_REPORT = flags.DEFINE_string(
+  "report", None, "JSON with what the marked file needs, and all notes"
+)
 _STATISTICS = flags.DEFINE_string(
   "statistics",
   None,
@@ -74,8 +84,9 @@ def main() -> None:
   """Loads, quantizes, marks, saves."""
   path = _MODEL.value
   files.require_outputs(
-    cli.values(_OUT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
+    cli.values(_OUT, _REPORT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
   )
+  require_target(graph_flags.TARGET.value)
   plain = opened(
     _plain(path), path, output_flags.OUTPUT.value, output_flags.INPUT.value
   )
@@ -83,21 +94,28 @@ def main() -> None:
     plain,
     _TRAINABLE.value,
     graph_options=_graph_options(plain),
+    target=graph_flags.TARGET.value,
   )
   if _STATISTICS.value is not None:
     samples = _samples(_STATISTICS.value, plain)
     marked = with_source_means(marked, samples, RuntimeOptions())
   require_runs(marked.file, RuntimeOptions().runtime)
   files.write_atomically(_OUT.value, marked.data)
+  _tell_of(plain, marked)
+
+
+def _tell_of(plain: ModelFile, marked: MarkedModel) -> None:
+  """What was changed, what the file needs, and what may train."""
   if note := choice_note(plain.subgraph):
     print(f"note: {note}")
   for note in marked.notes:
     print(f"mended: {note}")
-  if is_installed("tflm"):
-    try:
-      require_runs(marked.file, "tflm")
-    except TflmFgError as fault:  # LiteRT runs it, which may be all you need
-      print(f"note: {one_line(fault)}")
+  needs = requirements(plain, marked.file)
+  for line in in_words(needs):
+    print(line)
+  if _REPORT.value:
+    report = {"notes": list(marked.notes), "needs": needs}
+    files.write_atomically(_REPORT.value, cli.to_json(report))
   print(
     f"{_OUT.value}: {len(marked.data)} bytes, {marked.mark.numbers} trainable "
     f"numbers in {len(marked.mark.trainable)} tensors"

@@ -5,7 +5,25 @@ from __future__ import annotations
 from absl import flags
 
 from apps import cli
-from tflm_fg.tflite import UINT8, WEIGHTS, GraphOptions
+from tflm_fg.runtimes import TARGETS
+from tflm_fg.tflite import OPERATORS, UINT8, WEIGHTS, GraphOptions
+
+cli.section(cli.SOMETIMES)
+TARGET = flags.DEFINE_enum(
+  "target",
+  "any",
+  list(TARGETS),
+  "what the file is for: any engine, or one that must load and run it here; "
+  "what it does not run is dropped or refused by name, and nothing is written",
+)
+_OPERATORS = flags.DEFINE_enum(
+  "operators",
+  "any",
+  list(OPERATORS),
+  "which operators the file may come to need: any; or same, no operator and no "
+  "version of one that it does not need as it is, for firmware that knows a "
+  "fixed set. What would need others is dropped or refused by name",
+)
 
 cli.section(cli.SELDOM)
 _PROMPT_GAIN = flags.DEFINE_boolean(
@@ -51,8 +69,9 @@ HOLDERS = (
   _WIDE_LAYERS,
   _UINT8,
   _HEAD_ROOM,
+  _OPERATORS,
 )
-"""All of them."""
+"""All of them that say how a graph may grow."""
 
 
 def graph_options() -> GraphOptions:
@@ -68,4 +87,5 @@ def graph_options() -> GraphOptions:
     weights=_WEIGHTS.value,
     uint8=_UINT8.value,
     head_room=_HEAD_ROOM.value,
+    operators=_OPERATORS.value,
   )

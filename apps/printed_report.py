@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tflm_fg import requirements
 from tflm_fg.placement import in_words
 from tflm_fg.training import NATURAL
 
@@ -43,6 +44,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     for name, why in phase["chosen"].items():
       print(f"{name} {why}")
   _print_agreement(report["engine_agreement"])
+  for line in requirements.in_words(report["needs"]):
+    print(line)
   print(
     f"{report['trainable_parameters']} numbers, {report['steps']} steps, "
     f"{report['forward_passes']} forward passes, {report['seconds']:.2f} s "
@@ -64,6 +67,3 @@ def _print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
       "engines differ from LiteRT's reference kernels by at most so many "
       f"steps at the logits: {', '.join(apart)}"
     )
-  for row in rows:
-    if row["refused"]:
-      print(f"note: {row['engine']} does not run it: {row['refused']}")

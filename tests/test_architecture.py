@@ -13,7 +13,7 @@ FOLDERS = ("tflm_fg", "converters", "apps")
 # From the top down: a package imports only packages that stand further down.
 PACKAGES = """
   adaptation inspection evaluation scoring report replaying journal plots
-  methods callbacks micro
+  methods callbacks requirements micro
   marking memory placement training gradients runtimes optimizers losses tflite
   samples fixed_point files types
 """.split()

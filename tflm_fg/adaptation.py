@@ -28,8 +28,9 @@ from tflm_fg.placement.request import Request
 from tflm_fg.placement.run_plan import RunResult, run_phases
 from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
+from tflm_fg.requirements import requirements
 from tflm_fg.runtimes.registry import RuntimeOptions
-from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.runtimes.trial import require_runs_for
 from tflm_fg.scoring import scores
 from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
@@ -102,6 +103,7 @@ def adapt(
   strategy: str = "auto",
   exact_prefix: bool = False,
   workers: int | None = None,
+  target: str = "any",
   callbacks: Sequence[Callback] = (),
   output: str | int | None = None,
   input: str | int | None = None,
@@ -132,6 +134,7 @@ def adapt(
       "auto", which on "litert" rebuilds where a batch is much work.
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
+    target: "any"; "tflm" or "litert" for a file that this engine must run too.
     callbacks: called after every step of forward gradients.
     output: which of several outputs is trained, as for `mark_trainable`.
     input: which of several inputs takes the samples, as for `mark_trainable`.
@@ -158,13 +161,14 @@ def adapt(
       strategy=strategy,
       exact_prefix=exact_prefix,
       workers=workers,
+      target=target,
     ),
     callbacks=callbacks,
   )
   file = marking.in_known_form(own, request.graph_options)
   samples = CheckedSamples.of(file, x, y, request.objective)
   held_back = samples.others(test) if test else None  # checked before it runs
-  require_runs(file, runtime)
+  require_runs_for(file, runtime, target)
   file = marking.with_change_told(own, file, samples.x)
   return _adapted(own, file, trainable, samples, held_back, request)
 
@@ -185,7 +189,7 @@ def _adapted(
   adapted = write_masters(
     run_result.marked.file, run_result.marked.mark, run_result.masters
   )
-  require_runs(adapted, runtime)
+  require_runs_for(adapted, runtime, request.runtime_options.target)
   report = Report(
     **scores(
       file, run_result, samples, training_data, held_back, adapted, runtime
@@ -200,6 +204,7 @@ def _adapted(
       saturation_notes(run_result),
     ),
     engine_agreement=engine_agreement(adapted, samples.x),
+    needs=requirements(own, adapted),
     other_outputs=moved(
       file,
       adapted,

@@ -7,8 +7,9 @@ import os
 
 from tflm_fg import files
 from tflm_fg.runtimes import rewriting
-from tflm_fg.tflite import select_trainable, training_metadata
-from tflm_fg.tflite.choice.outputs import with_output
+from tflm_fg.runtimes.trial import require_loads, require_target
+from tflm_fg.tflite import outside, select_trainable, training_metadata
+from tflm_fg.tflite.choice.outputs import like, with_output
 from tflm_fg.tflite.choice.own_mark import as_marked
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.inputs import refuse_foreign, with_input
@@ -31,6 +32,7 @@ def mark_trainable(
   graph_options: GraphOptions | None = None,
   output: str | int | None = None,
   input: str | int | None = None,
+  target: str = "any",
   name: str | None = None,
 ) -> MarkedModel:
   """Marks what may train in a .tflite.
@@ -47,6 +49,8 @@ def mark_trainable(
     input: which of several inputs takes the samples, by its position from 0 or
       its name; the others get zeros. None for what the file's mark says, or the
       one that is no state and no single number.
+    target: "any"; "tflm" or "litert" for a file that this engine must load and
+      run here. For TFLM constants outside the flatbuffer are moved inside.
     name: what to call the model in errors; by default its path.
 
   Returns:
@@ -54,17 +58,32 @@ def mark_trainable(
 
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
+    NotApplicable: if the target does not run the marked file, or the options
+      do not allow the operators that the choice takes.
 
   Example:
     >>> marked = tflm_fg.mark_trainable("kws.tflite", "head")
     >>> open("marked.tflite", "wb").write(marked.data)
   """
+  require_target(target)
   own = opened(model, name, output, input)
+  if target == "tflm":
+    own = _with_constants_inside(own)
   options = options_for(own, trainable, graph_options)
   file = with_change_told(own, in_known_form(own, options))
   marked = select_trainable.mark_file(file, trainable, graph_options=options)
   output_spec(marked.file, marked.mark, own.name)  # or nothing could train it
+  require_loads(marked.file, target)
   return marked
+
+
+def _with_constants_inside(file: ModelFile) -> ModelFile:
+  """The file with all constants in its flatbuffer; itself if they are there."""
+  if not outside.holds_constants(file.data):
+    return file
+  inside = ModelFile.open(file.repacked(file.unpack()), file.name)
+  note = "constants moved into the flatbuffer, where TFLM reads them"
+  return dataclasses.replace(like(inside, file), notes=(*file.notes, note))
 
 
 def options_for(

@@ -88,6 +88,9 @@ class Report(Mapping[str, Any]):
     notes: what a user should know.
     engine_agreement: how far the installed engines are apart on the adapted
       file, in output steps; see `runtimes.agreement.Agreement`.
+    needs: what the adapted file needs on a device, beside what the user's
+      needed: operators, arena, bytes, engines that run it; see
+      `requirements.requirements`.
     versions: of the packages.
     runtime: the engine of what trained.
   """
@@ -135,6 +138,7 @@ class Report(Mapping[str, Any]):
   other_outputs: list[dict[str, Any]]
   notes: list[str]
   engine_agreement: list[dict[str, Any]]
+  needs: dict[str, Any]
   versions: dict[str, str]
   runtime: str
   forgetting: dict[str, Any] | None = None

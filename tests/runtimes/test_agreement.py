@@ -8,6 +8,7 @@ from tests import models
 from tflm_fg.evaluation import engine_agreement
 from tflm_fg.runtimes import agreement, installed, trial
 from tflm_fg.runtimes.registry import open_session
+from tflm_fg.runtimes.trial_process import Ran
 from tflm_fg.tflite import unmarked, whole
 
 X = models.int8_samples((6, 5, 2), 20)
@@ -51,7 +52,7 @@ def test_an_engine_that_does_not_run_the_file_is_named_with_its_reason(
 
   def refuse(file, engine, inputs):
     if engine == "litert":
-      return trial.Ran(None, "no kernel")
+      return Ran(None, "no kernel")
     return own(file, engine, inputs)
 
   monkeypatch.setattr(trial, "run", refuse)

@@ -9,7 +9,7 @@ import pytest
 import tflm_fg
 from tests import models
 from tests.refusals import adapt, edited, refused
-from tflm_fg.runtimes import installed, require_runs, trial
+from tflm_fg.runtimes import installed, require_runs, trial, trial_process
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import whole
 from tflm_fg.tflite.model_file import ModelFile
@@ -66,7 +66,7 @@ def test_what_xnnpack_alone_refuses_runs_without_it(monkeypatch):
 
   def refuse(file, engine, inputs):
     if engine == "litert-xnnpack":
-      return trial.Ran(None, "no delegate", crashed=crashes)
+      return trial_process.Ran(None, "no delegate", crashed=crashes)
     return own(file, engine, inputs)
 
   monkeypatch.setattr(trial, "run", refuse)
@@ -117,12 +117,12 @@ def test_a_file_that_passed_is_not_run_again(monkeypatch):
 
 
 def test_what_never_ends_is_ended(monkeypatch):
-  monkeypatch.setattr(trial, "LIMIT_SECONDS", 0.01)
-  child = trial._Child()
+  monkeypatch.setattr(trial_process, "LIMIT_SECONDS", 0.01)
+  child = trial_process.Child()
   ran = child.ask({"engine": "litert", "model": b"", "inputs": [], "arena": 0})
   assert ran.crashed or ran.fault  # killed, or faster than the limit
   child.end()
-  assert trial._ending(-signal.SIGKILL).startswith("it never ended")
+  assert trial_process._ending(-signal.SIGKILL).startswith("it never ended")
 
 
 def test_adapt_evaluate_inspect_refuse_what_would_end_the_process():
@@ -138,7 +138,7 @@ def test_a_candidate_that_an_engine_does_not_run_is_dropped(monkeypatch):
 
   def refuse_wide(file, engine, inputs):
     if "CONCATENATION" in file.operator_names:
-      return trial.Ran(None, "no such kernel")
+      return trial_process.Ran(None, "no such kernel")
     return own(file, engine, inputs)
 
   monkeypatch.setattr(trial, "run", refuse_wide)

@@ -15,7 +15,7 @@ from tflm_fg.runtimes.registry import (
   rebuilds_faster,
 )
 from tflm_fg.runtimes.session import Session
-from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.runtimes.trial import require_runs_for
 from tflm_fg.samples.arrays import Dataset
 from tflm_fg.tflite.inputs import spec_of, with_input
 from tflm_fg.tflite.model_file import ModelFile, Source
@@ -80,7 +80,8 @@ class SplitModel:
       NotApplicable: if the engine crashes on the file or does not run it.
     """
     self._marked, self._mark = ModelFile.of(marked), mark
-    require_runs(self._marked, runtime_options.runtime)
+    options = runtime_options
+    require_runs_for(self._marked, options.runtime, options.target)
     self._runtime_options = runtime_options
     self._weights_are_inputs = weights_are_inputs
     self._cut = cut(self._marked, mark, taps)

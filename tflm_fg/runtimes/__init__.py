@@ -11,12 +11,18 @@ from tflm_fg.runtimes.registry import (
   versions,
 )
 from tflm_fg.runtimes.session import Session, Traits
-from tflm_fg.runtimes.trial import require_runs
+from tflm_fg.runtimes.trial import (
+  TARGETS,
+  require_loads,
+  require_runs,
+  require_target,
+)
 from tflm_fg.runtimes.write_check import check_visibility, require_visible
 
 __all__ = [
   "NAMES",
   "STRATEGIES",
+  "TARGETS",
   "RuntimeOptions",
   "Session",
   "Traits",
@@ -25,7 +31,9 @@ __all__ = [
   "interpreter_maker",
   "is_installed",
   "open_session",
+  "require_loads",
   "require_runs",
+  "require_target",
   "require_visible",
   "versions",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tflm_fg.runtimes import trial
+from tflm_fg.runtimes.trial_process import Ran
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.tflite.workload import int8_work
 from tflm_fg.types import Array
@@ -70,7 +71,7 @@ def agreement(part: Part, x: Array) -> list[dict[str, Any]]:
   return [dataclasses.asdict(one) for one in found]
 
 
-def _logits(ran: trial.Ran) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def _logits(ran: Ran) -> np.ndarray[Any, np.dtype[np.float64]] | None:
   """The first output of all samples; None where the engine failed."""
   if ran.outputs is None:
     return None

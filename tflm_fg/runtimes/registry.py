@@ -35,12 +35,15 @@ class RuntimeOptions:
       2.6 % of a head's answers and its accuracy by less than a point
       (docs/measurements.md). Where XNNPACK refuses them, they run on `runtime`.
     workers: passes side by side, at most; None for as many as pay.
+    target: one of `runtimes.TARGETS`: an engine that must run every file too
+      that is tried or written.
   """
 
   runtime: str = "litert"
   strategy: str = "auto"
   exact_prefix: bool = False
   workers: int | None = None
+  target: str = "any"
 
 
 class _Runtime(NamedTuple):

@@ -13,47 +13,24 @@ import functools
 import hashlib
 import importlib.util
 import os
-import pathlib
-import pickle
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.runtimes.tflm import arena_bytes
-from tflm_fg.tflite import known_forms
+from tflm_fg.runtimes.trial_process import Child, Ran
+from tflm_fg.tflite import known_forms, outside
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.types import Array, NotApplicable, Tensors, TflmFgError, one_line
+from tflm_fg.types import Array, NotApplicable, Tensors, TflmFgError
 
-LIMIT_SECONDS = 300.0
-"""A run of a model that takes longer counts as one that never ends."""
-
-_KERNELS = {
+KERNELS = {
   "litert": ("litert", "litert-xnnpack"),
   "tf": ("litert", "litert-xnnpack"),
 }
 """Runtime -> what runs its files here; the others run their own."""
 
-_CHILD = pathlib.Path(__file__).with_name("trial_child.py")
-
-
-class Ran(NamedTuple):
-  """How a trial ended.
-
-  Attributes:
-    outputs: for each sample, an array for each output; None if it failed.
-    fault: why it failed, in the engine's words; empty if it did not.
-    crashed: whether it ended the process.
-  """
-
-  outputs: list[list[Array]] | None
-  fault: str = ""
-  crashed: bool = False
+TARGETS = ("any", "tflm", "litert")
+"""What a file is for: any engine, or one that must load and run it here."""
 
 
 def require_runs(file: ModelFile, runtime: str) -> None:
@@ -71,16 +48,97 @@ def require_runs(file: ModelFile, runtime: str) -> None:
   fault = known_forms.refusal(file.subgraph, runtime)
   if fault:
     raise NotApplicable(f"{file.name}: {fault}")
-  for engine in _KERNELS.get(runtime, (runtime,)):
-    if not can_run(engine):
-      continue  # opening it says what to choose or to install
-    fault, crashed = _verdict(file, engine)
-    if crashed or (fault and engine != "litert-xnnpack"):
-      told = "crashes on it" if crashed else "refuses it"
-      raise NotApplicable(f"{file.name}: {engine} {told}: {fault}")
+  for engine in KERNELS.get(runtime, (runtime,)):
+    if can_run(engine):  # opening it says what to choose or to install
+      require_engine(file, engine)
 
 
-_PACKAGES = {
+def require_runs_for(file: ModelFile, runtime: str, target: str) -> None:
+  """Refuses a file that the runtime or the target does not open or run.
+
+  Args:
+    file: what is about to be opened here, or written.
+    runtime: one of `runtimes.NAMES`.
+    target: one of `TARGETS`.
+
+  Raises:
+    NotApplicable: with the engine's own reason or the signal.
+    TflmFgError: if the target is unknown or not installed.
+  """
+  require_target(target)
+  require_runs(file, runtime)
+  require_loads(file, target)
+
+
+def require_loads(file: ModelFile, target: str) -> None:
+  """Refuses a file that its target does not load and run here.
+
+  Args:
+    file: as it will be used.
+    target: one of `TARGETS`.
+
+  Raises:
+    NotApplicable: with the engine's own reason or the signal.
+    TflmFgError: if the target is unknown or not installed.
+  """
+  require_target(target)
+  if target == "any":
+    return
+  fault = misread(file, target)
+  if fault:
+    raise NotApplicable(f"{file.name}: not for --target={target}: {fault}")
+  for engine in KERNELS.get(target, (target,)):
+    require_engine(file, engine, f"not for --target={target}: ")
+
+
+def misread(file: ModelFile, engine: str) -> str:
+  """Why an engine that opens a file reads it wrongly; empty if it does not."""
+  if engine == "tflm" and outside.holds_constants(file.data):
+    return (
+      "constants lie outside the flatbuffer, and TFLM takes them for zeros or "
+      "worse without a word; tflm-fg-convert --target=tflm moves them in"
+    )
+  return known_forms.refusal(file.subgraph, engine)
+
+
+def require_target(target: str) -> None:
+  """Refuses a target that is unknown, or that cannot be tried here.
+
+  Args:
+    target: one of `TARGETS`.
+
+  Raises:
+    TflmFgError: saying what to choose or to install.
+  """
+  if target not in TARGETS:
+    raise TflmFgError(
+      f"target {target!r} is unknown; choose one of {', '.join(TARGETS)}"
+    )
+  if target == "tflm" and not can_run(target):
+    raise TflmFgError(
+      "target 'tflm': files are tried in TFLM's interpreter, which is not "
+      "installed; pip install 'tflm-fg[tflm]'"
+    )
+
+
+def require_engine(file: ModelFile, engine: str, what: str = "") -> None:
+  """Refuses a file that one engine crashes on or does not run.
+
+  Args:
+    file: the file.
+    engine: one of `PACKAGES`.
+    what: stands in front of the engine's name in the error.
+
+  Raises:
+    NotApplicable: with the engine's own reason or the signal.
+  """
+  ran = verdict(file, engine)
+  if ran.crashed or (ran.fault and engine != "litert-xnnpack"):
+    told = "crashes on it" if ran.crashed else "refuses it"
+    raise NotApplicable(f"{file.name}: {what}{engine} {told}: {ran.fault}")
+
+
+PACKAGES = {
   "litert": "ai_edge_litert",
   "litert-reference": "ai_edge_litert",
   "litert-xnnpack": "ai_edge_litert",
@@ -91,22 +149,23 @@ _PACKAGES = {
 
 def can_run(engine: str) -> bool:
   """Whether an engine is known here and its package installed."""
-  package = _PACKAGES.get(engine)
+  package = PACKAGES.get(engine)
   return package is not None and importlib.util.find_spec(package) is not None
 
 
-_passed: set[tuple[bytes, str]] = set()
+_passed: dict[tuple[bytes, str], Ran] = {}
+"""How files ran that did, without what they gave."""
 
 
-def _verdict(file: ModelFile, engine: str) -> tuple[str, bool]:
-  """Why an engine does not run a file, and whether it crashed on it."""
+def verdict(file: ModelFile, engine: str) -> Ran:
+  """How a file runs in an engine; outputs are left out."""
   key = hashlib.sha256(file.data).digest(), engine
   if key in _passed:
-    return "", False
+    return _passed[key]
   ran = run(file, engine, _probes(file))
   if ran.outputs is not None:
-    _passed.add(key)
-  return ran.fault, ran.crashed
+    ran = _passed[key] = ran._replace(outputs=[])
+  return ran
 
 
 def _probes(file: ModelFile) -> Tensors:
@@ -131,7 +190,8 @@ def run(file: ModelFile, engine: str, inputs: Tensors) -> Ran:
     file: the model.
     engine: "litert", "litert-reference", "litert-xnnpack", "tflite-runtime" or
       "tflm".
-    inputs: an array [N, *shape] for each input, `shape` with its batch axis.
+    inputs: an array [N, *shape] for each input, `shape` with its batch axis;
+      none to open the file and run nothing.
   """
   request = {
     "engine": engine,
@@ -147,94 +207,12 @@ def run(file: ModelFile, engine: str, inputs: Tensors) -> Ran:
 
 
 @functools.lru_cache(maxsize=1)
-def _child(process: int) -> _Child:
+def _child(process: int) -> Child:
   """The child of this process; a forked one must not use its parent's."""
   del process
-  child = _Child()
+  child = Child()
   atexit.register(child.end)
   return child
-
-
-class _Child:
-  """The process that runs trials; it is started when it is needed."""
-
-  def __init__(self) -> None:
-    self._process: subprocess.Popen[bytes] | None = None
-    self._words: Any = None
-    self._lock = threading.Lock()
-
-  def ask(self, request: dict[str, Any]) -> Ran:
-    """Sends a request and waits for the answer or for the process's end."""
-    with self._lock:
-      process = self._started()
-      assert process.stdin and process.stdout
-      self._words.seek(0, os.SEEK_END)
-      before = self._words.tell()
-      timer = threading.Timer(LIMIT_SECONDS, process.kill)
-      timer.daemon = True
-      timer.start()
-      try:
-        pickle.dump(request, process.stdin)
-        process.stdin.flush()
-        answer = pickle.load(process.stdout)
-      except (EOFError, OSError, pickle.UnpicklingError):
-        self._process = None
-        return Ran(None, _ending(process.wait()), crashed=True)
-      finally:
-        timer.cancel()
-      if "fault" not in answer:
-        return Ran(answer["outputs"])
-      self._words.seek(before)
-      return Ran(None, _reason(answer["fault"], self._words.read()))
-
-  def _started(self) -> subprocess.Popen[bytes]:
-    """The running process, or a new one."""
-    if self._process is not None and self._process.poll() is None:
-      return self._process
-    self.end()
-    self._words = tempfile.TemporaryFile()  # noqa: SIM115
-    path = os.pathsep.join(p or os.getcwd() for p in sys.path)
-    # The folder of a script comes first on its path: its files have the names
-    # of engines.
-    code = f"import runpy; runpy.run_path({str(_CHILD)!r}, run_name='__main__')"
-    self._process = subprocess.Popen(
-      [sys.executable, "-c", code],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      stderr=self._words,
-      env={**os.environ, "PYTHONPATH": path},
-      start_new_session=True,  # Ctrl-C is for this process
-    )
-    return self._process
-
-  def end(self) -> None:
-    """Ends the process, if there is one."""
-    if self._process is not None:
-      self._process.kill()
-      self._process.communicate()
-      self._process = None
-    if self._words is not None:
-      self._words.close()
-      self._words = None
-
-
-def _ending(status: int) -> str:
-  """How a process ended, in a few words."""
-  if status == -signal.SIGKILL:
-    return "it never ended, or took all memory"
-  if status < 0:
-    return f"it ended in {signal.Signals(-status).name}"
-  return f"it ended with status {status}"
-
-
-def _reason(fault: str, words: bytes) -> str:
-  """What an engine raised, with what it printed where that says more."""
-  lines = words.decode("utf-8", "replace").splitlines()
-  lines = [line for line in lines if not line.startswith("INFO:")]
-  said = " ".join(" ".join(lines).split())
-  if said and said not in fault:
-    fault = f"{fault} ({said})"
-  return one_line(ValueError(fault), 300)
 
 
 def sample_rows(file: ModelFile, x: Array) -> Tensors:

@@ -11,7 +11,9 @@ import contextlib
 import importlib
 import os
 import pickle
+import re
 import sys
+import tempfile
 from typing import Any
 
 LITERT_LIKE = {
@@ -44,7 +46,7 @@ def main() -> None:
     except EOFError:
       return
     try:
-      answer: dict[str, Any] = {"outputs": _run(**request)}
+      answer: dict[str, Any] = _run(**request)
     except Exception as fault:  # engines raise what they like
       answer = {"fault": f"{fault}" or type(fault).__name__}
     pickle.dump(answer, answers)
@@ -63,18 +65,20 @@ def _limit() -> None:
 
 def _run(
   engine: str, model: bytes, inputs: list[Any], outputs: int, arena: int
-) -> list[list[Any]]:
+) -> dict[str, Any]:
   """Opens a model and runs samples one by one, each from a fresh state.
 
   Args:
     engine: one of `LITERT_LIKE`, or "tflm".
     model: a .tflite.
-    inputs: an array [N, *shape] for each input of the model.
+    inputs: an array [N, *shape] for each input of the model; none to open it
+      and run nothing.
     outputs: how many the model has.
     arena: bytes that TFLM may use for activations.
 
   Returns:
-    For each sample, an array for each output of the model.
+    "outputs": for each sample, an array for each output of the model; and from
+    TFLM "arena": its bytes in all, for activations, and for the rest.
   """
   model = bytes(bytearray(model))  # engines write into the bytes
   if engine == "tflm":
@@ -96,12 +100,12 @@ def _run(
       interpreter.set_tensor(index, value)
     interpreter.invoke()
     found.append([interpreter.get_tensor(i) for i in made])
-  return found
+  return {"outputs": found}
 
 
 def _run_tflm(
   model: bytes, inputs: list[Any], outputs: int, arena: int
-) -> list[list[Any]]:
+) -> dict[str, Any]:
   runtime: Any = importlib.import_module(
     "tflite_micro.python.tflite_micro.runtime"
   )
@@ -113,7 +117,24 @@ def _run_tflm(
       interpreter.set_input(value, number)
     interpreter.invoke()
     found.append([interpreter.get_output(i) for i in range(outputs)])
-  return found
+  return {"outputs": found, "arena": _reported(interpreter)}
+
+
+def _reported(interpreter: Any) -> tuple[int, ...] | None:
+  """What TFLM says of its arena; it says so on C's stderr and nowhere else."""
+  with tempfile.TemporaryFile() as said:
+    own = os.dup(2)
+    os.dup2(said.fileno(), 2)
+    try:
+      interpreter.print_allocations()
+    finally:
+      os.dup2(own, 2)
+      os.close(own)
+    said.seek(0)
+    text = said.read().decode("utf-8", "replace")
+  parts = ("total", "head", "tail")
+  found = [re.search(rf"allocation {part} (\d+) bytes", text) for part in parts]
+  return tuple(int(f[1]) for f in found if f) if all(found) else None
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from tflm_fg.tflite.choice.outputs import choice_note, described, find_logits
 from tflm_fg.tflite.choice.own_mark import unmarked
-from tflm_fg.tflite.graph_options import UINT8, GraphOptions
+from tflm_fg.tflite.contents.operators import Kernel, kernels_of, new_kernels
+from tflm_fg.tflite.graph_options import OPERATORS, UINT8, GraphOptions
 from tflm_fg.tflite.inputs import resource_fault
 from tflm_fg.tflite.layers import has_scale, tensor_name
 from tflm_fg.tflite.model_file import (
@@ -31,11 +32,13 @@ from tflm_fg.tflite.training_metadata import (
 )
 
 __all__ = [
+  "OPERATORS",
   "TYPE_NAMES",
   "UINT8",
   "WEIGHTS",
   "Cut",
   "GraphOptions",
+  "Kernel",
   "MarkedModel",
   "ModelFile",
   "Part",
@@ -49,6 +52,8 @@ __all__ = [
   "find_logits",
   "has_scale",
   "input_spec",
+  "kernels_of",
+  "new_kernels",
   "new_rows",
   "op_name",
   "pack",

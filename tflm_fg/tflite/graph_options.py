@@ -32,6 +32,9 @@ UINT8 = ("rewrite", "keep")
 POOLED_HEAD = ("rewrite", "keep")
 """What can become of a head over positions that is pooled behind it."""
 
+OPERATORS = ("any", "same")
+"""Which operators a file may come to need."""
+
 MOST_ROOM = 4
 """Bits of room: an int8 weight of 127 keeps 3 bits and its sign at most."""
 
@@ -59,6 +62,10 @@ class GraphOptions:
       positions with a mean behind it: "rewrite" puts the mean in front of it,
       so that the head reads one vector; "keep" leaves the order. A choice of
       layers without the head always keeps it.
+    operators: "any"; or "same", so that the file comes to need no operator, or
+      version of one, that it does not need as it is: for firmware that knows
+      a fixed set of operators. What would need others is refused, or dropped
+      where candidates are compared. It changes nothing that is allowed.
   """
 
   gain: bool = False
@@ -69,6 +76,7 @@ class GraphOptions:
   uint8: str = "rewrite"
   head_room: int | None = None
   pooled_head: str = "rewrite"
+  operators: str = "any"
 
   def __post_init__(self) -> None:
     if self.uint8 not in UINT8:
@@ -79,6 +87,11 @@ class GraphOptions:
       raise TflmFgError(
         f"pooled_head={self.pooled_head!r} is unknown; choose one of "
         f"{', '.join(POOLED_HEAD)}"
+      )
+    if self.operators not in OPERATORS:
+      raise TflmFgError(
+        f"--operators={self.operators!r} is unknown; choose one of "
+        f"{', '.join(OPERATORS)}"
       )
     if self.common_gain and not self.gain:
       raise TflmFgError("--common_gain: needs --prompt_gain too (gain=True)")

@@ -28,6 +28,12 @@ def place(buffer: schema.Buffer) -> tuple[int, int]:
   return start, length
 
 
+def holds_constants(data: bytes) -> bool:
+  """Whether constants of a sound file lie outside its flatbuffer."""
+  root = schema.Model.GetRootAsModel(data, 0)
+  return any(place(root.Buffers(i))[1] for i in range(root.BuffersLength()))
+
+
 def take_in(model: schema.ModelT, data: bytes) -> None:
   """Lets an unpacked model hold the constants that lie outside.
 

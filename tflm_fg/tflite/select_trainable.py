@@ -31,7 +31,7 @@ from tflm_fg.tflite.surgery.input_prompt import (
   prompts_of,
   role_of,
 )
-from tflm_fg.tflite.surgery.ready import ready
+from tflm_fg.tflite.surgery.ready import ready, require_allowed
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.tflite.surgery.weight_precision import (
   by_kernel,
@@ -94,6 +94,7 @@ def mark_file(
 
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
+    NotApplicable: also if it takes operators that the options do not allow.
   """
   file = as_marked(source, name)
   old, name, opened = _old_mark(file), file.name, file.notes
@@ -122,6 +123,7 @@ def mark_file(
     notes = ["constants that shared bytes have bytes of their own"]
   if notes:
     file = like(ModelFile.open(file.repacked(model), name), plain)
+    require_allowed(plain, file, graph_options, f"--trainable={trainable}")
   graph = file.subgraph
   head = last_head(graph)
   prompts = prompts_of(graph) if "prompt" in parts else []

@@ -8,6 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.choice.outputs import like
+from tflm_fg.tflite.contents.operators import new_kernels
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy, misread_biases
 from tflm_fg.tflite.layers import TRAINABLE_OPS
@@ -19,6 +20,7 @@ from tflm_fg.tflite.surgery.edit import (
 )
 from tflm_fg.tflite.surgery.pooled_head import pool_first, pooled_head
 from tflm_fg.tflite.surgery.uint8_to_int8 import to_int8
+from tflm_fg.types import NotApplicable
 
 
 class Ready(NamedTuple):
@@ -44,6 +46,7 @@ def ready(file: ModelFile, graph_options: GraphOptions) -> Ready:
   Raises:
     TflmFgError: naming what cannot be rewritten, or if it is not clear which
       output is meant.
+    NotApplicable: if that takes operators that the options do not allow.
   """
   rewrites = graph_options.uint8 == "rewrite" and is_legacy(file.subgraph)
   pools = graph_options.pooled_head == "rewrite"
@@ -62,7 +65,35 @@ def ready(file: ModelFile, graph_options: GraphOptions) -> Ready:
     return Ready(file, ())
   empty_unused_buffers(model)
   rewritten = ModelFile.open(file.repacked(model), file.name)
+  what = "rewriting it to int8" if rewrites else "pooling in front of its head"
+  require_allowed(file, rewritten, graph_options, what)
   return Ready(like(rewritten, file), tuple(notes))
+
+
+def require_allowed(
+  before: ModelFile, after: ModelFile, graph_options: GraphOptions, what: str
+) -> None:
+  """Refuses a file that needs operators which the options do not allow.
+
+  Args:
+    before: the user's file.
+    after: what was made of it.
+    graph_options: which operators it may need.
+    what: what was done to it, for the error.
+
+  Raises:
+    NotApplicable: naming the operators.
+  """
+  if graph_options.operators == "any":
+    return
+  fresh = new_kernels(before, after)
+  if fresh:
+    names = ", ".join(f"{k.name} version {k.version}" for k in fresh)
+    raise NotApplicable(
+      f"{before.name}: {what} takes operators that the file does not have "
+      f"({names}), and --operators=same allows none; leave the flag out, or "
+      "train what needs none, such as the head or biases"
+    )
 
 
 def widen_biases(model: schema.ModelT) -> list[str]:
