@@ -26,6 +26,7 @@ from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
 from tflm_fg.callbacks import ProgbarLogger
+from tflm_fg.tflite import OPERATORS
 from tflm_fg.types import TflmFgError
 
 cli.section(cli.NEEDED)
@@ -101,6 +102,20 @@ _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
 )
+_TARGET = flags.DEFINE_enum(
+  "target",
+  "any",
+  list(runtimes.TARGETS),
+  "what the file is for: any engine, or one that must load and run it here; "
+  "what it does not run is not written",
+)
+_OPERATORS = flags.DEFINE_enum(
+  "operators",
+  "any",
+  list(OPERATORS),
+  "which operators the file may come to need: any; or same, none that it does "
+  "not need as it is",
+)
 
 
 def main() -> None:
@@ -161,6 +176,8 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     ),
     trainable=_TRAINABLE.value,
     runtime=_RUNTIME.value,
+    target=_TARGET.value,
+    operators=_OPERATORS.value,
     layer="head" if at_head else "input",
   )
 

@@ -98,6 +98,13 @@ _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
 )
+_TARGET = flags.DEFINE_enum(
+  "target",
+  "any",
+  list(runtimes.TARGETS),
+  "what the file is for: any engine, or one that must load and run it here; "
+  "what it does not run is not written",
+)
 
 
 def main() -> None:
@@ -160,6 +167,8 @@ def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
     replay=find(_REPLAY.value, known),
     method=enrolment.method(_STEPS.value, _ANCHOR.value, seed),
     runtime=_RUNTIME.value,
+    target=_TARGET.value,
+    came=known,
     layer="head",
   )
   return enrolment.anchored(job, new_words())

@@ -20,6 +20,9 @@ from tflm_fg import methods
 from tflm_fg.callbacks import Callback, StopOnInterrupt
 from tflm_fg.marking import mark_trainable
 from tflm_fg.placement import QUICK, phases_of
+from tflm_fg.requirements import in_words, requirements
+from tflm_fg.runtimes import require_loads
+from tflm_fg.tflite import GraphOptions, ModelFile
 from tflm_fg.training import Objective
 from tflm_fg.types import NotApplicable, TflmFgError
 
@@ -40,6 +43,9 @@ class Job:
     runtime: the engine.
     layer: "input" to train in the whole model, "head" to train its last layer
       as a model of its own, whose clips are small.
+    target: one of `runtimes.TARGETS`: an engine that must run the result too.
+    operators: "any", or "same" for no operator that the model has not.
+    came: the model before it was given outputs for new words; else None.
   """
 
   spotter: Spotter
@@ -52,6 +58,9 @@ class Job:
   trainable: str | None = None
   runtime: str = "litert"
   layer: str = "input"
+  target: str = "any"
+  operators: str = "any"
+  came: Spotter | None = None
 
   def fresh(self) -> Kept:
     """The clips to adapt to, with their copies, as the layer takes them."""
@@ -134,15 +143,21 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> SpotterResult:
     TflmFgError: if anything does not fit.
   """
   job.require_classes()
+  require_loads(ModelFile.open(job.spotter.model, job.spotter.name), job.target)
   stop = StopOnInterrupt()
   adapted, model = _run(job, job.method, [stop, *callbacks])
   after = dataclasses.replace(job.spotter, model=model)
   after = dataclasses.replace(after, model=after.to_bytes())
+  require_loads(ModelFile.open(after.model, after.name), job.target)
   scores = {
     name: (_score(job, job.spotter, part), _score(job, after, part))
     for name, part in _parts(job).items()
   }
   report = _report(job, adapted, scores)
+  needs = requirements((job.came or job.spotter).model, after.model)
+  added = needs["model_bytes"] - needs["model_bytes_before"]
+  report |= {"needs": needs, "model_bytes": needs["model_bytes"]}
+  report["added_bytes"] = added
   if stop.interrupted:
     report["notes"].append(
       f"interrupted after step {report['steps']}: what was best by then is kept"
@@ -169,6 +184,8 @@ def _run(
     x,
     y,
     trainable=_trainable(job),
+    graph_options=GraphOptions(operators=job.operators),
+    target=job.target if head is None else "any",  # it is the whole that counts
     runtime=job.runtime,
     method=method,
     callbacks=callbacks,
@@ -187,7 +204,13 @@ def _trainable(job: Job) -> str:
   if isinstance(job.method, methods.Auto):
     # There may be no layer to join, or none of int8.
     with contextlib.suppress(NotApplicable):
-      mark_trainable(job.spotter.model, UNASKED, name=job.spotter.name)
+      mark_trainable(
+        job.spotter.model,
+        UNASKED,
+        graph_options=GraphOptions(operators=job.operators),
+        target=job.target,
+        name=job.spotter.name,
+      )
       return UNASKED
   return "head"
 
@@ -314,6 +337,8 @@ def print_outcome(result: SpotterResult) -> None:
     f"training adds {report['trainer_bytes']} bytes to inference, the replay "
     f"set is {report['replay_bytes']} bytes"
   )
+  for line in in_words(report["needs"]):
+    print(line)
 
 
 TITLES = {
