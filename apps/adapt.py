@@ -35,7 +35,7 @@ from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
 from tflm_fg.samples import load_npz
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import Array, TflmFgError
 
 FLAGS = (adapt_flags, setting_flags, engine_flags, graph_flags, output_flags)
 """The modules whose flags it takes."""
@@ -46,8 +46,10 @@ def main() -> None:
   own = adapt_flags
   files.require_outputs(
     cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL),
-    cli.values(own.MODEL, own.TRAIN, own.TEST, own.FROM_JOURNAL),
+    cli.values(own.MODEL, own.TRAIN, own.TEST, own.FROM_JOURNAL)
+    | cli.values(own.OLD_DATA, own.REPLAY),
   )
+  _refuse_a_journal_as_samples(own.REPLAY.value)
   if own.PLOT.value:
     plots.require_matplotlib()
   model = files.read_bytes(own.MODEL.value)
@@ -74,7 +76,6 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
   own = adapt_flags
   method, objective = setting_flags.method(), setting_flags.objective()
   train = load_npz(own.TRAIN.value, labels=objective["labels"] == "given")
-  test = load_npz(own.TEST.value) if own.TEST.value else None
   watchers: list[Callback] = [ProgbarLogger()]
   if own.LOG.value:
     watchers.append(CSVLogger(own.LOG.value))
@@ -82,7 +83,9 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
     model,
     train.x,
     train.y,
-    test=None if test is None else (test.x, test.y),
+    test=_samples(own.TEST.value),
+    old_data=_samples(own.OLD_DATA.value),
+    replay=_samples(own.REPLAY.value),
     trainable=own.TRAINABLE.value,
     graph_options=graph_flags.graph_options(),
     method=method,
@@ -96,11 +99,30 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
   )
 
 
+def _samples(path: str | None) -> tuple[Array, Array] | None:
+  """The samples of a file, with their targets."""
+  if not path:
+    return None
+  held = load_npz(path)
+  assert held.y is not None  # or it would have been refused
+  return held.x, held.y
+
+
+def _refuse_a_journal_as_samples(path: str | None) -> None:
+  """Before --from_journal had its name, --replay took journals."""
+  if path and journal.is_one(files.read_bytes(path)):
+    raise TflmFgError(
+      f"--replay={path}: a journal, and --replay takes samples of before; to "
+      f"make the adapted file again, use --from_journal={path}"
+    )
+
+
 def _refuse_all_but_files() -> None:
   """A replay does what was done: what else is given would do nothing."""
   own = adapt_flags
   others = (
     (own.TRAIN, own.TEST, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
+    + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
     + (*graph_flags.HOLDERS, graph_flags.TARGET, *engine_flags.HOLDERS)
   )

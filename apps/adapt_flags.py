@@ -25,6 +25,18 @@ TRAINABLE = flags.DEFINE_string(
   "on tensor names, or several with commas; by default what the file's mark "
   "says, or auto",
 )
+OLD_DATA = flags.DEFINE_string(
+  "old_data",
+  None,
+  "an .npz with x and y of what the model could do before: scored before and "
+  "after, never trained on",
+)
+REPLAY = flags.DEFINE_string(
+  "replay",
+  None,
+  "an .npz with x and y of before that are trained on too, so that the model "
+  "does not forget them",
+)
 REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 JOURNAL = flags.DEFINE_string(
   "journal", None, "where to record seed and slopes of every step"

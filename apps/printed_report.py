@@ -38,6 +38,9 @@ def print_report(report: Mapping[str, Any]) -> None:
     f"{report['scored_on']} samples ({report['scored_clips']}): {accuracy}loss "
     f"{report['loss_before']:{digits}} -> {report['loss_after']:{digits}}"
   )
+  _print_absent(report)
+  if report["forgetting"]:
+    _print_forgetting(report["forgetting"], digits)
   for row in report["other_outputs"]:
     print(in_words(row))
   for phase in report["phases"]:
@@ -53,6 +56,55 @@ def print_report(report: Mapping[str, Any]) -> None:
     f"{report['strategy']}, {report['workers']} at once); training adds "
     f"{report['trainer_bytes']} bytes to inference"
   )
+
+
+def _print_absent(report: Mapping[str, Any]) -> None:
+  """Which classes had no samples, unless a note has said it."""
+  absent = [
+    r for r in report["classes"] if r["class"] in set(report["absent_classes"])
+  ]
+  if absent and not any(n.startswith(ABSENT) for n in report["notes"]):
+    print(f"{ABSENT} {', '.join(map(class_name, absent))}")
+
+
+ABSENT = "no samples for:"
+"""How a line begins that names classes without samples."""
+
+_BEFORE = {
+  "old_data": "samples of before",
+  "replay": "samples of before that were trained on too",
+}
+
+
+def _print_forgetting(told: Mapping[str, Any], digits: str) -> None:
+  """How samples of before are answered now, and what lost most."""
+  title = _BEFORE.get(told["measured_on"])
+  if title is None:
+    title = f"ESTIMATE of what is forgotten, from {told['how']}"
+  scored = "loss", told["loss_before"], told["loss_after"], digits
+  if told["accuracy_after"] is not None:
+    scored = "accuracy", told["accuracy_before"], told["accuracy_after"], ".3f"
+  name, before, after, form = scored
+  worst = min(
+    (row for row in told["classes"] if row["scored_samples"]),
+    key=lambda row: row["accuracy_after"] - row["accuracy_before"],
+    default=None,
+  )
+  line = (
+    f"{title} ({told['scored_samples']}): {name} {before:{form}} -> "
+    f"{after:{form}}"
+  )
+  if worst and worst["accuracy_after"] < worst["accuracy_before"]:
+    line += (
+      f"; most is lost of {class_name(worst)}, "
+      f"{worst['accuracy_before']:.3f} -> {worst['accuracy_after']:.3f}"
+    )
+  print(line)
+
+
+def class_name(row: Mapping[str, Any]) -> str:
+  """A class's number, with its name where the file says it."""
+  return " ".join(filter(None, (str(row["class"]), row["name"])))
 
 
 def _print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:

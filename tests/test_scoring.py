@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import tflm_fg
 from tests import models
 from tests.options import options
+from tests.refusals import refused
 from tflm_fg.marking import mark_trainable
 from tflm_fg.tflite import describe_input
 
@@ -77,3 +79,50 @@ def test_real_targets_and_samples_without_classes_have_no_rows():
   assert report.classes == [] and report.absent_classes == []
   unlabelled = tflm_fg.adapt(MODEL, X).report
   assert unlabelled.classes == [] and unlabelled.absent_classes == []
+
+
+OLD = models.separable(seed=2)
+
+
+def test_old_data_change_no_byte_and_are_scored_before_and_after():
+  given = {"trainable": "head", **QUICK}
+  plain = tflm_fg.adapt(MODEL, X[SOME], Y[SOME], **given)
+  result = tflm_fg.adapt(MODEL, X[SOME], Y[SOME], old_data=OLD, **given)
+  told = result.report.forgetting
+  assert result.model == plain.model and plain.report.forgetting is None
+  assert told["measured_on"] == "old_data"
+  assert told["scored_samples"] == len(OLD[1])
+  for when, model in (("before", MODEL), ("after", result.model)):
+    own = tflm_fg.evaluate(model, *OLD)
+    assert told[f"accuracy_{when}"] == pytest.approx(own["accuracy"])
+    assert _mean(told["classes"], when) == pytest.approx(own["accuracy"])
+
+
+def test_replayed_samples_are_learned_from_and_told_apart():
+  given = {"trainable": "head", **QUICK}
+  mine = X[SOME][:40], Y[SOME][:40]
+  result = tflm_fg.adapt(MODEL, *mine, replay=OLD, **given)
+  both = [np.concatenate(pair) for pair in zip(mine, OLD)]
+  assert result.model == tflm_fg.adapt(MODEL, *both, **given).model
+  report = result.report
+  row = report.classes[1]
+  assert row["train_samples"] == 0
+  assert row["replay_samples"] == (OLD[1] == 1).sum()
+  assert report.absent_classes == []  # it is learned from all the same
+  # The scores are of the new samples, what is forgotten is of the old ones.
+  assert row["scored_samples"] == 0 < report.scored_samples < 40
+  assert report.forgetting["measured_on"] == "replay"
+  assert report.forgetting["scored_samples"] == len(OLD[1])
+
+
+def test_replay_needs_y_to_learn_from():
+  refused(
+    lambda: tflm_fg.adapt(MODEL, X, replay=OLD),
+    "replay: samples of before are learned from by their y",
+  )
+
+
+@pytest.mark.parametrize("name", ["old_data", "replay"])
+def test_samples_of_before_that_do_not_fit_are_named(name):
+  refused(lambda: adapt(**{name: (OLD[0][:, :3], OLD[1])}), f"{name} x")
+  refused(lambda: adapt(**{name: (OLD[0], OLD[1] + 100)}), f"{name} y")

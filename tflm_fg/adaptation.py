@@ -8,6 +8,7 @@ import functools
 import os
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tflm_fg import files, marking
 from tflm_fg.evaluation import engine_agreement
@@ -31,7 +32,7 @@ from tflm_fg.report import Report, facts
 from tflm_fg.requirements import requirements
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs_for
-from tflm_fg.scoring import scores
+from tflm_fg.scoring import forgetting, scores
 from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy
@@ -93,6 +94,8 @@ def adapt(
   y: Array | None = None,
   *,
   test: tuple[Array, Array] | None = None,
+  old_data: tuple[Array, Array] | None = None,
+  replay: tuple[Array, Array] | None = None,
   trainable: str | None = None,
   method: Method | None = None,
   loss: str | LossFunction = "cross-entropy",
@@ -120,6 +123,9 @@ def adapt(
       ends in sigmoids; real targets [N] or [N, outputs], under mse, huber or a
       function; None to learn without labels.
     test: samples and y that are only scored, before and after.
+    old_data: samples and y of before that are only scored; see `forgetting` of
+      the report.
+    replay: samples and y of before that are trained on too.
     trainable: as for `mark_trainable`, or "auto" to try the places that the
       file allows and take the best; None takes the file's mark, or "auto" where
       it has none.
@@ -165,31 +171,40 @@ def adapt(
     ),
     callbacks=callbacks,
   )
-  file = marking.in_known_form(own, request.graph_options)
-  samples = CheckedSamples.of(file, x, y, request.objective)
-  held_back = samples.others(test) if test else None  # checked before it runs
-  require_runs_for(file, runtime, target)
-  file = marking.with_change_told(own, file, samples.x)
-  return _adapted(own, file, trainable, samples, held_back, request)
+  return _adapted(own, trainable, _Given(x, y, test, old_data, replay), request)
+
+
+class _Given(NamedTuple):
+  """Samples as the user gave them; see `adapt`."""
+
+  x: Array
+  y: Array | None
+  test: tuple[Array, Array] | None
+  old_data: tuple[Array, Array] | None
+  replay: tuple[Array, Array] | None
 
 
 def _adapted(
-  own: ModelFile,
-  file: ModelFile,
-  trainable: str | None,
-  samples: CheckedSamples,
-  held_back: tuple[Array, Array] | None,
-  request: Request,
+  own: ModelFile, trainable: str | None, given: _Given, request: Request
 ) -> AdaptResult:
   """Runs all phases, scores before and after, and tells of it."""
-  runtime = request.runtime_options.runtime
+  file = marking.in_known_form(own, request.graph_options)
+  # All samples are checked before anything runs.
+  samples = CheckedSamples.of(file, given.x, given.y, request.objective)
+  held_back = samples.others(given.test) if given.test else None
+  old = samples.others(given.old_data, "old_data") if given.old_data else None
+  samples = samples.with_replay(given.replay) if given.replay else samples
+  options = request.runtime_options
+  runtime = options.runtime
+  require_runs_for(file, runtime, options.target)
+  file = marking.with_change_told(own, file, samples.x)
   began = time.perf_counter()
   run_result, tried, training_data = _run(file, trainable, samples, request)
   seconds = time.perf_counter() - began
   adapted = write_masters(
     run_result.marked.file, run_result.marked.mark, run_result.masters
   )
-  require_runs_for(adapted, runtime, request.runtime_options.target)
+  require_runs_for(adapted, runtime, options.target)
   report = Report(
     **scores(
       file, run_result, samples, training_data, held_back, adapted, runtime
@@ -203,6 +218,7 @@ def _adapted(
       seconds,
       saturation_notes(run_result),
     ),
+    forgetting=forgetting(file, adapted, samples, old, runtime),
     engine_agreement=engine_agreement(adapted, samples.x),
     needs=requirements(own, adapted),
     other_outputs=moved(

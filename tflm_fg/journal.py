@@ -98,6 +98,11 @@ class Journal:
     return "".join(dump(line) + "\n" for line in lines).encode()
 
 
+def is_one(content: bytes) -> bool:
+  """Whether a file's content begins as a journal does; it may be damaged."""
+  return content[:200].lstrip().startswith(b'{"tflm_fg_journal"')
+
+
 def parse(content: bytes, name: str = "journal") -> Journal:
   """Reads a journal.
 

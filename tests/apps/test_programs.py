@@ -481,3 +481,32 @@ def test_keras_model_converts_with_calibration_and_tells_of_it(folder):
   assert "its largest output is the same in" in result.stdout
   marked = present_mark(folder.read("out.tflite"), None, "m")
   assert marked.mark.trainable
+
+
+def test_samples_of_before_are_scored_replayed_and_told(folder):
+  x, y = models.separable()
+  np.savez(folder.path / "some.npz", x=x[y != 1], y=y[y != 1])
+  np.savez(folder.path / "old.npz", x=x, y=y)
+  flags = folder.adapt_flags(
+    "--train=some.npz", "--report=r.json", "--trainable=head"
+  )
+  printed = folder.done("adapt", *flags, "--old_data=old.npz")
+  assert "no samples for: 1\n" in printed
+  told = json.loads(folder.read("r.json"))["forgetting"]
+  assert told["measured_on"] == "old_data"
+  before, after = told["accuracy_before"], told["accuracy_after"]
+  line = f"samples of before ({len(y)}): accuracy {before:.3f} -> {after:.3f}"
+  assert line in printed
+  printed = folder.done("adapt", *flags, "--replay=old.npz")
+  assert "samples of before that were trained on too" in printed
+  assert "no samples for" not in printed
+
+
+def test_a_journal_given_to_replay_is_one_line_with_the_new_name(folder):
+  folder.done("adapt", *folder.adapt_flags("--journal=j.jsonl"))
+  folder.write("first.jsonl", folder.read("j.jsonl").splitlines()[0])
+  for name in ("j.jsonl", "first.jsonl"):
+    flags = ("--model=model.tflite", f"--replay={name}", "--out=again.tflite")
+    line = folder.refused("adapt", *flags)
+    assert f"--replay={name}: a journal" in line
+    assert f"--from_journal={name}" in line

@@ -40,6 +40,7 @@ class CheckedSamples:
     input: the model's input.
     output: what the loss looks at.
     behind: the operator behind that, see `objective.bend_of`.
+    replayed: how many of the last samples are of before.
   """
 
   x: Array
@@ -49,6 +50,7 @@ class CheckedSamples:
   input: TensorSpec
   output: TensorSpec
   behind: str
+  replayed: int = 0
 
   @classmethod
   def of(
@@ -94,11 +96,42 @@ class CheckedSamples:
       return self.task
     return task_of(Objective(), y, self.output, self.behind)
 
-  def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Other samples and their targets, checked likewise."""
-    x, y = (array_of(a, f"test {n}") for a, n in zip(test, "xy"))
+  def others(
+    self, given: tuple[Array, Array], name: str = "test"
+  ) -> tuple[Array, Array]:
+    """Other samples and their targets, checked likewise.
+
+    Args:
+      given: x [N, ...] and y as the user gave them.
+      name: what to call them in errors.
+    """
+    x, y = (array_of(a, f"{name} {n}") for a, n in zip(given, "xy"))
     part = Dataset(x, y)
-    return checked(part, self.input, self.output, "test", self.for_others(y))
+    return checked(part, self.input, self.output, name, self.for_others(y))
+
+  def with_replay(self, given: tuple[Array, Array]) -> CheckedSamples:
+    """These samples and behind them those of before, to be learned from too.
+
+    Args:
+      given: x [N, ...] and y as the user gave them.
+
+    Raises:
+      TflmFgError: naming the array that does not fit, or where nothing is
+        learned from y.
+    """
+    if not self.task.labelled or self.y is None:
+      raise TflmFgError(
+        "replay: samples of before are learned from by their y, and here no y "
+        "is learned from; give y for all samples, or old_data in its place, "
+        "which is only scored"
+      )
+    x, y = self.others(given, "replay")
+    return dataclasses.replace(
+      self,
+      x=np.concatenate([self.x, x]),
+      y=np.concatenate([self.y, y]),
+      replayed=len(y),
+    )
 
   def training_data(self, method: Method, fraction: float) -> TrainingData:
     """The samples, with a share kept aside."""
