@@ -17,7 +17,7 @@ from tflm_fg.memory.dataflow import read_dataflow
 from tflm_fg.runtimes import trial
 from tflm_fg.tflite.contents.operators import Kernel, kernels_of, new_kernels
 from tflm_fg.tflite.model_file import ModelFile, Source
-from tflm_fg.tflite.training_metadata import stripped
+from tflm_fg.tflite.training_metadata import without_mark
 
 REPORTED, PLANNED = "TFLM", "plan"
 """Where the bytes of an arena come from: TFLM's own report of the file here,
@@ -34,7 +34,7 @@ def requirements(before: Source, after: Source) -> dict[str, Any]:
     after: what was made of it, the same.
 
   Returns:
-    JSON-ready, of both files without their marks:
+    JSON-ready; a mark is no part of the files:
     "operators": a row for each operator that the file needs: its `name`,
       `version`, and `resolver`, the call by which TFLM's
       MicroMutableOpResolver is told.
@@ -48,7 +48,8 @@ def requirements(before: Source, after: Source) -> dict[str, Any]:
   Raises:
     TflmFgError: if the bytes are not a sound .tflite.
   """
-  old, new = (stripped(ModelFile.of(source)) for source in (before, after))
+  # Engines pass over a mark, so files are taken with it as they were opened.
+  old, new = (ModelFile.of(source) for source in (before, after))
   tried = verdicts(new)
   arenas = next((t.arena for t in tried if t.engine == "tflm"), None)
   report = opened_arena(old) if arenas else None
@@ -62,8 +63,8 @@ def requirements(before: Source, after: Source) -> dict[str, Any]:
   return {
     "operators": [_row(kernel) for kernel in kernels_of(new)],
     "new_operators": [_row(kernel) for kernel in new_kernels(old, new)],
-    "model_bytes_before": len(old.data),
-    "model_bytes": len(new.data),
+    "model_bytes_before": len(without_mark(old)),
+    "model_bytes": len(without_mark(new)),
     "arena_bytes_before": bytes_before,
     "arena_bytes": bytes_after,
     "arena_from": came_from,

@@ -15,10 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 import tflm_fg
 from tests import models
 from tests.options import options
-from tests.refusals import refused
+from tests.refusals import edited, refused
 from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.registry import is_installed, open_session
-from tflm_fg.tflite import model_file
+from tflm_fg.tflite import model_file, outside
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
@@ -165,3 +165,70 @@ def test_other_bytes_behind_a_file_stay_as_they_are():
     assert grown.endswith(tail)
     assert logits(grown).any()
   assert not mark_file(INSIDE + bytes(40), "prompt").data.endswith(bytes(40))
+
+
+def archived(data, force_large=False, comment=b""):
+  """A zip archive of its own, whose offsets count from its beginning."""
+  packed = io.BytesIO()
+  with zipfile.ZipFile(packed, "w") as archive:
+    archive.comment = comment
+    with archive.open("labels.txt", "w", force_zip64=force_large) as out:
+      out.write(b"yes\nno\n")
+  return data + packed.getvalue()
+
+
+def labels_of(content):
+  return zipfile.ZipFile(io.BytesIO(content)).read("labels.txt")
+
+
+@pytest.mark.parametrize("kind", ["plain", "large", "comment"])
+def test_an_archive_that_counts_from_itself_stays_byte_for_byte(kind):
+  data = archived(INSIDE, kind == "large", b"ours" * (kind == "comment"))
+  grown = tflm_fg.strip(mark_file(data, "prompt").data)
+  assert grown.endswith(data[len(INSIDE) :])
+  assert labels_of(grown) == b"yes\nno\n"
+
+
+def large_form(data):
+  """The file with labels in an archive of the form for more than 4 GB."""
+  plain = with_labels(data)
+  end = plain.rfind(b"PK\5\6")
+  count, size, offset = struct.unpack_from("<HII", plain, end + 10)
+  record = struct.pack(
+    "<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset
+  )
+  locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+  return plain[:end] + record + locator + plain[end:]
+
+
+def test_an_archive_of_the_large_form_stays_byte_for_byte_and_is_read():
+  data = large_form(INSIDE)
+  assert labels_of(data) == b"yes\nno\n"
+  grown = tflm_fg.strip(mark_file(data, "prompt").data)
+  assert grown.endswith(data[len(INSIDE) :])
+  assert labels_of(grown) == b"yes\nno\n"
+
+
+def test_an_archive_that_was_appended_to_a_marked_file_fits_without_the_mark():
+  marked = mark_file(INSIDE, "head").data
+  plain = tflm_fg.strip(with_labels(marked))
+  assert plain.startswith(INSIDE)
+  assert labels_of(plain) == b"yes\nno\n"
+  (start,) = struct.unpack_from("<I", plain, plain.rfind(b"PK\5\6") + 16)
+  assert plain[start : start + 4] == b"PK\1\2"
+  assert tflm_fg.strip(mark_file(plain, "head").data) == plain
+
+
+def test_constants_that_do_not_fit_inside_are_refused_by_name(monkeypatch):
+  monkeypatch.setattr(outside, "MOST_BYTES", 100)
+  refused(lambda: mark_file(OUTSIDE, "prompt"), "100", "--trainable=head")
+  assert mark_file(OUTSIDE, "head").notes == ()
+
+
+def test_options_outside_the_flatbuffer_are_refused_by_name():
+  def edit(model):
+    model.subgraphs[0].operators[1].largeCustomOptionsOffset = 400
+    model.subgraphs[0].operators[1].largeCustomOptionsSize = 8
+
+  data = edited(edit)
+  refused(lambda: ModelFile.open(data), "operator 1", "outside the flatbuffer")

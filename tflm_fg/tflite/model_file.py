@@ -128,8 +128,14 @@ class ModelFile:
     All constants lie in the flatbuffer, and what stood behind the file (a zip
     archive with the classes' names, say) stands behind the new one.
     """
-    end = max(flatbuffer_end(self.data), *map(sum, self.spans))
-    return outside.with_tail(pack(model), self.data[end:])
+    if fault := outside.room_fault(model):
+      raise TflmFgError(f"{self.name}: {fault}")
+    return outside.with_tail(pack(model), self.tail)
+
+  @property
+  def tail(self) -> bytes:
+    """What stands behind the flatbuffer and behind all constants."""
+    return self.data[max(flatbuffer_end(self.data), *map(sum, self.spans)) :]
 
   def with_constants(self, data: bytes) -> ModelFile:
     """The file with other values in its constants, and no other change.

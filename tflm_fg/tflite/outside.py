@@ -9,6 +9,7 @@ that the TensorFlow Lite metadata library writes.
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -16,8 +17,12 @@ from ai_edge_litert import schema_py_generated as schema
 _NO_PLACE = 1
 """Offsets up to this one stand for none, as engines have it."""
 
-_END, _ENTRY = b"PK\5\6", b"PK\1\2"
-"""How a zip archive's last record and its directory's records begin."""
+MOST_BYTES = (1 << 31) - (1 << 24)
+"""Constants that a flatbuffer holds beside a graph; offsets have 31 bits."""
+
+_END, _ENTRY, _LARGE = b"PK\5\6", b"PK\1\2", b"PK\6\7"
+"""How a zip archive's last record begins, the records of its directory, and
+what stands in front of the last one where the archive is in the large form."""
 
 
 def place(buffer: schema.Buffer) -> tuple[int, int]:
@@ -58,6 +63,18 @@ def take_in(model: schema.ModelT, data: bytes) -> None:
     buffer.offset = buffer.size = 0
 
 
+def room_fault(model: schema.ModelT) -> str:
+  """Why an unpacked model's constants do not fit inside; empty if they do."""
+  held = sum(len(b.data) for b in model.buffers or [] if b.data is not None)
+  if held <= MOST_BYTES:
+    return ""
+  return (
+    f"{held} bytes of constants do not fit into one flatbuffer of at most "
+    f"{MOST_BYTES}, and what was asked for writes the file anew with all of "
+    "them inside; choose what changes no graph, as --trainable=head"
+  )
+
+
 def with_tail(packed: bytes, tail: bytes) -> bytes:
   """Puts what stood behind a file behind its successor.
 
@@ -67,38 +84,82 @@ def with_tail(packed: bytes, tail: bytes) -> bytes:
 
   Returns:
     The new file, and from a boundary of 16 bytes on what stood behind the old
-    one. A zip archive's offsets are those of its new place. Nothing but zeros
-    is dropped.
+    one, byte for byte. Of a zip archive that counts offsets from the file's
+    start its directory counts them from the new one's. Nothing but zeros is
+    dropped.
   """
   if not any(tail):
     return packed
   packed += bytes(-len(packed) % 16)
-  return packed + _moved_zip(tail, len(packed))
+  found = _archive(tail)
+  if found is None or found.counts_from_itself:
+    return packed + tail
+  # Other bytes may have come in front before, so its own word is not taken.
+  return packed + _shifted(tail, found, len(packed) + found.lead)
 
 
-def _moved_zip(tail: bytes, place: int) -> bytes:
-  """A zip archive's bytes with its offsets counted from a file's start.
+def without_front(data: bytes, front: int) -> bytes:
+  """A file whose front was cut off, with an archive behind it that knows it.
+
+  An archive that was appended before the front came has offsets that fit the
+  file now, and stays. One that was appended since counts the front too.
 
   Args:
-    tail: bytes that may end in an archive; others come back as they are.
-    place: where they will stand in the file.
+    data: the file without its front.
+    front: bytes that were cut off.
   """
-  end = tail.rfind(_END)
-  if end < 0 or end + 22 > len(tail):
-    return tail
-  count, size, offset = struct.unpack_from("<HII", tail, end + 10)
+  found = _archive(data)
+  if found is None or found.lead != -front:
+    return data
+  return _shifted(data, found, -front)
+
+
+class _Archive(NamedTuple):
+  """A zip archive at the end of some bytes.
+
+  Attributes:
+    end: where its last record lies.
+    at: where its directory lies.
+    entries: of the directory.
+    lead: from where it says that its directory lies to where it does.
+  """
+
+  end: int
+  at: int
+  entries: int
+  lead: int
+
+  @property
+  def counts_from_itself(self) -> bool:
+    """Whether its offsets do not reach in front of the bytes it ends."""
+    return self.lead >= 0
+
+
+def _archive(data: bytes) -> _Archive | None:
+  """The archive that some bytes end in, if any; none of more than 4 GB."""
+  end = data.rfind(_END)
+  if end < 0 or end + 22 > len(data) or data[end - 20 : end - 16] == _LARGE:
+    return None
+  count, size, offset = struct.unpack_from("<HII", data, end + 10)
   at = end - size
-  by = place + at - offset  # other bytes may have come in front before
-  out = bytearray(tail)
+  if at < 0 or (count and data[at : at + 4] != _ENTRY):
+    return None
+  return _Archive(end, at, count, at - offset)
+
+
+def _shifted(data: bytes, found: _Archive, by: int) -> bytes:
+  """The bytes with an archive's offsets moved; as they are if one is broken."""
+  at, out = found.at, bytearray(data)
   try:
-    struct.pack_into("<I", out, end + 16, offset + by)
-    for _ in range(count):
-      if at < 0 or tail[at : at + 4] != _ENTRY:
-        return tail
-      lengths = struct.unpack_from("<HHH", tail, at + 28)
-      (local,) = struct.unpack_from("<I", tail, at + 42)
+    (offset,) = struct.unpack_from("<I", data, found.end + 16)
+    struct.pack_into("<I", out, found.end + 16, offset + by)
+    for _ in range(found.entries):
+      if data[at : at + 4] != _ENTRY:
+        return data
+      lengths = struct.unpack_from("<HHH", data, at + 28)
+      (local,) = struct.unpack_from("<I", data, at + 42)
       struct.pack_into("<I", out, at + 42, local + by)
       at += 46 + sum(lengths)
-  except struct.error:  # no archive after all, or one of more than 4 GB
-    return tail
+  except struct.error:  # no archive after all
+    return data
   return bytes(out)

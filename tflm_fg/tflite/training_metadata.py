@@ -14,6 +14,7 @@ import json
 from typing import Any
 
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.tflite import outside
 from tflm_fg.tflite.choice.outputs import like
 from tflm_fg.tflite.layers import TRAINABLE_OPS, logits_before
 from tflm_fg.tflite.model_file import ALIGNMENT, ModelFile, Source, align
@@ -250,7 +251,7 @@ def without_mark(source: Source, name: str = "model") -> bytes:
     return file.data
   rest = file.data[_mark_end(file) :]
   if rest[4:8] == IDENTIFIER:
-    return rest
+    return outside.without_front(rest, len(file.data) - len(rest))
   model = file.unpack()
   model.metadata = [e for e in model.metadata if e.name != MARK_NAME.encode()]
   return file.repacked(model)

@@ -137,6 +137,8 @@ def _check_operators(
   variables = {i for i, tensor in enumerate(tensors) if tensor.isVariable}
   for number, operator in enumerate(graph.operators or []):
     what = f"{where} operator {number}"
+    if operator.largeCustomOptionsSize:
+      raise ValueError(f"{what} has its options outside the flatbuffer")
     _check_range(operator.opcodeIndex, len(model.operatorCodes or []), what)
     for i, index in enumerate(_integers(operator.inputs)):
       if index != -1:
