@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 
@@ -80,6 +81,52 @@ def write_atomically(path: str, content: bytes) -> None:
     if temporary:  # a fault, or Ctrl-C
       with contextlib.suppress(OSError):
         os.unlink(temporary)
+
+
+def write_folder(path: str, contents: Mapping[str, bytes]) -> None:
+  """Writes a new folder: all of it, or nothing.
+
+  It is filled beside its place and then renamed.
+
+  Args:
+    path: of the folder, which must not be there yet; its parent must.
+    contents: the files' bytes by their paths in the folder, with slashes.
+
+  Raises:
+    TflmFgError: if there is something at the path, or it cannot be written;
+      nothing is left behind.
+  """
+  require_new_folder(path)
+  target = os.path.realpath(path)
+  temporary = ""
+  try:
+    temporary = tempfile.mkdtemp(dir=os.path.dirname(target), prefix=_PREFIX)
+    for name, content in contents.items():
+      own = os.path.join(temporary, *name.split("/"))
+      os.makedirs(os.path.dirname(own), exist_ok=True)
+      with open(own, "wb") as file:
+        file.write(content)
+    os.chmod(temporary, 0o777 & ~umask())
+    os.rename(temporary, target)
+    temporary = ""
+  except OSError as fault:
+    raise TflmFgError(f"{path}: cannot be written: {_why(fault)}") from None
+  finally:
+    if temporary:  # a fault, or Ctrl-C
+      shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_new_folder(path: str) -> None:
+  """Refuses a folder's path where something stands, or that has no parent.
+
+  Raises:
+    TflmFgError: in one line.
+  """
+  _require_name(path)
+  target = os.path.realpath(path)
+  if os.path.lexists(target):
+    raise TflmFgError(f"{path}: is there already; name a new folder")
+  require_writable(target)
 
 
 def require_writable(path: str) -> None:

@@ -47,7 +47,12 @@ PACKAGES = {
 DATA = {
   "apps/kws": ("apps/kws/*.json", "apps/kws/*.tflite"),
   "apps/compare": ("apps/compare/*.json", "apps/compare/*.tflite"),
-  "tflm_fg/micro": ("tflm_fg/micro/*.c", "tflm_fg/micro/*.h"),
+  "tflm_fg/micro": (
+    "tflm_fg/micro/*.c",
+    "tflm_fg/micro/*.h",
+    "tflm_fg/micro/*.sh",
+    "tflm_fg/micro/tflm/**",
+  ),
 }
 """Target -> the patterns of what it reads beside Python."""
 
@@ -86,6 +91,7 @@ py_library(
         ".ci/*",
         "docs/**",
         "tests/golden/*",
+        "tests/micro/**",
         "**/*.py",
     ]),
     deps = [

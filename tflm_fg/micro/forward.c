@@ -69,15 +69,33 @@ static int8_t finished(const fg_layer *layer, const fg_values *to,
   return clipped(sum + to->zero_point, layer);
 }
 
+/* Sum of (x - zero) * k over `count` pairs that lie so many bytes apart. */
+static int32_t dot(const int8_t *x, const int8_t *k, uint32_t count,
+                   uint32_t x_step, uint32_t k_step, int32_t zero) {
+  int32_t sum = 0;
+  for (; count; count--, x += x_step, k += k_step) sum += (*x - zero) * *k;
+  return sum;
+}
+
+/* The same of neighbours, which is most of the work. */
+static int32_t dot_row(const int8_t *x, const int8_t *k, uint32_t count,
+                       int32_t zero) {
+  int32_t sum = 0;
+  for (; count >= 4; count -= 4, x += 4, k += 4) {
+    sum += (x[0] - zero) * k[0] + (x[1] - zero) * k[1] +
+           (x[2] - zero) * k[2] + (x[3] - zero) * k[3];
+  }
+  return sum + dot(x, k, count, 1, 1, zero);
+}
+
 static void fully_connected(const fg_layer *layer, const ends *e) {
   uint32_t inputs = layer->depth, outputs = e->to->channels;
-  uint32_t rows = size_of(e->from) / inputs, row, c, i;
-  int32_t zero = e->from->zero_point;
+  uint32_t rows = size_of(e->from) / inputs, row, c;
   for (row = 0; row < rows; row++) {
-    const int8_t *x = e->x + row * inputs, *w = layer->kernel;
+    const int8_t *x = e->x + row * inputs;
     for (c = 0; c < outputs; c++) {
-      int32_t sum = 0;
-      for (i = 0; i < inputs; i++) sum += (x[i] - zero) * *w++;
+      int32_t sum = dot_row(x, layer->kernel + c * inputs, inputs,
+                            e->from->zero_point);
       e->out[row * outputs + c] = finished(layer, e->to, sum, c);
     }
   }
@@ -126,18 +144,23 @@ static const int8_t *under(const fg_layer *layer, const ends *e,
 
 static int32_t conv_sum(const fg_layer *layer, const ends *e, const window *w,
                         uint32_t channel) {
-  uint32_t depth = layer->depth, groups = e->from->channels / depth, i;
+  uint32_t depth = layer->depth, groups = e->from->channels / depth;
   uint32_t first = channel / (e->to->channels / groups) * depth;
+  uint32_t row = layer->filter_width * depth;
   int32_t sum = 0, zero = e->from->zero_point, fy, fx;
-  const int8_t *kernel = layer->kernel + channel * depth *
-                                             layer->filter_height *
-                                             layer->filter_width;
+  const int8_t *kernel = layer->kernel + channel * layer->filter_height * row;
+  if (w->end_x <= w->first_x) return 0;
   for (fy = w->first_y; fy < w->end_y; fy++) {
+    const int8_t *k = kernel + (uint32_t)fy * row;
+    if (groups == 1 && layer->dilation_width == 1) { /* a row without gaps */
+      uint32_t count = (uint32_t)(w->end_x - w->first_x) * depth;
+      sum += dot_row(under(layer, e, w, fy, w->first_x),
+                     k + (uint32_t)w->first_x * depth, count, zero);
+      continue;
+    }
     for (fx = w->first_x; fx < w->end_x; fx++) {
-      const int8_t *x = under(layer, e, w, fy, fx) + first;
-      const int8_t *k =
-          kernel + ((uint32_t)fy * layer->filter_width + (uint32_t)fx) * depth;
-      for (i = 0; i < depth; i++) sum += (x[i] - zero) * k[i];
+      sum += dot_row(under(layer, e, w, fy, fx) + first,
+                     k + (uint32_t)fx * depth, depth, zero);
     }
   }
   return sum;
@@ -146,13 +169,15 @@ static int32_t conv_sum(const fg_layer *layer, const ends *e, const window *w,
 static int32_t depthwise_sum(const fg_layer *layer, const ends *e,
                              const window *w, uint32_t channel) {
   uint32_t channels = e->to->channels, from = channel / layer->depth;
-  int32_t sum = 0, zero = e->from->zero_point, fy, fx;
+  int32_t sum = 0, fy;
+  if (w->end_x <= w->first_x) return 0;
   for (fy = w->first_y; fy < w->end_y; fy++) {
-    for (fx = w->first_x; fx < w->end_x; fx++) {
-      uint32_t at = (uint32_t)fy * layer->filter_width + (uint32_t)fx;
-      sum += (under(layer, e, w, fy, fx)[from] - zero) *
-             layer->kernel[at * channels + channel];
-    }
+    uint32_t at = (uint32_t)fy * layer->filter_width + (uint32_t)w->first_x;
+    sum += dot(under(layer, e, w, fy, w->first_x) + from,
+               layer->kernel + at * channels + channel,
+               (uint32_t)(w->end_x - w->first_x),
+               (uint32_t)layer->dilation_width * e->from->channels, channels,
+               e->from->zero_point);
   }
   return sum;
 }

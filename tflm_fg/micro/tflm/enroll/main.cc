@@ -1,0 +1,137 @@
+// Learns on the board: the user names samples by buttons, then lets it train.
+//
+// Every sample is classified and shown. A button with a class's label keeps the
+// sample; the train button trains on all that are kept, saves what came of it
+// in flash, and goes on with it; the forget button goes back to the factory's
+// model. What a board has to bring is in board.h.
+#include <cstdint>
+
+#include "board.h"
+#include "fg.h"
+#include "fg_model.h"
+#include "fg_operators.h"
+#include "fg_slots.h"
+#include "tflm_engine.h"
+
+namespace {
+
+#if FG_HAS_PREFIX
+alignas(16) uint8_t prefix_arena[FG_PREFIX_ARENA_BYTES];
+#endif
+alignas(16) uint8_t trained_arena[FG_TRAINED_ARENA_BYTES];
+alignas(8) uint8_t buffer[FG_BUFFER_BYTES];
+uint8_t saved[FG_SAVED_BYTES];
+
+int8_t x[FG_INPUT_BYTES];
+int8_t samples[FG_MAX_SAMPLES + 1][FG_SAMPLE_BYTES];  // one is always free
+uint8_t labels[FG_MAX_SAMPLES];
+uint32_t count = 0;
+
+int Best(const int8_t* logits) {
+  int best = 0;
+  for (int c = 1; c < FG_OUTPUTS; c++) {
+    if (logits[c] > logits[best]) best = c;
+  }
+  return best;
+}
+
+// Puts what an earlier run has saved into the engine, if anything is sound.
+void Restore(const fg_engine* engine) {
+  uint32_t size = 0;
+  if (fg_slots_load(board_flash(), saved, sizeof saved, &size) != FG_SLOTS_OK) {
+    return;
+  }
+  const fg_status status =
+      fg_restore(fg_blob, fg_blob_bytes, engine, saved, size);
+  board_show(fg_status_text(status), status);
+}
+
+// Trains on the samples that are kept, and saves what came of it.
+fg_status Train(const fg_engine* engine) {
+  fg_samples all = {};
+  all.count = count;
+  all.kept = count / FG_KEPT_SHARE;
+  all.labels = FG_LABELS ? labels : nullptr;
+  all.features = FG_HAS_FEATURES ? &samples[0][0] : nullptr;
+  fg_trainer* trainer = nullptr;
+  fg_status status = fg_open(&trainer, fg_blob, fg_blob_bytes, engine, &all,
+                             buffer, sizeof buffer);
+  if (status != FG_OK) return status;
+  status = fg_train(trainer);
+  if (status != FG_OK && status != FG_DONE) return status;
+  fg_progress progress;
+  status = fg_read_progress(trainer, &progress);
+  if (status != FG_OK) return status;
+  board_show("right before, of those kept aside:",
+             static_cast<int32_t>(progress.correct_before));
+  board_show("right after:", static_cast<int32_t>(progress.correct_after));
+  status = fg_save(trainer, saved, sizeof saved);
+  if (status != FG_OK) return status;
+  if (fg_slots_save(board_flash(), saved, sizeof saved) != FG_SLOTS_OK) {
+    board_show("the flash cannot be written", 0);
+  }
+  return FG_OK;
+}
+
+// One sample: shown, and kept, or trained on, as the user wishes.
+bool Next(tflm_fg::Engine* trained, tflm_fg::Model* prefix) {
+  int8_t* sample = samples[count];
+  int8_t logits[FG_OUTPUTS];
+  if (board_sample(x, sizeof x) != 0) return false;
+  if (prefix != nullptr) {
+    if (!prefix->Run(x, nullptr, 0, sample)) return false;
+  } else {
+    for (uint32_t i = 0; i < FG_SAMPLE_BYTES; i++) sample[i] = x[i];
+  }
+  if (!trained->Run(sample, logits)) return false;
+  board_show(fg_class_names[Best(logits)], Best(logits));
+  const int said = board_button();
+  if (said == BOARD_OFF) return false;
+  if (said >= 0 && said < FG_CLASSES && count == FG_MAX_SAMPLES) {
+    board_show("full: train, or forget", static_cast<int32_t>(count));
+  } else if (said >= 0 && said < FG_CLASSES) {
+    labels[count++] = static_cast<uint8_t>(said);
+  } else if (said == BOARD_TRAIN) {
+    trained->SetSamples(&samples[0][0]);
+    const fg_status status = Train(trained->engine());
+    board_show(fg_status_text(status), status);
+  } else if (said == BOARD_FORGET) {
+    count = 0;
+    fg_forget(fg_blob, fg_blob_bytes, trained->engine());
+    fg_slots_clear(board_flash());
+  }
+  return true;
+}
+
+int Enroll() {
+  tflite::MicroMutableOpResolver<FG_TRAINED_OPERATORS> trained_operators;
+  if (!FgAddTrainedOperators(&trained_operators)) return 1;
+  tflm_fg::Model model(fg_trained_model, trained_operators, trained_arena,
+                       sizeof trained_arena);
+  if (!model.Prepare()) return 1;
+  tflm_fg::Engine trained(&model, fg_tensors, FG_FLOWS, FG_SAMPLE_BYTES);
+  tflm_fg::Model* prefix = nullptr;
+#if FG_HAS_PREFIX
+  tflite::MicroMutableOpResolver<FG_PREFIX_OPERATORS> prefix_operators;
+  if (!FgAddPrefixOperators(&prefix_operators)) return 1;
+  tflm_fg::Model frozen(fg_prefix_model, prefix_operators, prefix_arena,
+                        sizeof prefix_arena);
+  if (!frozen.Prepare()) return 1;
+  prefix = &frozen;
+#endif
+  Restore(trained.engine());
+  while (Next(&trained, prefix)) {
+  }
+  return 0;
+}
+
+}  // namespace
+
+#if defined(ARDUINO)
+void setup() { Enroll(); }
+void loop() {}
+#elif defined(ESP_PLATFORM)
+extern "C" void app_main(void) { Enroll(); }
+#else
+int main() { return Enroll(); }
+#endif
