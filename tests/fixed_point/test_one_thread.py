@@ -10,7 +10,6 @@ from tflm_fg.fixed_point.one_thread import (
   _blas,
   exact_product,
   one_thread,
-  steepest,
 )
 from tflm_fg.gradients import multi_tangent
 
@@ -68,13 +67,6 @@ def test_the_closed_form_multiplies_on_one_thread(seen):
   sums = exact_product(residual.T, x - np.int64(1))
   np.testing.assert_array_equal(sums, residual.T @ (np.asarray(x) - 1))
   assert seen == [{1}]
-
-
-def test_the_steepest_direction_is_found_on_one_thread(seen):
-  x = np.random.default_rng(0).normal(0, 1, (9, 3)).view(Watched)
-  assert steepest(x) > 0
-  assert seen
-  assert all(s == {1} for s in seen)
 
 
 def test_directions_are_multiplied_on_one_thread(seen):

@@ -9,6 +9,7 @@ import tflm_fg
 from tests import models
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients import closed_form
+from tflm_fg.gradients import pull as pulling
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
 from tflm_fg.placement.split_model import SplitModel
@@ -97,3 +98,14 @@ def test_a_pull_is_replayed_from_its_slopes():
 def test_a_pull_out_of_range_is_refused(pull):
   with pytest.raises(TflmFgError, match="pull="):
     ClosedForm(pull=pull)
+
+
+def test_the_factors_are_what_floats_make_of_lambda_and_the_length():
+  for strength in (0.03, 0.1, 10.0):
+    for square in (1 / 16, 0.7, 51.1, 4000.0):
+      got = pulling.pull_factors(strength, round(square * 65536))
+      length = square * 1.1  # the bias counts as 1/10 more
+      want = 2 * strength / length, 2 * strength / 10 / 11
+      assert [g / 2**24 for g in got] == pytest.approx(
+        want, rel=1e-4, abs=2**-24
+      )

@@ -144,3 +144,17 @@ def test_a_residual_is_softmax_minus_the_label(bits):
   power = np.exp(logits * scale)
   wanted = power / power.sum(axis=1, keepdims=True) - np.eye(6)[labels]
   assert np.abs(found - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("scale", [1.3, 1.4, 100.0, 1e6, 1e30])
+def test_logits_of_any_scale_neither_wrap_nor_lose_their_order(scale, bits):
+  loss = CrossEntropy(scale, bits)
+  high = (1 << (bits - 1)) - 1
+  rows = np.array([[high, -high - 1], [high, high - 1], [0, 0]])
+  labels = np.array([1, 1, 1])
+  losses = loss.per_sample(rows.astype(f"i{bits // 8}"), labels)
+  assert losses[0] >= losses[1] >= losses[2] == 1 << 16
+  assert losses.max() < 1 << 31
+  assert (np.diff(loss.distance) >= 0).all()
+  assert loss.distance.max() <= 1 << 30

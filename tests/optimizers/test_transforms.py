@@ -261,3 +261,18 @@ def test_a_momentum_out_of_range_is_refused(kind, momentum):
   rate = schedule(1.0, "constant", 1)
   with pytest.raises(TflmFgError, match="momentum="):
     OPTIMIZERS[kind].make(LAYOUT, rate, momentum)
+
+
+@settings(max_examples=60)
+@given(
+  st.integers(-(1 << 40), 1 << 40),
+  st.integers(-(1 << 32), 1 << 32),
+  st.integers(0, (1 << 31) - 1),
+)
+def test_no_slope_rate_or_step_makes_a_move_wrap(slope, rate, units):
+  """The widest product needs 64 bits and has them."""
+  moved = transforms._scaled(np.array([slope]), np.array([units]), rate)
+  steps = max(min(slope, (1 << 31) - 1), 1 - (1 << 31)) * rate >> 16
+  exact = max(min(steps, 1 << 31), -(1 << 31)) * units
+  away = (abs(exact) + (1 << 11)) >> 12
+  assert moved.tolist() == [away if exact >= 0 else -away]

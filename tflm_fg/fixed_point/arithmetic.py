@@ -80,12 +80,6 @@ def integer_root(x: Int64) -> Int64:
   return root
 
 
-def shifted(x: Int64, bits: Int64) -> Int64:
-  """Divides by 2**bits and rounds; multiplies where bits are negative."""
-  down = round_shift(x, np.maximum(bits, 1))
-  return np.where(bits > 0, down, x << np.maximum(-bits, 0))
-
-
 def as_factors(reals: NDArray[np.float64]) -> tuple[Int64, int]:
   """Positive reals as integers of 16 bits: integers / 2**bits."""
   bits = _FACTOR_BITS - math.ceil(math.log2(reals.max()))

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from tflm_fg.types import Array, Int64
@@ -54,26 +53,3 @@ def exact_product(x: Array, y: Array) -> Int64:
   with one_thread():
     sums = np.asanyarray(x, np.float64) @ np.asanyarray(y, np.float64)
   return sums.astype(np.int64)
-
-
-def steepest(x: NDArray[np.float64]) -> float:
-  """The largest mean square of x [N, D] along any one direction, or more.
-
-  Softmax cross-entropy bends less than its bound nearly everywhere, so that a
-  rate of many safe steps by the whole length is safe too. A square bends as
-  much as its bound everywhere: there the bound must be tight to be of use.
-  """
-  direction = x[np.argmax((x**2).sum(axis=1))]
-  square = 0.0
-  for _ in range(_POWERS):
-    length = float(np.sqrt((direction**2).sum()))
-    if not length:
-      return square
-    with one_thread():
-      direction = x.T @ (x @ (direction / length)) / len(x)
-    square = float(np.sqrt((direction**2).sum()))
-  return _MARGIN * square
-
-
-_POWERS, _MARGIN = 32, 1.1
-"""Steps of the power iteration, and what it may be short of the truth by."""

@@ -25,15 +25,20 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point.arithmetic import (
   MASTER_UNIT,
   as_factors,
-  round_divide,
+  round_shift,
   saturate,
-  shifted,
 )
 from tflm_fg.fixed_point.layout import Layout
-from tflm_fg.fixed_point.one_thread import exact_product, steepest
+from tflm_fg.fixed_point.one_thread import exact_product
+from tflm_fg.fixed_point.spread import (
+  MEAN_SQUARE_BITS,
+  Factors,
+  scaled,
+  spread_of,
+)
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
-from tflm_fg.gradients.pull import distance, pull_slopes
+from tflm_fg.gradients.pull import distance, pull_factors, pull_slopes
 from tflm_fg.losses.base import Loss
 from tflm_fg.tflite.tensors import tensor_spec, weights_of
 from tflm_fg.types import (
@@ -49,9 +54,6 @@ from tflm_fg.types import (
 _BIAS_SHARE = 10
 """The bias counts as an input whose square is 1/10 of all inputs' squares."""
 
-_FLOOR = 20
-"""No input counts as spread less than 1/20 of the most spread one."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadInput:
@@ -64,8 +66,8 @@ class HeadInput:
       where no bias trains that could take it up.
     spread_bits: int64 [D], log2 of each input's spread in input steps.
     mean_square: mean over samples of the centred input's squared length, each
-      input divided by its spread; under a quadratic loss only its largest
-      share along one direction.
+      input divided by its spread, in Q16; under a quadratic loss only its
+      largest share along one direction.
     loss: on the logits.
     logit_gain: what the gradient takes a logit times.
   """
@@ -74,7 +76,7 @@ class HeadInput:
   input_zero_point: int
   centre: Int64
   spread_bits: Int64
-  mean_square: float
+  mean_square: int
   loss: Loss
   logit_gain: float = 1.0
 
@@ -108,21 +110,13 @@ def head_of(
     logit_gain: what the gradient takes a logit times.
   """
   x = inputs.reshape(len(inputs), -1).astype(np.int64) - zero_point
-  centre = round_divide(x.sum(axis=0), len(x))
-  if not has_bias:
-    centre = np.zeros_like(centre)
-  square = ((x - centre) ** 2).sum(axis=0) / len(x)
-  spread = np.sqrt(square) + np.sqrt(square.max()) / _FLOOR
-  bits = np.rint(np.log2(np.maximum(spread, 1))).astype(np.int64)
-  length = float((square / 4.0**bits).sum())
-  if loss.is_quadratic:
-    length = min(length, steepest((x - centre) / 2.0**bits))
+  found = spread_of(x, has_bias, loss.is_quadratic)
   return HeadInput(
     input_scale=scale,
     input_zero_point=zero_point,
-    centre=centre,
-    spread_bits=bits,
-    mean_square=length + 1 / 16,
+    centre=found.centre,
+    spread_bits=found.bits,
+    mean_square=found.mean_square,
     loss=loss,
     logit_gain=logit_gain,
   )
@@ -173,13 +167,12 @@ class ClosedFormHead:
         sums = exact_product(residual.T, self._centred(passes.inputs[0]))
       else:
         sums = residual.sum(axis=0)
-      slopes.append(shifted(sums * factors, bits).reshape(-1))
+      slopes.append(scaled(sums, factors, bits).reshape(-1))
     found = np.concatenate(slopes)
     if self.pull and self.start is not None:
-      length = head.mean_square * (1 + 1 / _BIAS_SHARE)
-      shares = 1 / length, 1 / _BIAS_SHARE / (1 + _BIAS_SHARE)
       away = distance(state.params, self.start, self._centre)
-      found += pull_slopes(away, self.layout, self.pull, shares)
+      pulled = pull_factors(self.pull, head.mean_square)
+      found += pull_slopes(away, self.layout, pulled)
     flat = saturate(found, np.int32).astype(np.int64)
     return Estimate(flat, total)
 
@@ -240,17 +233,25 @@ def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
   if kernel.dtype == "int8":
     return tuple(int(c) for c in head.centre)
   unit = head.input_scale * kernel.scales[0] * MASTER_UNIT / bias.scales[0]
-  return tuple(int(c) for c in np.rint(head.centre * unit))
+  units = head.centre * round(unit * (1 << _UNIT_BITS))
+  return tuple(int(c) for c in round_shift(units, _UNIT_BITS))
+
+
+_UNIT_BITS = 16
 
 
 def _kernel_factors(
   head: HeadInput, kernel: TrainableTensor, samples: int
 ) -> tuple[Int64, Int64]:
-  """From sums [C, D] over a batch to int8 steps a unit of rate, Q16."""
-  length = head.mean_square * (1 + 1 / _BIAS_SHARE)
-  reals = _over(2, length * samples * head.input_scale * kernel.step_sizes)
-  reals *= head.reach
-  factors, bits = as_factors(reals)
+  """From sums [C, D] over a batch to int8 steps a unit of rate, Q16.
+
+  What the samples say is divided by last, in integers: all before it is a
+  constant of the file.
+  """
+  share = _BIAS_SHARE / (1 + _BIAS_SHARE)
+  reals = _over(2 * share * head.reach, head.input_scale * kernel.step_sizes)
+  divisor = head.mean_square * samples
+  factors, bits = Factors(*as_factors(reals)).over(divisor, MEAN_SQUARE_BITS)
   # One factor a class, or one for all where the kernel has one scale.
   return factors[:, None], bits + 2 * head.spread_bits
 
@@ -260,9 +261,8 @@ def _bias_factors(
 ) -> tuple[Int64, Int64]:
   """From sums [C] over a batch to output steps a unit of rate, Q16."""
   share = 1 / (1 + _BIAS_SHARE)
-  factors, bits = as_factors(
-    _over(2 * share * head.reach, samples * bias.step_sizes)
-  )
+  reals = _over(2 * share * head.reach, bias.step_sizes)
+  factors, bits = Factors(*as_factors(reals)).over(samples)
   return factors, np.array(bits)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import MASTER_BITS, round_shift
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.spread import MEAN_SQUARE_BITS
 from tflm_fg.types import Int64, Params, Vectors
 
 _PULL_BITS = 24
@@ -32,23 +33,53 @@ def distance(params: Params, start: Params, centre: Int64) -> Vectors:
   return Vectors(kernels, biases)
 
 
+def pull_constants(pull: float) -> tuple[int, int]:
+  """What a pull is before any sample is seen, of a kernel and of a bias: Q24.
+
+  Half a safe step of descent times twice lambda, where the mean square is 1.
+  The bias counts as an input of 1/10 of all others' squares, and its own
+  square of 1/10 comes on top.
+
+  Args:
+    pull: lambda, at most 10.
+  """
+  shares = 10 / 11, 1 / 110
+  kernel, bias = (round(2 * pull * s * (1 << _PULL_BITS)) for s in shares)
+  return kernel, bias
+
+
+def pull_factors(pull: float, mean_square: int) -> tuple[int, int]:
+  """The factors of distances, of a kernel's and of a bias's: Q24.
+
+  Args:
+    pull: lambda.
+    mean_square: of the input, in Q16, at least 4096.
+
+  Returns:
+    Of up to 33 and up to 22 bits.
+  """
+  kernel, bias = pull_constants(pull)
+  return ((kernel << MEAN_SQUARE_BITS) + mean_square // 2) // mean_square, bias
+
+
 def pull_slopes(
-  away: Vectors, layout: Layout, pull: float, shares: tuple[float, float]
+  away: Vectors, layout: Layout, factors: tuple[int, int]
 ) -> Int64:
   """The pull's part of a closed form's slopes: int64 [K + B] in Q16 steps.
 
   Args:
-    away: see `distance`.
+    away: see `distance`; biases count as 2**36 units away at most, so that the
+      products stay within 64 bits.
     layout: gives each tensor's step in units.
-    pull: lambda.
-    shares: of kernels and of biases, half a safe step of descent.
+    factors: see `pull_factors`.
   """
   parts = []
-  for units, share, steps in zip(away, shares, layout.step_units):
-    factor = round(2 * pull * share * (1 << _PULL_BITS))
-    # In Q16; a factor of 24 bits keeps the product within 64.
+  for units, factor, steps in zip(away, factors, layout.step_units):
     # A channel that does not train has steps of 0 units, and is not away.
     whole = np.maximum(steps, 1) << (_PULL_BITS - 16)
-    product = units * factor
+    product = np.clip(units, -_FAR, _FAR) * factor
     parts.append(np.sign(product) * ((np.abs(product) + whole // 2) // whole))
   return np.concatenate(parts)
+
+
+_FAR = 1 << 36

@@ -24,8 +24,9 @@ from tflm_fg.losses.base import (
   Loss,
 )
 from tflm_fg.losses.cross_entropy import (
-  RATE_BITS,
   TERM_BITS,
+  bits_a_step,
+  distances,
   exp2_negative,
   log2_of,
 )
@@ -45,9 +46,7 @@ class Sigmoid:
   """
 
   def __init__(self, grid: Grid) -> None:
-    rate = round(grid.scale * math.log2(math.e) * (1 << RATE_BITS))
-    steps = np.arange(1 << grid.bits, dtype=np.int64)
-    self.distance = (steps * rate) >> (RATE_BITS - LOSS_BITS)
+    self.distance = distances(grid.scale, grid.bits)
     total = exp2_negative(self.distance) + _ONE
     self.tail = log2_of(total)
     self.sure = (_ONE << LOSS_BITS) // total
@@ -220,7 +219,7 @@ class BernoulliInformation(Bernoulli):
   @property
   def _rate(self) -> int:
     """A logit step in Q30; nats times real logits make nats, so as bits."""
-    return round(self.grid.scale / np.log(2) * (1 << 30))
+    return bits_a_step(self.grid.scale)
 
   def _mean(self, steps: Int64) -> Int64:
     """The mean sigmoid of each output, int64 [C] in Q16."""

@@ -53,6 +53,36 @@ def exp2_negative(x: Int64) -> Int64:
   return value >> np.minimum(whole + 30 - TERM_BITS, 62)
 
 
+def distances(scale: float, bits: int) -> Int64:
+  """What whole steps of a logit count in Q16 bits: int64 [2**bits].
+
+  No gap counts as more than 2**30, 16,384 bits, so that the loss of a sample
+  stays under 2**31 whatever the scale is.
+
+  Args:
+    scale: real value of one step.
+    bits: width of the logits, 8 or 16.
+  """
+  rate = min(round(scale * math.log2(math.e) * (1 << RATE_BITS)), _MOST_RATE)
+  steps = np.arange(1 << bits, dtype=np.int64)
+  return np.minimum((steps * rate) >> (RATE_BITS - LOSS_BITS), MOST_DISTANCE)
+
+
+MOST_DISTANCE = 1 << 30
+_MOST_RATE = 1 << 46
+"""One step of it is more than `MOST_DISTANCE`, 2**16 steps are under 2**63."""
+
+
+def bits_a_step(scale: float) -> int:
+  """What a logit step is worth, in Q30 bits a nat: at most 2**31.
+
+  The sum of a sample's gradient by its moves has up to 31 bits, so that the
+  product stays within 64; coarser logits, of more than 1.386 a step, count as
+  that in the differences of samples.
+  """
+  return min(round(scale / math.log(2) * (1 << 30)), 1 << 31)
+
+
 def log2_of(x: Array) -> Int64:
   """log2(x / 2**24) in Q16, from the 257-entry table with interpolation.
 
@@ -96,7 +126,8 @@ class CrossEntropy(Loss):
   Attributes:
     scale: real value of one logit step.
     bits: 8 or 16, the width of the logits.
-    distance: int64 [2**bits], a gap of so many steps in Q16 bits.
+    distance: int64 [2**bits], a gap of so many steps in Q16 bits; see
+      `distances`.
     power: int64 [2**bits], 2**-distance in Q24.
   """
 
@@ -106,9 +137,7 @@ class CrossEntropy(Loss):
   power: Int64 = dataclasses.field(init=False, repr=False, compare=False)
 
   def __post_init__(self) -> None:
-    rate = round(self.scale * math.log2(math.e) * (1 << RATE_BITS))
-    steps = np.arange(1 << self.bits, dtype=np.int64)
-    distance = (steps * rate) >> (RATE_BITS - LOSS_BITS)
+    distance = distances(self.scale, self.bits)
     object.__setattr__(self, "distance", distance)
     object.__setattr__(self, "power", exp2_negative(distance))
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tflm_fg.losses.base import LOSS_BITS, NATS_PER_UNIT, Entropies
-from tflm_fg.losses.cross_entropy import CrossEntropy, log2_of
+from tflm_fg.losses.cross_entropy import CrossEntropy, bits_a_step, log2_of
 from tflm_fg.types import Array, Int64
 
 _LN2 = round(np.log(2) * (1 << LOSS_BITS))
@@ -61,7 +61,7 @@ class InformationMaximisation(CrossEntropy):
   @property
   def _rate(self) -> int:
     """A logit step in Q30; nats times real logits make nats, so as bits."""
-    return round(self.scale / np.log(2) * (1 << 30))
+    return bits_a_step(self.scale)
 
   def residual(self, logits: Array, labels: Array) -> Int64:
     """The loss's exact gradient by the logits: int64 [N, C] in Q16.

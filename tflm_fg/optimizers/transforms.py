@@ -271,14 +271,33 @@ def _accelerated(
   return state._replace(velocity=velocity), moved
 
 
+MOST_STEPS = 1 << 31
+"""No move counts as more, in 1/65536 of a step: that is 32,768 steps, where
+weights are at most 254 and outputs 255 steps apart."""
+
+MOST_UNITS = 1 << 31
+"""No step has more units: then a move of `MOST_STEPS` fits 64 bits."""
+
+
 def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:
   """Gives rate (Q16) * gradient (Q16) * units, in 1/16 of a unit.
 
-  The first shift drops under 2**-16 of a step; it keeps 64 bits enough.
-  `gradient` is used up.
+  A gradient is saturated at 2**31 and a rate is 2**32 at most, so that their
+  product needs 64 bits and no more. The shift behind it drops what is under
+  2**-16 of a step; the steps are saturated at 2**31 again before they are
+  multiplied by units, of which a step has at most 2**31.
+
+  Args:
+    gradient: int64; it is used up.
+    units: int64, either sign.
+    rate: -2**32 to 2**32.
   """
+  np.minimum(gradient, MOST_STEPS - 1, out=gradient)  # faster than np.clip
+  np.maximum(gradient, 1 - MOST_STEPS, out=gradient)
   gradient *= rate
   gradient >>= RATE_BITS
+  np.minimum(gradient, MOST_STEPS, out=gradient)
+  np.maximum(gradient, -MOST_STEPS, out=gradient)
   gradient *= units
   return round_shift(gradient, RATE_BITS - FINE_BITS)
 

@@ -225,7 +225,7 @@ def describe(
   steps = [MASTER_UNIT] * len(tensor.scales)
   if role == "bias":
     out_step = _output_step(graph, operator)
-    steps = [max(1, round(out_step / s)) for s in tensor.scales]
+    steps = [max(1, min(round(out_step / s), _MOST)) for s in tensor.scales]
   if role in ("kernel", "bias"):
     dead = dead_channels(graph, operator)
     if len(dead) == len(steps):
@@ -253,6 +253,11 @@ def describe(
     channel_axis=1,
     output_step=(MASTER_UNIT,),
   )
+
+
+_MOST = (1 << 31) - 1
+"""An output step counts as so many bias units at most: updates in integers of
+64 bits have room for no more, and an int32 bias goes no further."""
 
 
 def _output_step(graph: Subgraph, operator: int) -> float:
