@@ -193,6 +193,8 @@ def _adapted(
   samples = CheckedSamples.of(file, given.x, given.y, request.objective)
   held_back = samples.others(given.test) if given.test else None
   old = samples.others(given.old_data, "old_data") if given.old_data else None
+  if given.test and held_back is not None:
+    samples = samples.beside(given.test, held_back)
   samples = samples.with_replay(given.replay) if given.replay else samples
   options = request.runtime_options
   runtime = options.runtime
@@ -216,9 +218,10 @@ def _adapted(
       own,
       request,
       seconds,
-      saturation_notes(run_result),
+      [*samples.remarks, *saturation_notes(run_result)],
     ),
     forgetting=forgetting(file, adapted, samples, old, runtime),
+    data_notes=list(samples.doubts),
     engine_agreement=engine_agreement(adapted, samples.x),
     needs=requirements(own, adapted),
     other_outputs=moved(

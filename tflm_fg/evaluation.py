@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tflm_fg.runtimes.agreement import agreement
 from tflm_fg.runtimes.registry import open_session, versions
 from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.samples.arrays import Dataset, array_of
+from tflm_fg.samples.signal import doubts_of, levels
 from tflm_fg.tflite.choice.outputs import choice_note, meant_output
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.inputs import refuse_foreign, spec_of
@@ -79,7 +81,12 @@ def evaluate(
   behind = bend_of(file, mark)
   task = task_of(Objective.of(loss, huber_delta), y, logits, behind)
   logits = spec_for(task, file, mark, file.name)
-  x, targets = checked(Dataset(x, y), spec_of(file), logits, "data", task)
+  given, spec = x, spec_of(file)
+  x, targets = checked(Dataset(x, y), spec, logits, "data", task)
+  telling = given if given.dtype.kind == "f" else x
+  doubts = (*levels(telling, spec, "data"), *doubts_of(x, spec, "data"))
+  for doubt in doubts:
+    warnings.warn(doubt, stacklevel=2)
   require_runs(file, runtime)
   session = open_session(runtime, part)
   began = time.perf_counter()
@@ -94,6 +101,7 @@ def evaluate(
     **_more(task, answers, seen, logits, threshold),
     "output": meant_output(file.subgraph).position,
     "output_note": choice_note(file.subgraph),
+    "data_notes": list(doubts),
     "samples": len(y),
     "clips": len(y),  # the name of before, for one version
     "seconds": time.perf_counter() - began,

@@ -49,6 +49,8 @@ class Report(Mapping[str, Any]):
     loss_after: the same of the adapted file.
     classes: a table a class: its samples and accuracy before and after; see
       `scoring.class_rows`. Empty where there is no one class a sample.
+    data_notes: what was found in the samples: copies, silence, units in doubt;
+      each was warned of before training.
     absent_classes: numbers of the classes without samples to learn from.
     forgetting: how samples of before are answered before and after; None where
       neither samples nor an estimate say. `measured_on` is "old_data",
@@ -141,6 +143,7 @@ class Report(Mapping[str, Any]):
   needs: dict[str, Any]
   versions: dict[str, str]
   runtime: str
+  data_notes: list[str] = dataclasses.field(default_factory=list)
   forgetting: dict[str, Any] | None = None
 
   def __getitem__(self, key: str) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.phase import TrainingData
 from tflm_fg.samples.arrays import Dataset, array_of
-from tflm_fg.samples.inputs import model_input
+from tflm_fg.samples.inputs import model_input, saturation
+from tflm_fg.samples.signal import doubts_of, examine, levels
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
@@ -41,6 +43,8 @@ class CheckedSamples:
     output: what the loss looks at.
     behind: the operator behind that, see `objective.bend_of`.
     replayed: how many of the last samples are of before.
+    doubts: what the user should know of the samples; each was warned of.
+    remarks: what is worth a note.
   """
 
   x: Array
@@ -51,6 +55,8 @@ class CheckedSamples:
   output: TensorSpec
   behind: str
   replayed: int = 0
+  doubts: tuple[str, ...] = ()
+  remarks: tuple[str, ...] = ()
 
   @classmethod
   def of(
@@ -60,7 +66,7 @@ class CheckedSamples:
     y: Array | None,
     objective: Objective,
   ) -> CheckedSamples:
-    """Checks them.
+    """Checks them, and leaves out what cannot be learned from.
 
     Args:
       model: the file, marked or not.
@@ -69,7 +75,8 @@ class CheckedSamples:
       objective: what the user wants.
 
     Raises:
-      TflmFgError: naming the array that does not fit.
+      TflmFgError: naming the array that does not fit, or if nothing can be
+        learned from the samples.
     """
     x = array_of(x, "train x")
     y = None if y is None else array_of(y, "train y")
@@ -84,11 +91,42 @@ class CheckedSamples:
           "train: holds no array 'y'; add it or use --labels=none"
         )
       on_grid = model_input(x, inputs, "train x")
-      return cls(on_grid, None, task, task, inputs, output, behind)
+      whole = cls(on_grid, None, task, task, inputs, output, behind)
+      return whole.examined(x)
     known = Objective()
     scored = task if task.labelled else task_of(known, y, logits, behind)
     on_grid, targets = checked(Dataset(x, y), inputs, output, "train", scored)
-    return cls(on_grid, targets, task, scored, inputs, output, behind)
+    whole = cls(on_grid, targets, task, scored, inputs, output, behind)
+    return whole.examined(x)
+
+  def examined(self, x: Array) -> CheckedSamples:
+    """The samples that can be learned from, with what is said of the others.
+
+    Args:
+      x: as the user gave them, whose numbers tell units apart.
+
+    Raises:
+      TflmFgError: if nothing can be learned from them.
+    """
+    told = _said_of_units(x, self.input, "train x")
+    found = examine(
+      _telling(x, self.x),
+      self.input,
+      "train",
+      self.y if self.task.labelled else None,
+      are_classes=self.task.answers,
+    )
+    for doubt in found.doubts:
+      warnings.warn(doubt, stacklevel=5)
+    doubts = (*told, *found.doubts)
+    examined = dataclasses.replace(self, doubts=doubts, remarks=found.remarks)
+    if len(found.kept) == len(self.x):
+      return examined
+    return dataclasses.replace(
+      examined,
+      x=self.x[found.kept],
+      y=None if self.y is None else self.y[found.kept],
+    )
 
   def for_others(self, y: Array) -> Task:
     """What samples with targets are scored by, whatever was learned from."""
@@ -133,6 +171,26 @@ class CheckedSamples:
       replayed=len(y),
     )
 
+  def beside(
+    self, test: tuple[Array, Array], held_back: tuple[Array, Array]
+  ) -> CheckedSamples:
+    """The same, with what the user should know of samples that are scored.
+
+    Args:
+      test: as the user gave them.
+      held_back: the same, checked.
+    """
+    x = array_of(test[0], "test x")
+    given = _telling(x, held_back[0])
+    found = (
+      *levels(given, self.input, "test"),
+      *doubts_of(held_back[0], self.input, "test", self.x),
+    )
+    for doubt in found:
+      warnings.warn(doubt, stacklevel=4)
+    told = _said_of_units(x, self.input, "test x")
+    return dataclasses.replace(self, doubts=(*self.doubts, *told, *found))
+
   def training_data(self, method: Method, fraction: float) -> TrainingData:
     """The samples, with a share kept aside."""
     if method.validation_fraction is not None:
@@ -142,3 +200,15 @@ class CheckedSamples:
       labels = self.y
     fit, kept = hold_out(self.task.strata(labels), fraction, method.seed)
     return TrainingData(self.x, labels, fit, kept, self.task)
+
+
+def _telling(x: Array, on_grid: Array) -> Array:
+  """The samples in the numbers that tell their units: floats as they came."""
+  return x if x.dtype.kind == "f" else on_grid
+
+
+def _said_of_units(x: Array, spec: TensorSpec, name: str) -> tuple[str, ...]:
+  """What `model_input` warned of."""
+  if x.dtype.kind != "f":
+    return ()
+  return tuple(filter(None, [saturation(x, spec, name)]))

@@ -204,7 +204,8 @@ def task_of(
         "is information maximisation: drop it, or give y"
       )
     return Task(targets=NOTHING, loss=NATURAL[alone])
-  y = one_column(y, width(output))
+  if not alone:  # a column for sigmoids may lack its other labels
+    y = one_column(y, width(output))
   wide = width(output) > 1
   is_class = y.ndim == 1 and wide and objective.loss != NATURAL[1]
   if alone and not is_class:
