@@ -23,7 +23,7 @@ from apps import cli
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import NAMES
-from apps.kws.model import adaptation, replay_set, report_page, spotter
+from apps.kws.model import adaptation, outcome, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
 from tflm_fg.callbacks import ProgbarLogger
 from tflm_fg.tflite import OPERATORS
@@ -124,12 +124,13 @@ def main() -> None:
   if _REPORT_DIR.value and not _DRY_RUN.value:
     report_page.require(_REPORT_DIR.value)
   job = job_of(spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value))
+  outcome.print_gaps(job)
   if _DRY_RUN.value:
-    adaptation.print_estimate(adaptation.estimate(job))
+    outcome.print_estimate(adaptation.estimate(job))
     return
   result = adaptation.adapt(job, [ProgbarLogger()])
   files.write_atomically(_OUT.value, result.spotter.model)
-  adaptation.print_outcome(result)
+  outcome.print_outcome(result)
   if _REPORT_DIR.value:
     report_page.write(_REPORT_DIR.value, result)
 

@@ -27,7 +27,7 @@ from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
 from apps.kws.features.registry import NAMES
-from apps.kws.model import adaptation, enrolment, report_page, spotter
+from apps.kws.model import adaptation, enrolment, outcome, report_page, spotter
 from apps.kws.model.replay_set import beside, find, packed
 from tflm_fg import files, runtimes
 from tflm_fg.callbacks import ProgbarLogger
@@ -121,7 +121,7 @@ def main() -> None:
   job = job_of(room.spotter, known)
   print(enrolment.describe(room))
   if _DRY_RUN.value:
-    adaptation.print_estimate(adaptation.estimate(job))
+    outcome.print_estimate(adaptation.estimate(job))
     return
   kept = replay_set(job)  # may not fit: before anything is written
   result = adaptation.adapt(job, [ProgbarLogger("enrolling")])
@@ -129,7 +129,7 @@ def main() -> None:
   if kept:
     files.write_atomically(aside, kept)
     print(f"{aside}: {len(kept)} bytes, for the next time")
-  adaptation.print_outcome(result)
+  outcome.print_outcome(result)
   if _REPORT_DIR.value:
     report_page.write(_REPORT_DIR.value, result)
 

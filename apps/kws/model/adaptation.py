@@ -20,7 +20,7 @@ from tflm_fg import methods
 from tflm_fg.callbacks import Callback, StopOnInterrupt
 from tflm_fg.marking import mark_trainable
 from tflm_fg.placement import QUICK, phases_of
-from tflm_fg.requirements import in_words, requirements
+from tflm_fg.requirements import requirements
 from tflm_fg.runtimes import require_loads
 from tflm_fg.tflite import GraphOptions, ModelFile
 from tflm_fg.training import Objective
@@ -67,16 +67,18 @@ class Job:
     return saved_clips.of(self.spotter, self.train.x, self.train.y, self.layer)
 
   def clips(self) -> tuple[Any, Any]:
-    """What is trained on, as the layer takes it: x and y."""
-    parts = [self.fresh()]
-    for old in (self.replay, self.imagined):
-      if old is None:
-        continue
-      if old.layer != self.layer:
-        old = saved_clips.of(self.spotter, old.x, old.y, self.layer)
-      parts.append(old)
+    """What is learned, as the layer takes it: x and y."""
+    parts = [self.fresh(), *filter(None, [self.imagined])]
     x, y = ([getattr(part, key) for part in parts] for key in ("x", "y"))
     return np.concatenate(x), np.concatenate(y)
+
+  def before(self, old: Examples | Kept | None) -> tuple[Any, Any] | None:
+    """Clips of before, as the layer takes them: x and y; None for none."""
+    if old is None:
+      return None
+    if self.layer != getattr(old, "layer", "input"):
+      old = saved_clips.of(self.spotter, old.x, old.y, self.layer)
+    return old.x, old.y
 
   def require_classes(self) -> None:
     """Refuses clips of a single class: all would be heard as that.
@@ -84,7 +86,10 @@ class Job:
     Raises:
       TflmFgError: naming the class.
     """
-    labels = np.unique(self.clips()[1])
+    labels = self.clips()[1]
+    if self.replay is not None:
+      labels = np.concatenate([labels, self.replay.y])
+    labels = np.unique(labels)
     if len(labels) < 2:
       only = self.spotter.classes[labels[0]]
       raise TflmFgError(
@@ -100,7 +105,7 @@ class SpotterResult:
   Attributes:
     job: what was asked.
     spotter: the adapted model.
-    scores: part -> (before, after); the parts are keys of `TITLES`.
+    scores: part -> (before, after); the parts are keys of `outcome.TITLES`.
     adapted: what `tflm_fg.adapt` returned: model, report, history, journal.
     report: all of it, JSON-ready.
   """
@@ -183,6 +188,8 @@ def _run(
     model,
     x,
     y,
+    old_data=job.before(job.old),
+    replay=job.before(job.replay),
     trainable=_trainable(job),
     graph_options=GraphOptions(operators=job.operators),
     target=job.target if head is None else "any",  # it is the whole that counts
@@ -260,6 +267,10 @@ def _report(
       }
       for name, pair in scores.items()
     },
+    "classes": [
+      {**row, "name": classes[row["class"]]}
+      for row in adapted.report["classes"]
+    ],
     "notes": [*adapted.report["notes"], *job.train.notes],
   }
 
@@ -299,51 +310,3 @@ def _steps(job: Job) -> int:
   marked = mark_trainable(job.spotter.model, trainable, name=job.spotter.name)
   phases = phases_of(marked, job.method, Objective())
   return max(phase.method.steps for phase in phases)
-
-
-def print_estimate(estimate: dict[str, Any]) -> None:
-  """What a run would do, for people."""
-  print(
-    f"would train {estimate['trainable_parameters']} numbers "
-    f"({', '.join(estimate['trainable'])}) on {estimate['train_clips']} clips "
-    f"in {estimate['steps']} steps, with {estimate['trainer_bytes']} bytes "
-    f"beyond inference: about {estimate['seconds']:.1f} s"
-  )
-
-
-def print_outcome(result: SpotterResult) -> None:
-  """The main numbers, for people."""
-  report, classes = result.report, result.job.spotter.classes
-  for note in report["notes"]:
-    print(f"note: {note}")
-  for name, (before, after) in result.scores.items():
-    print(
-      f"{TITLES[name]} ({before.clips} clips): accuracy "
-      f"{100 * before.accuracy:.1f} % -> {100 * after.accuracy:.1f} %"
-    )
-  before, after = next(iter(result.scores.values()))
-  firsts = {row["word"]: row for row in before.words(classes)}
-  for row in after.words(classes):
-    change = row["recall"] - firsts[row["word"]]["recall"]
-    print(
-      f"  {row['word']:12} {100 * row['recall']:5.1f} % "
-      f"({100 * change:+.1f} points, {row['clips']} clips)"
-    )
-  print(
-    f"{report['trainable_parameters']} numbers trained on "
-    f"{sum(report['clips'].values())} clips, {report['augmented_clips']} "
-    f"copies and {report['replay_clips']} old clips\n"
-    f"{report['forward_passes']} forward passes, {report['seconds']:.1f} s; "
-    f"training adds {report['trainer_bytes']} bytes to inference, the replay "
-    f"set is {report['replay_bytes']} bytes"
-  )
-  for line in in_words(report["needs"]):
-    print(line)
-
-
-TITLES = {
-  "test": "clips that were not trained on",
-  "train": "the clips that were trained on",
-  "old": "what the model knew",
-  "replay": "the replay set",
-}

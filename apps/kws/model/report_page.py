@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from apps import cli
-from apps.kws.model.adaptation import TITLES, SpotterResult
+from apps.kws.model.adaptation import SpotterResult
+from apps.kws.model.outcome import TITLES
 from apps.kws.model.scores import WordScores
 from tflm_fg import files, plots
 

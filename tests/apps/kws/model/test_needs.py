@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from apps.kws.features.examples import Examples
-from apps.kws.model import adaptation, enrolment
+from apps.kws.model import adaptation, enrolment, outcome
 from apps.kws.model.shipped import shipped_model
 from apps.kws.model.spotter import load
 from tflm_fg.runtimes import trial
@@ -54,7 +54,7 @@ def test_an_adapted_spotter_names_the_operators_of_its_wide_head():
   assert result.report["model_bytes"] == needs["model_bytes"]
   said = io.StringIO()
   with contextlib.redirect_stdout(said):
-    adaptation.print_outcome(result)
+    outcome.print_outcome(result)
   assert "AddConcatenation()" in said.getvalue()
 
 
