@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -578,3 +579,32 @@ def _stretch_biases(model: schema.ModelT, stretch: float) -> None:
       values = np.asarray(buffer.data).view("<i4") * stretch
       buffer.data = values.round().astype("<i4").view(np.uint8)
       tensor.quantization.scale = tensor.quantization.scale / stretch
+
+
+def signed(data: bytes, twins: int = 1) -> bytes:
+  """The file with signatures, and subgraphs that share all its constants.
+
+  Args:
+    data: a file of one subgraph.
+    twins: copies of it, each with a signature of its own.
+  """
+  model = model_file.read(data)
+  for number in range(twins):
+    twin = copy.deepcopy(model.subgraphs[0])
+    twin.name = b"twin%d" % number
+    model.subgraphs.append(twin)
+  model.signatureDefs = []
+  for number, graph in enumerate(model.subgraphs):
+    signature = schema.SignatureDefT()
+    signature.signatureKey = b"serve" if number == 0 else graph.name
+    signature.subgraphIndex = number
+    for field in ("inputs", "outputs"):
+      entries = []
+      for place, index in enumerate(getattr(graph, field)):
+        entry = schema.TensorMapT()
+        entry.name = f"{field[:-1]}_{place}".encode()
+        entry.tensorIndex = int(index)
+        entries.append(entry)
+      setattr(signature, field, entries)
+    model.signatureDefs.append(signature)
+  return model_file.pack(model)

@@ -20,6 +20,7 @@ from tflm_fg.tflite.choice.outputs import (
   meant_output,
 )
 from tflm_fg.tflite.choice.own_mark import as_marked, own_mark
+from tflm_fg.tflite.contents.entry_points import left_signatures
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.inputs import meant_input, refuse_foreign, spec_of
 from tflm_fg.tflite.layers import Site, sites_of
@@ -89,8 +90,9 @@ def mark_file(
     a change of the outputs, and for 16-bit weights, with a change of at most
     about one step. A constant that is shared, a bias that the
     converter dropped, a useless scale and constants off their 16-byte boundary
-    are mended first. Each comes with a note; without a note the marked file
-    holds the original bytes whole.
+    are mended first. Each comes with a note; without one of these the marked
+    file holds the original bytes whole. Signatures of other subgraphs, which
+    stay as they are, are named too.
 
   Raises:
     TflmFgError: if the file is not sound or the choice cannot be trained.
@@ -140,7 +142,8 @@ def mark_file(
     statistics=old.statistics if old else {},
   )
   marked = training_metadata.write_mark(file, chosen)
-  return MarkedModel(marked, chosen, (*opened, *mended, *notes))
+  left = left_signatures(file.data)
+  return MarkedModel(marked, chosen, (*opened, *mended, *notes, *left))
 
 
 def _operate(

@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from tflm_fg.tflite.contents.entry_points import named
 from tflm_fg.tflite.layers import tensor_name
 from tflm_fg.tflite.model_file import TYPE_NAMES
 from tflm_fg.types import Array
@@ -134,7 +135,16 @@ def redirect(
 def unshare(
   model: schema.ModelT, op: schema.OperatorT, position: int
 ) -> list[str]:
-  """Gives the operator's constant a tensor and a buffer of its own."""
+  """Gives the operator's constant a tensor and a buffer of its own.
+
+  Args:
+    model: the unpacked model, edited.
+    op: of its first subgraph.
+    position: which of its inputs.
+
+  Returns:
+    Notes: what was copied, and who keeps the original.
+  """
   graph, notes = model.subgraphs[0], []
   index = int(op.inputs[position])
   readers = Counter(int(i) for o in graph.operators for i in o.inputs)
@@ -151,13 +161,18 @@ def unshare(
       f"{tensor_name(twin)}: copied, other operators read the original"
     )
   tensor = graph.tensors[index]
-  holders = sum(
-    t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors
-  )
-  if holders > 1:
+  holders = [
+    number
+    for number, other in enumerate(model.subgraphs)
+    for t in other.tensors or []
+    if t.buffer == tensor.buffer and t is not tensor
+  ]
+  if holders:
     tensor.buffer = add_buffer(model, bytes(model.buffers[tensor.buffer].data))
-    if not notes:
-      notes.append(f"{tensor_name(tensor)}: given a buffer of its own")
+    others = named(model, sorted({*holders} - {0}))
+    kept = f"; {others} keeps the numbers as they were" if others else ""
+    if not notes or kept:
+      notes.append(f"{tensor_name(tensor)}: given a buffer of its own{kept}")
   return notes
 
 
