@@ -29,11 +29,22 @@ def test_the_demo_adapts_and_leaves_models_a_report_and_a_picture(tmp_path):
   assert report["trainable_parameters"] == (64 + 512) * 12 + 12
   assert (tmp_path / "out/demo.png").read_bytes()[1:4] == b"PNG"
   assert (tmp_path / "out/hungarian.tflite").read_bytes()[4:8] == b"TFL3"
+  told = reports["two words misheard"]
+  assert len(told["absent_classes"]) == 10 and len(told["misheard"]) == 2
+  shown = [row for row in told["classes"] if row["train_samples"]]
+  assert [row["train_samples"] for row in shown] == [6, 6]
+  assert f"clips of {' and '.join(told['misheard'])} alone" in printed
+  assert "the other 10 classes                      30 " in printed
+  assert (tmp_path / "out/two_words.tflite").exists()
 
 
 def test_forward_gradients_on_the_head_are_shown_where_they_are_named(tmp_path):
   printed, reports = _demo(
-    tmp_path, "--domain=hungarian", "--method=sign-m-spsa", "--steps=1500"
+    tmp_path,
+    "--domain=hungarian",
+    "--method=sign-m-spsa",
+    "--steps=1500",
+    "--notwo_words",
   )
   assert "780 numbers (head) by sign-m-spsa" in printed
   report = reports["hungarian"]
@@ -43,7 +54,11 @@ def test_forward_gradients_on_the_head_are_shown_where_they_are_named(tmp_path):
 
 def test_candidates_may_be_tried_and_the_chosen_one_is_named(tmp_path):
   printed, reports = _demo(
-    tmp_path, "--domain=child", "--trainable=auto", "--steps=20"
+    tmp_path,
+    "--domain=child",
+    "--trainable=auto",
+    "--steps=20",
+    "--notwo_words",
   )
   (taken,) = [c for c in reports["child"]["candidates"] if c["chosen"]]
   assert f"({taken['trainable']})" in printed
