@@ -33,6 +33,7 @@ from tflm_fg.tflite import (
   GraphOptions,
   MarkedModel,
   ModelFile,
+  carried_note,
   choice_note,
   input_spec,
 )
@@ -200,6 +201,8 @@ def _converted(path: str) -> bytes:
   made = conversion.convert(path, samples, _ACTIVATIONS.value, _tell)
   if made.comparison is not None:
     print(made.comparison.line())
+  if carried := carried_note(ModelFile.open(made.data, path)):
+    print(f"note: {carried}")
   return made.data
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters import quantize
 from converters.comparison import Outputs, file_outputs
-from tflm_fg.tflite import ModelFile, resource_fault
+from tflm_fg.tflite import ModelFile, resource_fault, with_tail_of
 from tflm_fg.types import TflmFgError, one_line
 
 FLOAT, DYNAMIC_RANGE, INTEGER = "float", "dynamic-range", "integer"
@@ -72,7 +72,9 @@ def to_integer(
     activations: "int8" or "int16".
 
   Returns:
-    The integer .tflite, unmarked; input and output are integers too.
+    The integer .tflite, unmarked; input and output are integers too. The
+    calibrator keeps metadata and signatures; what stands behind the file, as
+    packed labels, is put behind the new one.
 
   Raises:
     TflmFgError: if TensorFlow is missing, the samples do not fit, or an
@@ -97,7 +99,7 @@ def to_integer(
     raise TflmFgError(
       f"the file cannot be quantized: {one_line(fault, 300)}"
     ) from None
-  return bytes(made)
+  return with_tail_of(bytes(made), ModelFile.open(data))
 
 
 def _input_shape(data: bytes) -> list[int]:

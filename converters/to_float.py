@@ -37,13 +37,15 @@ def to_float(model: bytes, name: str = "model") -> bytes:
   Returns:
     A float32 .tflite without a mark. Tensors and operators keep their indices,
     so a mark of the integer file says where the same tensors lie in the twin.
-    QUANTIZE and DEQUANTIZE become a CAST that changes nothing.
+    QUANTIZE and DEQUANTIZE become a CAST that changes nothing. What stands
+    behind the file stands behind the twin.
 
   Raises:
     TflmFgError: if the graph has an operator that means something else in
       floats, or LiteRT does not run the twin.
   """
-  plain = tflite.read(strip(model, name), name)
+  file = tflite.ModelFile.open(strip(model, name), name)
+  plain = file.unpack()
   if len(plain.subgraphs) != 1:
     raise TflmFgError(
       f"{name}: {len(plain.subgraphs)} subgraphs; a float twin needs one"
@@ -55,7 +57,7 @@ def to_float(model: bytes, name: str = "model") -> bytes:
   for op in plain.subgraphs[0].operators:
     if op_name(plain, op) in _REQUANTIZING:
       _make_harmless(plain, op)
-  twin = tflite.pack(plain)
+  twin = file.repacked(plain)
   _require_runnable(twin, name)
   return twin
 

@@ -42,6 +42,9 @@ def requirements(before: Source, after: Source) -> dict[str, Any]:
     "model_bytes_before", "model_bytes": of the files.
     "arena_bytes_before", "arena_bytes": of TFLM's arena for one sample.
     "arena_from": `REPORTED` or `PLANNED`, for both files alike.
+    "min_runtime_version": the lowest version of TensorFlow that the file's
+      own metadata asks for, as text; None where it says nothing. It was
+      written for the operators of before.
     "runs_in": a row for each engine that is installed: `engine`, `runs`, and
       the `fault` in the engine's own words where it does not.
 
@@ -68,6 +71,7 @@ def requirements(before: Source, after: Source) -> dict[str, Any]:
     "arena_bytes_before": bytes_before,
     "arena_bytes": bytes_after,
     "arena_from": came_from,
+    "min_runtime_version": _minimum(new),
     "runs_in": [
       {"engine": t.engine, "runs": not t.fault, "fault": t.fault} for t in tried
     ],
@@ -119,6 +123,15 @@ def opened_arena(file: ModelFile) -> tuple[int, int, int] | None:
   return trial.run(file, "tflm", ()).arena
 
 
+def _minimum(file: ModelFile) -> str | None:
+  for name, buffer in file.metadata:
+    if name == b"min_runtime_version":
+      start, length = file.spans[buffer]
+      said = file.data[start : start + length].rstrip(b"\0")
+      return said.decode("utf-8", "replace")
+  return None
+
+
 def _row(kernel: Kernel) -> dict[str, Any]:
   return {
     "name": kernel.name,
@@ -140,6 +153,11 @@ def in_words(needs: Mapping[str, Any]) -> list[str]:
     )
     calls = ", ".join(dict.fromkeys(row["resolver"] for row in fresh))
     first = f"operators that it did not need before: {names}; in TFLM: {calls}"
+    if needs["min_runtime_version"]:
+      first += (
+        "; its metadata asks for TensorFlow "
+        f"{needs['min_runtime_version']}, which does not count these"
+      )
   else:
     first = "it needs no operator that it did not need before"
   source = (

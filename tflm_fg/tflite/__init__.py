@@ -2,6 +2,12 @@
 
 from tflm_fg.tflite.choice.outputs import choice_note, described, find_logits
 from tflm_fg.tflite.choice.own_mark import unmarked
+from tflm_fg.tflite.contents.labels import (
+  carried_note,
+  packed_lists,
+  unnamed_note,
+  with_tail_of,
+)
 from tflm_fg.tflite.contents.operators import Kernel, kernels_of, new_kernels
 from tflm_fg.tflite.graph_options import OPERATORS, UINT8, GraphOptions
 from tflm_fg.tflite.inputs import resource_fault
@@ -44,6 +50,7 @@ __all__ = [
   "Part",
   "Patchable",
   "add_rows",
+  "carried_note",
   "channels_of",
   "choice_note",
   "cut",
@@ -57,6 +64,7 @@ __all__ = [
   "new_rows",
   "op_name",
   "pack",
+  "packed_lists",
   "present_mark",
   "read",
   "read_mark",
@@ -65,8 +73,10 @@ __all__ = [
   "tensor_name",
   "tensor_spec",
   "unmarked",
+  "unnamed_note",
   "verify",
   "weights_of",
   "whole",
+  "with_tail_of",
   "write_mark",
 ]

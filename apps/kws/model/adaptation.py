@@ -22,7 +22,7 @@ from tflm_fg.marking import mark_trainable
 from tflm_fg.placement import QUICK, phases_of
 from tflm_fg.requirements import requirements
 from tflm_fg.runtimes import require_loads
-from tflm_fg.tflite import GraphOptions, ModelFile
+from tflm_fg.tflite import GraphOptions, ModelFile, unnamed_note
 from tflm_fg.training import Objective
 from tflm_fg.types import NotApplicable, TflmFgError
 
@@ -163,6 +163,11 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> SpotterResult:
   added = needs["model_bytes"] - needs["model_bytes_before"]
   report |= {"needs": needs, "model_bytes": needs["model_bytes"]}
   report["added_bytes"] = added
+  report["notes"] += unnamed_note(
+    ModelFile.open(after.model, after.name),
+    len((job.came or job.spotter).classes),
+    after.classes,
+  )
   if stop.interrupted:
     report["notes"].append(
       f"interrupted after step {report['steps']}: what was best by then is kept"
