@@ -115,9 +115,10 @@ def test_replayed_samples_are_learned_from_and_told_apart():
   assert report.forgetting["scored_samples"] == len(OLD[1])
 
 
-def test_replay_needs_y_to_learn_from():
+@pytest.mark.parametrize("y", [None, Y], ids=["no y", "y not looked at"])
+def test_replay_needs_y_to_learn_from(y):
   refused(
-    lambda: tflm_fg.adapt(MODEL, X, replay=OLD),
+    lambda: tflm_fg.adapt(MODEL, X, y, labels="none", replay=OLD),
     "replay: samples of before are learned from by their y",
   )
 

@@ -58,5 +58,7 @@ def test_old_clips_are_replayed_and_scored_by_the_library(layer):
   assert rows[words[1]]["train_samples"] == 6
   told = report["forgetting"]
   assert told["measured_on"] == "old_data"
+  scored = {r["class"] for r in told["classes"] if r["scored_samples"]}
+  assert scored == {5, 6}
   before, _ = result.scores["old"]
   assert told["accuracy_before"] == pytest.approx(before.accuracy)
