@@ -6,11 +6,10 @@
   tflm-fg-adapt --model=kws.tflite --train=mine.npz --labels=none
     --out=adapted.tflite
 
-The .npz holds x [N, ...] (floats in the units the model was trained on, or
-integers of its input dtype) and y [N] (classes); without y, or with
---labels=none, it learns without labels. For a model that ends in sigmoids y is
-0 and 1, [N] or [N, outputs]. With --loss=mse or huber y may be real numbers [N]
-or [N, outputs], for models that give numbers. By default it tries
+Samples are an .npz with x and y, a pair x.npy,y.npy, a .csv, or a folder with
+CLASS/*.png: docs/data.md tells of each, of units and of labels. Without y, or
+with --labels=none, it learns without labels. With --loss=mse or huber y may be
+real numbers, for models that give numbers. By default it tries
 where to put the trainable numbers (the head, a wide head, an input prompt, the
 first layer's biases), keeps part of the samples aside to compare by, and
 finishes the best. --test samples are scored before and after and never trained
@@ -19,7 +18,10 @@ on.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import tflm_fg
 from apps import (
@@ -28,16 +30,23 @@ from apps import (
   engine_flags,
   graph_flags,
   output_flags,
+  sample_flags,
   setting_flags,
 )
 from apps.printed_report import print_report
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
-from tflm_fg.samples import load_npz
 from tflm_fg.types import Array, TflmFgError
 
-FLAGS = (adapt_flags, setting_flags, engine_flags, graph_flags, output_flags)
+FLAGS = (
+  adapt_flags,
+  sample_flags,
+  setting_flags,
+  engine_flags,
+  graph_flags,
+  output_flags,
+)
 """The modules whose flags it takes."""
 
 
@@ -46,8 +55,8 @@ def main() -> None:
   own = adapt_flags
   files.require_outputs(
     cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL),
-    cli.values(own.MODEL, own.TRAIN, own.TEST, own.FROM_JOURNAL)
-    | cli.values(own.OLD_DATA, own.REPLAY),
+    cli.values(own.MODEL, own.FROM_JOURNAL)
+    | sample_flags.sources(own.TRAIN, own.TEST, own.OLD_DATA, own.REPLAY),
   )
   _refuse_a_journal_as_samples(own.REPLAY.value)
   if own.PLOT.value:
@@ -59,7 +68,9 @@ def main() -> None:
     print(f"{own.OUT.value}: made again from {own.FROM_JOURNAL.value}")
     return
   if not own.TRAIN.value:
-    raise TflmFgError("--train=T.npz is missing: the samples to adapt to")
+    raise TflmFgError(
+      "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
+    )
   result = _adapted(model)
   _save(result.marked_model)
   if own.JOURNAL.value:
@@ -75,7 +86,8 @@ def main() -> None:
 def _adapted(model: bytes) -> tflm_fg.AdaptResult:
   own = adapt_flags
   method, objective = setting_flags.method(), setting_flags.objective()
-  train = load_npz(own.TRAIN.value, labels=objective["labels"] == "given")
+  train = _loaded(own.TRAIN.value, labels=objective["labels"] == "given")
+  known = train.classes
   watchers: list[Callback] = [ProgbarLogger()]
   if own.LOG.value:
     watchers.append(CSVLogger(own.LOG.value))
@@ -83,9 +95,9 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
     model,
     train.x,
     train.y,
-    test=_samples(own.TEST.value),
-    old_data=_samples(own.OLD_DATA.value),
-    replay=_samples(own.REPLAY.value),
+    test=_samples(own.TEST.value, "test", known),
+    old_data=_samples(own.OLD_DATA.value, "test", known),
+    replay=_samples(own.REPLAY.value, "train", known),
     trainable=own.TRAINABLE.value,
     graph_options=graph_flags.graph_options(),
     method=method,
@@ -99,18 +111,30 @@ def _adapted(model: bytes) -> tflm_fg.AdaptResult:
   )
 
 
-def _samples(path: str | None) -> tuple[Array, Array] | None:
-  """The samples of a file, with their targets."""
-  if not path:
+def _samples(
+  source: str | None, part: str, classes: Sequence[str] | None
+) -> tuple[Array, Array] | None:
+  """The samples of a file or folder, with their targets."""
+  if not source:
     return None
-  held = load_npz(path)
+  held = _loaded(source, part=part, classes=classes)
   assert held.y is not None  # or it would have been refused
   return held.x, held.y
 
 
+def _loaded(source: str, **options: Any) -> tflm_fg.LoadedSamples:
+  return sample_flags.load(
+    source,
+    adapt_flags.MODEL.value,
+    output=output_flags.OUTPUT.value,
+    input=output_flags.INPUT.value,
+    **options,
+  )
+
+
 def _refuse_a_journal_as_samples(path: str | None) -> None:
   """Before --from_journal had its name, --replay took journals."""
-  if path and journal.is_one(files.read_bytes(path)):
+  if path and os.path.isfile(path) and journal.is_one(files.read_bytes(path)):
     raise TflmFgError(
       f"--replay={path}: a journal, and --replay takes samples of before; to "
       f"make the adapted file again, use --from_journal={path}"
@@ -124,6 +148,7 @@ def _refuse_all_but_files() -> None:
     (own.TRAIN, own.TEST, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
+    + sample_flags.HOLDERS
     + (*graph_flags.HOLDERS, graph_flags.TARGET, *engine_flags.HOLDERS)
   )
   names = [flag.name for flag in others if flag.present]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from apps import cli
+from apps import cli, sample_flags
 
 cli.section(cli.NEEDED)
 MODEL = flags.DEFINE_string(
@@ -13,11 +13,15 @@ MODEL = flags.DEFINE_string(
   "an int8, int16x8 or legacy uint8 .tflite, marked or not",
   required=True,
 )
-TRAIN = flags.DEFINE_string("train", None, "an .npz with x and y to train on")
+TRAIN = flags.DEFINE_string(
+  "train", None, f"samples to train on: {sample_flags.FORMS}"
+)
 OUT = flags.DEFINE_string("out", None, "the adapted .tflite", required=True)
 
 cli.section(cli.OFTEN)
-TEST = flags.DEFINE_string("test", None, "an .npz with x and y to score on")
+TEST = flags.DEFINE_string(
+  "test", None, "samples to score on, in any form of --train, or the same file"
+)
 TRAINABLE = flags.DEFINE_string(
   "trainable",
   None,
@@ -28,14 +32,14 @@ TRAINABLE = flags.DEFINE_string(
 OLD_DATA = flags.DEFINE_string(
   "old_data",
   None,
-  "an .npz with x and y of what the model could do before: scored before and "
-  "after, never trained on",
+  "samples of what the model could do before, in any form of --train: scored "
+  "before and after, never trained on",
 )
 REPLAY = flags.DEFINE_string(
   "replay",
   None,
-  "an .npz with x and y of before that are trained on too, so that the model "
-  "does not forget them",
+  "samples of before, in any form of --train, that are trained on too, so that "
+  "the model does not forget them",
 )
 REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 JOURNAL = flags.DEFINE_string(

@@ -18,17 +18,18 @@ from __future__ import annotations
 import os
 import sys
 
+import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli, graph_flags, output_flags
+from apps import cli, graph_flags, output_flags, sample_flags
 from converters import conversion, float_file, quantize
 from tflm_fg import files
 from tflm_fg.marking import opened
 from tflm_fg.placement import measured, with_source_means
 from tflm_fg.requirements import in_words, requirements
 from tflm_fg.runtimes import RuntimeOptions, require_runs, require_target
-from tflm_fg.samples import load_npz, model_input
+from tflm_fg.samples import Wanted, model_input, read_samples
 from tflm_fg.tflite import (
   GraphOptions,
   MarkedModel,
@@ -65,9 +66,9 @@ _ACTIVATIONS = flags.DEFINE_enum(
 _CALIBRATION = flags.DEFINE_string(
   "calibration",
   None,
-  "an .npz with x [N, ...]: about 100 float samples, in the units the model "
-  "was trained on; they set the ranges of activations, and of what a wide head "
-  "joins",
+  "about 100 samples, in the units the model was trained on: "
+  f"{sample_flags.FORMS}; they set the ranges of activations, and of what a "
+  "wide head joins",
 )
 cli.section(cli.SOMETIMES)
 _REPORT = flags.DEFINE_string(
@@ -76,8 +77,8 @@ _REPORT = flags.DEFINE_string(
 _STATISTICS = flags.DEFINE_string(
   "statistics",
   None,
-  "an .npz with x [N, ...]: source samples, as the model was trained on; each "
-  "layer's mean activations go into the mark, for learning without labels",
+  "source samples, as the model was trained on, in any form of --calibration; "
+  "each layer's mean activations go into the mark, for learning without labels",
 )
 
 
@@ -85,7 +86,8 @@ def main() -> None:
   """Loads, quantizes, marks, saves."""
   path = _MODEL.value
   files.require_outputs(
-    cli.values(_OUT, _REPORT), cli.values(_MODEL, _CALIBRATION, _STATISTICS)
+    cli.values(_OUT, _REPORT),
+    cli.values(_MODEL) | sample_flags.sources(_CALIBRATION, _STATISTICS),
   )
   require_target(graph_flags.TARGET.value)
   plain = opened(
@@ -132,10 +134,10 @@ def _graph_options(plain: ModelFile) -> GraphOptions:
   return measured(plain, samples, graph_options, RuntimeOptions())[0]
 
 
-def _samples(path: str, plain: ModelFile) -> Array:
-  """Samples of a file on a model's input grid."""
-  x = load_npz(path, labels=False).x
-  return model_input(x, input_spec(plain), path)
+def _samples(source: str, plain: ModelFile) -> Array:
+  """Samples in any form on a model's input grid."""
+  x = sample_flags.load(source, plain, labels=False).x
+  return model_input(x, input_spec(plain), source)
 
 
 def _wants_wide_head() -> bool:
@@ -197,13 +199,37 @@ def _converted(path: str) -> bytes:
   quantize.require_loadable(path)
   samples = None
   if _CALIBRATION.value is not None:
-    samples = load_npz(_CALIBRATION.value, labels=False).x
+    samples = _float_samples(_CALIBRATION.value, path)
   made = conversion.convert(path, samples, _ACTIVATIONS.value, _tell)
   if made.comparison is not None:
     print(made.comparison.line())
   if carried := carried_note(ModelFile.open(made.data, path)):
     print(f"note: {carried}")
   return made.data
+
+
+def _float_samples(source: str, path: str) -> Array:
+  """Samples for a float model, in its units.
+
+  Raises:
+    TflmFgError: if they cannot be read, or nothing says their shape or units.
+  """
+  if path.endswith(".tflite"):
+    x = sample_flags.load(source, path, labels=False).x
+    if os.path.isdir(source) and x.dtype == np.uint8:
+      raise TflmFgError(
+        f"{source}: a float model does not say what the pixels 0 and 255 are "
+        "in its units; add --pixel_range=0,1, or -1,1, or 0,255"
+      )
+    return x
+
+  def unknown() -> Wanted:
+    raise TflmFgError(
+      f"--calibration={source}: this kind of model does not say the shape of a "
+      "sample; give an .npz with x, or x.npy"
+    )
+
+  return read_samples(source, unknown, labels=False).x
 
 
 def _tell(line: str) -> None:
@@ -214,7 +240,13 @@ def _tell(line: str) -> None:
 def run() -> int:
   """The console script."""
   return cli.launch(
-    main, __name__, also=[graph_flags.__name__, output_flags.__name__]
+    main,
+    __name__,
+    also=[
+      graph_flags.__name__,
+      output_flags.__name__,
+      sample_flags.__name__,
+    ],
   )
 
 

@@ -18,17 +18,18 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli, output_flags
+from apps import cli, output_flags, sample_flags
 from tflm_fg import files
 from tflm_fg.runtimes import NAMES
-from tflm_fg.samples import load_npz
 from tflm_fg.training import LOSSES
 
 cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
   "model", None, "an int8, int16x8 or legacy uint8 .tflite", required=True
 )
-_DATA = flags.DEFINE_string("data", None, "an .npz with x and y", required=True)
+_DATA = flags.DEFINE_string(
+  "data", None, f"samples to score on: {sample_flags.FORMS}", required=True
+)
 cli.section(cli.OFTEN)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(NAMES), "the engine to run"
@@ -57,8 +58,17 @@ _REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 
 def main() -> None:
   """Loads, scores, prints."""
-  files.require_outputs(cli.values(_REPORT), cli.values(_MODEL, _DATA))
-  samples = load_npz(_DATA.value)
+  files.require_outputs(
+    cli.values(_REPORT), cli.values(_MODEL) | sample_flags.sources(_DATA)
+  )
+  samples = sample_flags.load(
+    _DATA.value,
+    _MODEL.value,
+    part="test",
+    output=output_flags.OUTPUT.value,
+    input=output_flags.INPUT.value,
+  )
+  assert samples.y is not None  # or it would have been refused
   report = tflm_fg.evaluate(
     _MODEL.value,
     samples.x,
@@ -105,7 +115,9 @@ def _print_binary(report: Mapping[str, Any]) -> None:
 
 def run() -> int:
   """The console script."""
-  return cli.launch(main, __name__, also=[output_flags.__name__])
+  return cli.launch(
+    main, __name__, also=[output_flags.__name__, sample_flags.__name__]
+  )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from tflm_fg.adaptation import AdaptResult, adapt
 from tflm_fg.evaluation import evaluate
 from tflm_fg.inspection import inspect
 from tflm_fg.journal import Journal
+from tflm_fg.loading import load_samples
 from tflm_fg.marking import mark_trainable, strip
 from tflm_fg.replaying import replay
 from tflm_fg.report import Report
+from tflm_fg.samples.reading import LoadedSamples
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.types import TflmFgError
@@ -18,6 +20,7 @@ __all__ = [
   "AdaptResult",
   "GraphOptions",
   "Journal",
+  "LoadedSamples",
   "MarkedModel",
   "Report",
   "TflmFgError",
@@ -25,6 +28,7 @@ __all__ = [
   "callbacks",
   "evaluate",
   "inspect",
+  "load_samples",
   "losses",
   "mark_trainable",
   "methods",

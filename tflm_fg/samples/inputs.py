@@ -141,7 +141,7 @@ def _pixels(x: Array, spec: TensorSpec, name: str) -> NDArray[np.float64]:
   raise TflmFgError(
     f"{name}: dtype uint8, and the model's {spec.dtype} input{holds} does not "
     "say what the pixels 0 and 255 are in its units; give floats in the units "
-    "it was trained on, as x / 255.0 or x / 127.5 - 1"
+    "it was trained on, as x / 255.0 or x / 127.5 - 1, or --pixel_range=-1,1"
   )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.types import TensorSpec
+from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 GRIDS = ("int8", "uint8", "int16", "int32", "int64")
 
@@ -82,6 +82,31 @@ def from_pixels(
   """
   low, high = ends
   return np.asarray(low + pixels * ((high - low) / WHITE), np.float64)
+
+
+def in_units(
+  x: Array, ends: tuple[float, float], name: str
+) -> NDArray[np.float32]:
+  """Pixels in units that a user has named.
+
+  Args:
+    x: uint8 [N, ...].
+    ends: what black and white are.
+    name: what to call the samples in errors.
+
+  Raises:
+    TflmFgError: if x are no pixels, or the ends are no range.
+  """
+  if not -1e6 <= ends[0] < ends[1] <= 1e6:
+    raise TflmFgError(
+      f"pixel_range={ends[0]:g},{ends[1]:g}: need black below white"
+    )
+  if x.dtype != np.uint8:
+    raise TflmFgError(
+      f"{name}: pixel_range is for pixels as uint8, and its samples are "
+      f"{x.dtype}; leave it out"
+    )
+  return from_pixels(x.astype(np.uint8), ends).astype(np.float32)
 
 
 def _is_near(ends: tuple[float, float], known: tuple[float, float]) -> bool:
