@@ -1900,6 +1900,8 @@ MUTANTS = (
     "    known |= set(np.unique(job.replay.y).tolist())\n",
     "    pass\n",
     ("tests/apps/kws/model/test_outcome.py",),
+  ),
+  Mutant(
     "samples: few levels are not said",
     "tflm_fg/samples/signal.py",
     "  if used > _FEW_LEVELS[bits]:\n    return []\n",
