@@ -86,7 +86,7 @@ def test_a_converted_file_gets_what_stood_behind_the_float_one():
   made = with_tail_of(MODEL, opened(with_labels(models.float_model())))
   assert names_in(made) == ["labels.txt", "more.txt"]
   assert with_tail_of(MODEL, opened(models.float_model())) == MODEL
-  assert "labels.txt and more.txt came over" in carried_note(opened(made))
+  assert "labels.txt, more.txt came over" in carried_note(opened(made))
   assert carried_note(opened(MODEL)) == ""
 
 

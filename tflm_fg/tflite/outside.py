@@ -20,9 +20,8 @@ _NO_PLACE = 1
 MOST_BYTES = (1 << 31) - (1 << 24)
 """Constants that a flatbuffer holds beside a graph; offsets have 31 bits."""
 
-_END, _ENTRY, _LARGE = b"PK\5\6", b"PK\1\2", b"PK\6\7"
-"""How a zip archive's last record begins, the records of its directory, and
-what stands in front of the last one where the archive is in the large form."""
+_END, _ENTRY = b"PK\5\6", b"PK\1\2"
+"""How a zip archive's last record and its directory's records begin."""
 
 
 def place(buffer: schema.Buffer) -> tuple[int, int]:
@@ -136,9 +135,13 @@ class _Archive(NamedTuple):
 
 
 def _archive(data: bytes) -> _Archive | None:
-  """The archive that some bytes end in, if any; none of more than 4 GB."""
+  """The archive that some bytes end in, if any.
+
+  One of the large form has other records in front of the last one, where this
+  looks for the directory, so it is not found.
+  """
   end = data.rfind(_END)
-  if end < 0 or end + 22 > len(data) or data[end - 20 : end - 16] == _LARGE:
+  if end < 0 or end + 22 > len(data):
     return None
   count, size, offset = struct.unpack_from("<HII", data, end + 10)
   at = end - size

@@ -84,7 +84,7 @@ def carried_note(file: ModelFile) -> str:
   if not carried:
     return ""
   return (
-    f"{' and '.join(carried)} came over from the float file as written for "
+    f"{', '.join(carried)} came over from the float file as written for "
     "it: what they say of floats in and out is not true of integers"
   )
 
