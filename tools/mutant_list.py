@@ -235,8 +235,8 @@ MUTANTS = (
     ("tests/test_binary.py",),
   ),
   Mutant(
-    "data: any number is a label of a sigmoid",
-    "tflm_fg/training/data.py",
+    "targets: any number is a label of a sigmoid",
+    "tflm_fg/samples/targets.py",
     "not np.isin(y, (0, 1)).all()",
     "not np.isin(y, (0, 1)).any()",
     ("tests/test_binary.py",),
@@ -1585,8 +1585,8 @@ MUTANTS = (
     ("tests/tflite/test_inputs.py",),
   ),
   Mutant(
-    "data: a token one beyond the table is taken",
-    "tflm_fg/training/data.py",
+    "inputs: a token one beyond the table is taken",
+    "tflm_fg/samples/inputs.py",
     "  if low < 0 or high >= spec.rows:\n",
     "  if low < 0 or high > spec.rows:\n",
     ("tests/tflite/test_inputs.py",),
@@ -1862,15 +1862,15 @@ MUTANTS = (
   Mutant(
     "adapt: a journal given to --replay is read as samples",
     "apps/adapt.py",
-    "  if path and journal.is_one(files.read_bytes(path)):\n",
-    "  if False:\n",
+    "journal.is_one(files.read_bytes(path))",
+    "False",
     ("tests/apps/test_programs.py", "-kjournal_given_to_replay"),
   ),
   Mutant(
     "adapt: --old_data is trained on",
     "apps/adapt.py",
-    "replay=_samples(own.REPLAY.value)",
-    "replay=_samples(own.OLD_DATA.value)",
+    "replay=_samples(own.REPLAY.value,",
+    "replay=_samples(own.OLD_DATA.value,",
     ("tests/apps/test_programs.py", "-kbefore_are_scored"),
   ),
   Mutant(
