@@ -591,9 +591,9 @@ MUTANTS = (
   ),
   Mutant(
     "closed_form: a bias share of nothing",
-    "tflm_fg/gradients/closed_form.py",
-    "2 * share * head.reach",
-    "2 * head.reach",
+    "tflm_fg/fixed_point/head_factors.py",
+    "_over(2 * share * reach, bias.step_sizes)",
+    "_over(2 * reach, bias.step_sizes)",
     ("tests/gradients/test_closed_form.py",),
   ),
   Mutant(

@@ -24,15 +24,17 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import (
   MASTER_UNIT,
-  as_factors,
   round_shift,
   saturate,
+)
+from tflm_fg.fixed_point.head_factors import (
+  bias_constants,
+  kernel_constants,
 )
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.one_thread import exact_product
 from tflm_fg.fixed_point.spread import (
   MEAN_SQUARE_BITS,
-  Factors,
   scaled,
   spread_of,
 )
@@ -50,9 +52,6 @@ from tflm_fg.types import (
   TrainableTensor,
   Vectors,
 )
-
-_BIAS_SHARE = 10
-"""The bias counts as an input whose square is 1/10 of all inputs' squares."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -243,15 +242,10 @@ _UNIT_BITS = 16
 def _kernel_factors(
   head: HeadInput, kernel: TrainableTensor, samples: int
 ) -> tuple[Int64, Int64]:
-  """From sums [C, D] over a batch to int8 steps a unit of rate, Q16.
-
-  What the samples say is divided by last, in integers: all before it is a
-  constant of the file.
-  """
-  share = _BIAS_SHARE / (1 + _BIAS_SHARE)
-  reals = _over(2 * share * head.reach, head.input_scale * kernel.step_sizes)
+  """What sums [C, D] over a batch are times, and bits to divide by: Q16."""
+  constants = kernel_constants(head.reach, head.input_scale, kernel)
   divisor = head.mean_square * samples
-  factors, bits = Factors(*as_factors(reals)).over(divisor, MEAN_SQUARE_BITS)
+  factors, bits = constants.over(divisor, MEAN_SQUARE_BITS)
   # One factor a class, or one for all where the kernel has one scale.
   return factors[:, None], bits + 2 * head.spread_bits
 
@@ -259,16 +253,9 @@ def _kernel_factors(
 def _bias_factors(
   head: HeadInput, bias: TrainableTensor, samples: int
 ) -> tuple[Int64, Int64]:
-  """From sums [C] over a batch to output steps a unit of rate, Q16."""
-  share = 1 / (1 + _BIAS_SHARE)
-  reals = _over(2 * share * head.reach, bias.step_sizes)
-  factors, bits = Factors(*as_factors(reals)).over(samples)
+  """The same of sums [C]."""
+  factors, bits = bias_constants(head.reach, bias).over(samples)
   return factors, np.array(bits)
-
-
-def _over(x: float, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-  """Gives x / steps; 0 where a channel has steps of 0, as it trains not."""
-  return np.divide(x, steps, out=np.zeros_like(steps), where=steps > 0)
 
 
 REFUSAL = (
