@@ -13,7 +13,7 @@ real numbers, for models that give numbers. By default it tries
 where to put the trainable numbers (the head, a wide head, an input prompt, the
 first layer's biases), keeps part of the samples aside to compare by, and
 finishes the best. --test samples are scored before and after and never trained
-on.
+on. Ctrl-C, or SIGTERM, keeps what is best by then; twice, it ends at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ from apps import (
 from apps.printed_report import print_report
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
-from tflm_fg.callbacks import Callback, CSVLogger, ProgbarLogger
+from tflm_fg.callbacks import (
+  Callback,
+  CSVLogger,
+  ProgbarLogger,
+  StopOnInterrupt,
+)
 from tflm_fg.types import Array, TflmFgError
 
 FLAGS = (
@@ -64,33 +69,47 @@ def main() -> None:
   model = files.read_bytes(own.MODEL.value)
   if own.FROM_JOURNAL.value:
     _refuse_all_but_files()
-    _save(_replayed(model))
+    files.write_atomically(own.OUT.value, _unmarked(_replayed(model)))
     print(f"{own.OUT.value}: made again from {own.FROM_JOURNAL.value}")
     return
   if not own.TRAIN.value:
     raise TflmFgError(
       "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
     )
-  result = _adapted(model)
-  _save(result.marked_model)
+  log = CSVLogger(None)
+  with StopOnInterrupt() as stop:
+    result = _adapted(model, [stop, log, ProgbarLogger()])
+    with stop.deferred():
+      contents = _contents(result, log)
+    cli.save(stop, contents)
+    with stop.deferred():
+      print_report(result.report)
+    cli.end(stop, own.OUT.value)
+
+
+def _contents(
+  result: tflm_fg.AdaptResult, log: CSVLogger
+) -> dict[str | None, bytes]:
+  """What is written: path -> bytes, the adapted file first."""
+  own = adapt_flags
+  contents = {own.OUT.value: _unmarked(result.marked_model)}
   if own.JOURNAL.value:
-    files.write_atomically(own.JOURNAL.value, result.journal.to_bytes())
+    contents[own.JOURNAL.value] = result.journal.to_bytes()
   if own.PLOT.value:
     png = plots.training_curves(result.history, result.report)
-    files.write_atomically(own.PLOT.value, png)
+    contents[own.PLOT.value] = png
   if own.REPORT.value:
-    files.write_atomically(own.REPORT.value, cli.to_json(result.report))
-  print_report(result.report)
+    contents[own.REPORT.value] = cli.to_json(result.report)
+  if own.LOG.value:
+    contents[own.LOG.value] = log.content()
+  return contents
 
 
-def _adapted(model: bytes) -> tflm_fg.AdaptResult:
+def _adapted(model: bytes, watchers: Sequence[Callback]) -> tflm_fg.AdaptResult:
   own = adapt_flags
   method, objective = setting_flags.method(), setting_flags.objective()
   train = _loaded(own.TRAIN.value, labels=objective["labels"] == "given")
   known = train.classes
-  watchers: list[Callback] = [ProgbarLogger()]
-  if own.LOG.value:
-    watchers.append(CSVLogger(own.LOG.value))
   return tflm_fg.adapt(
     model,
     train.x,
@@ -162,10 +181,9 @@ def _replayed(model: bytes) -> bytes:
   return tflm_fg.replay(recorded, model, adapt_flags.MODEL.value)
 
 
-def _save(adapted: bytes) -> None:
-  keep = adapt_flags.KEEP_MARK.value
-  content = adapted if keep else tflm_fg.strip(adapted)
-  files.write_atomically(adapt_flags.OUT.value, content)
+def _unmarked(adapted: bytes) -> bytes:
+  """The file as it is written, with its mark where a user wants that."""
+  return adapted if adapt_flags.KEEP_MARK.value else tflm_fg.strip(adapted)
 
 
 def run() -> int:

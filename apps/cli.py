@@ -1,7 +1,8 @@
 """What every program does around its main: flags, errors, exit status.
 
 Status 0: done. 1: refused or failed, with one line on stderr. 2: a flag is
-wrong. A traceback is a bug of ours.
+wrong. 130 and 143: Ctrl-C or SIGTERM ended it, with one line on stderr that
+says whether anything was written. A traceback is a bug of ours.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import importlib.metadata
 import json
 import os
 import re
+import signal
 import sys
 import textwrap
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
+from tflm_fg import files
+from tflm_fg.callbacks import Interrupted, StopOnInterrupt
 from tflm_fg.types import TflmFgError, one_line
 
-DONE, FAILED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_FLAG = 0, 1, 2
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def launch(
@@ -43,6 +49,7 @@ def launch(
   argv = sys.argv if argv is None else argv
   program = _program(argv[0], module)
   warnings.showwarning = _one_line_warning
+  old = _on_terminate(_interrupted)
   try:
     if _HELP & set(argv[1:]):
       print(help_text(module, also), flush=True)
@@ -60,12 +67,54 @@ def launch(
   except TflmFgError as fault:
     print(f"{program}: {one_line(fault)}", file=sys.stderr)
     return FAILED
-  except KeyboardInterrupt:
-    print(f"\n{program}: interrupted", file=sys.stderr)
-    return INTERRUPTED
+  except KeyboardInterrupt as stop:
+    print(f"\n{program}: {str(stop) or 'interrupted'}", file=sys.stderr)
+    return 128 + getattr(stop, "signal", signal.SIGINT)
   except BrokenPipeError:  # whoever read our output has gone
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+  finally:
+    _on_terminate(old)
   return DONE
+
+
+def _interrupted(number: int, *unused: object) -> None:
+  del unused
+  raise Interrupted(number)
+
+
+def _on_terminate(handler: Any) -> Any:
+  """Sets what SIGTERM does, in the main thread; what it did before."""
+  if threading.current_thread() is not threading.main_thread():
+    return None
+  return signal.signal(signal.SIGTERM, handler)
+
+
+def save(stop: StopOnInterrupt, contents: Mapping[str | None, bytes]) -> None:
+  """Writes files, all of them or, where one cannot be written, some.
+
+  No signal comes between them, so that they belong together.
+
+  Args:
+    stop: what waits for signals.
+    contents: path -> bytes, in order; nothing is written for None.
+  """
+  with stop.deferred(firmly=True):
+    for path, content in contents.items():
+      if path is not None:
+        files.write_atomically(path, content)
+
+
+def end(stop: StopOnInterrupt, path: str) -> None:
+  """Ends a program that has written its files, as a signal wants it to.
+
+  Args:
+    stop: what waited for signals.
+    path: the file that it was about.
+
+  Raises:
+    Interrupted: if a signal came.
+  """
+  stop.check(f"interrupted; {path} holds what was best by then")
 
 
 _HELP = {"--help", "-h", "-help", "--helpfull"}

@@ -279,6 +279,15 @@ def test_the_python_of_the_tutorial_runs(names, capsys):
   assert pathlib.Path("adapted.tflite").read_bytes()[4:8] == b"TFL3"
 
 
+def test_the_python_of_the_page_on_running_runs(names):
+  first, *_ = python_blocks("docs/tutorial.md")
+  exec(first, names)
+  names["model"] = "../apps/kws/ds_cnn.tflite"
+  for block in python_blocks("docs/running.md"):
+    exec(compile(block, "docs/running.md", "exec"), names)
+  assert pathlib.Path("adapted.tflite").read_bytes()[4:8] == b"TFL3"
+
+
 def test_the_python_of_the_reference_runs(names):
   first, *_ = python_blocks("docs/tutorial.md")
   exec(first + "\nimport tflm_fg\n", names)

@@ -21,6 +21,7 @@ from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.fold_search import try_by_folds
 from tflm_fg.placement.found import run_best, run_choice, saturation_notes
+from tflm_fg.placement.interrupted import require_kept
 from tflm_fg.placement.label_free import try_label_free
 from tflm_fg.placement.other_outputs import moved
 from tflm_fg.placement.phase import TrainingData
@@ -41,6 +42,7 @@ from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
+from tflm_fg.training.interruption import with_stop
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import Array, NotApplicable, TflmFgError
 
@@ -108,6 +110,7 @@ def adapt(
   workers: int | None = None,
   target: str = "any",
   callbacks: Sequence[Callback] = (),
+  on_interrupt: str = "raise",
   output: str | int | None = None,
   input: str | int | None = None,
   name: str | None = None,
@@ -123,8 +126,7 @@ def adapt(
       ends in sigmoids; real targets [N] or [N, outputs], under mse, huber or a
       function; None to learn without labels.
     test: samples and y that are only scored, before and after.
-    old_data: samples and y of before that are only scored; see `forgetting` of
-      the report.
+    old_data: samples and y of before that are only scored; see `forgetting`.
     replay: samples and y of before that are trained on too.
     trainable: as for `mark_trainable`, or "auto" to try the places that the
       file allows and take the best; None takes the file's mark, or "auto" where
@@ -142,6 +144,7 @@ def adapt(
     workers: passes side by side, at most; None for as many as pay.
     target: "any"; "tflm" or "litert" for a file that this engine must run too.
     callbacks: called after every step of forward gradients.
+    on_interrupt: "raise"; or "keep", see `callbacks.StopOnInterrupt`.
     output: which of several outputs is trained, as for `mark_trainable`.
     input: which of several inputs takes the samples, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
@@ -169,7 +172,7 @@ def adapt(
       workers=workers,
       target=target,
     ),
-    callbacks=callbacks,
+    callbacks=with_stop(callbacks, on_interrupt),
   )
   return _adapted(own, trainable, _Given(x, y, test, old_data, replay), request)
 
@@ -187,6 +190,14 @@ class _Given(NamedTuple):
 def _adapted(
   own: ModelFile, trainable: str | None, given: _Given, request: Request
 ) -> AdaptResult:
+  """Adapts while signals are waited for, where a user wants that."""
+  with request.stop:
+    return _checked_and_run(own, trainable, given, request)
+
+
+def _checked_and_run(
+  own: ModelFile, trainable: str | None, given: _Given, request: Request
+) -> AdaptResult:
   """Runs all phases, scores before and after, and tells of it."""
   file = marking.in_known_form(own, request.graph_options)
   # All samples are checked before anything runs.
@@ -202,42 +213,46 @@ def _adapted(
   file = marking.with_change_told(own, file, samples.x)
   began = time.perf_counter()
   run_result, tried, training_data = _run(file, trainable, samples, request)
+  require_kept(
+    run_result.phase_results, run_result.tried, training_data, request
+  )
   seconds = time.perf_counter() - began
-  adapted = write_masters(
-    run_result.marked.file, run_result.marked.mark, run_result.masters
-  )
-  require_runs_for(adapted, runtime, options.target)
-  report = Report(
-    **scores(
-      file, run_result, samples, training_data, held_back, adapted, runtime
-    ),
-    **facts(
-      run_result,
-      *tried,
-      training_data,
-      own,
-      request,
-      seconds,
-      [*samples.remarks, *saturation_notes(run_result)],
-    ),
-    forgetting=forgetting(file, adapted, samples, old, runtime),
-    data_notes=list(samples.doubts),
-    engine_agreement=engine_agreement(adapted, samples.x),
-    needs=requirements(own, adapted),
-    other_outputs=moved(
-      file,
-      adapted,
-      samples.x if held_back is None else held_back[0],
-      runtime,
-    ),
-  )
-  return AdaptResult(
-    adapted.data,
-    run_result.marked.data,
-    report,
-    Journal.of(run_result, adapted),
-    run_result.history,
-  )
+  with request.stop.deferred():  # what was trained is told of and kept
+    adapted = write_masters(
+      run_result.marked.file, run_result.marked.mark, run_result.masters
+    )
+    require_runs_for(adapted, runtime, options.target)
+    report = Report(
+      **scores(
+        file, run_result, samples, training_data, held_back, adapted, runtime
+      ),
+      **facts(
+        run_result,
+        *tried,
+        training_data,
+        own,
+        request,
+        seconds,
+        [*samples.remarks, *saturation_notes(run_result)],
+      ),
+      forgetting=forgetting(file, adapted, samples, old, runtime),
+      data_notes=list(samples.doubts),
+      engine_agreement=engine_agreement(adapted, samples.x),
+      needs=requirements(own, adapted),
+      other_outputs=moved(
+        file,
+        adapted,
+        samples.x if held_back is None else held_back[0],
+        runtime,
+      ),
+    )
+    return AdaptResult(
+      adapted.data,
+      run_result.marked.data,
+      report,
+      Journal.of(run_result, adapted),
+      run_result.history,
+    )
 
 
 def _checked(method: Method, loss: str | LossFunction) -> Method:

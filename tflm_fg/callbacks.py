@@ -9,14 +9,15 @@ from tflm_fg.training.callbacks import (
   ModelCheckpoint,
   ProgbarLogger,
   State,
-  StopOnInterrupt,
 )
+from tflm_fg.training.interruption import Interrupted, StopOnInterrupt
 
 __all__ = [
   "CSVLogger",
   "Callback",
   "EarlyStopping",
   "History",
+  "Interrupted",
   "Logs",
   "ModelCheckpoint",
   "ProgbarLogger",

@@ -88,6 +88,8 @@ class Report(Mapping[str, Any]):
     other_outputs: a table for each other output, how far it moved; see
       `placement.other_outputs`.
     notes: what a user should know.
+    interrupted: whether a signal ended it early, see
+      `callbacks.StopOnInterrupt`.
     engine_agreement: how far the installed engines are apart on the adapted
       file, in output steps; see `runtimes.agreement.Agreement`.
     needs: what the adapted file needs on a device, beside what the user's
@@ -139,6 +141,7 @@ class Report(Mapping[str, Any]):
   output: int
   other_outputs: list[dict[str, Any]]
   notes: list[str]
+  interrupted: bool
   engine_agreement: list[dict[str, Any]]
   needs: dict[str, Any]
   versions: dict[str, str]
@@ -207,10 +210,15 @@ def facts(
       *run_result.marked.notes,
       *notes,
       *_remarks(run_result, training_data, request.method),
+      *([_CUT_SHORT] if request.stop.interrupted else []),
     ],
+    "interrupted": request.stop.interrupted,
     "versions": versions(),
     "runtime": request.runtime_options.runtime,
   }
+
+
+_CUT_SHORT = "interrupted: what was best by then is kept"
 
 
 def _remarks(

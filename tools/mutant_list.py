@@ -25,6 +25,55 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "interrupts: a first signal is not held up while a phase trains",
+    "tflm_fg/training/interruption.py",
+    "    if any(self._held_up) or (first and self._held_up):\n",
+    "    if any(self._held_up):\n",
+    ("tests/placement/test_interrupted.py",),
+  ),
+  Mutant(
+    "interrupts: a second signal is held up too",
+    "tflm_fg/training/interruption.py",
+    "    if any(self._held_up) or (first and self._held_up):\n",
+    "    if self._held_up:\n",
+    ("tests/placement/test_interrupted.py",),
+  ),
+  Mutant(
+    "interrupts: files are left half written by a second signal",
+    "tflm_fg/training/interruption.py",
+    "    self._held_up.append(firmly)\n",
+    "    self._held_up.append(False)\n",
+    ("tests/placement/test_interrupted.py",),
+  ),
+  Mutant(
+    "interrupts: handlers stay behind",
+    "tflm_fg/training/interruption.py",
+    "        signal.signal(number, handler)\n",
+    "        pass\n",
+    ("tests/placement/test_interrupted.py",),
+  ),
+  Mutant(
+    "interrupts: what is no better than the start is kept",
+    "tflm_fg/placement/interrupted.py",
+    "  if not some or is_worse(tried, training_data):\n",
+    "  if is_worse(tried, training_data):\n",
+    ("tests/apps/test_programs.py", "-ksignal"),
+  ),
+  Mutant(
+    "interrupts: the best candidate by then is not trained",
+    "tflm_fg/placement/request.py",
+    "    left = [c for c in self.callbacks if not isinstance(c, stops)]\n",
+    "    left = list(self.callbacks)\n",
+    ("tests/placement/test_interrupted.py",),
+  ),
+  Mutant(
+    "interrupts: status 0 where a signal came",
+    "apps/cli.py",
+    '    return 128 + getattr(stop, "signal", signal.SIGINT)\n',
+    "    return DONE\n",
+    ("tests/apps/test_programs.py", "-ksignal"),
+  ),
+  Mutant(
     "head room: never taken",
     "tflm_fg/placement/head_folds.py",
     "return (opened, own) if own.loss < score.loss else None",

@@ -1,8 +1,8 @@
 """Programs keep their contract: status, one line on stderr, whole files.
 
-Status 0 done, 1 refused or failed, 2 a flag is wrong, 130 interrupted. Each
-run is a process of its own, because a traceback, a line that an engine prints
-and a leftover file are seen only from outside.
+Status 0 done, 1 refused or failed, 2 a flag is wrong, 130 and 143 ended by a
+signal. Each run is a process of its own, because a traceback, a line that an
+engine prints and a leftover file are seen only from outside.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tests.options import options
 from tests.programs import own_lines
 from tflm_fg.tflite.select_trainable import present_mark
 
-DONE, REFUSED, WRONG_FLAG, INTERRUPTED = 0, 1, 2, 130
+DONE, REFUSED, WRONG_FLAG = 0, 1, 2
+INTERRUPTED, TERMINATED = 130, 143
 PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
 
 
@@ -397,28 +398,82 @@ def test_damaged_journal_makes_no_file(
 # Interrupts.
 
 
-# Sends the process SIGINT from inside its sixth step, as Ctrl-C would.
+# Sends the process a signal from inside its sixth step, as Ctrl-C would.
 INTERRUPT_AT_WORK = """
 import os, signal
 from tflm_fg.gradients.spsa import CentralDifference
 call = CentralDifference.__call__
 def interrupted(self, passes, state):
-  if state.step >= 5:  # again, should a finalizer have swallowed the first
-    os.kill(os.getpid(), signal.SIGINT)
+  if state.step in {steps}:
+    os.kill(os.getpid(), signal.{name})
   return call(self, passes, state)
 CentralDifference.__call__ = interrupted
 """
 
 
-def test_interrupt_writes_nothing_and_has_status_130(folder):
+@pytest.mark.parametrize(
+  ("name", "status"), [("SIGINT", INTERRUPTED), ("SIGTERM", TERMINATED)]
+)
+def test_a_signal_keeps_the_best_so_far_with_its_journal(name, status, folder):
+  flags = folder.adapt_flags(
+    "--steps=100000000", "--validate_every=2", "--learning_rate_lsb=1",
+    "--journal=j", "--log=l",
+    "--report=r",
+  )  # fmt: skip
+  result = programs.run(
+    folder.path, "apps.adapt", *flags,
+    before=INTERRUPT_AT_WORK.format(steps=[5], name=name),
+  )  # fmt: skip
+  assert result.returncode == status
+  (line,) = own_lines(result.stderr)
+  assert "interrupted; out.tflite holds what was best by then" in line
+  assert "note: interrupted" in result.stdout
+  report = json.loads(folder.read("r"))
+  assert report["interrupted"]
+  assert report["steps"] == 6
+  assert len(folder.read("l").splitlines()) == 5  # the head, steps 0 2 4 6
+  folder.done(
+    "adapt", "--model=model.tflite", "--from_journal=j", "--out=again.tflite"
+  )
+  assert folder.read("again.tflite") == folder.read("out.tflite")
+  assert not folder.leftovers()
+
+
+def test_a_signal_before_anything_is_better_writes_nothing(folder):
   folder.write("out.tflite", b"of yesterday")
   before = folder.files()
   flags = folder.adapt_flags(
-    "--steps=100000000", "--journal=j", "--log=l", "--report=r"
-  )
+    "--steps=100000000", "--learning_rate_lsb=2e-5", "--journal=j", "--log=l",
+    "--report=r",
+  )  # fmt: skip
   result = programs.run(
-    folder.path, "apps.adapt", *flags, before=INTERRUPT_AT_WORK
+    folder.path, "apps.adapt", *flags,
+    before=INTERRUPT_AT_WORK.format(steps=[5], name="SIGINT"),
+  )  # fmt: skip
+  assert result.returncode == INTERRUPTED
+  (line,) = own_lines(result.stderr)
+  assert "before anything was finished" in line
+  assert "nothing was written" in line
+  assert folder.files() == before
+
+
+TWICE = """
+import os, signal
+from tflm_fg.training import trainer
+score = trainer.score_weights
+def interrupted(*arguments):
+  os.kill(os.getpid(), signal.SIGINT)
+  return score(*arguments)
+trainer.score_weights = interrupted
+"""
+
+
+def test_a_second_signal_ends_at_once_and_writes_nothing(folder):
+  before = folder.files()
+  flags = folder.adapt_flags(
+    "--steps=100000000", "--validate_every=2", "--journal=j"
   )
+  result = programs.run(folder.path, "apps.adapt", *flags, before=TWICE)
   assert result.returncode == INTERRUPTED
   (line,) = own_lines(result.stderr)
   assert "interrupted" in line

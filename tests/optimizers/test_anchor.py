@@ -15,7 +15,8 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.tflite.tensors import weights_of
-from tflm_fg.training.callbacks import Callback, StopOnInterrupt
+from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.interruption import StopOnInterrupt
 from tflm_fg.types import Params, Vectors
 
 MARKED = tflm_fg.mark_trainable(models.dense_model())
@@ -94,9 +95,6 @@ def test_control_c_ends_after_the_present_step_and_restores_its_handler():
   )  # fmt: skip
   assert stop.interrupted
   assert done.report["steps"] == 7
-  assert done.report["kept_step"] in (0, 2, 4, 6, 7)
+  assert done.report["kept_step"] in (2, 4, 6, 7)
+  assert done.report["interrupted"]
   assert signal.getsignal(signal.SIGINT) is before
-  again = tflm_fg.adapt(
-    models.dense_model(), x, y, **settings, callbacks=[stop]
-  )
-  assert again.report["steps"] == 0

@@ -66,14 +66,18 @@ def try_by_folds(
   kinds = [stage.kind for stage in (*INPUT_STAGES, WITHOUT_PROMPTS)]
   request.require_use([*kinds, ClosedForm])
   dropped: list[Dropped] = []
-  tried = [
-    (stage, _behind(stage, training_data, request))
-    for stage in _stages(model, training_data, request, dropped)
-  ]
-  found = [one for _, candidates in tried for one in candidates]
-  tried.sort(key=lambda one: min(f.candidate.loss for f in one[1]))
-  for stage, _ in tried[:WIDENED]:
-    found += _widened(stage, training_data, request, dropped)
+  found: list[FoundCandidate] = []
+  with request.stop.keeping():
+    tried = []
+    for stage in _stages(model, training_data, request, dropped):
+      own = _behind(stage, training_data, request)
+      tried.append((stage, own))
+      found += own
+      request.stop.check()
+    tried.sort(key=lambda one: min(f.candidate.loss for f in one[1]))
+    for stage, _ in tried[:WIDENED]:
+      found += _widened(stage, training_data, request, dropped)
+      request.stop.check()
   return found, dropped
 
 
@@ -124,6 +128,8 @@ def _behind(
   options = stage.input_stage.request(request).graph_options
   opened = HeadFolds.open(stage.file, "head", options, training_data, request)
   untouched = _found(stage, "", opened.untouched(), opened)
+  if request.stop.interrupted:
+    return [untouched]
   return [untouched, *_fitted(stage, "head", opened)]
 
 

@@ -17,6 +17,7 @@ from tflm_fg.placement.candidates import (
   best_candidate,
 )
 from tflm_fg.placement.head_folds import HeadFolds, room_note
+from tflm_fg.placement.interrupted import is_worse, on_all_samples
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import (
   OpenPhase,
@@ -62,11 +63,13 @@ def run_best(
   """Trains the best of what was found.
 
   A wide head that the engine cannot train is dropped, and the next best taken;
-  so is a head with room that was no better than its start.
+  so is a head with room that was no better than its start. Where a signal has
+  ended the search, the best by then is trained: its head was fitted many times
+  over the folds, and is once more.
 
   Args:
     model: the plain file.
-    found: the candidates, one at least.
+    found: the candidates, one at least, unless a signal came.
     dropped: what was not tried to its end, with the reason.
     training_data: the samples.
     request: what the user asked for.
@@ -74,22 +77,27 @@ def run_best(
   Returns:
     What trained; the candidates, and what was dropped, with the reason.
   """
+  if not found:
+    request.stop.check()
   while True:
+    finishing = request.finishing()
     candidates = [one.candidate for one in found]
     best = best_candidate(candidates)
     chosen = next(one for one in found if one.candidate is best)
     try:
-      run_result = run_found(model, chosen, training_data, request)
-      if best.graph_options.head_room and not _helped(run_result):
-        # The wider scale alone would change the file for nothing.
-        raise NotApplicable(HARM)
+      with request.stop.keeping():
+        run_result = run_found(model, chosen, training_data, finishing)
+        if best.graph_options.head_room and not _helped(run_result):
+          # The wider scale alone would change the file for nothing.
+          raise NotApplicable(HARM)
+        if best.head and is_worse(run_result.tried, training_data):
+          finishing.stop.check()  # a part of a head is worse than none
+        return run_result, (candidates, dropped)
     except NotApplicable as fault:
       if best.head != "wide-head" and not best.graph_options.head_room:
         raise
       dropped.append(Dropped(best.title, str(fault)))
       found.remove(chosen)
-    else:
-      return run_result, (candidates, dropped)
 
 
 def run_found(
@@ -112,11 +120,12 @@ def run_found(
   passes = 0
   if candidate.head or not results:
     opened = _open_head(best, marked, masters, training_data, request)
-    kept.append(run_phase(opened, training_data))
+    first = run_phase(opened, training_data, request.watchers)
+    kept.append(first)
     if candidate.graph_options.head_room and not results:
       kept[0], passes = _from_the_file(model, kept[0], training_data, request)
     if candidate.head:
-      results.append(run_phase(opened, training_data.whole()))
+      results.append(on_all_samples(opened, first, training_data, request))
       masters = results[-1].masters
   ran = tuple(kept), tuple(results)
   return RunResult(marked, plan, masters, *ran, passes, best.room_tried)
@@ -311,8 +320,7 @@ def saturation_notes(run_result: RunResult) -> list[str]:
   """Says where many weights have reached an end of int8."""
   notes = []
   for record in run_result.records:
-    share = run_result.saturated(record)
-    if share > SATURATED:
+    if (share := run_result.saturated(record)) > SATURATED:
       notes.append(
         f"{100 * share:.0f} % of the kernel weights of the phase "
         f"'{record.phase.method.name}' ended at -127 or 127: their scale is "

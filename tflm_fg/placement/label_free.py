@@ -101,21 +101,40 @@ def try_label_free(
   last = phases_of(mark_file(model, "head"), request.method, request.objective)
   kinds = [stage.kind for stage in stages]
   request.require_use([*kinds, *(type(phase.method) for phase in last)])
-  start = best = _untouched(model, training_data, request)
+  start = _untouched(model, training_data, request)
+  found = []
   cures = [start]
-  for seen in _found(model, stages, training_data, request, dropped):
-    fault = no_gain(best.entropies, seen.entropies, seen.by_chance)
-    if not fault and seen.stage.input_stage.kind is PerSample:
-      fault = spreads(start.entropies, seen.entropies)
-    if not fault and training_data.task.is_binary:
-      fault = unsure(seen.entropies.information)
-    if fault:
-      dropped.append(Dropped(seen.stage.input_stage.title, fault, seen.graph))
-    else:
-      best = seen
-      cures.append(seen)
-  found = [_without_head(seen, training_data, request) for seen in cures]
-  return found + _with_head(best, training_data, request, dropped), dropped
+  with request.stop.keeping():
+    for seen in _found(model, stages, training_data, request, dropped):
+      fault = _fault(seen, start, cures[-1], training_data)
+      if fault:
+        title = seen.stage.input_stage.title
+        dropped.append(Dropped(title, fault, seen.graph))
+      else:
+        cures.append(seen)
+      request.stop.check()
+    found = _with_head(cures[-1], training_data, request, dropped)
+  alone = [_without_head(seen, training_data, request) for seen in cures]
+  return alone + found, dropped
+
+
+def _fault(
+  seen: Seen, start: Seen, best: Seen, training_data: TrainingData
+) -> str:
+  """Why an input stage is not taken; empty where it is.
+
+  Args:
+    seen: it, with the answers behind it.
+    start: the untouched file.
+    best: the best so far.
+    training_data: the samples.
+  """
+  fault = no_gain(best.entropies, seen.entropies, seen.by_chance)
+  if not fault and seen.stage.input_stage.kind is PerSample:
+    fault = spreads(start.entropies, seen.entropies)
+  if not fault and training_data.task.is_binary:
+    fault = unsure(seen.entropies.information)
+  return fault
 
 
 def input_stages_of(
@@ -280,7 +299,7 @@ def _with_head(
     graph_options=seen.stage.input_stage.request(request).graph_options,
   )
   result = Trial(seen.stage.file, "head", asked, training_data).run(
-    training_data
+    training_data, request.watchers
   )
   fault = "" if result.record.kept_step else HARM
   if not fault and training_data.task.is_binary:

@@ -39,6 +39,7 @@ from tflm_fg.training.callbacks import (
 )
 from tflm_fg.training.data import Batches
 from tflm_fg.training.exact_settings import exact
+from tflm_fg.training.interruption import stop_of
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import Task
 from tflm_fg.training.trainer import fit, score_weights
@@ -202,6 +203,9 @@ def run_phase(
 ) -> PhaseResult:
   """Runs a phase on some samples.
 
+  A signal that a `StopOnInterrupt` among the callbacks waits for ends it after
+  the present step; it is then scored as ever.
+
   Args:
     open_phase: where it begins.
     training_data: the samples; `x` is what the phase was opened with.
@@ -236,21 +240,22 @@ def run_phase(
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if method.patience:
     watchers.append(EarlyStopping(method.patience))
-  state = run(
-    step_rule=rule,
-    state=rule.start(params),
-    steps=method.steps,
-    validation=kept,
-    validate_every=method.validate_every,
-    callbacks=watchers,
-    adjust=None if method.is_exact else Growing(method.patience),
-    passes_before=passes_before,
-  )
-  trained, kept_step = state.params, state.step
-  if best.best is not None:
-    trained, kept_step = best.best, best.best_step
-  ends = params, trained
-  before, after = (_answers(graph, layout, p, scored) for p in ends)
+  with stop_of(callbacks).deferred():
+    state = run(
+      step_rule=rule,
+      state=rule.start(params),
+      steps=method.steps,
+      validation=kept,
+      validate_every=method.validate_every,
+      callbacks=watchers,
+      adjust=None if method.is_exact else Growing(method.patience),
+      passes_before=passes_before,
+    )
+    trained, kept_step = state.params, state.step
+    if best.best is not None:
+      trained, kept_step = best.best, best.best_step
+    ends = params, trained
+    before, after = (_answers(graph, layout, p, scored) for p in ends)
   return PhaseResult(
     masters={**open_phase.masters, **layout.scatter(trained)},
     record=Record(

@@ -9,6 +9,7 @@ from tflm_fg.gradients.method import Method, registered, require_taken
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.training.callbacks import Callback
+from tflm_fg.training.interruption import StopOnInterrupt, stop_of
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import TflmFgError
 
@@ -22,7 +23,8 @@ class Request:
     objective: what to lower.
     graph_options: how the file may change.
     runtime_options: the engine.
-    callbacks: called after every step of forward gradients.
+    callbacks: called after every step of forward gradients; a
+      `StopOnInterrupt` among them keeps what is best where a signal comes.
   """
 
   method: Method
@@ -35,6 +37,24 @@ class Request:
   def is_auto(self) -> bool:
     """Whether phases choose their methods."""
     return self.method.name == "auto"
+
+  @property
+  def stop(self) -> StopOnInterrupt:
+    """What a signal sets; nothing ever, where the user asked for none."""
+    return stop_of(self.callbacks)
+
+  @property
+  def watchers(self) -> list[Callback]:
+    """The callbacks that hear of every phase's steps."""
+    return [c for c in self.callbacks if c.every_phase]
+
+  def finishing(self) -> Request:
+    """This request, but for what runs to its end though a signal has come."""
+    if not self.stop.interrupted:
+      return self
+    stops = StopOnInterrupt
+    left = [c for c in self.callbacks if not isinstance(c, stops)]
+    return dataclasses.replace(self, callbacks=left)
 
   def require_use(self, kinds: Sequence[type[Method]]) -> None:
     """Refuses what was given and none of the methods that run takes."""

@@ -305,33 +305,40 @@ def run_phases(
   run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
   phases = phases_of(marked, request.method, request.objective)
   request.require_use([type(phase.method) for phase in phases])
-  for phase in phases:
-    open_phase, opened = opened, None
-    if open_phase is None:
-      open_phase = open_marked(
-        phase, marked, run_result.masters, training_data, request
+  with request.stop.keeping():
+    for phase in phases:
+      open_phase, opened = opened, None
+      if open_phase is None:
+        open_phase = open_marked(
+          phase, marked, run_result.masters, training_data, request
+        )
+      phase_result = run_phase(
+        open_phase,
+        training_data,
+        request.callbacks,
+        passes_before=sum(
+          o.graph.forward_passes for o in run_result.phase_results
+        ),
       )
-    phase_result = run_phase(
-      open_phase,
-      training_data,
-      request.callbacks,
-      passes_before=sum(
-        o.graph.forward_passes for o in run_result.phase_results
-      ),
-    )
-    last = phase_result
-    stopped = any(callback.stop_training for callback in request.callbacks)
-    ends = phase is phases[-1] and _is_exact(phase_result)
-    if ends and len(training_data.kept) and not stopped:
-      # An exact phase needs samples kept aside but to see that it helps, and
-      # every sample counts where there are few.
-      last = run_phase(open_phase, training_data.whole(), request.callbacks)
-    run_result = dataclasses.replace(
-      run_result,
-      masters=last.masters,
-      tried=(*run_result.tried, phase_result),
-      phase_results=(*run_result.phase_results, last),
-    )
+      last = phase_result
+      stopped = any(callback.stop_training for callback in request.callbacks)
+      ends = phase is phases[-1] and _is_exact(phase_result)
+      if ends and len(training_data.kept) and not stopped:
+        # An exact phase needs samples kept aside but to see that it helps, and
+        # every sample counts where there are few.
+        with request.stop.keeping():
+          whole = run_phase(open_phase, training_data.whole(), request.watchers)
+          request.stop.check()  # no sample is aside to judge a part of it by
+          last = whole
+      run_result = dataclasses.replace(
+        run_result,
+        masters=last.masters,
+        tried=(*run_result.tried, phase_result),
+        phase_results=(*run_result.phase_results, last),
+      )
+      request.stop.check()
+  if not run_result.tried:
+    request.stop.check()
   return run_result
 
 

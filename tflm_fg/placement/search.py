@@ -10,6 +10,10 @@ the best one again, on all samples.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
 
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.candidates import (
@@ -39,6 +43,7 @@ from tflm_fg.placement.run_plan import (
   Trial,
   phases_of,
 )
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.tflite.split_graph import last_tensors
@@ -78,9 +83,19 @@ def run_best_tried(
     What trained; the candidates, and what was dropped, with the reason.
   """
   candidates, dropped = try_candidates(model, training_data, request)
-  best = best_candidate(candidates)
-  run_result = run_candidate(model, best, training_data, request)
-  return run_result, (candidates, dropped)
+  stop = request.stop
+  with stop.keeping():
+    stop.check()
+    best = best_candidate(candidates)
+    run_result = run_candidate(model, best, training_data, request)
+    stop.check()
+    return run_result, (candidates, dropped)
+  finished = [_finished(one) for one in candidates if one.is_whole]
+  if not finished:
+    stop.check()
+  best = min(finished, key=lambda one: one.loss)
+  run_result = run_candidate(model, best, training_data, request, again=False)
+  return run_result, (finished, dropped)
 
 
 def try_candidates(
@@ -108,25 +123,45 @@ def try_candidates(
     [stage.kind for stage in stages if stage.trainable]
     + [type(phase.method) for phase in last]
   )
-  for stage in stages:
-    own = stage.request(request)
-    found, first = model, tuple[PhaseResult, ...]()
-    if stage.trainable:
-      trial = Trial(model, stage.trainable, own, training_data)
-      try:
-        first = (trial.run(training_data, request.callbacks),)
-      except NotApplicable as fault:  # it moves no output of these samples
-        dropped.append(Dropped(stage.title, str(fault)))
-        continue
-      if not first[0].record.kept_step:
-        dropped.append(Dropped(stage.title, HARM, first[0].graph))
-        continue
-      found = trial.file(first[0])
-    # Without an exact gradient thousands of weights are too many to try.
-    may_widen = training_data.task.is_exact
-    heads, without = heads_of(found, may_widen, own.graph_options)
-    dropped += [d for d in without if d not in dropped]
+  with request.stop.keeping():
+    for stage in stages:
+      for candidate in _behind(model, stage, training_data, request, dropped):
+        candidates.append(candidate)
+      request.stop.check()
+  return candidates, dropped
+
+
+def _behind(
+  model: ModelFile,
+  stage: InputStage,
+  training_data: TrainingData,
+  request: Request,
+  dropped: list[Dropped],
+) -> Iterator[Candidate]:
+  """The candidates of an input stage, or of none.
+
+  Where a signal comes the last of them is what was finished by then.
+  """
+  own = stage.request(request)
+  found, first = model, tuple[PhaseResult, ...]()
+  if stage.trainable:
+    trial = Trial(model, stage.trainable, own, training_data)
+    try:
+      first = (trial.run(training_data, request.callbacks),)
+    except NotApplicable as fault:  # it moves no output of these samples
+      dropped.append(Dropped(stage.title, str(fault)))
+      return
+    if not first[0].record.kept_step:
+      dropped.append(Dropped(stage.title, HARM, first[0].graph))
+      return
+    found = trial.file(first[0])
+  # Without an exact gradient thousands of weights are too many to try.
+  may_widen = training_data.task.is_exact
+  heads, without = heads_of(found, may_widen, own.graph_options)
+  dropped += [d for d in without if d not in dropped]
+  with request.stop.keeping():
     for head in heads:
+      request.stop.check()
       graph_options, measuring_passes = own.graph_options, 0
       try:
         if head == "wide-head":
@@ -135,25 +170,62 @@ def try_candidates(
           )
         asked = dataclasses.replace(request, graph_options=graph_options)
         trial = Trial(found, head, asked, training_data)
-        parts = parts_of(training_data) if trial.is_exact else [training_data]
-        tries = tuple(trial.run(part) for part in parts)
+        tries = _tries(trial, training_data, request)
       except NotApplicable as fault:
         if head == "head":  # there is nothing smaller to try
           raise
         dropped.append(Dropped(head, str(fault)))
         continue
-      candidates.append(
-        candidate_of(
-          stage,
-          head,
-          graph_options,
-          first,
-          tries,
-          training_data,
-          measuring_passes,
-        )
+      if request.stop.interrupted:
+        yield _cut_short(stage, head, graph_options, (*first, tries[0]))
+        continue
+      yield candidate_of(
+        stage,
+        head,
+        graph_options,
+        first,
+        tries,
+        training_data,
+        measuring_passes,
       )
-  return candidates, dropped
+  if request.stop.interrupted and first:
+    yield _cut_short(stage, "", own.graph_options, first)
+
+
+def _tries(
+  trial: Trial, training_data: TrainingData, request: Request
+) -> tuple[PhaseResult, ...]:
+  """A head's phase with each part of the samples kept aside in turn."""
+  parts = parts_of(training_data) if trial.is_exact else [training_data]
+  tries = list[PhaseResult]()
+  for part in parts:
+    tries.append(trial.run(part, request.watchers))
+    if request.stop.interrupted:
+      break
+  return tuple(tries)
+
+
+def _cut_short(
+  stage: InputStage,
+  head: str,
+  graph_options: GraphOptions,
+  phase_results: tuple[PhaseResult, ...],
+) -> Candidate:
+  """A candidate whose phases were scored on the kept part alone."""
+  losses = np.array([phase_results[-1].after.loss])
+  options = graph_options, phase_results, ()
+  return Candidate(stage, head, *options, losses, math.nan, losses)
+
+
+def _finished(candidate: Candidate) -> Candidate:
+  """What of a candidate needs no more training.
+
+  The masters of a head behind an input stage are those of another file.
+  """
+  stage, results = candidate.input_stage, candidate.phase_results
+  head = "" if stage.trainable else candidate.head
+  ran = results[:1] if stage.trainable else results
+  return _cut_short(stage, head, candidate.graph_options, ran)
 
 
 def run_candidate(
@@ -161,6 +233,7 @@ def run_candidate(
   candidate: Candidate,
   training_data: TrainingData,
   request: Request,
+  again: bool = True,
 ) -> RunResult:
   """Trains a candidate once more, now on all samples.
 
@@ -171,6 +244,8 @@ def run_candidate(
     candidate: what was tried.
     training_data: the samples that it was tried on.
     request: what the user asked for.
+    again: False takes the phases as they were tried; an input stage then has no
+      head behind it.
   """
   # A long search without a gradient needs samples to choose its best step by.
   everything = (
@@ -186,7 +261,11 @@ def run_candidate(
       candidate.input_stage.request(request), graph_options=graph_options
     )
     trial = Trial(model, stage, own, training_data)
-    phase_results.append(trial.run(everything, request.callbacks))
+    phase_results.append(
+      trial.run(everything, request.callbacks)
+      if again
+      else candidate.phase_results[0]
+    )
     found = trial.file(phase_results[0])
   if head == "wide-head":
     graph_options, measuring_passes = measured(
@@ -206,8 +285,11 @@ def run_candidate(
   if head:
     tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
-    open_phase = open_marked(phase, marked, masters, training_data, request)
-    phase_results.append(run_phase(open_phase, everything))
+    if again:
+      opened = open_marked(phase, marked, masters, training_data, request)
+      phase_results.append(run_phase(opened, everything, request.watchers))
+    else:
+      phase_results.append(candidate.phase_results[-1])
     masters = phase_results[-1].masters
   return RunResult(
     marked,

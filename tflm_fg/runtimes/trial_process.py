@@ -66,6 +66,9 @@ class Child:
       except (EOFError, OSError, pickle.UnpicklingError):
         self._process = None
         return Ran(None, _ending(process.wait()), crashed=True)
+      except KeyboardInterrupt:  # its answer would be taken for the next one's
+        self.end()
+        raise
       finally:
         timer.cancel()
       if "fault" not in answer:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import signal
-import threading
 from typing import Any, ClassVar, Protocol
 
 from tqdm import tqdm
@@ -39,9 +37,13 @@ class Callback:
 
   Attributes:
     stop_training: set it to end training after the present step.
+    every_phase: whether it hears the steps of every phase, also of those that
+      fit a head behind what was found; without it, of the phases that search,
+      and of those that a user has named.
   """
 
   stop_training = False
+  every_phase = False
 
   def on_train_begin(self, state: State, logs: Logs) -> None:
     """Before the first step; logs hold the planned `steps`."""
@@ -129,7 +131,12 @@ class SlopeRecorder(Callback):
 class CSVLogger(Callback):
   """Writes a row a validation to a CSV file when training ends."""
 
-  def __init__(self, filename: str) -> None:
+  def __init__(self, filename: str | None) -> None:
+    """Makes it.
+
+    Args:
+      filename: the file; None to write none, and to ask for `content`.
+    """
     self._filename = filename
     self._text = io.StringIO()
     self._writer = csv.writer(self._text)
@@ -143,8 +150,12 @@ class CSVLogger(Callback):
     self._writer.writerow(row.values())
 
   def on_train_end(self, state: State, logs: Logs) -> None:
-    text = self._text.getvalue() or _NO_ROWS
-    write_atomically(self._filename, text.encode())
+    if self._filename is not None:
+      write_atomically(self._filename, self.content())
+
+  def content(self) -> bytes:
+    """All rows so far, as the file has them."""
+    return (self._text.getvalue() or _NO_ROWS).encode()
 
 
 _NO_ROWS = "step,forward_passes,val_loss,val_accuracy\r\n"
@@ -240,38 +251,6 @@ class EarlyStopping(Callback):
     else:
       self._waited += 1
     self.stop_training = self._waited >= self.patience
-
-
-class StopOnInterrupt(Callback):
-  """Ctrl-C ends training after the present step; what was best stays.
-
-  A second Ctrl-C interrupts as ever. Training that begins after the first one
-  ends at once. Where training is not in the main thread it does nothing.
-
-  Attributes:
-    interrupted: whether Ctrl-C came.
-  """
-
-  def __init__(self) -> None:
-    self.interrupted = False
-    self._old: Any = None
-
-  def on_train_begin(self, state: State, logs: Logs) -> None:
-    if threading.current_thread() is threading.main_thread():
-      self._old = signal.signal(signal.SIGINT, self._stop)
-
-  def on_train_end(self, state: State, logs: Logs) -> None:
-    self._restore()
-
-  def _stop(self, *unused: Any) -> None:
-    del unused
-    self.interrupted = self.stop_training = True
-    self._restore()
-
-  def _restore(self) -> None:
-    if self._old is not None:
-      signal.signal(signal.SIGINT, self._old)
-      self._old = None
 
 
 class ProgbarLogger(Callback):

@@ -9,8 +9,8 @@
 The folder holds WORD/*.wav in any rate, width and count of channels; a long
 file is cut into its words. Without --test_data a fifth of the clips is set
 apart to score on. --replay keeps the model from forgetting: by default the file
-of the model's name that ends in .replay.npz, where there is one. Ctrl-C keeps
-what is best so far.
+of the model's name that ends in .replay.npz, where there is one. Ctrl-C, or
+SIGTERM, keeps what is best by then; twice, it ends at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, outcome, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
-from tflm_fg.callbacks import ProgbarLogger
+from tflm_fg.callbacks import ProgbarLogger, StopOnInterrupt
 from tflm_fg.tflite import OPERATORS
 from tflm_fg.types import TflmFgError
 
@@ -128,11 +128,14 @@ def main() -> None:
   if _DRY_RUN.value:
     outcome.print_estimate(adaptation.estimate(job))
     return
-  result = adaptation.adapt(job, [ProgbarLogger()])
-  files.write_atomically(_OUT.value, result.spotter.model)
-  outcome.print_outcome(result)
-  if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, result)
+  with StopOnInterrupt() as stop:
+    result = adaptation.adapt(job, [ProgbarLogger()], stop)
+    cli.save(stop, {_OUT.value: result.spotter.model})
+    with stop.deferred():
+      outcome.print_outcome(result)
+      if _REPORT_DIR.value:
+        report_page.write(_REPORT_DIR.value, result)
+    cli.end(stop, _OUT.value)
 
 
 def job_of(model: spotter.Spotter) -> adaptation.Job:

@@ -11,7 +11,8 @@ taught, the model says of the old words what it said. Then the last layer learns
 from mine/lamp/*.wav and mine/kitchen/*.wav with forward passes alone. --replay
 (by default the file of the model's name that ends in .replay.npz) keeps it from
 forgetting the old words; of a word that has no clips there it imagines some:
-what the old head takes for it.
+what the old head takes for it. Ctrl-C, or SIGTERM, keeps what is best by then;
+twice, it ends at once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, enrolment, outcome, report_page, spotter
 from apps.kws.model.replay_set import beside, find, packed
 from tflm_fg import files, runtimes
-from tflm_fg.callbacks import ProgbarLogger
+from tflm_fg.callbacks import ProgbarLogger, StopOnInterrupt
 from tflm_fg.types import TflmFgError
 
 cli.section(cli.NEEDED)
@@ -124,14 +125,17 @@ def main() -> None:
     outcome.print_estimate(adaptation.estimate(job))
     return
   kept = replay_set(job)  # may not fit: before anything is written
-  result = adaptation.adapt(job, [ProgbarLogger("enrolling")])
-  files.write_atomically(_OUT.value, result.spotter.model)
-  if kept:
-    files.write_atomically(aside, kept)
-    print(f"{aside}: {len(kept)} bytes, for the next time")
-  outcome.print_outcome(result)
-  if _REPORT_DIR.value:
-    report_page.write(_REPORT_DIR.value, result)
+  with StopOnInterrupt() as stop:
+    result = adaptation.adapt(job, [ProgbarLogger("enrolling")], stop)
+    contents = {_OUT.value: result.spotter.model}
+    cli.save(stop, contents | ({aside: kept} if kept else {}))
+    with stop.deferred():
+      if kept:
+        print(f"{aside}: {len(kept)} bytes, for the next time")
+      outcome.print_outcome(result)
+      if _REPORT_DIR.value:
+        report_page.write(_REPORT_DIR.value, result)
+    cli.end(stop, _OUT.value)
 
 
 def new_words() -> list[str]:

@@ -141,16 +141,35 @@ def method_of(name: str | None, **given: Any) -> methods.Method:
   return methods.named(name or methods.Auto.name, **known)
 
 
-def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> SpotterResult:
-  """Adapts and scores before and after; Ctrl-C keeps what is best so far.
+def adapt(
+  job: Job,
+  callbacks: Sequence[Callback] = (),
+  stop: StopOnInterrupt | None = None,
+) -> SpotterResult:
+  """Adapts and scores before and after.
+
+  Args:
+    job: what to adapt to.
+    callbacks: as `tflm_fg.adapt` takes them.
+    stop: what waits for Ctrl-C and SIGTERM, to keep what is best by then.
 
   Raises:
+    Interrupted: if one of them comes before anything can be kept.
     TflmFgError: if anything does not fit.
   """
   job.require_classes()
   require_loads(ModelFile.open(job.spotter.model, job.spotter.name), job.target)
-  stop = StopOnInterrupt()
-  adapted, model = _run(job, job.method, [stop, *callbacks])
+  stop = stop or StopOnInterrupt()
+  with stop:
+    adapted, model = _run(job, job.method, [stop, *callbacks])
+    with stop.deferred():
+      return _scored(job, adapted, model)
+
+
+def _scored(
+  job: Job, adapted: tflm_fg.AdaptResult, model: bytes
+) -> SpotterResult:
+  """What adapting gave, with scores before and after."""
   after = dataclasses.replace(job.spotter, model=model)
   after = dataclasses.replace(after, model=after.to_bytes())
   require_loads(ModelFile.open(after.model, after.name), job.target)
@@ -168,10 +187,6 @@ def adapt(job: Job, callbacks: Sequence[Callback] = ()) -> SpotterResult:
     len((job.came or job.spotter).classes),
     after.classes,
   )
-  if stop.interrupted:
-    report["notes"].append(
-      f"interrupted after step {report['steps']}: what was best by then is kept"
-    )
   if job.imagined is not None:
     report["notes"].append(
       f"no old clips of {len(np.unique(job.imagined.y))} classes: "
