@@ -25,6 +25,7 @@ from tflm_fg.types import NotApplicable
 MODEL = models.deep_model()
 X, Y = models.separable(samples=48)
 QUICK = options(method="closed-form", steps=4)
+SHORT = options(steps=4)
 SAME = GraphOptions(operators="same")
 needs_tflm = pytest.mark.skipif(not is_installed("tflm"), reason="needs tflm")
 
@@ -95,6 +96,7 @@ def test_calls_are_those_of_tflms_resolver():
   }.items():
     assert Kernel(name, 1).resolver_call == call
   assert Kernel("mine", 1, True).resolver_call == 'AddCustom("mine", ...)'
+  assert Kernel("ethos-u", 1, True).resolver_call == "AddEthosU()"
 
 
 def test_bytes_and_operators_are_of_the_files_without_their_marks():
@@ -199,7 +201,7 @@ def test_with_the_same_operators_auto_drops_what_adds_some(labels):
   model, y = models.conv_model(seed=2), np.arange(60) % 3
   x = models.int8_samples((6, 5, 2), 60).astype("f4") / 40
   given = y if labels == "given" else None
-  result = tflm_fg.adapt(model, x, given, graph_options=SAME)
+  result = tflm_fg.adapt(model, x, given, graph_options=SAME, **SHORT)
   assert result.report["needs"]["new_operators"] == []
   reasons = {d["candidate"]: d["reason"] for d in result.report.dropped}
   assert set(reasons) >= {stage.title for stage in INPUT_STAGES}
@@ -232,7 +234,7 @@ def test_candidates_that_the_target_does_not_run_are_dropped(monkeypatch):
   refusing(monkeypatch)
   model, y = models.conv_model(seed=3), np.arange(60) % 3
   x = models.int8_samples((6, 5, 2), 60).astype("f4") / 40
-  result = tflm_fg.adapt(model, x, y, target="tflm")
+  result = tflm_fg.adapt(model, x, y, target="tflm", **SHORT)
   assert "no CONCATENATION here" in str(result.report.dropped)
   assert "CONCATENATION" not in ModelFile.open(result.model).operator_names
   message = refused(

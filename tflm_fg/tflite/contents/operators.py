@@ -31,8 +31,10 @@ class Kernel(NamedTuple):
   @property
   def resolver_call(self) -> str:
     """What a MicroMutableOpResolver is told, as C++."""
-    if self.is_custom:
+    if self.is_custom and self.name not in _BROUGHT:
       return f'AddCustom("{self.name}", ...)'
+    if self.is_custom:
+      return f"Add{_BROUGHT[self.name]}()"
     if self.name in _IRREGULAR:
       return f"Add{_IRREGULAR[self.name]}()"
     parts = (
@@ -49,6 +51,13 @@ _IRREGULAR = {
   "PADV2": "PadV2",
 }
 """Operators whose method is not named by the rule."""
+
+_BROUGHT = {
+  "CIRCULAR_BUFFER": "CircularBuffer",
+  "TFLite_Detection_PostProcess": "DetectionPostprocess",
+  "ethos-u": "EthosU",
+}
+"""Custom operators that TFLM brings itself."""
 
 
 def kernels_of(file: ModelFile) -> tuple[Kernel, ...]:
