@@ -9,7 +9,11 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tests.refusals import refused
+from tflm_fg import methods
 from tflm_fg.marking import mark_trainable
+from tflm_fg.placement import SplitModel
+from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.samples import model_input
 from tflm_fg.tflite import describe_input
 
 X, Y = models.separable()
@@ -127,3 +131,52 @@ def test_replay_needs_y_to_learn_from(y):
 def test_samples_of_before_that_do_not_fit_are_named(name):
   refused(lambda: adapt(**{name: (OLD[0][:, :3], OLD[1])}), f"{name} x")
   refused(lambda: adapt(**{name: (OLD[0], OLD[1] + 100)}), f"{name} y")
+
+
+def _at_head(x):
+  """What the last layer reads of samples, as an engine runs the others."""
+  marked = mark_trainable(MODEL, "head")
+  graph = SplitModel(
+    marked.file, marked.mark, RuntimeOptions(exact_prefix=True)
+  )
+  return graph.features(model_input(x, graph.input))[0]
+
+
+def test_old_data_may_be_what_the_last_layer_reads():
+  given = {"x": X[SOME], "y": Y[SOME], "test": TEST}
+  told = adapt(**given, old_data=OLD).forgetting
+  short = adapt(**given, old_data=(_at_head(OLD[0]), OLD[1])).forgetting
+  assert short == told
+
+
+@pytest.mark.parametrize("name", ["old_data", "replay"])
+@pytest.mark.parametrize("trainable", ["auto", "bias", None])
+def test_what_the_last_layer_reads_is_for_the_head_alone(name, trainable):
+  old = _at_head(OLD[0]), OLD[1]
+  refused(
+    lambda: adapt(trainable=trainable, **{name: old}),
+    f"{name} x: shape [16] is what the last layer reads",
+    "trainable=head",
+    "shape [8]",
+  )
+
+
+def test_what_the_last_layer_reads_is_replayed_as_its_samples_are():
+  mine = {"x": X[SOME][:40], "y": Y[SOME][:40]}
+  # Nothing kept aside: the split of samples would be another.
+  method = methods.ClosedForm(steps=10, validation_fraction=0)
+  given = {**mine, "trainable": "head", "method": method, "exact_prefix": True}
+  whole = tflm_fg.adapt(MODEL, replay=OLD, **given)
+  short = tflm_fg.adapt(MODEL, replay=(_at_head(OLD[0]), OLD[1]), **given)
+  assert short.model == whole.model
+  assert short.report.forgetting == whole.report.forgetting
+  assert short.report.classes[1]["replay_samples"] == (OLD[1] == 1).sum()
+  assert tflm_fg.replay(short.journal, MODEL) == short.marked_model
+
+
+def test_samples_of_the_last_layer_are_never_kept_aside():
+  old = _at_head(OLD[0]), OLD[1]
+  report = adapt(X[SOME][:40], Y[SOME][:40], replay=old)
+  assert report.scored_on == "validation"
+  assert report.validation_samples + report.train_samples == 40 + len(OLD[1])
+  assert 0 < report.scored_samples == report.validation_samples < 40

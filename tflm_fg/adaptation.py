@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tflm_fg import files, marking
 from tflm_fg.evaluation import engine_agreement
+from tflm_fg.forgotten import forgetting, old_samples
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.base import LossFunction
@@ -33,7 +34,7 @@ from tflm_fg.report import Report, facts
 from tflm_fg.requirements import requirements
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs_for
-from tflm_fg.scoring import forgetting, scores
+from tflm_fg.scoring import scores
 from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy
@@ -203,10 +204,13 @@ def _checked_and_run(
   # All samples are checked before anything runs.
   samples = CheckedSamples.of(file, given.x, given.y, request.objective)
   held_back = samples.others(given.test) if given.test else None
-  old = samples.others(given.old_data, "old_data") if given.old_data else None
+  old, again = (
+    old_samples(file, samples, part, name, trainable)
+    for part, name in ((given.old_data, "old_data"), (given.replay, "replay"))
+  )
   if given.test and held_back is not None:
     samples = samples.beside(given.test, held_back)
-  samples = samples.with_replay(given.replay) if given.replay else samples
+  samples = samples.with_replay(*again) if again else samples
   options = request.runtime_options
   runtime = options.runtime
   require_runs_for(file, runtime, options.target)
@@ -235,7 +239,7 @@ def _checked_and_run(
         seconds,
         [*samples.remarks, *saturation_notes(run_result)],
       ),
-      forgetting=forgetting(file, adapted, samples, old, runtime),
+      forgetting=forgetting(file, adapted, samples, old, options),
       data_notes=list(samples.doubts),
       engine_agreement=engine_agreement(adapted, samples.x),
       needs=requirements(own, adapted),

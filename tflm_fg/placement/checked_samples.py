@@ -19,13 +19,16 @@ from tflm_fg.tflite.select_trainable import (
 )
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.training.data import hold_out
+from tflm_fg.training.file_scores import Counts
 from tflm_fg.training.objective import (
+  CLASSES,
   Objective,
   Task,
   bend_of,
   checked,
   spec_for,
   task_of,
+  width,
 )
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
@@ -42,7 +45,9 @@ class CheckedSamples:
     input: the model's input.
     output: what the loss looks at.
     behind: the operator behind that, see `objective.bend_of`.
-    replayed: how many of the last samples are of before.
+    replayed: how many of the last targets are of samples of before.
+    at_head: those samples, where they are what the last layer reads; else they
+      are the last of x.
     doubts: what the user should know of the samples; each was warned of.
     remarks: what is worth a note.
   """
@@ -55,6 +60,7 @@ class CheckedSamples:
   output: TensorSpec
   behind: str
   replayed: int = 0
+  at_head: Array | None = None
   doubts: tuple[str, ...] = ()
   remarks: tuple[str, ...] = ()
 
@@ -134,28 +140,23 @@ class CheckedSamples:
       return self.task
     return task_of(Objective(), y, self.output, self.behind)
 
-  def others(
-    self, given: tuple[Array, Array], name: str = "test"
-  ) -> tuple[Array, Array]:
-    """Other samples and their targets, checked likewise.
-
-    Args:
-      given: x [N, ...] and y as the user gave them.
-      name: what to call them in errors.
-    """
-    x, y = (array_of(a, f"{name} {n}") for a, n in zip(given, "xy"))
+  def others(self, test: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Other samples and their targets, checked likewise."""
+    x, y = (array_of(a, f"test {n}") for a, n in zip(test, "xy"))
     part = Dataset(x, y)
-    return checked(part, self.input, self.output, name, self.for_others(y))
+    return checked(part, self.input, self.output, "test", self.for_others(y))
 
-  def with_replay(self, given: tuple[Array, Array]) -> CheckedSamples:
+  def with_replay(self, x: Array, y: Array, at_head: bool) -> CheckedSamples:
     """These samples and behind them those of before, to be learned from too.
 
     Args:
-      given: x [N, ...] and y as the user gave them.
+      x: [N, ...] on the grid of the model's input, or of what its last layer
+        reads.
+      y: their targets, checked.
+      at_head: whether x is what the last layer reads.
 
     Raises:
-      TflmFgError: naming the array that does not fit, or where nothing is
-        learned from y.
+      TflmFgError: where nothing is learned from y.
     """
     if not self.task.labelled or self.y is None:
       raise TflmFgError(
@@ -163,13 +164,12 @@ class CheckedSamples:
         "is learned from; give y for all samples, or old_data in its place, "
         "which is only scored"
       )
-    x, y = self.others(given, "replay")
-    return dataclasses.replace(
-      self,
-      x=np.concatenate([self.x, x]),
-      y=np.concatenate([self.y, y]),
-      replayed=len(y),
+    joined = dataclasses.replace(
+      self, y=np.concatenate([self.y, y]), replayed=len(y)
     )
+    if at_head:
+      return dataclasses.replace(joined, at_head=x)
+    return dataclasses.replace(joined, x=np.concatenate([self.x, x]))
 
   def beside(
     self, test: tuple[Array, Array], held_back: tuple[Array, Array]
@@ -191,6 +191,16 @@ class CheckedSamples:
     told = _said_of_units(x, self.input, "test x")
     return dataclasses.replace(self, doubts=(*self.doubts, *told, *found))
 
+  def class_counts(self) -> Counts:
+    """Of each class, new samples and those of before, as `Counts` has them."""
+    count = width(self.output)
+    if self.y is None or self.scored.targets != CLASSES:
+      return [(None, 0)] * count
+    new = len(self.y) - self.replayed
+    parts = (self.y[:new], self.y[new:])
+    mine, again = (np.bincount(y, minlength=count).tolist() for y in parts)
+    return list(zip(mine, again, strict=True))
+
   def training_data(self, method: Method, fraction: float) -> TrainingData:
     """The samples, with a share kept aside."""
     if method.validation_fraction is not None:
@@ -198,8 +208,12 @@ class CheckedSamples:
     labels: Array = np.full(len(self.x), -1, np.int64)
     if self.task.labelled and self.y is not None:
       labels = self.y
-    fit, kept = hold_out(self.task.strata(labels), fraction, method.seed)
-    return TrainingData(self.x, labels, fit, kept, self.task)
+    own, more = labels[: len(self.x)], np.arange(len(self.x), len(labels))
+    fit, kept = hold_out(self.task.strata(own), fraction, method.seed)
+    fit = np.concatenate([fit, more])
+    return TrainingData(
+      self.x, labels, fit, kept, self.task, at_head=self.at_head
+    )
 
 
 def _telling(x: Array, on_grid: Array) -> Array:

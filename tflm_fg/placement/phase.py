@@ -44,7 +44,7 @@ from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import Task
 from tflm_fg.training.trainer import fit, score_weights
 from tflm_fg.training.tuning import Growing, tried, tries_rates, tuned
-from tflm_fg.types import Array, Mark, Params, Samples, Tensors
+from tflm_fg.types import Array, Mark, Params, Samples, Tensors, TflmFgError
 
 GUARD_SAMPLES = 32
 """Training samples that the write-visibility guard runs."""
@@ -61,6 +61,8 @@ class TrainingData:
     fit: indices of those to train on.
     kept: indices of those kept aside.
     task: what is learned from them.
+    at_head: more samples, [M, ...] on the grid of what the last layer reads;
+      their labels are the last. Only a head can learn from them.
   """
 
   x: Array
@@ -68,6 +70,7 @@ class TrainingData:
   fit: Array
   kept: Array
   task: Task
+  at_head: Array | None = None
 
   @property
   def labelled(self) -> bool:
@@ -184,8 +187,12 @@ def open_marked(
   training_data: TrainingData,
   request: Request,
 ) -> OpenPhase:
-  """Opens a marked file for a phase, as `open_for` does."""
-  return open_for(
+  """Opens a marked file for a phase, as `open_for` does.
+
+  Raises:
+    TflmFgError: also if what the last layer is said to read does not fit it.
+  """
+  opened = open_for(
     phase,
     marked.file,
     marked.mark,
@@ -193,6 +200,17 @@ def open_marked(
     training_data.x,
     request.runtime_options,
   )
+  if training_data.at_head is None:
+    return opened
+  first, *others = opened.inputs
+  if others or first.shape[1:] != training_data.at_head.shape[1:]:
+    raise TflmFgError(
+      f"replay x: shape {list(training_data.at_head.shape[1:])}, and what "
+      f"trains reads {list(first.shape[1:])}; give samples as the model takes "
+      "them"
+    )
+  joined = np.concatenate([first, training_data.at_head])
+  return dataclasses.replace(opened, inputs=(joined,))
 
 
 def run_phase(
