@@ -91,8 +91,8 @@ def require_allowed(
     names = ", ".join(f"{k.name} version {k.version}" for k in fresh)
     raise NotApplicable(
       f"{before.name}: {what} takes operators that the file does not have "
-      f"({names}), and --operators=same allows none; leave the flag out, or "
-      "train what needs none, such as the head or biases"
+      f"({names}); --operators=same allows none: leave it out, or train the "
+      "head or biases"
     )
 
 
