@@ -180,3 +180,13 @@ def test_samples_of_the_last_layer_are_never_kept_aside():
   assert report.scored_on == "validation"
   assert report.validation_samples + report.train_samples == 40 + len(OLD[1])
   assert 0 < report.scored_samples == report.validation_samples < 40
+
+
+def test_what_the_last_layer_reads_is_trained_on_to_the_last_byte():
+  mine = {"x": X[SOME][:40], "y": Y[SOME][:40], "trainable": "head"}
+  # By default all samples are trained on once more, those kept aside too.
+  old = _at_head(OLD[0]), OLD[1]
+  alone = tflm_fg.adapt(MODEL, **mine, old_data=old)
+  again = tflm_fg.adapt(MODEL, **mine, old_data=old, replay=old)
+  lost, kept = (r.report.forgetting["accuracy_after"] for r in (alone, again))
+  assert kept > lost + 0.1

@@ -2202,4 +2202,11 @@ MUTANTS = (
     "requirements(job.spotter.model, after.model)",
     ("tests/apps/kws/model/test_needs.py",),
   ),
+  Mutant(
+    "replay: what the last layer reads is left out of the last run",
+    "tflm_fg/placement/phase.py",
+    "    everything = np.arange(len(self.labels))\n",
+    "    everything = np.arange(len(self.x))\n",
+    ("tests/test_scoring.py",),
+  ),
 )

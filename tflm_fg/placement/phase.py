@@ -79,7 +79,7 @@ class TrainingData:
 
   def whole(self) -> TrainingData:
     """The same samples with none kept aside."""
-    everything = np.arange(len(self.x))
+    everything = np.arange(len(self.labels))
     return dataclasses.replace(self, fit=everything, kept=everything[:0])
 
 
