@@ -74,6 +74,69 @@ MUTANTS = (
     ("tests/apps/test_programs.py", "-ksignal"),
   ),
   Mutant(
+    "forward in C: a dense layer rounds once for TFLM too",
+    "tflm_fg/micro/forward.c",
+    "#define DENSE_RESCALE fg_rescale\n",
+    "#define DENSE_RESCALE fg_rescale_once\n",
+    ("tests/micro/test_forward.py",),
+  ),
+  Mutant(
+    "forward in C: ties of negative numbers go the other way",
+    "tflm_fg/micro/forward.c",
+    "most = (mask >> 1) + (high < 0);",
+    "most = mask >> 1;",
+    ("tests/micro/test_forward.py",),
+  ),
+  Mutant(
+    "forward in C: a window is not cut at the input's end",
+    "tflm_fg/micro/forward.c",
+    "  return end < filter ? end : filter;\n",
+    "  return filter;\n",
+    ("tests/micro/test_forward.py",),
+  ),
+  Mutant(
+    "forward in C: padding is laid to the right and below",
+    "tflm_fg/micro/network.py",
+    "found.append(max(0, needed - source.shape[1 + axis]) // 2)",
+    "found.append((1 + max(0, needed - source.shape[1 + axis])) // 2)",
+    ("tests/micro/test_forward.py",),
+  ),
+  Mutant(
+    "slots: the header is written before the content",
+    "tflm_fg/micro/fg_slots.c",
+    "  if (flash->erase(flash->context, slot)) return FG_SLOTS_FAILED;\n",
+    "  for (i = 0; i < UNIT; i++) raw[i] = 0xFFu;\n"
+    "  put(raw, FG_SLOTS_MAGIC);\n"
+    "  put(raw + 4, last.sequence + 1);\n"
+    "  put(raw + 8, size);\n"
+    "  put(raw + 12, checksum(0, bytes, size));\n"
+    "  put(raw + 16, checksum(0, raw, 16));\n"
+    "  if (flash->erase(flash->context, slot)) return FG_SLOTS_FAILED;\n"
+    "  if (flash->write(flash->context, slot, 0, raw, UNIT)) return 3;\n",
+    ("tests/micro/test_slots.py",),
+  ),
+  Mutant(
+    "slots: a save goes to the newer slot",
+    "tflm_fg/micro/fg_slots.c",
+    "  slot = 1 - slot;\n",
+    "",
+    ("tests/micro/test_slots.py",),
+  ),
+  Mutant(
+    "slots: the content's checksum is not looked at",
+    "tflm_fg/micro/fg_slots.c",
+    "  return sum == found->content ? FG_SLOTS_OK : FG_SLOTS_EMPTY;\n",
+    "  return FG_SLOTS_OK;\n",
+    ("tests/micro/test_slots.py",),
+  ),
+  Mutant(
+    "slots: sequence numbers do not wrap around",
+    "tflm_fg/micro/fg_slots.c",
+    "both[1].sequence - both[0].sequence < 0x80000000u);",
+    "both[1].sequence > both[0].sequence);",
+    ("tests/micro/test_slots.py",),
+  ),
+  Mutant(
     "head room: never taken",
     "tflm_fg/placement/head_folds.py",
     "return (opened, own) if own.loss < score.loss else None",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,12 @@ from tflm_fg import runtimes
 ROOT = pathlib.Path(__file__).parents[2]
 BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps3-an547")
 GCC, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
+QUICK = ("spotter", "exact", "pulled", "signs", "prompt")
+WHOLE = ("head's features", "head", "head's scores", "stage", "stage's scores")
 TOOLS = {
   "host": ("gcc",),
   "budget": (GCC,),
+  "whole": (GCC, QEMU),
   **dict.fromkeys(BOARDS, (GCC, QEMU)),
 }
 
@@ -30,7 +34,7 @@ def vectors(tmp_path_factory):
   if not runtimes.is_installed("tflm"):
     pytest.skip("tflite-micro is not installed: nothing to compare with")
   folder = tmp_path_factory.mktemp("vectors")
-  write_vectors.main(folder / "vectors.h")
+  write_vectors.main(folder)
   return folder
 
 
@@ -50,27 +54,47 @@ def told(name, folder):
   return done.stdout
 
 
-@pytest.mark.parametrize("name", list(TOOLS))
-def test_the_trainer_in_c_is_pythons_bit_for_bit_and_small(name, vectors):
+def need(name):
   for tool in TOOLS[name]:
     if shutil.which(tool) is None:
       pytest.skip(f"{tool} is not on PATH")
-  lines = told(name, vectors).splitlines()
-  if name == "budget":
-    assert len(lines) == len(BOARDS)
-    return
+
+
+def none_differ(lines, count):
   counted = [line for line in lines if line.endswith("differ")]
-  assert len(counted) == write_vectors.CASES
+  assert len(counted) == count, lines
   assert all(": 0 of " in line for line in counted), lines
 
 
+@pytest.mark.parametrize("name", ["host", *BOARDS])
+def test_masters_of_boards_are_pythons_bit_for_bit(name, vectors):
+  need(name)
+  none_differ(told(name, vectors).splitlines(), len(QUICK))
+
+
+def test_the_trainer_stays_within_its_budget(vectors):
+  need("budget")
+  assert len(told("budget", vectors).splitlines()) == len(BOARDS)
+
+
+def test_a_spotter_learns_on_a_board_from_its_input_on(vectors):
+  """Features, masters and scores are Python's, and so is the adapted file."""
+  need("whole")
+  lines = told("whole", vectors).splitlines()
+  none_differ(lines, len(WHOLE))
+  found = [re.findall(r"before (\d+), after (\d+) of", line) for line in lines]
+  scores = [tuple(map(int, pairs[0])) for pairs in found if pairs]
+  assert len(scores) == 2
+  assert all(after > before for before, after in scores), scores
+
+
 def test_a_difference_is_told_and_is_no_success(vectors, tmp_path):
-  if shutil.which("gcc") is None:
-    pytest.skip("gcc is not on PATH")
-  text = (vectors / "vectors.h").read_text()
-  start = text.index("logits_wanted[")
-  at = text.index("{", start) + 4
-  wrong = text[:at] + "77, " + text[text.index(",", at) + 2 :]
+  need("host")
+  [*_, small] = write_vectors.cases()
+  write_vectors.write(tmp_path / "vectors.h", [small])
+  text = (tmp_path / "vectors.h").read_text()
+  at = text.index("{", text.index("prompt_masters[")) + 1
+  wrong = text[:at] + " 7 +" + text[at:]
   (tmp_path / "vectors.h").write_text(wrong)
-  with pytest.raises(AssertionError, match="spotter: 1 of 24 logits differ"):
+  with pytest.raises(AssertionError, match="prompt: 1 of 3 masters differ"):
     told("host", tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -54,7 +54,10 @@ def _literal(value: int) -> str:
 
 
 def network_source(
-  network: Network, name: str, writable: Collection[int] = ()
+  network: Network,
+  name: str,
+  writable: Collection[int] = (),
+  places: Mapping[int, str] | None = None,
 ) -> str:
   """A network as definitions in C: constants, tables, and `NAME`.
 
@@ -63,11 +66,18 @@ def network_source(
     name: a C name, which all names begin with; `fg_network NAME` itself, and
       kernels and biases as `NAME_tINDEX` by the index of their tensor.
     writable: tensor indices of kernels and biases that a program writes.
+    places: expressions in C for kernels and biases that lie elsewhere, such as
+      in the .tflite itself, by tensor index; they get no array.
   """
+  places = places or {}
   parts = [
     c_array(f"{name}_t{index}", values, writable=index in writable)
     for index, values in network.constants.items()
+    if index not in places
   ]
+  constants = {
+    index: places.get(index, f"{name}_t{index}") for index in network.constants
+  } | {-1: "0"}
   for place, tensor in enumerate(network.tensors):
     if tensor.held is not None:
       parts.append(c_array(f"{name}_held{place}", tensor.held))
@@ -81,15 +91,18 @@ def network_source(
   parts += [
     _table(
       "fg_values",
-      f"{name}_tensors",
+      f"{name}_values",
       [_tensor(t, f"{name}_held{p}") for p, t in enumerate(network.tensors)],
     ),
     _table(
       "fg_layer",
       f"{name}_layers",
-      [_layer(layer, n, name) for n, layer in enumerate(network.layers)],
+      [
+        _layer(layer, n, name, constants)
+        for n, layer in enumerate(network.layers)
+      ],
     ),
-    f"static const fg_network {name} = {{\n  {name}_tensors, {name}_layers, "
+    f"static const fg_network {name} = {{\n  {name}_values, {name}_layers, "
     f"{len(network.tensors)}, {len(network.layers)}, {network.arena_bytes}\n"
     "};\n",
   ]
@@ -109,7 +122,9 @@ def _tensor(tensor: Values, held: str) -> str:
   )
 
 
-def _layer(layer: Layer, number: int, name: str) -> str:
+def _layer(
+  layer: Layer, number: int, name: str, constants: Mapping[int, str]
+) -> str:
   second = layer.inputs[1] if len(layer.inputs) > 1 else layer.inputs[0]
   windows = (*layer.filter, *layer.stride, *layer.dilation, *layer.pad)
   scales = len(layer.multipliers)
@@ -120,8 +135,8 @@ def _layer(layer: Layer, number: int, name: str) -> str:
       f"{layer.limits[0]}, {layer.limits[1]}, {layer.depth}, {scales}",
       ", ".join(
         [
-          f"{name}_t{layer.kernel}" if layer.kernel >= 0 else "0",
-          f"{name}_t{layer.bias}" if layer.bias >= 0 else "0",
+          constants[layer.kernel],
+          constants[layer.bias],
           f"{name}_m{number}" if scales else "0",
           f"{name}_s{number}" if scales else "0",
         ]

@@ -60,6 +60,7 @@ class DevicePieces:
     values: what they hold, in the same order.
     places: where each begins in `trained.data`; empty where they flow in as the
       last inputs of `trained`.
+    indices: the tensors' indices in `trained`; empty likewise.
     classes: names of the outputs.
   """
 
@@ -68,6 +69,7 @@ class DevicePieces:
   tensors: tuple[TrainableTensor, ...]
   values: tuple[Array, ...]
   places: tuple[int, ...]
+  indices: tuple[int, ...]
   classes: tuple[str, ...]
 
   @property
@@ -124,6 +126,7 @@ def device_pieces(marked: MarkedModel) -> DevicePieces:
     tensors=mark.trainable,
     values=tuple(weights_of(suffix.file, _as_held(mark.trainable, suffix))),
     places=tuple(suffix.file.span(i)[0] for i in flowing.writable),
+    indices=flowing.writable,
     classes=mark.classes or tuple(f"class {i}" for i in range(count)),
   )
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Compiles the C files for this computer and for emulated boards, runs them, and
 # compares what they compute with Python, bit for bit:
-#   bash tflm_fg/micro/test.sh [host|BOARD|budget]...
+#   bash tflm_fg/micro/test.sh [host|BOARD|whole|budget]...
 # Boards: mps2-an385 (Cortex-M3), mps2-an386 (M4), mps2-an500 (M7) and
-# mps3-an547 (M55). Without a name it does all. Needs gcc, Python with what the
-# tests need, and for the boards arm-none-eabi-gcc and qemu-system-arm. Vectors
-# come from tests/micro/write_vectors.py, or from the folder $FG_VECTORS.
+# mps3-an547 (M55). "whole" is the shipped keyword spotter from its input on, on
+# the M4. Without a name it does all. Needs gcc, Python with what the tests need,
+# and for the boards arm-none-eabi-gcc and qemu-system-arm. Vectors come from
+# tests/micro/write_vectors.py, or are in the folder $FG_VECTORS, where files of
+# the boards are then left, too.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
@@ -20,6 +22,7 @@ readonly CALLED='memcpy|memset|memmove|memcmp|__aeabi_[a-z0-9]*|__clzsi2'
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+vectors=${FG_VECTORS:-$tmp}
 
 fail() {
   echo "$1" >&2
@@ -32,7 +35,7 @@ cpu_of() {
     mps2-an386) echo cortex-m4 ;;
     mps2-an500) echo cortex-m7 ;;
     mps3-an547) echo cortex-m55 ;;
-    *) fail "$1: no board of this name; choose host, budget, or one of $BOARDS" ;;
+    *) fail "$1: no board of this name; choose host, budget, whole, or one of $BOARDS" ;;
   esac
 }
 
@@ -42,9 +45,7 @@ sources() {
 }
 
 find_vectors() {
-  vectors=${FG_VECTORS:-$tmp}
-  [ -f "$vectors/vectors.h" ] ||
-    python -m tests.micro.write_vectors "$vectors/vectors.h"
+  [ -f "$vectors/vectors.h" ] || python -m tests.micro.write_vectors "$vectors"
 }
 
 run_host() {
@@ -55,6 +56,7 @@ run_host() {
   (cd "$tmp" && ./host)
 }
 
+# A board, and the folder of its vectors.
 run_board() {
   local boards=tests/micro/boards cpu timer=() memory=mps3
   cpu=$(cpu_of "$1")
@@ -64,13 +66,14 @@ run_board() {
   # shellcheck disable=SC2046
   arm-none-eabi-gcc -mcpu="$cpu" -mthumb -mfloat-abi=soft -O2 -std=gnu99 -Wall \
     -Wextra -Werror -ffreestanding "${timer[@]}" -Itflm_fg/micro -I$boards \
-    -I"$vectors" -nostdlib -L$boards -T"memory_$memory.ld" \
+    -I"$2" -nostdlib -L$boards -T"memory_$memory.ld" \
     $boards/{startup,semihosting,numbers,strings}.c tests/micro/check.c \
     $(sources) -lgcc -o "$tmp/$1.elf"
   # QEMU's console is its stderr. A program's status is its own.
-  (cd "$tmp" && timeout 300 qemu-system-arm -M "$1" -display none \
-    -monitor none -serial none -icount shift=0 \
-    -semihosting-config enable=on,target=native -kernel "$1.elf" 2>&1 </dev/null)
+  (cd "$2" && timeout "${FG_SECONDS:-300}" qemu-system-arm -M "$1" \
+    -display none -monitor none -serial none -icount shift=0 \
+    -semihosting-config enable=on,target=native -kernel "$tmp/$1.elf" 2>&1 \
+    </dev/null)
 }
 
 # Size, stack and calls of the trainer on each core, and whether they are within
@@ -98,12 +101,13 @@ check_budget() {
   done
 }
 
-[ $# -gt 0 ] || set -- budget host $BOARDS
+[ $# -gt 0 ] || set -- budget host $BOARDS whole
 find_vectors
 for name; do
   case $name in
     budget) check_budget ;;
     host) echo "host:" && run_host ;;
-    *) echo "$name ($(cpu_of "$name")):" && run_board "$name" ;;
+    whole) echo "whole:" && run_board mps2-an386 "$vectors/whole" ;;
+    *) echo "$name ($(cpu_of "$name")):" && run_board "$name" "$vectors" ;;
   esac
 done
