@@ -50,8 +50,8 @@ def test_fewer_samples_and_classes_are_the_beginning_of_more(folder):
   assert len(few.train[1]) == 6
 
 
-def _ended(change):
-  return Ended(0.5, 0.9, 0.8, 0.8 + change, 0.9, 0.9, 10, 1.0)
+def _ended(change, *estimated):
+  return Ended(0.5, 0.9, 0.8, 0.8 + change, 0.9, 0.9, 10, 1.0, *estimated)
 
 
 def test_a_row_that_loses_too_much_is_named_first():
@@ -64,6 +64,25 @@ def test_a_row_that_loses_too_much_is_named_first():
   assert "1 of 3 runs; the worst run -5.0" in first
   assert "tiny-A, 2 classes, 3 samples: -2.5" in first
   assert text[-1].endswith("| 50.0 % | +40.0 ± 0.0 | 80.0 % | -2.5 ± 2.5 |")
+
+
+def test_an_estimate_is_held_against_what_was_measured():
+  results = {
+    Cell("tiny", "default", 2, 3, 0): _ended(-0.05, -0.01),
+    Cell("tiny", "default", 2, 3, 1): _ended(0.0, -0.02),
+    Cell("tiny", "default", 2, 3, 2): _ended(0.0),
+  }
+  (line,) = measure_coverage.estimates(results)
+  assert "+1.0 points" in line and "of 2 runs, -2.0 to +4.0" in line
+
+
+def test_a_file_from_before_there_were_estimates_is_read(tmp_path):
+  names = ",".join(Cell._fields + Ended._fields[:-1])
+  row = "tiny,keras,1,3,0,1,1,.9,.3,.9,.3,0,1.5"
+  (tmp_path / "cells.csv").write_text(f"{names}\n{row}\n")
+  held = measure_coverage.read(tmp_path / "cells.csv")
+  ended = held[Cell("tiny", "keras", 1, 3, 0)]
+  assert ended.others_after == 0.3 and np.isnan(ended.estimated)
 
 
 def test_cells_that_have_run_are_not_run_again(folder, monkeypatch, capsys):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import pathlib
 import time
 from collections.abc import Mapping
@@ -100,6 +101,8 @@ class Ended(NamedTuple):
     old_after: of the adapted one.
     passes: runs of a batch; 0 for Keras.
     seconds: of the whole run.
+    estimated: the change of the others that the report estimates; NaN where it
+      estimates none.
   """
 
   shown_before: float
@@ -110,6 +113,7 @@ class Ended(NamedTuple):
   old_after: float
   passes: int
   seconds: float
+  estimated: float = math.nan
 
 
 @functools.lru_cache(maxsize=4)
@@ -202,7 +206,11 @@ def adapted(setting: Setting, parts: Shown, seed: int, **given: Any) -> Ended:
   scores: list[float] = []
   for part in (parts.shown, parts.others, setting.old_test):
     scores += accuracy(setting.model, part), accuracy(result.model, part)
-  return Ended(*scores, result.report.forward_passes, seconds)
+  told = result.report.forgetting or {}
+  estimated = math.nan
+  if told.get("measured_on") == "estimate":
+    estimated = told["accuracy_after"] - told["accuracy_before"]
+  return Ended(*scores, result.report.forward_passes, seconds, estimated)
 
 
 def replayed(setting: Setting, parts: Shown, seed: int) -> Ended:

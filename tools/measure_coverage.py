@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import math
 import os
 import pathlib
 import statistics
@@ -92,11 +93,13 @@ def read(path: pathlib.Path) -> Results:
   results = {}
   with path.open(newline="") as file:
     for row in csv.DictReader(file):
-      if any(row[name] in (None, "") for name in Cell._fields + Ended._fields):
+      # The estimate is the last, and older files have none.
+      if any(row[n] in (None, "") for n in Cell._fields + Ended._fields[:-1]):
         continue
       own = (row[name] for name in ("classes", "samples", "seed"))
       cell = Cell(row["setting"], row["method"], *map(int, own))
-      results[cell] = Ended(*(float(row[name]) for name in Ended._fields))
+      numbers = (float(row.get(name) or "nan") for name in Ended._fields)
+      results[cell] = Ended(*numbers)
   return results
 
 
@@ -111,7 +114,7 @@ def markdown(results: Results) -> str:
   for part in ("shown", "others"):
     columns.append(f"{part}, before")
     columns += [f"{part}, {method}" for method in methods]
-  lines = [*misses(results), "", _joined(columns)]
+  lines = [*misses(results), *estimates(results), "", _joined(columns)]
   lines.append("|" + "---|" * len(columns))
   for place in sorted({_place(cell) for cell in results}, key=_order):
     here = {cell: r for cell, r in results.items() if _place(cell) == place}
@@ -157,6 +160,27 @@ def misses(results: Results) -> list[str]:
         for mean, (setting, classes, samples) in bad[:12]
       )
     )
+  return lines
+
+
+def estimates(results: Results) -> list[str]:
+  """For each method how far its reports' estimates are from what is measured.
+
+  A positive difference is an estimate that is too good.
+  """
+  lines = []
+  for method in METHODS:
+    apart = [
+      100 * (r.estimated - (r.others_after - r.others_before))
+      for cell, r in results.items()
+      if cell.method == method and not math.isnan(r.estimated)
+    ]
+    if apart:
+      lines.append(
+        f"- {method}: the estimate of the change is {_mean(apart):+.1f} points "
+        f"from the measured one on the mean of {len(apart)} runs, "
+        f"{min(apart):+.1f} to {max(apart):+.1f}"
+      )
   return lines
 
 
