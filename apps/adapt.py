@@ -32,6 +32,7 @@ from apps import (
   output_flags,
   sample_flags,
   setting_flags,
+  target_flags,
 )
 from apps.printed_report import print_report
 from apps.setting_flags import given
@@ -51,6 +52,7 @@ FLAGS = (
   engine_flags,
   graph_flags,
   output_flags,
+  target_flags,
 )
 """The modules whose flags it takes."""
 
@@ -121,7 +123,7 @@ def _adapted(model: bytes, watchers: Sequence[Callback]) -> tflm_fg.AdaptResult:
     graph_options=graph_flags.graph_options(),
     method=method,
     **engine_flags.engine(),
-    target=graph_flags.TARGET.value,
+    target=target_flags.TARGET.value,
     **objective,
     callbacks=watchers,
     output=output_flags.OUTPUT.value,
@@ -168,7 +170,7 @@ def _refuse_all_but_files() -> None:
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
     + sample_flags.HOLDERS
-    + (*graph_flags.HOLDERS, graph_flags.TARGET, *engine_flags.HOLDERS)
+    + (*graph_flags.HOLDERS, target_flags.TARGET, *engine_flags.HOLDERS)
   )
   names = [flag.name for flag in others if flag.present]
   for name in names + given():

@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli, graph_flags, output_flags, sample_flags
+from apps import cli, graph_flags, output_flags, sample_flags, target_flags
 from converters import conversion, float_file, quantize
 from tflm_fg import files
 from tflm_fg.marking import opened
@@ -89,7 +89,7 @@ def main() -> None:
     cli.values(_OUT, _REPORT),
     cli.values(_MODEL) | sample_flags.sources(_CALIBRATION, _STATISTICS),
   )
-  require_target(graph_flags.TARGET.value)
+  require_target(target_flags.TARGET.value)
   plain = opened(
     _plain(path), path, output_flags.OUTPUT.value, output_flags.INPUT.value
   )
@@ -97,7 +97,7 @@ def main() -> None:
     plain,
     _TRAINABLE.value,
     graph_options=_graph_options(plain),
-    target=graph_flags.TARGET.value,
+    target=target_flags.TARGET.value,
   )
   if _STATISTICS.value is not None:
     samples = _samples(_STATISTICS.value, plain)
@@ -244,6 +244,7 @@ def run() -> int:
     __name__,
     also=[
       graph_flags.__name__,
+      target_flags.__name__,
       output_flags.__name__,
       sample_flags.__name__,
     ],

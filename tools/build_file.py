@@ -39,6 +39,7 @@ PACKAGES = {
   ),
   "apps/kws": ("apps/kws/**/*.py",),
   "apps/compare": ("apps/compare/**/*.py",),
+  "apps/export": ("apps/export/*.py",),
   "apps": ("apps/*.py",),
   "tools": ("tools/*.py",),
 }

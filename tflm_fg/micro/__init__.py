@@ -3,6 +3,7 @@
 from tflm_fg.micro.blob import make_blob
 from tflm_fg.micro.c_source import c_array, network_source
 from tflm_fg.micro.network import read_network
+from tflm_fg.micro.phases import phase_blob
 from tflm_fg.micro.pieces import DevicePieces, Piece, device_pieces
 from tflm_fg.micro.sizes import DeviceSizes, device_sizes, required_bytes
 from tflm_fg.micro.sources import c_files
@@ -19,6 +20,7 @@ __all__ = [
   "device_sizes",
   "make_blob",
   "network_source",
+  "phase_blob",
   "read_network",
   "required_bytes",
 ]

@@ -13,6 +13,7 @@ import math
 
 from tflm_fg.memory.arena import arena_of
 from tflm_fg.memory.dataflow import read_dataflow
+from tflm_fg.tflite.contents.operators import Kernel, kernels_of
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.split_graph import cut
@@ -36,14 +37,14 @@ class Piece:
 
   Attributes:
     data: a .tflite.
-    operators: names of its operators, each once, in the order of the alphabet.
+    kernels: its operators, each once, in the order of the alphabet.
     arena_bytes: to give TFLM's interpreter, planned; see `memory.arena`.
     sample_bytes: of the inputs that a sample takes.
     output_bytes: of all outputs.
   """
 
   data: bytes
-  operators: tuple[str, ...]
+  kernels: tuple[Kernel, ...]
   arena_bytes: int
   sample_bytes: int
   output_bytes: int
@@ -62,6 +63,7 @@ class DevicePieces:
       last inputs of `trained`.
     indices: the tensors' indices in `trained`; empty likewise.
     classes: names of the outputs.
+    zero_point: of the logits.
   """
 
   prefix: Piece | None
@@ -71,6 +73,7 @@ class DevicePieces:
   places: tuple[int, ...]
   indices: tuple[int, ...]
   classes: tuple[str, ...]
+  zero_point: int
 
   @property
   def input_bytes(self) -> int:
@@ -128,6 +131,7 @@ def device_pieces(marked: MarkedModel) -> DevicePieces:
     places=tuple(suffix.file.span(i)[0] for i in flowing.writable),
     indices=flowing.writable,
     classes=mark.classes or tuple(f"class {i}" for i in range(count)),
+    zero_point=outputs.zero_points[0] if outputs.zero_points else 0,
   )
 
 
@@ -152,7 +156,7 @@ def _piece(part: Part, own_inputs: int, name: str) -> Piece:
       )
   return Piece(
     data=file.data,
-    operators=tuple(sorted({op.name for op in graph.operators})),
+    kernels=tuple({k.name: k for k in kernels_of(file)}.values()),
     arena_bytes=arena_of(read_dataflow(file)).total + _HEAD_ROOM_BYTES,
     sample_bytes=_bytes(file, graph.inputs[:own_inputs]),
     output_bytes=_bytes(file, graph.outputs),

@@ -24,15 +24,25 @@ uint8_t saved[FG_SAVED_BYTES];
 
 int8_t x[FG_INPUT_BYTES];
 int8_t samples[FG_MAX_SAMPLES + 1][FG_SAMPLE_BYTES];  // one is always free
-uint8_t labels[FG_MAX_SAMPLES];
+uint8_t labels[FG_MAX_SAMPLES][FG_LABELS ? FG_LABELS : 1];
 uint32_t count = 0;
 
+// The class that a sample is taken for. One output says no or yes.
 int Best(const int8_t* logits) {
   int best = 0;
+  if (FG_OUTPUTS == 1) return logits[0] > FG_ZERO_POINT;
   for (int c = 1; c < FG_OUTPUTS; c++) {
     if (logits[c] > logits[best]) best = c;
   }
   return best;
+}
+
+// Keeps the free sample under a label.
+void Name(int label) {
+  for (int i = 0; i < FG_LABELS; i++) {  // several outputs that stand alone
+    labels[count][i] = FG_LABELS > 1 ? i == label : static_cast<uint8_t>(label);
+  }
+  count++;
 }
 
 // Puts what an earlier run has saved into the engine, if anything is sound.
@@ -51,7 +61,7 @@ fg_status Train(const fg_engine* engine) {
   fg_samples all = {};
   all.count = count;
   all.kept = count / FG_KEPT_SHARE;
-  all.labels = FG_LABELS ? labels : nullptr;
+  all.labels = FG_LABELS ? &labels[0][0] : nullptr;
   all.features = FG_HAS_FEATURES ? &samples[0][0] : nullptr;
   fg_trainer* trainer = nullptr;
   fg_status status = fg_open(&trainer, fg_blob, fg_blob_bytes, engine, &all,
@@ -90,7 +100,7 @@ bool Next(tflm_fg::Engine* trained, tflm_fg::Model* prefix) {
   if (said >= 0 && said < FG_CLASSES && count == FG_MAX_SAMPLES) {
     board_show("full: train, or forget", static_cast<int32_t>(count));
   } else if (said >= 0 && said < FG_CLASSES) {
-    labels[count++] = static_cast<uint8_t>(said);
+    Name(said);
   } else if (said == BOARD_TRAIN) {
     trained->SetSamples(&samples[0][0]);
     const fg_status status = Train(trained->engine());

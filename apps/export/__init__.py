@@ -1,0 +1,1 @@
+"""What a device needs to run and train a model: one module a target."""
