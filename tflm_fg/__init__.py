@@ -3,6 +3,7 @@
 from tflm_fg import callbacks, losses, methods, optimizers, runtimes
 from tflm_fg.adaptation import AdaptResult, adapt
 from tflm_fg.evaluation import evaluate
+from tflm_fg.fixed_point.native import core
 from tflm_fg.inspection import inspect
 from tflm_fg.journal import Journal
 from tflm_fg.loading import load_samples
@@ -26,6 +27,7 @@ __all__ = [
   "TflmFgError",
   "adapt",
   "callbacks",
+  "core",
   "evaluate",
   "inspect",
   "load_samples",

@@ -12,7 +12,7 @@ from tests import models
 from tests.climbing import reverse_rates
 from tests.options import method_of, options
 from tflm_fg import journal
-from tflm_fg.fixed_point import arithmetic
+from tflm_fg.fixed_point import masters
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients import closed_form
@@ -175,7 +175,7 @@ def test_the_mean_logit_stands_still_whatever_the_kernel_does(case):
   for step in range(3):
     copy = Vectors(*(g.copy() for g in still))
     updates, state = optimizer.update(copy, state, now, step)
-    after = arithmetic.apply_updates(now, updates)
+    after = masters.apply_updates(now, updates)
     moved = after.kernels.astype(np.int64) - now.kernels
     at_mean = moved.reshape(classes, inputs) @ centre
     # A bias unit is 256 master units times one input step.

@@ -10,8 +10,8 @@ import tflm_fg
 from tests import models
 from tests.options import options
 from tests.refusals import refused
-from tflm_fg.fixed_point.arithmetic import apply_updates
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.masters import apply_updates
 from tflm_fg.optimizers import transforms
 from tflm_fg.optimizers.schedules import schedule
 from tflm_fg.tflite.tensors import weights_of

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import models
-from tflm_fg.fixed_point import arithmetic, layout
+from tflm_fg.fixed_point import layout, masters
 from tflm_fg.fixed_point.state import OptimizerState
 from tflm_fg.gradients.perturbation import WeightBuffers
 from tflm_fg.optimizers import transforms
@@ -175,7 +175,7 @@ def test_frank_wolfe_stays_in_the_box(seed, rate, momentum, kind, precision):
     updates, state = optimizer.update(gradient, state, params, step)
     whole = params.kernels.astype(np.int64) + updates.kernels
     assert np.abs(whole).max() <= 127 * 256  # before anything saturates
-    params = arithmetic.apply_updates(params, updates)
+    params = masters.apply_updates(params, updates)
     away = params.biases.astype(np.int64) - START.biases
     assert (np.abs(away) <= half).all()
 
@@ -184,7 +184,7 @@ def test_frank_wolfe_goes_the_whole_way_at_the_highest_rate():
   optimizer = frank_wolfe(LAYOUT, schedule(127.0, "constant", 1))
   gradient = Vectors(*(np.where(np.arange(len(p)) % 2, 5, -5) for p in START))
   updates, _ = optimizer.update(gradient, optimizer.init(START), START, 0)
-  end = arithmetic.apply_updates(START, updates)
+  end = masters.apply_updates(START, updates)
   corner = -127 * np.sign(gradient.kernels)
   assert np.array_equal(end.kernels, corner * 256)
   away = end.biases.astype(np.int64) - START.biases
@@ -214,7 +214,7 @@ def test_a_number_without_a_gradient_stays_where_it_is(kind, rounds):
     for update, slope in zip(updates, gradient):
       assert not update[slope == 0].any()
       assert (update[slope > 0] < 0).all()
-    params = arithmetic.apply_updates(params, updates)
+    params = masters.apply_updates(params, updates)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
@@ -231,11 +231,11 @@ def test_momentum_carries_on_what_has_a_gradient_no_more(kind, rounds):
       never = np.arange(len(update)) % 6 == 0
       assert not update[never].any()
       assert (update[~never] < 0).all() or step == 0
-    params = arithmetic.apply_updates(params, updates)
+    params = masters.apply_updates(params, updates)
   nothing = Vectors(*(np.zeros(len(p), np.int64) for p in START))
   for step in range(7, 80):
     updates, state = optimizer.update(nothing, state, params, step)
-    params = arithmetic.apply_updates(params, updates)
+    params = masters.apply_updates(params, updates)
   assert not flat(updates).any() and not flat(state.velocity).any()
 
 

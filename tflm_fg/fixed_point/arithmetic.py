@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tflm_fg.types import Array, Int8, Int16, Int32, Int64, Params, Vectors
+from tflm_fg.types import Array, Int8, Int16, Int32, Int64
 
 MASTER_BITS = 8
 MASTER_UNIT = 1 << MASTER_BITS
@@ -176,23 +176,6 @@ def saturated_share(before: Array, after: Array) -> float:
     return 0.0
   then, now = (np.abs(m.astype(int)) >= _MASTER_MAX for m in (before, after))
   return float((now & ~then).mean())
-
-
-def apply_updates(params: Params, updates: Vectors) -> Params:
-  """Adds updates to the trained state: the one line where a weight changes.
-
-  Args:
-    params: the state.
-    updates: integers in master units and bias units.
-
-  Returns:
-    The new state; kernels saturate at +-127 steps, biases at their dtype.
-  """
-  new = Params(np.empty_like(params.kernels), np.empty_like(params.biases))
-  limits = ((-_MASTER_MAX, _MASTER_MAX), LIMITS[new.biases.dtype])
-  for old, update, limit, out in zip(params, updates, limits, new):
-    clip_into(np.add(old, update, dtype=np.int64), limit, out)
-  return new
 
 
 def quantize(

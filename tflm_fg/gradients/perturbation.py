@@ -17,6 +17,7 @@ from tflm_fg.fixed_point.arithmetic import (
   round_shift,
 )
 from tflm_fg.fixed_point.layout import Kernels, Layout
+from tflm_fg.fixed_point.native import native
 from tflm_fg.types import Int8, Int32, Params, Vectors, Weights
 
 NUMBERS_AT_ONCE = 1 << 22
@@ -63,9 +64,21 @@ class PerturbedWeights:
       next ones overwrite.
     """
     dither = MASTER_UNIT >> 1 if self.dither is None else self.dither(step)
+    in_c = self._runs_in_c and isinstance(params, Params)
     for first, last, buffers in self._buffers:
+      if in_c:
+        yield buffers.move_in_c(params, drawn[first:last], self._unit_steps)
+        continue
       delta = self._perturbation(drawn[first:last])
       yield buffers.move(params, delta, dither)
+
+  @functools.cached_property
+  def _runs_in_c(self) -> bool:
+    """Whether C knows these weights: plain signs, int8 and int32, two sides."""
+    slots = self.layout.slots
+    held = {s.form if s.form != "bias" else s.tensor.dtype for s in slots}
+    plain = self.unit == 1 and self.dither is None and self.signs == (1, -1)
+    return native() is not None and plain and held <= {"rounded", "int32"}
 
   @functools.cached_property
   def _buffers(self) -> list[tuple[int, int, WeightBuffers]]:
@@ -109,6 +122,9 @@ class PerturbedWeights:
     )
 
 
+_NONE = np.zeros(0, np.int32)
+
+
 class WeightBuffers:
   """The engine's weights around the masters, in buffers made once.
 
@@ -143,6 +159,21 @@ class WeightBuffers:
       )
       tensors.append(held[..., where].reshape(math.prod(shape), *tensor.shape))
     self.weights: list[Weights] = [list(side) for side in zip(*tensors)]
+
+  def move_in_c(
+    self, params: Vectors | Params, drawn: Int8, units: Vectors
+  ) -> list[Weights]:
+    """Writes all perturbed weights of two signs, int8 and int32, at once.
+
+    Args:
+      params: the masters, int16 and int32.
+      drawn: int8 [m, K + B], directions of 1, 0 and -1.
+      units: int32 [K] and int64 [B], the perturbation where z is 1.
+    """
+    biases = self._biases.get(np.dtype(np.int32), _NONE)
+    held = self._kernels.forms["rounded"], biases
+    native().perturb(*params, drawn, *units, *held)
+    return self.weights
 
   def move(
     self,

@@ -17,6 +17,7 @@ import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import round_divide, round_shift, saturate
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.state import (
   DirectionSource,
   Estimate,
@@ -123,8 +124,13 @@ class ForwardGradient:
       int64 [K] and [B]: 1/m sum_i slope_i z_i in Q16, per step of each
       tensor's own grid.
     """
-    summed = weighted_sum(self._drawn(estimate, state), estimate.slopes)
-    flat = round_divide(summed, len(estimate.slopes) * self.directions.unit)
+    drawn, slopes = self._drawn(estimate, state), estimate.slopes
+    divisor = len(slopes) * self.directions.unit
+    if (c := native()) is not None:
+      flat = np.empty(drawn.shape[1], np.int64)
+      c.mean_direction(drawn, slopes, divisor, flat)
+    else:
+      flat = round_divide(weighted_sum(drawn, slopes), divisor)
     return split(self.layout, flat)
 
 
@@ -160,8 +166,8 @@ def run(passes: Passes, weight_sets: Iterable[list[Weights]]) -> Int64:
 
 def differences(losses: Int64) -> Int64:
   """What each pair of losses, at plus and at minus, differs by."""
-  pairs = losses.reshape(-1, 2)
-  return pairs[:, 0] - pairs[:, 1]
+  found: Int64 = losses[::2] - losses[1::2]
+  return found
 
 
 def signs(losses: Int64) -> Int64:

@@ -13,10 +13,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import round_shift
+from tflm_fg.fixed_point.native import native
 from tflm_fg.losses.base import LOSS_BITS, Loss
 from tflm_fg.types import Array, Int64
 
@@ -174,6 +176,12 @@ class CrossEntropy(Loss):
     Returns:
       int64 [N, C] in Q16.
     """
+    if self.bits == 8 and (c := native()) is not None:
+      own = np.ascontiguousarray(labels, np.int64)
+      found = np.empty(logits.shape, np.int64)
+      rows = np.ascontiguousarray(logits, np.int8)
+      c.residual(self.power, rows, own, found)
+      return found
     wide = logits.astype(np.int32)
     power = self.power[wide.max(axis=1, keepdims=True) - wide]
     share = (power << 16) // power.sum(axis=1, keepdims=True)
@@ -222,7 +230,11 @@ class Ledger:
       classes: of a sample.
     """
     few = classes << TERM_BITS < 1 << 31  # then sums of powers fit 32 bits
-    self._distance = loss.distance
+    self._labels: Array | None = None
+    self._distance, self._powers = loss.distance, loss.power
+    self._c: Any = native() if loss.bits == 8 else None
+    if self._c is not None:
+      return
     self._power = loss.power.astype(np.int32 if few else np.int64)
     shape = (classes, passes, samples)
     self._logits = np.empty(shape, f"i{loss.bits // 8}")
@@ -232,7 +244,6 @@ class Ledger:
     self._terms = np.empty(shape, self._power.dtype)
     self._sum = np.empty(shape[1:], self._power.dtype)
     self._places = np.arange(passes * samples).reshape(passes, samples)
-    self._labels: Array | None = None
 
   def per_sample(self, logits: Sequence[Array], labels: Array) -> Int64:
     """Losses of single samples.
@@ -244,6 +255,10 @@ class Ledger:
     Returns:
       int64 [P, N] in Q16 bits.
     """
+    if self._c is not None:
+      found = np.empty((len(logits), len(labels)), np.int64)
+      self._in_c(logits, labels, found, False)
+      return found
     if labels is not self._labels:
       self._own = np.multiply(labels, self._places.size) + self._places
       self._labels = labels
@@ -263,6 +278,24 @@ class Ledger:
     losses += self._distance.take(self._gap.take(self._own))
     return losses
 
+  def _in_c(
+    self, logits: Sequence[Array], labels: Array, out: Int64, sums: bool
+  ) -> None:
+    rows = [np.ascontiguousarray(z, np.int8) for z in logits]
+    own = self._labels_for(labels)
+    self._c.cross_entropy(self._distance, self._powers, rows, own, out, sums)
+
+  def _labels_for(self, labels: Array) -> Int64:
+    """Labels as C takes them; the same array again costs nothing."""
+    if labels is not self._labels:
+      self._own = np.ascontiguousarray(labels, np.int64)
+      self._labels = labels
+    return self._own
+
   def __call__(self, logits: Sequence[Array], labels: Array) -> Int64:
     """Sums of the losses of the batch, int64 [P] in Q16 bits."""
+    if self._c is not None:
+      sums = np.empty(len(logits), np.int64)
+      self._in_c(logits, labels, sums, True)
+      return sums
     return np.add.reduce(self.per_sample(logits, labels), axis=1)

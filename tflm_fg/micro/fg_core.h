@@ -101,12 +101,41 @@ static inline int64_t fg_round_divide(int64_t x, int64_t divisor) {
   return x < 0 ? -((-x + divisor / 2) / divisor) : (x + divisor / 2) / divisor;
 }
 
+/* rate (Q16) * gradient (Q16) * units, in 1/16 of a unit; both are saturated,
+ * so that a product needs 64 bits and no more. */
+static inline int64_t fg_scaled_move(int64_t gradient, int64_t units,
+                                     int64_t rate) {
+  const int64_t most = (int64_t)1 << 31;
+  int64_t steps = fg_clip(gradient, 1 - most, most - 1) * rate;
+  steps = fg_clip(steps >> 16, -most, most);
+  return fg_round_shift(steps * units, 12);
+}
+
+/* A velocity times momentum (Q8), towards zero. */
+static inline int64_t fg_decayed(int64_t velocity, int64_t momentum) {
+  return velocity < 0 ? -((-velocity * momentum) >> 8)
+                      : (velocity * momentum) >> 8;
+}
+
 /* What an engine holds of a master of any size. */
 static inline int8_t fg_narrow(int32_t master) {
   return (int8_t)fg_clip((master + 128) >> 8, -127, 127);
 }
 
-int fg_bit_length(uint64_t x);
+/* Bits of a number without its leading zeros; 0 has none. */
+static inline int fg_bit_length(uint64_t x) {
+#ifdef __GNUC__
+  return x ? 64 - __builtin_clzll(x) : 0;
+#else
+  int bits = 0;
+  while (x) {
+    x >>= 1;
+    bits++;
+  }
+  return bits;
+#endif
+}
+
 uint64_t fg_root(uint64_t x); /* the largest whole number not above it */
 uint32_t fg_crc(uint32_t crc, const void *bytes, uint32_t count);
 

@@ -1,15 +1,6 @@
 /* Whole-number roots, lengths, factors and checksums: fixed_point/spread.py. */
 #include "fg_core.h"
 
-int fg_bit_length(uint64_t x) {
-  int bits = 0;
-  while (x) {
-    x >>= 1;
-    bits++;
-  }
-  return bits;
-}
-
 uint64_t fg_root(uint64_t x) {
   uint64_t root = 0, bit = (uint64_t)1 << 62;
   while (bit > x) bit >>= 2;

@@ -59,30 +59,17 @@ int64_t fg_rate_at(const uint32_t *blob, uint32_t step) {
   return (int64_t)(rate * (step < steps ? steps - step : 0) / steps);
 }
 
-/* rate (Q16) * gradient (Q16) * units, in 1/16 of a unit. */
-static int64_t scaled_move(int64_t gradient, int64_t units, int64_t rate) {
-  const int64_t most = (int64_t)1 << 31;
-  int64_t steps = fg_clip(gradient, 1 - most, most - 1) * rate;
-  steps = fg_clip(steps >> 16, -most, most);
-  return fg_round_shift(steps * units, 12);
-}
-
-static int64_t decayed(int64_t velocity, int64_t momentum) {
-  return velocity < 0 ? -((-velocity * momentum) >> 8)
-                      : (velocity * momentum) >> 8;
-}
-
 /* Adds a move to what is kept of the velocity. */
 static int64_t accelerated(fg_trainer *t, int is_bias, uint32_t at,
                            int64_t move) {
   int64_t momentum = t->blob[FG_W_MOMENTUM];
   if (!momentum) return move;
   if (is_bias) {
-    move = fg_clip(move + decayed(t->bias_velocity[at], momentum), INT32_MIN,
+    move = fg_clip(move + fg_decayed(t->bias_velocity[at], momentum), INT32_MIN,
                    INT32_MAX);
     t->bias_velocity[at] = (int32_t)move;
   } else {
-    move = fg_clip(move + decayed(t->kernel_velocity[at], momentum), INT16_MIN,
+    move = fg_clip(move + fg_decayed(t->kernel_velocity[at], momentum), INT16_MIN,
                    INT16_MAX);
     t->kernel_velocity[at] = (int16_t)move;
   }
@@ -96,13 +83,13 @@ int64_t fg_move(fg_trainer *t, uint32_t number, uint32_t i, int64_t gradient,
   int is_bias = fg_is_bias(tensor);
   uint32_t at = tensor[FG_T_FIRST] + i;
   if (t->blob[FG_W_OPTIMIZER] == FG_SGD) {
-    move = accelerated(t, is_bias, at, scaled_move(gradient, -units, rate));
+    move = accelerated(t, is_bias, at, fg_scaled_move(gradient, -units, rate));
   } else {
     move = t->blob[FG_W_MOMENTUM]
                ? accelerated(t, is_bias, at,
-                             scaled_move(gradient, -units, 1 << 16))
+                             fg_scaled_move(gradient, -units, 1 << 16))
                : -gradient;
-    move = scaled_move(((move > 0) - (move < 0)) * (int64_t)65536, units, rate);
+    move = fg_scaled_move(((move > 0) - (move < 0)) * (int64_t)65536, units, rate);
   }
   move = fg_round_shift(move, 4) - carried;
   if (is_bias) {

@@ -64,7 +64,7 @@ class Rounding:
       Updates in units, int64, and the state with the new residue.
     """
     kernels = self.layout.num_kernels
-    if self.kind == "nearest" and not self._coarse:
+    if self.is_plain:
       whole = round_shift(unrounded, bits)
       return Vectors(whole[:kernels], whole[kernels:]), state
     parts = (unrounded[:kernels], self._coarse), (unrounded[kernels:], 0)
@@ -79,6 +79,11 @@ class Rounding:
     fed = [_fed_back(w, bits, c, r) for (w, c), r in zip(parts, state.residue)]
     updates, residues = zip(*fed)
     return Vectors(*updates), state._replace(residue=Vectors(*residues))
+
+  @property
+  def is_plain(self) -> bool:
+    """Whether it rounds every update to the nearest whole unit."""
+    return self.kind == "nearest" and not self._coarse
 
   @property
   def _coarse(self) -> int:

@@ -8,16 +8,18 @@ many of its layer's output steps.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import (
   MASTER_BITS,
-  apply_updates,
   round_shift,
   saturate,
 )
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.masters import apply_updates
+from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.state import EMPTY, OptimizerState, Transform
 from tflm_fg.optimizers.kinds import register
 from tflm_fg.optimizers.rounding import FINE_BITS, Rounding
@@ -70,7 +72,9 @@ def sgd(
     del state, params, step
     return moves
 
-  return _transform(heading, unrounded, kept(momentum), layout, rounding)
+  keep = kept(momentum)
+  slow = _transform(heading, unrounded, keep, layout, rounding)
+  return _in_c(slow, layout, rate, keep, rounding, by_sign=False)
 
 
 @register("sign")
@@ -104,7 +108,8 @@ def sign(
     del state, params
     return _scaled(heading << RATE_BITS, units, rate(step))
 
-  return by_sign(layout, unrounded, momentum, rounding, boxed=False)
+  slow = by_sign(layout, unrounded, momentum, rounding, boxed=False)
+  return _in_c(slow, layout, rate, kept(momentum), rounding, by_sign=True)
 
 
 def by_sign(
@@ -152,6 +157,46 @@ def _transform(
     return rounding(unrounded_sum, FINE_BITS, state, step)
 
   return Transform(_init(keep, rounding, boxed), update)
+
+
+def _in_c(
+  slow: Transform,
+  layout: Layout,
+  rate: Schedule,
+  keep: int,
+  rounding: Rounding | None,
+  by_sign: bool,
+) -> Transform:
+  """The same transform in C, where it is there and rounds to the nearest."""
+  c, units = native(), np.concatenate(layout.step_units)
+  if c is None or (rounding and not rounding.is_plain):
+    return slow
+  shapes = (layout.num_kernels, np.int64), (layout.num_biases, np.int64)
+
+  def update(
+    gradient: Vectors, state: OptimizerState, params: Params, step: int
+  ) -> tuple[Vectors, OptimizerState]:
+    del params
+    before = state.velocity if keep else (None, None)
+    after: Any = before
+    if keep:
+      after = Vectors(*map(np.empty_like, before))
+      state = state._replace(velocity=after)
+    kernels, biases = np.empty(*shapes[0]), np.empty(*shapes[1])
+    c.step(
+      *gradient,
+      units,
+      rate(step),
+      keep,
+      by_sign,
+      *before,
+      kernels,
+      biases,
+      *after,
+    )
+    return Vectors(kernels, biases), state
+
+  return Transform(slow.init, update)
 
 
 def anchored(
@@ -274,9 +319,6 @@ def _accelerated(
 MOST_STEPS = 1 << 31
 """No move counts as more, in 1/65536 of a step: that is 32,768 steps, where
 weights are at most 254 and outputs 255 steps apart."""
-
-MOST_UNITS = 1 << 31
-"""No step has more units: then a move of `MOST_STEPS` fits 64 bits."""
 
 
 def _scaled(gradient: Int64, units: Int64, rate: int) -> Int64:

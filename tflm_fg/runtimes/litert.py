@@ -59,6 +59,7 @@ class LiteRTSession:
       (sample_shape(d["shape"]), np.dtype(d["dtype"]).name) for d in inputs
     )
     self._single = [not has_batch(d["shape"]) for d in (*inputs, *outputs)]
+    self._any_single = any(self._single)
     self._keeps_state = part.file.subgraph.keeps_state
     self.traits = Traits(
       runtime=runtime,
@@ -91,7 +92,7 @@ class LiteRTSession:
 
   def _takes_batches(self) -> bool:
     """Whether two samples at once give what each gives alone."""
-    if self._keeps_state or any(self._single):
+    if self._keeps_state or self._any_single:
       return False
     samples = tuple(
       random_bits.probe_input(shape, dtype, number, samples=2)
@@ -175,6 +176,8 @@ class LiteRTSession:
     self._interpreter.invoke()
     self.invoke_seconds += time.perf_counter() - start
     made = [self._interpreter.get_tensor(i) for i in self._outputs]
+    if not self._any_single:
+      return tuple(made)
     without = self._single[len(self._inputs) :]
     return tuple(y[None] if alone else y for y, alone in zip(made, without))
 

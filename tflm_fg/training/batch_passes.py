@@ -70,6 +70,8 @@ class BatchPasses:
   def losses(self, candidates: Sequence[Weights]) -> Int64:
     """The losses at each of the weights: int64 [P] in their units."""
     logits = self.logits_at(candidates)
+    if len(logits) * logits[0].size <= _LOGITS_AT_ONCE:
+      return self._ledger(logits)(logits, self.labels)
     few = max(1, _LOGITS_AT_ONCE // logits[0].size)
     sums = [
       self._ledger(part)(part, self.labels)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tflm_fg.fixed_point import arithmetic
+from tflm_fg.fixed_point import masters
 from tflm_fg.fixed_point.state import Estimate, Estimator, TrainState, Transform
 from tflm_fg.losses.base import Loss
 from tflm_fg.runtimes.session import Session
@@ -44,7 +44,7 @@ class StepRule:
     updates, optimizer = self.optimizer.update(
       gradient, state.optimizer, state.params, state.step
     )
-    params = arithmetic.apply_updates(state.params, updates)
+    params = masters.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, optimizer)
 
   def replayed(self, state: TrainState, slopes: Sequence[int]) -> TrainState:
@@ -120,11 +120,9 @@ def fit(
       passes.use(samples.take(batches.at(state.step)))
     estimate = step_rule.estimator(passes, state)
     state = step_rule.advance(state, estimate)
-    tell(
-      "on_train_batch_end",
-      state,
-      _batch_logs(estimate, batches.size, ran(), loss),
-    )
+    if callbacks:
+      logs = _batch_logs(estimate, batches.size, ran(), loss)
+      tell("on_train_batch_end", state, logs)
     ended = state.step == steps or any(c.stop_training for c in callbacks)
     if state.step % validate_every == 0 or ended:
       step_rule = validate(state, step_rule)
