@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from apps import (
   target_flags,
 )
 from apps.printed_report import print_report
+from apps.report_page.adaptation_page import adaptation_page
 from apps.setting_flags import given
 from tflm_fg import files, journal, plots
 from tflm_fg.callbacks import (
@@ -69,6 +71,8 @@ def main() -> None:
   if own.PLOT.value:
     plots.require_matplotlib()
   model = files.read_bytes(own.MODEL.value)
+  if own.REPORT_DIR.value and not own.FROM_JOURNAL.value:
+    files.make_folder(own.REPORT_DIR.value)
   if own.FROM_JOURNAL.value:
     _refuse_all_but_files()
     files.write_atomically(own.OUT.value, _unmarked(_replayed(model)))
@@ -86,6 +90,9 @@ def main() -> None:
     cli.save(stop, contents)
     with stop.deferred():
       print_report(result.report)
+      if own.REPORT_DIR.value:
+        page = os.path.join(own.REPORT_DIR.value, "index.html")
+        print(f"report: {page}")
     cli.end(stop, own.OUT.value)
 
 
@@ -104,7 +111,34 @@ def _contents(
     contents[own.REPORT.value] = cli.to_json(result.report)
   if own.LOG.value:
     contents[own.LOG.value] = log.content()
+  if own.REPORT_DIR.value:
+    contents |= _page(own.REPORT_DIR.value, result)
   return contents
+
+
+def _page(folder: str, result: tflm_fg.AdaptResult) -> dict[str | None, bytes]:
+  """The page of the report, and its numbers beside it."""
+  own = adapt_flags
+  commands = [("The command:", cli.command_line())]
+  if own.JOURNAL.value:
+    made = {
+      "model": own.MODEL.value,
+      "from_journal": own.JOURNAL.value,
+      "out": own.OUT.value,
+    }
+    told = "The same bytes again from the journal, without samples or engine:"
+    commands.append((told, cli.command_line("tflm-fg-adapt", made)))
+  content = adaptation_page(
+    result,
+    model=own.MODEL.value,
+    samples=own.TRAIN.value,
+    when=time.strftime("%Y-%m-%d %H:%M"),
+    commands=commands,
+  )
+  return {
+    os.path.join(folder, "index.html"): content.encode(),
+    os.path.join(folder, "report.json"): cli.to_json(result.report),
+  }
 
 
 def _adapted(model: bytes, watchers: Sequence[Callback]) -> tflm_fg.AdaptResult:
@@ -167,6 +201,7 @@ def _refuse_all_but_files() -> None:
   own = adapt_flags
   others = (
     (own.TRAIN, own.TEST, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
+    + (own.REPORT_DIR,)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
     + sample_flags.HOLDERS

@@ -41,6 +41,11 @@ REPLAY = flags.DEFINE_string(
   "samples of before, in any form of --train, that are trained on too, so that "
   "the model does not forget them",
 )
+REPORT_DIR = flags.DEFINE_string(
+  "report_dir",
+  None,
+  "folder for index.html, a page that needs no other file, and report.json",
+)
 REPORT = flags.DEFINE_string("report", None, "JSON with all numbers")
 JOURNAL = flags.DEFINE_string(
   "journal", None, "where to record seed and slopes of every step"

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import textwrap
@@ -153,6 +154,17 @@ def version(program: str) -> str:
 def values(*holders: Any) -> dict[str, Any]:
   """Flag names with their values, None where a flag is not given."""
   return {holder.name: holder.value for holder in holders}
+
+
+def command_line(
+  program: str | None = None, given: Mapping[str, str] | None = None
+) -> str:
+  """A command as a shell takes it; by default the one that runs now."""
+  if program is not None:
+    flagged = [f"--{name}={value}" for name, value in (given or {}).items()]
+    return shlex.join([*program.split(), *flagged])
+  name = os.path.basename(sys.argv[0])
+  return " ".join([name, shlex.join(sys.argv[1:])])
 
 
 def two_numbers(holder: Any) -> tuple[float, float]:

@@ -37,6 +37,7 @@ PACKAGES = {
     "apps/graph_flags.py",
     "apps/setting_flags.py",
   ),
+  "apps/report_page": ("apps/report_page/*.py",),
   "apps/kws": ("apps/kws/**/*.py",),
   "apps/compare": ("apps/compare/**/*.py",),
   "apps/export": ("apps/export/*.py",),

@@ -25,6 +25,41 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "report page: an interval without Wilson's centre",
+    "apps/report_page/intervals.py",
+    "  centre = (share + weight / 2) / (1 + weight)\n",
+    "  centre = share\n",
+    ("tests/apps/report_page/test_page.py",),
+  ),
+  Mutant(
+    "report page: texts are not escaped",
+    "apps/report_page/markup.py",
+    "  return Markup(html.escape(str(value)))\n",
+    "  return Markup(str(value))\n",
+    ("tests/apps/report_page/test_page.py",),
+  ),
+  Mutant(
+    "report page: classes without samples are not marked",
+    "apps/report_page/sections.py",
+    '    learned = element("span", ABSENT, "chip")\n',
+    "    pass\n",
+    ("tests/apps/report_page/test_page.py",),
+  ),
+  Mutant(
+    "report page: a curve of two points is drawn",
+    "apps/report_page/charts.py",
+    "FEWEST_POINTS = 3\n",
+    "FEWEST_POINTS = 2\n",
+    ("tests/apps/report_page/test_page.py",),
+  ),
+  Mutant(
+    "report page: it is wider than a phone",
+    "apps/report_page/style.py",
+    "pre, .facts td, li { overflow-wrap: anywhere; }\n",
+    "",
+    ("tests/apps/report_page/test_page.py",),
+  ),
+  Mutant(
     "interrupts: a first signal is not held up while a phase trains",
     "tflm_fg/training/interruption.py",
     "    if any(self._held_up) or (first and self._held_up):\n",

@@ -107,17 +107,22 @@ def test_adapt_writes_every_output_whole(folder):
   printed = folder.done(
     "adapt", *folder.adapt_flags(
       "--steps=60", "--test=clips.npz", "--report=r.json", "--log=l.csv",
-      "--journal=j.jsonl", "--plot=p.png",
+      "--journal=j.jsonl", "--plot=p.png", "--report_dir=page",
     )
   )  # fmt: skip
   after = folder.files()
   assert {k: after[k] for k in before} == before
   assert set(after) - set(before) == {
-    "out.tflite", "r.json", "l.csv", "j.jsonl", "p.png",
+    "out.tflite", "r.json", "l.csv", "j.jsonl", "p.png", "page/index.html",
+    "page/report.json",
   }  # fmt: skip
   report = json.loads(after["r.json"])
   assert report["scored_on"] == "test"
   assert f"{report['accuracy_after']:.3f}" in printed
+  page = after["page/index.html"].decode()
+  assert "model.tflite, adapted to 64 samples of 4 classes" in page
+  assert "--from_journal=j.jsonl --out=out.tflite" in page
+  assert after["page/report.json"] == after["r.json"]
   assert after["p.png"].startswith(b"\x89PNG")
   rows = list(csv.DictReader(after["l.csv"].decode().splitlines()))
   assert [int(row["step"]) for row in rows] == [0, 50, 60]

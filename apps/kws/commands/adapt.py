@@ -74,7 +74,9 @@ _SNR = flags.DEFINE_list(
 _SHIFT = flags.DEFINE_float("shift_ms", 60.0, "the most a copy is moved")
 _GAIN = flags.DEFINE_float("gain_db", 6.0, "the most a copy is amplified")
 _REPORT_DIR = flags.DEFINE_string(
-  "report_dir", None, "folder for index.html, its PNGs and report.json"
+  "report_dir",
+  None,
+  "folder for index.html, a page that needs no other file, and report.json",
 )
 _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"

@@ -81,7 +81,9 @@ _COPIES = flags.DEFINE_integer(
   0,
 )
 _REPORT_DIR = flags.DEFINE_string(
-  "report_dir", None, "folder for index.html, its PNGs and report.json"
+  "report_dir",
+  None,
+  "folder for index.html, a page that needs no other file, and report.json",
 )
 _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"
