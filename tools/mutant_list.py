@@ -55,8 +55,8 @@ MUTANTS = (
   Mutant(
     "report page: it is wider than a phone",
     "apps/report_page/style.py",
-    "pre, .facts td, li { overflow-wrap: anywhere; }\n",
-    "",
+    "  overflow-wrap: break-word; }\n",
+    "  }\n",
     ("tests/apps/report_page/test_page.py",),
   ),
   Mutant(
