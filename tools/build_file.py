@@ -36,6 +36,7 @@ PACKAGES = {
     "apps/cli.py",
     "apps/graph_flags.py",
     "apps/setting_flags.py",
+    "apps/sound_flags.py",
   ),
   "apps/report_page": ("apps/report_page/*.py",),
   "apps/kws": ("apps/kws/**/*.py",),

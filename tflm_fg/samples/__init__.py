@@ -1,6 +1,6 @@
 """What people hold as samples, made into what a model's input takes."""
 
-from tflm_fg.samples.arrays import Dataset, array_of
+from tflm_fg.samples.arrays import Dataset, array_of, counted
 from tflm_fg.samples.inputs import model_input, shaped
 from tflm_fg.samples.npz import load_npz
 from tflm_fg.samples.reading import LoadedSamples
@@ -20,6 +20,7 @@ __all__ = [
   "array_of",
   "binary_labels",
   "class_labels",
+  "counted",
   "load_npz",
   "model_input",
   "one_column",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import fractions
-import importlib
 import io
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.kws.audio import room
+from apps.kws.audio import decoding, room
+from apps.kws.audio.decoding import UnreadSound
 from tflm_fg import files
-from tflm_fg.types import TflmFgError, one_line
 
 SAMPLE_RATE_HZ = room.SAMPLE_RATE_HZ
-SUFFIXES = (".wav", ".flac", ".ogg")
+SUFFIXES = (*decoding.SUFFIXES, *decoding.PHONE_SUFFIXES)
 
 LONG_SECONDS = 2.0
 """A file this long is searched for several utterances."""
@@ -24,38 +22,31 @@ _FULL_SCALE = 32768.0
 _FRAME = SAMPLE_RATE_HZ // 50
 _GAP_FRAMES = 13  # pauses up to 0.26 s stay inside a word
 _SHORTEST_FRAMES = 4
+_SILENT_SPAN = 8  # of 65536: under -78 dB of full scale
 
 
 def read(path: str) -> NDArray[np.int16]:
   """Reads a sound file of any rate, width and count of channels.
 
   Args:
-    path: what libsndfile reads: WAV, FLAC, OGG.
+    path: what libsndfile reads (WAV, FLAC, OGG, Opus, MP3), and with the extra
+      `audio` what FFmpeg does (M4A, 3GP, AAC, AMR and others).
 
   Returns:
     int16 [n] at 16 kHz: the mean of the channels. A 16-bit mono file at
     16 kHz comes back as it is.
 
   Raises:
-    TflmFgError: if it is no sound file, or holds no sound.
+    UnreadSound: if it is no sound file, or holds no sound.
+    TflmFgError: if there is no such file.
   """
-  soundfile = _soundfile()
-  content = io.BytesIO(files.read_bytes(path))  # names its fault
-  try:
-    samples, rate_hz = soundfile.read(content, dtype="float32", always_2d=True)
-  except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as fault:
-    reason = one_line(fault, 120).rstrip(".").split(": ")[-1]
-    raise TflmFgError(
-      f"{path}: not a sound file that can be read ({reason}); record it as "
-      "PCM WAV"
-    ) from None
-  if not len(samples):
-    raise TflmFgError(f"{path}: holds no sound; record it again")
-  if not np.all(np.isfinite(samples)):
-    raise TflmFgError(f"{path}: holds NaN or infinity; record it again")
-  mono = samples.mean(axis=1, dtype=np.float64)
+  mono, rate_hz = decoding.decode(path)
+  if not len(mono):
+    raise UnreadSound(path, "holds no sound", "record it again")
+  if not np.all(np.isfinite(mono)):
+    raise UnreadSound(path, "holds NaN or infinity", "record it again")
   if rate_hz != SAMPLE_RATE_HZ:
-    mono = resample(mono, int(rate_hz), path)
+    mono = resample(mono, rate_hz, path)
   return to_int16(mono)
 
 
@@ -70,11 +61,11 @@ def resample(
     name: what to call them in errors.
 
   Raises:
-    TflmFgError: if the rate is no rate of speech.
+    UnreadSound: if the rate is no rate of speech.
   """
   if not 4_000 <= rate_hz <= 384_000:
-    raise TflmFgError(
-      f"{name}: {rate_hz} samples a second; need 4000 to 384000"
+    raise UnreadSound(
+      name, f"{rate_hz} samples a second", "need 4000 to 384000"
     )
   from scipy import signal
 
@@ -98,7 +89,7 @@ def write(path: str, samples: NDArray[np.int16]) -> None:
 def to_wav(samples: NDArray[np.int16]) -> bytes:
   """The bytes of a 16-bit mono WAV at 16 kHz."""
   held = io.BytesIO()
-  _soundfile().write(
+  decoding.soundfile().write(
     held, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16"
   )
   return held.getvalue()
@@ -185,10 +176,6 @@ def is_sound(name: str) -> bool:
   return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _soundfile() -> Any:
-  try:
-    return importlib.import_module("soundfile")
-  except (ImportError, OSError):
-    raise TflmFgError(
-      "sound files need: pip install 'tflm-fg[kws]' (soundfile)"
-    ) from None
+def is_silent(clip: NDArray[np.int16]) -> bool:
+  """Whether a clip holds nothing but the last bits of a muted microphone."""
+  return int(clip.max()) - int(clip.min()) <= _SILENT_SPAN

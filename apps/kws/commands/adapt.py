@@ -15,11 +15,12 @@ SIGTERM, keeps what is best by then; twice, it ends at once.
 
 from __future__ import annotations
 
+import functools
 import sys
 
 from absl import flags
 
-from apps import cli
+from apps import cli, sound_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import NAMES
@@ -149,13 +150,12 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     snr_db=cli.two_numbers(_SNR),
     seed=_SEED.value,
   )
-  seed = _SEED.value
-  train = model.read_folder(
-    _DATA.value, seed=seed, split=_SPLIT.value, augment=augment
-  )
+  seed, strict = _SEED.value, sound_flags.STRICT.value
+  read = functools.partial(model.read_folder, seed=seed, strict=strict)
+  train = read(_DATA.value, split=_SPLIT.value, augment=augment)
   test = None
   if _TEST.value:
-    test = model.read_folder(_TEST.value, seed=seed)
+    test = read(_TEST.value).told_apart(train, _TEST.value)
   elif _TEST_FRACTION.value:
     train, test = train.parted(_TEST_FRACTION.value, seed)
   kept = replay_set.find(_REPLAY.value, model)
@@ -175,7 +175,7 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     spotter=model,
     train=train,
     test=test,
-    old=model.read_folder(_OLD.value, seed=seed) if _OLD.value else None,
+    old=read(_OLD.value) if _OLD.value else None,
     replay=kept,
     method=adaptation.method_of(
       _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=seed
@@ -190,7 +190,7 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[sound_flags.__name__])
 
 
 if __name__ == "__main__":

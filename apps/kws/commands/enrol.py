@@ -18,12 +18,13 @@ twice, it ends at once.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 
 import numpy as np
 from absl import flags
 
-from apps import cli
+from apps import cli, sound_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
@@ -156,12 +157,13 @@ def replay_set(job: adaptation.Job) -> bytes:
 def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
   """Reads the folders that the flags name."""
   augment = Augment(copies=_COPIES.value, seed=_SEED.value)
-  seed = _SEED.value
-  train = model.read_folder(_DATA.value, seed=seed, augment=augment)
+  seed, strict = _SEED.value, sound_flags.STRICT.value
+  read = functools.partial(model.read_folder, seed=seed, strict=strict)
+  train = read(_DATA.value, augment=augment)
   train = only(train, model, _DATA.value)
   test = None
   if _TEST.value:
-    test = model.read_folder(_TEST.value, seed=seed)
+    test = read(_TEST.value).told_apart(train, _TEST.value)
     test = only(test, model, _TEST.value)
   elif _TEST_FRACTION.value:
     train, test = train.parted(_TEST_FRACTION.value, seed)
@@ -169,7 +171,7 @@ def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
     spotter=model,
     train=train,
     test=test,
-    old=model.read_folder(_OLD.value, seed=seed) if _OLD.value else None,
+    old=read(_OLD.value) if _OLD.value else None,
     replay=find(_REPLAY.value, known),
     method=enrolment.method(_STEPS.value, _ANCHOR.value, seed),
     runtime=_RUNTIME.value,
@@ -200,7 +202,7 @@ def only(
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[sound_flags.__name__])
 
 
 if __name__ == "__main__":

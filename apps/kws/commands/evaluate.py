@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from apps import cli
+from apps import cli, sound_flags
 from apps.kws.audio import folders
 from apps.kws.audio.files import read
 from apps.kws.features.registry import NAMES
@@ -68,7 +68,12 @@ def main() -> None:
 
 def score_folder(model: spotter.Spotter) -> dict[str, Any]:
   """Accuracy, confusions and words on a folder."""
-  found = model.read_folder(_DATA.value, seed=_SEED.value, split=_SPLIT.value)
+  found = model.read_folder(
+    _DATA.value,
+    seed=_SEED.value,
+    split=_SPLIT.value,
+    strict=sound_flags.STRICT.value,
+  )
   score = scores.score(model.open(_RUNTIME.value), found.x, found.y)
   for note in found.notes:
     print(f"note: {note}")
@@ -77,7 +82,7 @@ def score_folder(model: spotter.Spotter) -> dict[str, Any]:
     f"clips ({_RUNTIME.value})\n\nsaid (rows), heard (columns):"
   )
   print(scores.table(score, model.classes))
-  return score.to_json(model.classes)
+  return {**score.to_json(model.classes), "data_notes": list(found.doubts)}
 
 
 def score_recording(model: spotter.Spotter) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def score_recording(model: spotter.Spotter) -> dict[str, Any]:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[sound_flags.__name__])
 
 
 if __name__ == "__main__":

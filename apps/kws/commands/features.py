@@ -19,7 +19,7 @@ import sys
 
 from absl import flags
 
-from apps import cli
+from apps import cli, sound_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
@@ -87,6 +87,7 @@ def main() -> None:
     augment=Augment(copies=_COPIES.value, seed=_SEED.value),
     seed=_SEED.value,
     name="--classes" if model is None else model.name,
+    strict=sound_flags.STRICT.value,
   )
   if model is not None:
     kept = saved_clips.of(model, found.x, found.y, _LAYER.value)
@@ -109,7 +110,7 @@ def main() -> None:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[sound_flags.__name__])
 
 
 if __name__ == "__main__":

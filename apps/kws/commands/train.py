@@ -32,7 +32,7 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, sound_flags
 from apps.kws.audio import folders
 from apps.kws.features import micro
 from apps.kws.features.registry import NAMES, named
@@ -171,6 +171,7 @@ def train_on_folder(beside: str) -> None:
     seed=_SEED.value,
     copies=_COPIES.value,
     spare=_SPARE.value,
+    strict=sound_flags.STRICT.value,
   )
   spotter = trained.spotter
   text = cli.to_json(
@@ -210,7 +211,7 @@ def _versions() -> dict[str, str]:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[sound_flags.__name__])
 
 
 if __name__ == "__main__":

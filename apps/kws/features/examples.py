@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tqdm
 from numpy.typing import NDArray
 
-from apps.kws.audio import files, folders
+from apps.kws.audio import checked_clips, folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import Frontend
 from tflm_fg.types import TflmFgError
@@ -25,6 +26,8 @@ class Examples:
     clip: int64 [N], which clip a row was made of: copies share it.
     copy: int64 [N], 0 for the clip itself, from 1 for its copies.
     notes: what a user should know of the choice.
+    doubts: what was warned of: recordings that cannot be read, silence, copies.
+    digests: of each clip's sound; empty for a window of noise.
   """
 
   x: NDArray[np.float32]
@@ -32,14 +35,41 @@ class Examples:
   clip: NDArray[np.int64]
   copy: NDArray[np.int64]
   notes: tuple[str, ...] = ()
+  doubts: tuple[str, ...] = ()
+  digests: tuple[bytes, ...] = ()
 
   def __len__(self) -> int:
     return len(self.y)
 
   def take(self, rows: NDArray[np.bool_]) -> Examples:
     """The rows that are true."""
-    own = (self.x, self.y, self.clip, self.copy)
-    return Examples(*(a[rows] for a in own), self.notes)
+    names = ("x", "y", "clip", "copy")
+    taken = {name: getattr(self, name)[rows] for name in names}
+    return dataclasses.replace(self, **taken)
+
+  def told_apart(self, trained: Examples, name: str) -> Examples:
+    """The same, after a warning of clips that were trained on too.
+
+    Args:
+      trained: what is trained on.
+      name: what to call these, for people.
+    """
+    known, own = trained._sounds(), self._sounds()
+    seen = len([digest for digest in own if digest in known])
+    if not seen:
+      return self
+    doubt = (
+      f"{name}: {seen} of {len(own)} clips are trained on too, so their score "
+      "says less of new ones"
+    )
+    warnings.warn(doubt, stacklevel=2)
+    return dataclasses.replace(self, doubts=(*self.doubts, doubt))
+
+  def _sounds(self) -> set[bytes]:
+    """Digests of the clips, without windows of noise."""
+    if not self.digests:
+      return set()
+    return {self.digests[n] for n in np.unique(self.clip)} - {b""}
 
   def counts(self, classes: Sequence[str]) -> dict[str, int]:
     """Clips of each class that has any, without their copies."""
@@ -82,8 +112,11 @@ def read(
   seed: int = 0,
   name: str = "the model",
   progress: bool = True,
+  strict: bool = False,
 ) -> Examples:
   """Reads a folder in the Speech Commands layout.
+
+  What cannot be learned from is left out, and warned of: see `checked_clips`.
 
   Args:
     root: the folder.
@@ -94,64 +127,67 @@ def read(
     seed: draws other words and windows of noise.
     name: what to call the model in errors.
     progress: whether to show a bar on a terminal.
+    strict: whether a recording that cannot be read stops it all.
 
   Returns:
     Every clip, followed by its copies.
 
   Raises:
-    TflmFgError: if a file cannot be read, or nothing fits.
+    TflmFgError: if no file can be read, or nothing fits.
   """
   takes, notes = folders.takes(root, classes, split=split, seed=seed, name=name)
   if not takes:
     raise TflmFgError(
       f"{root}: no clips in the part {split!r}; try --split=all"
     )
+  silence = None
+  if folders.SILENCE in classes:
+    silence = list(classes).index(folders.SILENCE)
+  found = checked_clips.Findings(root, silence, strict)
   bar = tqdm.tqdm(
     takes, desc=f"reading {root}", unit="file", disable=_disabled(progress)
   )
-  noises = noises_of(root) if augment and augment.copies else []
-  x, *rest = zip(*_rows(bar, frontend, augment, noises))
+  noises = noises_of(root, strict) if augment and augment.copies else []
+  rows = list(_rows(bar, frontend, augment, noises, found))
+  found.require_some()
+  x, *rest = zip(*[row for row in rows if row[2] not in found.torn])
   y, clip, copy = (np.array(column, np.int64) for column in rest)
-  return Examples(np.stack(x), y, clip, copy, tuple(notes))
+  for doubt in found.doubts():
+    warnings.warn(doubt, stacklevel=2)
+  return Examples(
+    np.stack(x),
+    y,
+    clip,
+    copy,
+    (*notes, *found.remarks()),
+    found.doubts(),
+    tuple(found.digests),
+  )
 
 
-def noises_of(root: str) -> list[NDArray[np.int16]]:
-  """The recordings of background noise of a folder."""
+def noises_of(root: str, strict: bool = False) -> list[NDArray[np.int16]]:
+  """The recordings of background noise of a folder that can be read."""
   paths = folders.scan(root).get(folders.BACKGROUND, [])
-  return [files.read(path) for path in paths]
+  found = checked_clips.Findings(root, strict=strict)
+  read = [checked_clips.read(path, found) for path in paths]
+  return [noise for noise in read if noise is not None]
 
 
 def _rows(
-  takes: Iterator[folders.Take],
+  takes: Iterable[folders.Take],
   frontend: Frontend,
   augment: Augment | None,
   noises: list[NDArray[np.int16]],
+  found: checked_clips.Findings,
 ) -> Iterator[tuple[NDArray[np.float32], int, int, int]]:
   """Features, class, clip and copy of every clip and copy."""
   augment = augment or Augment()
-  cut = clips(takes, frontend.clip_samples)
+  cut = checked_clips.clips(takes, frontend.clip_samples, found)
   for number, (take, clip) in enumerate(cut):
     yield frontend.features(clip), take.label, number, 0
     for copy in range(augment.copies):
       made = augment.copy(clip, number, copy, noises)
       yield frontend.features(made), take.label, number, copy + 1
-
-
-def clips(
-  takes: Iterator[folders.Take], length: int
-) -> Iterator[tuple[folders.Take, NDArray[np.int16]]]:
-  """Cuts the takes' files into clips of `length` samples."""
-  held: dict[str, NDArray[np.int16]] = {}  # noise is cut many times
-  for take in takes:
-    if take.start is None:
-      for clip in files.clips_of(files.read(take.path), length):
-        yield take, clip
-      continue
-    if take.path not in held:
-      held[take.path] = files.read(take.path)
-    noise = held[take.path]
-    start = take.start % max(1, len(noise) - length + 1)
-    yield take, np.resize(noise[start : start + length], length)
 
 
 def _disabled(progress: bool) -> bool | None:

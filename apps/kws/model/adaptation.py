@@ -292,6 +292,15 @@ def _report(
       for row in adapted.report["classes"]
     ],
     "notes": [*adapted.report["notes"], *job.train.notes],
+    "data_notes": list(
+      dict.fromkeys(  # what is set apart of a folder has its doubts too
+        [
+          *job.train.doubts,
+          *(job.test.doubts if job.test is not None else ()),
+          *adapted.report["data_notes"],
+        ]
+      )
+    ),
   }
 
 

@@ -78,6 +78,7 @@ class Spotter:
     seed: int,
     split: str = "all",
     augment: Augment | None = None,
+    strict: bool = False,
   ) -> examples.Examples:
     """Reads a folder with this model's front end and classes.
 
@@ -86,6 +87,7 @@ class Spotter:
       seed: draws other words and windows of noise.
       split: one of `folders.SPLITS`.
       augment: how to make copies; None for none.
+      strict: whether a recording that cannot be read stops it all.
 
     Raises:
       TflmFgError: if a file cannot be read, or nothing fits.
@@ -98,6 +100,7 @@ class Spotter:
       augment=augment,
       seed=seed,
       name=self.name,
+      strict=strict,
     )
 
   def open(self, runtime: str = "litert") -> Listener:

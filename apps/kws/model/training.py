@@ -53,6 +53,7 @@ def train(
   seed: int,
   copies: int = 0,
   spare: int = 0,
+  strict: bool = False,
 ) -> Trained:
   """Trains, converts, marks and measures.
 
@@ -65,6 +66,7 @@ def train(
     seed: of weights, order, noise and copies.
     copies: augmented copies of every clip.
     spare: outputs that no word has yet, for words that are enrolled later.
+    strict: whether a recording that cannot be read stops it all.
 
   Raises:
     TflmFgError: if the folder does not fit, or TensorFlow is missing.
@@ -78,6 +80,7 @@ def train(
     augment=Augment(copies=copies, seed=seed),
     seed=seed,
     name="--words",
+    strict=strict,
   )
   _require_all(learning, words, root)
   tf = quantize.tensorflow()
@@ -103,6 +106,7 @@ def train(
     "clips": learning.counts(classes),
     "augmented_clips": int((learning.copy > 0).sum()),
     "notes": list(learning.notes),
+    "data_notes": list(learning.doubts),
     **_measured(root, built, spotter, seed),
   }
   return Trained(built, spotter, replay, report)

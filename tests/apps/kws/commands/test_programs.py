@@ -249,11 +249,11 @@ def shelf(tmp_path: pathlib.Path) -> pathlib.Path:
     ("broken", ("yes", "no")),
     ("blank", ("yes", "no")),
   ):
-    for word in words:
+    for place, word in enumerate(words):
       (tmp_path / name / word).mkdir(parents=True)
       for number in range(2):
         path = tmp_path / name / word / f"{number}.wav"
-        files.write(str(path), corpora.tone())
+        files.write(str(path), corpora.tone(1, 300 + 200 * place + 50 * number))
   (tmp_path / "broken" / "no" / "0.wav").write_bytes(b"no sound at all")
   soundfile.write(tmp_path / "blank" / "no" / "0.wav", np.zeros(0), 16_000)
   shutil.copy(shipped.shipped_path(), tmp_path / "plain.tflite")
@@ -263,8 +263,8 @@ def shelf(tmp_path: pathlib.Path) -> pathlib.Path:
 
 REFUSED = {
   "one class": (("adapt", "--data=one"), "one class, 'yes'"),
-  "no wav": (("adapt", "--data=broken"), "no/0.wav: not a sound file"),
-  "of no length": (("adapt", "--data=blank"), "no/0.wav: holds no sound"),
+  "no wav": (("adapt", "--data=broken", "--strict"), "0.wav: not a sound file"),
+  "of no length": (("adapt", "--data=blank", "--strict"), "holds no sound"),
   "no folder": (("adapt", "--data=none"), "none: no such folder"),
   "no classes": (("adapt", "--data=strange"), "are no classes of"),
   "no model": (("adapt", "--data=good", "--model=no.tflite"), "no such file"),
@@ -302,6 +302,24 @@ def test_what_does_not_fit_is_refused_in_one_line(kind, shelf):
   assert words in line
   assert line.startswith(f"tflm-fg-kws {command}: ")
   assert sorted(p.name for p in shelf.iterdir()) == before
+
+
+def test_recordings_that_cannot_be_read_are_named_and_the_others_learned_from(
+  shelf,
+):
+  for name, reason in (("broken", "no/0.wav ("), ("blank", "(holds no sound)")):
+    done = programs.run(
+      shelf, KWS, "adapt", f"--data={name}", "--trainable=head",
+      "--out=out.tflite", "--report_dir=r",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {name}: 1 recording cannot be read" in done.stderr
+    assert reason in done.stderr
+    report = json.loads((shelf / "r" / "report.json").read_bytes())
+    assert any(reason in note for note in report["data_notes"])
+    scored = programs.run(shelf, KWS, "evaluate", f"--data={name}")
+    assert scored.returncode == 0, scored.stderr
+    assert reason in scored.stderr
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ NO_SETS = {
   "words in x": {"x": np.full((4, 64), "a")},
   "short y": {"y": np.zeros(2, np.int64)},
   "no y": {"y": np.zeros(0, np.int64)},
-  "2-d y": {"y": np.zeros((4, 1), np.int64)},
+  "2-d y": {"y": np.zeros((4, 2), np.int64)},
   "large y": {"y": np.full(4, 99)},
   "floats in y": {"y": np.zeros(4)},
   "0-d classes": {"classes": np.array("yes")},
