@@ -154,6 +154,7 @@ def _adapted(model: bytes, watchers: Sequence[Callback]) -> tflm_fg.AdaptResult:
     old_data=_samples(own.OLD_DATA.value, "test", known),
     replay=_samples(own.REPLAY.value, "train", known),
     trainable=own.TRAINABLE.value,
+    absent_classes=own.ABSENT_CLASSES.value,
     graph_options=graph_flags.graph_options(),
     method=method,
     **engine_flags.engine(),
@@ -203,7 +204,8 @@ def _refuse_all_but_files() -> None:
     (own.TRAIN, own.TEST, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
     + (own.REPORT_DIR,)
     + (own.OLD_DATA, own.REPLAY)
-    + (own.TRAINABLE, output_flags.OUTPUT, output_flags.INPUT)
+    + (own.TRAINABLE, own.ABSENT_CLASSES)
+    + (output_flags.OUTPUT, output_flags.INPUT)
     + sample_flags.HOLDERS
     + (*graph_flags.HOLDERS, target_flags.TARGET, *engine_flags.HOLDERS)
   )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from apps import cli, sample_flags
+from tflm_fg.placement import ABSENT_CLASSES as ABSENT
 
 cli.section(cli.NEEDED)
 MODEL = flags.DEFINE_string(
@@ -52,6 +53,13 @@ JOURNAL = flags.DEFINE_string(
 )
 
 cli.section(cli.SOMETIMES)
+ABSENT_CLASSES = flags.DEFINE_enum(
+  "absent_classes",
+  "keep",
+  list(ABSENT),
+  "keep what the model knows of classes that y lacks, or has few samples of; "
+  "ignore: train on what there is, whatever becomes of the others",
+)
 FROM_JOURNAL = flags.DEFINE_string(
   "from_journal",
   None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tflm_fg import requirements
-from tflm_fg.placement import in_words
+from tflm_fg.forgetting import in_words
 from tflm_fg.training import NATURAL
 
 

@@ -14,8 +14,8 @@ FOLDERS = ("tflm_fg", "converters", "apps")
 PACKAGES = """
   adaptation inspection evaluation loading forgotten scoring report replaying
   journal plots methods callbacks requirements micro
-  marking memory placement training gradients runtimes optimizers losses tflite
-  samples fixed_point files types
+  marking memory placement forgetting training gradients runtimes optimizers
+  losses tflite samples fixed_point files types
 """.split()
 
 MOST_FILES, MOST_FLOORS, MOST_LINES, MOST_LINES_A_FUNCTION = 16, 11, 350, 85

@@ -7,11 +7,14 @@ import dataclasses
 import functools
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tflm_fg import files, marking
 from tflm_fg.evaluation import engine_agreement
+from tflm_fg.forgetting.coverage import keeping_notes
+from tflm_fg.forgetting.other_outputs import moved
 from tflm_fg.forgotten import forgetting, old_samples
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
@@ -20,15 +23,14 @@ from tflm_fg.losses.custom import exact_refusal
 from tflm_fg.marking import Model
 from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
+from tflm_fg.placement.chosen import run_choice, run_kept
 from tflm_fg.placement.fold_search import try_by_folds
-from tflm_fg.placement.found import run_best, run_choice, saturation_notes
+from tflm_fg.placement.found import run_best, saturation_notes
 from tflm_fg.placement.interrupted import require_kept
 from tflm_fg.placement.label_free import try_label_free
-from tflm_fg.placement.other_outputs import moved
-from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
-from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import RunResult, run_phases
+from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
 from tflm_fg.requirements import requirements
@@ -110,6 +112,7 @@ def adapt(
   exact_prefix: bool = False,
   workers: int | None = None,
   target: str = "any",
+  absent_classes: str = "keep",
   callbacks: Sequence[Callback] = (),
   on_interrupt: str = "raise",
   output: str | int | None = None,
@@ -121,17 +124,15 @@ def adapt(
   Args:
     model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite,
       marked or not.
-    x: samples [N, ...], floats in the units the model was trained on or
-      integers of its input dtype.
+    x: samples [N, ...], in the units of training or integers of its input.
     y: classes, integers [N]; 0 and 1, [N] or [N, outputs], for a model that
       ends in sigmoids; real targets [N] or [N, outputs], under mse, huber or a
       function; None to learn without labels.
     test: samples and y that are only scored, before and after.
     old_data: samples and y of before that are only scored; see `forgetting`.
     replay: samples and y of before that are trained on too.
-    trainable: as for `mark_trainable`, or "auto" to try the places that the
-      file allows and take the best; None takes the file's mark, or "auto" where
-      it has none.
+    trainable: as for `mark_trainable`, or "auto" to try what the file allows
+      and take the best; None is the file's mark, or "auto" where it has none.
     method: how to train, one of `methods`; by default `methods.Auto()`.
     loss: "cross-entropy", which is "binary-cross-entropy" where a model ends
       in sigmoids; "mse", "huber", or a function, see `BlackBox`.
@@ -139,11 +140,11 @@ def adapt(
     labels: "given"; "none" to use no labels; "auto" for what the data has.
     graph_options: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
-    strategy: "in-place"; "rebuild", on "litert" with XNNPACK's kernels; or
-      "auto", which on "litert" rebuilds where a batch is much work.
+    strategy: "in-place", "rebuild" or "auto"; see `runtimes.RuntimeOptions`.
     exact_prefix: run frozen layers on `runtime` too, and not on XNNPACK.
     workers: passes side by side, at most; None for as many as pay.
     target: "any"; "tflm" or "litert" for a file that this engine must run too.
+    absent_classes: "keep" or "ignore" classes that y lacks, or barely has.
     callbacks: called after every step of forward gradients.
     on_interrupt: "raise"; or "keep", see `callbacks.StopOnInterrupt`.
     output: which of several outputs is trained, as for `mark_trainable`.
@@ -151,8 +152,8 @@ def adapt(
     name: what to call the model in errors; by default its path.
 
   Returns:
-    The adapted file and a report. No phase is kept that is worse than its start
-    on the samples kept aside; the notes say where none was kept.
+    The file and a report. No phase stays that is worse than its start on the
+    samples kept aside, or may harm absent classes; the notes say where.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -173,6 +174,7 @@ def adapt(
       workers=workers,
       target=target,
     ),
+    absent_classes=absent_classes,
     callbacks=with_stop(callbacks, on_interrupt),
   )
   return _adapted(own, trainable, _Given(x, y, test, old_data, replay), request)
@@ -211,6 +213,10 @@ def _checked_and_run(
   if given.test and held_back is not None:
     samples = samples.beside(given.test, held_back)
   samples = samples.with_replay(*again) if again else samples
+  if request.absent_classes == "keep":
+    samples = samples.keeping(file)
+    if samples.coverage is not None:  # before anything trains
+      warnings.warn(samples.coverage.gaps, stacklevel=3)
   options = request.runtime_options
   runtime = options.runtime
   require_runs_for(file, runtime, options.target)
@@ -237,7 +243,11 @@ def _checked_and_run(
         own,
         request,
         seconds,
-        [*samples.remarks, *saturation_notes(run_result)],
+        [
+          *samples.remarks,
+          *keeping_notes(samples.coverage),
+          *saturation_notes(run_result),
+        ],
       ),
       forgetting=forgetting(file, adapted, samples, old, options),
       data_notes=list(samples.doubts),
@@ -297,7 +307,7 @@ def _run(
   if own is not None:
     training_data = samples.training_data(request.method, KEPT_FRACTION)
     given = MarkedModel(model, own, ())
-    run_result = run_phases(given, None, training_data, request)
+    run_result = run_kept(None, given, None, training_data, request)
     return run_result, _NOTHING_TRIED, training_data
   if trainable is None:
     trainable = "auto" if request.is_auto else "head"
@@ -321,8 +331,9 @@ def _run(
         with contextlib.suppress(NotApplicable):
           found = try_by_folds(model, training_data, request)
           return *run_best(model, *found, training_data, request), training_data
-      return *run_best_tried(model, training_data, request), training_data
-    trainable = "head"  # too few samples to compare by
+      if training_data.coverage is None:
+        return *run_best_tried(model, training_data, request), training_data
+    trainable = "head"  # too few samples to compare by, or classes to keep
   training_data = samples.training_data(request.method, KEPT_FRACTION)
   chosen, without = run_choice(model, trainable, training_data, request)
   return chosen, ((), without), training_data

@@ -11,8 +11,7 @@ import numpy as np
 from tflm_fg.gradients.method import Method
 from tflm_fg.memory import footprint
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
-from tflm_fg.placement.phase import TrainingData
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import versions
@@ -86,7 +85,7 @@ class Report(Mapping[str, Any]):
     dropped: candidates that were not tried to their end, each with its reason.
     output: position of the output that was trained and scored.
     other_outputs: a table for each other output, how far it moved; see
-      `placement.other_outputs`.
+      `forgetting.other_outputs`.
     notes: what a user should know.
     interrupted: whether a signal ended it early, see
       `callbacks.StopOnInterrupt`.

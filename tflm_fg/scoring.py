@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tflm_fg.placement.checked_samples import CheckedSamples
-from tflm_fg.placement.phase import TrainingData
 from tflm_fg.placement.phase_record import write_masters
+from tflm_fg.placement.request import TrainingData
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.tflite.choice.own_mark import unmarked
 from tflm_fg.tflite.model_file import ModelFile

@@ -26,6 +26,7 @@ PACKAGES = {
   "tflm_fg/runtimes": ("tflm_fg/runtimes/*.py",),
   "tflm_fg/gradients": ("tflm_fg/gradients/*.py",),
   "tflm_fg/training": ("tflm_fg/training/*.py",),
+  "tflm_fg/forgetting": ("tflm_fg/forgetting/*.py",),
   "tflm_fg/placement": ("tflm_fg/placement/*.py",),
   "tflm_fg/memory": ("tflm_fg/memory/*.py",),
   "tflm_fg/micro": ("tflm_fg/micro/*.py",),

@@ -188,13 +188,13 @@ MUTANTS = (
   Mutant(
     "head room: a head that harms keeps its wider scale",
     "tflm_fg/placement/found.py",
-    "if best.graph_options.head_room and not _helped(run_result):",
+    "if best.graph_options.head_room and not run_result.has_helped:",
     "if False:",
     ("tests/placement/test_head_room.py",),
   ),
   Mutant(
     "head room: scores of before are of the rounded weights",
-    "tflm_fg/placement/found.py",
+    "tflm_fg/placement/chosen.py",
     "ran, tried=(first, *ran.tried[1:]), measuring_passes=passes",
     "ran, measuring_passes=passes",
     ("tests/placement/test_head_room.py",),
@@ -1673,11 +1673,11 @@ MUTANTS = (
     ("tests/apps/kws/model/test_scores.py",),
   ),
   Mutant(
-    "imagined_clips: clips the head takes for others",
-    "apps/kws/model/imagined_clips.py",
-    "around = around[(around @ rows.T + offsets).argmax(axis=1) == label]\n",
-    "pass\n",
-    ("tests/apps/kws/model/test_imagined_clips.py",),
+    "imagined: inputs the head takes for others",
+    "tflm_fg/forgetting/imagined.py",
+    "around = around[head.logits(around).argmax(axis=1) == label][:count]",
+    "around = around[:count]",
+    ("tests/forgetting/test_imagined.py",),
   ),
   Mutant(
     "to_float: constants without their zero point",
@@ -1866,7 +1866,7 @@ MUTANTS = (
   ),
   Mutant(
     "outputs: an output that moves is said to stand still",
-    "tflm_fg/placement/other_outputs.py",
+    "tflm_fg/forgetting/other_outputs.py",
     "x[chosen], runtime) for file in (before, after)",
     "x[chosen], runtime) for file in (before, before)",
     ("tests/tflite/test_outputs.py",),
@@ -1901,7 +1901,7 @@ MUTANTS = (
   ),
   Mutant(
     "run plan: every round draws the same directions",
-    "tflm_fg/placement/run_plan.py",
+    "tflm_fg/training/alternating.py",
     "seed=(filled.seed + number * NEXT_SEED) % (1 << 64),",
     "seed=filled.seed,",
     ("tests/placement/test_run_plan.py",),

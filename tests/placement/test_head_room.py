@@ -12,6 +12,7 @@ from tests import models
 from tests.refusals import refused
 from tflm_fg import journal, methods
 from tflm_fg.placement.head_folds import HeadFolds
+from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.tflite.graph_options import GraphOptions
 
 X, Y = models.detectable(120, seed=11)
@@ -106,7 +107,7 @@ def test_a_long_run_is_not_fitted_over_folds_before_it_begins(monkeypatch):
 
 def test_a_head_with_room_that_harms_is_not_taken(monkeypatch):
   """Where its run is worse than its start, the file keeps its scale."""
-  monkeypatch.setattr("tflm_fg.placement.found._helped", lambda run: False)
+  monkeypatch.setattr(RunResult, "has_helped", False)
   plain = tflm_fg.adapt(detector(), X, Y, trainable="head")
   assert room_of(plain) is None
   auto = tflm_fg.adapt(detector(), X, Y)

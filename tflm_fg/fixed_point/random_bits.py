@@ -27,6 +27,9 @@ BATCH_TENSOR = 0xFFFFFFFF
 PROBE_TENSOR = 0xFFFFFFFE
 """The same for the write-visibility guard's probe inputs."""
 
+IMAGINED_TENSOR = 0xFFFFFFFD
+"""The same for imagined inputs of a head."""
+
 UPDATE_DITHER = 0xFFFFFFFF
 """Stands where a direction's number would, for the rounding of updates."""
 

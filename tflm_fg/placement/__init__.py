@@ -1,19 +1,14 @@
 """Choose what trains, and run the phases that train it."""
 
 from tflm_fg.placement.measure import measured, with_source_means
-from tflm_fg.placement.other_outputs import in_words
-from tflm_fg.placement.phase import (
-  PhaseResult,
-  TrainingData,
-  open_for,
-  run_phase,
-)
+from tflm_fg.placement.phase import PhaseResult, open_for, run_phase
 from tflm_fg.placement.phase_record import Phase, masters_of
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import ABSENT_CLASSES, Request, TrainingData
 from tflm_fg.placement.run_plan import QUICK, RunResult, phases_of
 from tflm_fg.placement.split_model import SplitModel
 
 __all__ = [
+  "ABSENT_CLASSES",
   "QUICK",
   "Phase",
   "PhaseResult",
@@ -21,7 +16,6 @@ __all__ = [
   "RunResult",
   "SplitModel",
   "TrainingData",
-  "in_words",
   "masters_of",
   "measured",
   "open_for",

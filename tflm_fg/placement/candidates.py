@@ -14,8 +14,8 @@ from tflm_fg.gradients.method import Method
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.placement.fold_losses import FOLDS, losses_of
-from tflm_fg.placement.phase import PhaseResult, TrainingData
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.phase import PhaseResult
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.graph_options import GraphOptions, bits_of_room
 from tflm_fg.tflite.model_file import ModelFile

@@ -7,12 +7,14 @@ import warnings
 
 import numpy as np
 
+from tflm_fg.forgetting.coverage import Coverage
 from tflm_fg.gradients.method import Method
-from tflm_fg.placement.phase import TrainingData
+from tflm_fg.placement.request import TrainingData
 from tflm_fg.samples.arrays import Dataset, array_of
 from tflm_fg.samples.inputs import model_input, saturation
 from tflm_fg.samples.signal import doubts_of, examine, levels
 from tflm_fg.tflite.choice.own_mark import unmarked
+from tflm_fg.tflite.contents.class_names import class_names
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   input_spec,
@@ -50,6 +52,7 @@ class CheckedSamples:
       are the last of x.
     doubts: what the user should know of the samples; each was warned of.
     remarks: what is worth a note.
+    coverage: which classes are shown, where others are to be kept.
   """
 
   x: Array
@@ -63,6 +66,7 @@ class CheckedSamples:
   at_head: Array | None = None
   doubts: tuple[str, ...] = ()
   remarks: tuple[str, ...] = ()
+  coverage: Coverage | None = None
 
   @classmethod
   def of(
@@ -212,7 +216,29 @@ class CheckedSamples:
     fit, kept = hold_out(self.task.strata(own), fraction, method.seed)
     fit = np.concatenate([fit, more])
     return TrainingData(
-      self.x, labels, fit, kept, self.task, at_head=self.at_head
+      self.x,
+      labels,
+      fit,
+      kept,
+      self.task,
+      at_head=self.at_head,
+      coverage=self.coverage,
+    )
+
+  def keeping(self, model: ModelFile) -> CheckedSamples:
+    """The same samples, from which classes that they lack are kept.
+
+    Args:
+      model: the file; it may say what its classes are called.
+    """
+    classes = width(self.output)
+    if self.y is None or not self.task.is_exact or classes < 2:
+      return self
+    if self.task.targets != CLASSES or not self.task.is_probabilistic:
+      return self
+    coverage = Coverage.of(self.y, class_names(model, classes))
+    return dataclasses.replace(
+      self, coverage=None if coverage.is_whole else coverage
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tflm_fg.forgetting.class_folds import harm
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import fields_of
 from tflm_fg.gradients.per_sample import PerSample
@@ -29,8 +30,8 @@ from tflm_fg.placement.candidates import (
   heads_of,
 )
 from tflm_fg.placement.head_folds import FoldScore, HeadFolds, room_note
-from tflm_fg.placement.phase import TrainingData
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.measure import answers_of
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import Trial
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
@@ -74,6 +75,8 @@ def try_by_folds(
       tried.append((stage, own))
       found += own
       request.stop.check()
+    if training_data.coverage is not None:
+      return found, dropped  # imagined inputs say little of a wide head's
     tried.sort(key=lambda one: min(f.candidate.loss for f in one[1]))
     for stage, _ in tried[:WIDENED]:
       found += _widened(stage, training_data, request, dropped)
@@ -104,12 +107,42 @@ def _stages(
     asked = stage.request(request)
     try:
       trial = Trial(model, stage.trainable, asked, training_data)
+      # A file that takes a prompt is not tried with first biases instead.
+      some |= training_data.coverage is not None and bool(trial.tensors)
+      _require_harmless(model, trial, training_data, request)
       result = trial.run(training_data.whole(), request.callbacks)
     except NotApplicable as fault:
       dropped.append(Dropped(stage.title, str(fault)))
       continue
     some = True
     yield FoundInputStage(stage, trial.file(result), trial.tensors, result)
+
+
+def _require_harmless(
+  model: ModelFile,
+  trial: Trial,
+  training_data: TrainingData,
+  request: Request,
+) -> None:
+  """Refuses an input stage that may harm classes without samples.
+
+  Raises:
+    NotApplicable: with the reason.
+  """
+  if training_data.coverage is None:
+    return
+  labels = training_data.labels[: len(training_data.x)]
+  task = training_data.task
+  engine = request.runtime_options
+  fault = harm(
+    model,
+    labels,
+    training_data.coverage,
+    lambda fit: trial.file(trial.run(training_data.only(fit))),
+    lambda file, rows: answers_of(file, training_data.x[rows], task, engine),
+  )
+  if fault:
+    raise NotApplicable(fault)
 
 
 def _is_fresh(model: ModelFile) -> bool:

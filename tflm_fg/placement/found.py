@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import warnings
 
 from tflm_fg.fixed_point.arithmetic import SATURATED
-from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.placement.candidates import (
   HARM,
   Candidate,
@@ -16,13 +14,10 @@ from tflm_fg.placement.candidates import (
   FoundInputStage,
   best_candidate,
 )
-from tflm_fg.placement.head_folds import HeadFolds, room_note
 from tflm_fg.placement.interrupted import is_worse, on_all_samples
-from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import (
   OpenPhase,
   PhaseResult,
-  TrainingData,
   open_marked,
   run_phase,
 )
@@ -33,24 +28,14 @@ from tflm_fg.placement.phase_record import (
   masters_of,
   matched,
 )
-from tflm_fg.placement.request import Request
-from tflm_fg.placement.run_plan import (
-  RunPlan,
-  RunResult,
-  phases_of,
-  run_phases,
-)
-from tflm_fg.placement.split_model import SplitModel
+from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.run_plan import RunPlan, RunResult, from_the_file
 from tflm_fg.tflite.graph_options import MOST_ROOM
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import last_tensors
-from tflm_fg.training.metrics import logits_of, score
+from tflm_fg.training.metrics import score
 from tflm_fg.types import NotApplicable
-
-MOST_FOLD_STEPS = 300
-"""A head that takes more steps is not fitted over folds before it runs: that
-would take as long, and an interrupted run would have nothing to keep."""
 
 
 def run_best(
@@ -87,7 +72,7 @@ def run_best(
     try:
       with request.stop.keeping():
         run_result = run_found(model, chosen, training_data, finishing)
-        if best.graph_options.head_room and not _helped(run_result):
+        if best.graph_options.head_room and not run_result.has_helped:
           # The wider scale alone would change the file for nothing.
           raise NotApplicable(HARM)
         if best.head and is_worse(run_result.tried, training_data):
@@ -123,140 +108,12 @@ def run_found(
     first = run_phase(opened, training_data, request.watchers)
     kept.append(first)
     if candidate.graph_options.head_room and not results:
-      kept[0], passes = _from_the_file(model, kept[0], training_data, request)
+      kept[0], passes = from_the_file(model, kept[0], training_data, request)
     if candidate.head:
       results.append(on_all_samples(opened, first, training_data, request))
       masters = results[-1].masters
   ran = tuple(kept), tuple(results)
   return RunResult(marked, plan, masters, *ran, passes, best.room_tried)
-
-
-def _helped(run_result: RunResult) -> bool:
-  """Whether the last phase was kept."""
-  return run_result.phase_results[-1].record.kept_step > 0
-
-
-def run_choice(
-  model: ModelFile,
-  trainable: str,
-  training_data: TrainingData,
-  request: Request,
-) -> tuple[RunResult, list[Dropped]]:
-  """Trains what a user chose.
-
-  A head alone whose weights end at -127 or 127 in folds of the samples is
-  trained with room, if it then serves samples better that it has not seen.
-
-  Args:
-    model: the plain file.
-    trainable: as for `mark_trainable`.
-    training_data: the samples.
-    request: what the user asked for.
-
-  Returns:
-    What trained, and the head without room, if one with room took its place.
-  """
-  graph_options, measuring_passes = request.graph_options, 0
-  if "wide-head" in [part.strip() for part in trainable.split(",")]:
-    graph_options, measuring_passes = measured(
-      model, training_data.x, graph_options, request.runtime_options
-    )
-  plan = RunPlan(trainable, graph_options)
-  marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)
-  open_phase = _open_exact(marked, plan, training_data, request)
-  opened, dropped = None, list[Dropped]()
-  if open_phase is not None:
-    # Only an engine can compute some heads.
-    with contextlib.suppress(NotApplicable):
-      opened = HeadFolds.of(
-        model,
-        trainable.strip(),
-        marked,
-        graph_options,
-        open_phase.graph,
-        open_phase.inputs,
-        training_data,
-        request,
-      )
-  if opened is not None:
-    score = opened.best(_pulls(opened))
-    roomier = opened.roomier(score, _pulls(opened))
-    if roomier is not None:
-      run_result = _with_room(roomier[0], score.saturated, measuring_passes)
-      reason = (
-        f"{100 * score.saturated:.0f} % of its weights ended at -127 or 127"
-      )
-      if _helped(run_result):
-        return run_result, [Dropped(trainable.strip(), reason, opened.graph)]
-      dropped = [Dropped(f"{trainable.strip()} with room", HARM)]
-  run_result = run_phases(
-    marked, plan, training_data, request, measuring_passes, open_phase
-  )
-  tried = opened is not None
-  return dataclasses.replace(run_result, room_tried=tried), dropped
-
-
-def _open_exact(
-  marked: MarkedModel,
-  plan: RunPlan,
-  training_data: TrainingData,
-  request: Request,
-) -> OpenPhase | None:
-  """The phase of a head that may be given room, open; None for all else."""
-  head, task = plan.trainable.strip(), training_data.task
-  may = head in ("head", "wide-head") and plan.graph_options.head_room is None
-  if not (may and task.is_exact and task.labelled and len(training_data.kept)):
-    return None
-  phase, *others = phases_of(marked, request.method, request.objective)
-  if others or not isinstance(phase.method, ClosedForm):
-    return None
-  if phase.method.steps > MOST_FOLD_STEPS:
-    return None
-  request.require_use([ClosedForm])
-  return open_marked(
-    phase, marked, masters_of(marked.file, marked.mark), training_data, request
-  )
-
-
-def _pulls(opened: HeadFolds) -> list[float]:
-  """The pull that a user has set for a head; none by default."""
-  method = opened.method(0.0)
-  return [method.pull] if isinstance(method, ClosedForm) else [0.0]
-
-
-def _with_room(
-  opened: HeadFolds, saturated: float, measuring_passes: int
-) -> RunResult:
-  """A head trained with room, whose scores of before are the file's."""
-  plan = RunPlan(opened.head, opened.graph_options)
-  note = room_note(opened, saturated)
-  marked = opened.marked._replace(notes=(note, *opened.marked.notes))
-  training_data, request = opened.training_data, opened.request
-  ran = run_phases(marked, plan, training_data, request, measuring_passes)
-  first, passes = _from_the_file(
-    opened.model, ran.tried[0], training_data, request
-  )
-  passes += ran.measuring_passes
-  return dataclasses.replace(
-    ran, tried=(first, *ran.tried[1:]), measuring_passes=passes
-  )
-
-
-def _from_the_file(
-  model: ModelFile,
-  result: PhaseResult,
-  training_data: TrainingData,
-  request: Request,
-) -> tuple[PhaseResult, int]:
-  """A head's phase whose start is the file as it came; the passes it took."""
-  marked = mark_file(model, "head")
-  graph = SplitModel(marked.file, marked.mark, request.runtime_options)
-  kept, task = training_data.kept, training_data.task
-  logits = logits_of(graph.suffix, graph.features(training_data.x[kept]))
-  labels = graph.targets(training_data.labels, task)[kept]
-  before = score(logits, labels, graph.loss(task))
-  own = dataclasses.replace(result, start_logits=logits, before=before)
-  return own, graph.forward_passes
 
 
 def _open_head(

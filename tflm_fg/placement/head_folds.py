@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import SATURATED, saturated_share
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.forgetting.coverage import PULL
+from tflm_fg.forgetting.mixture import with_imagined
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DenseLayer, DensePasses, dense_layer
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.fold_losses import FOLDS, losses_of
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.phase import TrainingData
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.graph_options import MOST_ROOM, GraphOptions, bits_of_room
 from tflm_fg.tflite.model_file import ModelFile
@@ -186,7 +187,7 @@ class HeadFolds:
     )
 
   def roomier(
-    self, score: FoldScore, pulls: Sequence[float] = PULLS
+    self, score: FoldScore, pulls: Sequence[float] | None = None
   ) -> tuple[HeadFolds, FoldScore] | None:
     """The head with as much room as serves samples that it has not seen.
 
@@ -220,13 +221,18 @@ class HeadFolds:
     """How the head does as it is."""
     return self._scored(0.0, lambda fit: self._start)
 
-  def best(self, pulls: Sequence[float] = PULLS) -> FoldScore:
+  def best(self, pulls: Sequence[float] | None = None) -> FoldScore:
     """How the head does where it is fitted, under the best of some pulls."""
     scores = [
       self._scored(pull, functools.partial(self.fitted, pull=pull))
-      for pull in pulls
+      for pull in (self.pulls if pulls is None else pulls)
     ]
     return min(scores, key=lambda score: score.loss)
+
+  @property
+  def pulls(self) -> Sequence[float]:
+    """Lambdas that may be chosen: classes that nothing shows need the most."""
+    return PULLS if self.training_data.coverage is None else (PULL,)
 
   def method(self, pull: float) -> Method:
     """What fits the head."""
@@ -246,6 +252,8 @@ class HeadFolds:
     """
     samples, task = self.samples.take(fit), self.training_data.task
     method = self.method(pull)
+    if self.training_data.coverage is not None:
+      samples = with_imagined(samples, self._layer, method.seed)
     part = self.graph.part(samples, task)
     rule = step_rule(method, self._layout, len(samples), part)
     passes = self._passes(samples)

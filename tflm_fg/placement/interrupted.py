@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tflm_fg.placement.phase import (
-  OpenPhase,
-  PhaseResult,
-  TrainingData,
-  run_phase,
-)
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.phase import OpenPhase, PhaseResult, run_phase
+from tflm_fg.placement.request import Request, TrainingData
 
 
 def is_worse(tried: Sequence[PhaseResult], training_data: TrainingData) -> bool:

@@ -34,8 +34,7 @@ from tflm_fg.placement.candidates import (
   InputStage,
   taken_by,
 )
-from tflm_fg.placement.phase import TrainingData
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import Trial, phases_of
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.model_file import ModelFile

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import channel_means
+from tflm_fg.losses.base import Loss
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions, open_session
 from tflm_fg.tflite import training_metadata
@@ -21,7 +22,8 @@ from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.surgery.wide_head import widths_of
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.metrics import BATCH, batch_of
+from tflm_fg.training.metrics import BATCH, batch_of, logits_of
+from tflm_fg.training.objective import Task
 from tflm_fg.types import Array
 
 MARGIN = 1.1
@@ -105,3 +107,22 @@ def with_source_means(
   known = dataclasses.replace(marked.mark, statistics=means)
   file = training_metadata.write_mark(plain, known)
   return MarkedModel(file, known, marked.notes)
+
+
+def answers_of(
+  file: ModelFile, x: Array, task: Task, runtime_options: RuntimeOptions
+) -> tuple[Array, Loss]:
+  """What a file answers, and the loss on it.
+
+  Args:
+    file: a plain file.
+    x: samples [N, ...] on its input's grid.
+    task: what is learned.
+    runtime_options: the engine.
+
+  Returns:
+    Logits, integers [N, C], and their loss.
+  """
+  marked = mark_file(file, "head")
+  graph = SplitModel(marked.file, marked.mark, runtime_options)
+  return logits_of(graph.suffix, graph.features(x)), graph.loss(task)

@@ -15,12 +15,14 @@ import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
+from tflm_fg.forgetting.mixture import with_imagined
 from tflm_fg.gradients.closed_form import ClosedForm
+from tflm_fg.gradients.dense_passes import DenseLayer, dense_layer
 from tflm_fg.gradients.method import Method
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers.rounding import require_masters
 from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes import write_check
 from tflm_fg.runtimes.parallel import Choice
@@ -41,46 +43,20 @@ from tflm_fg.training.data import Batches
 from tflm_fg.training.exact_settings import exact
 from tflm_fg.training.interruption import stop_of
 from tflm_fg.training.metrics import Score, logits_of, score
-from tflm_fg.training.objective import Task
 from tflm_fg.training.trainer import fit, score_weights
 from tflm_fg.training.tuning import Growing, tried, tries_rates, tuned
-from tflm_fg.types import Array, Mark, Params, Samples, Tensors, TflmFgError
+from tflm_fg.types import (
+  Array,
+  Mark,
+  NotApplicable,
+  Params,
+  Samples,
+  Tensors,
+  TflmFgError,
+)
 
 GUARD_SAMPLES = 32
 """Training samples that the write-visibility guard runs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-  """The samples that phases learn from.
-
-  Attributes:
-    x: [N, ...] on the model's input grid.
-    labels: int64 [N], -1 where there are none; real targets are float64, and
-      each graph puts them on its own grid.
-    fit: indices of those to train on.
-    kept: indices of those kept aside.
-    task: what is learned from them.
-    at_head: more samples, [M, ...] on the grid of what the last layer reads;
-      their labels are the last. Only a head can learn from them.
-  """
-
-  x: Array
-  labels: Array
-  fit: Array
-  kept: Array
-  task: Task
-  at_head: Array | None = None
-
-  @property
-  def labelled(self) -> bool:
-    """Whether training looks at the labels."""
-    return self.task.labelled
-
-  def whole(self) -> TrainingData:
-    """The same samples with none kept aside."""
-    everything = np.arange(len(self.labels))
-    return dataclasses.replace(self, fit=everything, kept=everything[:0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +110,14 @@ class OpenPhase:
   graph: SplitModel
   choice: Choice
   inputs: Tensors
+
+  @functools.cached_property
+  def head(self) -> DenseLayer | None:
+    """The one dense layer that trains, before it does; None for all else."""
+    try:
+      return dense_layer(self.graph.suffix_part, self.layout.tensors)
+    except NotApplicable:
+      return None
 
 
 def open_for(
@@ -238,6 +222,10 @@ def run_phase(
   everything = _samples(open_phase, training_data)
   samples = everything.take(training_data.fit)
   kept = everything.take(training_data.kept)
+  if training_data.coverage is not None:
+    kept = kept if len(kept) else samples
+    if open_phase.head is not None:
+      samples = with_imagined(samples, open_phase.head, method.seed)
   batches = Batches(len(samples), method.batch_size, method.seed)
   params = layout.gather(open_phase.masters)
   loss = graph.loss(training_data.task)

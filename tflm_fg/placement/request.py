@@ -1,17 +1,23 @@
-"""What a user asked for, in one piece that is handed down."""
+"""What a user asked for, and the samples, each in one piece."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
+from tflm_fg.forgetting.coverage import PULL, Coverage
 from tflm_fg.gradients.method import Method, registered, require_taken
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.interruption import StopOnInterrupt, stop_of
-from tflm_fg.training.objective import Objective
-from tflm_fg.types import TflmFgError
+from tflm_fg.training.objective import Objective, Task
+from tflm_fg.types import Array, TflmFgError, require_one
+
+ABSENT_CLASSES = ("keep", "ignore")
+"""What may become of classes without samples."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +29,7 @@ class Request:
     objective: what to lower.
     graph_options: how the file may change.
     runtime_options: the engine.
+    absent_classes: one of `ABSENT_CLASSES`.
     callbacks: called after every step of forward gradients; a
       `StopOnInterrupt` among them keeps what is best where a signal comes.
   """
@@ -31,7 +38,11 @@ class Request:
   objective: Objective = Objective()
   graph_options: GraphOptions = GraphOptions()
   runtime_options: RuntimeOptions = RuntimeOptions()
+  absent_classes: str = "keep"
   callbacks: Sequence[Callback] = ()
+
+  def __post_init__(self) -> None:
+    require_one("absent_classes", self.absent_classes, ABSENT_CLASSES)
 
   @property
   def is_auto(self) -> bool:
@@ -67,3 +78,48 @@ class Request:
         f"loss={loss!r}: does nothing under method {ran}; leave it out, or "
         f"use one of {', '.join(takers)}"
       )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+  """The samples that phases learn from.
+
+  Attributes:
+    x: [N, ...] on the model's input grid.
+    labels: int64 [N], -1 where there are none; real targets are float64, and
+      each graph puts them on its own grid.
+    fit: indices of those to train on.
+    kept: indices of those kept aside.
+    task: what is learned from them.
+    at_head: more samples, [M, ...] on the grid of what the last layer reads;
+      their labels are the last. Only a head can learn from them.
+    coverage: what they show, where classes are to be kept that they do not
+      show; None where there is nothing to keep.
+  """
+
+  x: Array
+  labels: Array
+  fit: Array
+  kept: Array
+  task: Task
+  at_head: Array | None = None
+  coverage: Coverage | None = None
+
+  @property
+  def pull(self) -> float | None:
+    """Lambda of a head that keeps classes; None where there are none."""
+    return None if self.coverage is None else PULL
+
+  @property
+  def labelled(self) -> bool:
+    """Whether training looks at the labels."""
+    return self.task.labelled
+
+  def only(self, fit: Array) -> TrainingData:
+    """Some of the samples to train on, and none kept aside."""
+    return dataclasses.replace(self, fit=fit, kept=fit[:0])
+
+  def whole(self) -> TrainingData:
+    """The same samples with none kept aside."""
+    everything = np.arange(len(self.labels))
+    return dataclasses.replace(self, fit=everything, kept=everything[:0])

@@ -24,7 +24,6 @@ from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.placement.phase import (
   OpenPhase,
   PhaseResult,
-  TrainingData,
   open_marked,
   run_phase,
 )
@@ -35,14 +34,17 @@ from tflm_fg.placement.phase_record import (
   masters_of,
   write_masters,
 )
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.split_graph import exact_tensors
 from tflm_fg.tflite.training_metadata import stripped
+from tflm_fg.training.alternating import alternating
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.callbacks import Callback, History
+from tflm_fg.training.metrics import logits_of, score
 from tflm_fg.training.objective import Objective
 from tflm_fg.types import TrainableTensor
 
@@ -55,15 +57,12 @@ QUICK = {"steps": 200, "validate_every": 200}
 LONG = {"steps": 2000, "validate_every": 50, "patience": 10}
 """The same on many."""
 
-ROUND = 100
-"""Steps of the numbers of layers between two fits of the head."""
-
-NEXT_SEED = 0x9E3779B97F4A7C15
-"""What lies between the seeds of two rounds, modulo 2**64: an odd number."""
-
 
 def phases_of(
-  marked: MarkedModel, method: Method, objective: Objective
+  marked: MarkedModel,
+  method: Method,
+  objective: Objective,
+  pull: float | None = None,
 ) -> list[Phase]:
   """The phases for a choice that the user made.
 
@@ -75,8 +74,10 @@ def phases_of(
     marked: the marked file.
     method: as the user gave it.
     objective: what is lowered.
+    pull: of the closed form where the user has set none; None for its own.
   """
   tensors = marked.mark.trainable
+  pulled = {} if pull is None else {"pull": pull}
   quadratic = objective.is_quadratic
 
   def phase(indices: Sequence[int], own: Method) -> Phase:
@@ -85,6 +86,8 @@ def phases_of(
     return Phase(tuple(indices), whole, objective)
 
   if not isinstance(method, Auto):
+    if pull is not None and isinstance(method, ClosedForm) and not method.pull:
+      method = dataclasses.replace(method, pull=pull)
     return [phase([t.index for t in tensors], method)]
   last = exact_tensors(marked.file, marked.mark)
   head = last if objective.has_gradient else ()
@@ -94,7 +97,7 @@ def phases_of(
   if of_layers and objective.has_gradient and flows_in(rest, method):
     inner = method.as_phase(PerSample)
     ends = alternating(
-      inner, rest, method.as_phase(ClosedForm) if head else None
+      inner, rest, method.as_phase(ClosedForm, **pulled) if head else None
     )
     own_tensors = [t.index for t in rest]
     return [phase(head if own.is_exact else own_tensors, own) for own in ends]
@@ -106,47 +109,8 @@ def phases_of(
       own = method.as_phase(PerSample)
     phases.append(phase([t.index for t in rest], own))
   if head:
-    phases.append(phase(head, method.as_phase(ClosedForm)))
+    phases.append(phase(head, method.as_phase(ClosedForm, **pulled)))
   return phases
-
-
-def alternating(
-  inner: Method, tensors: Sequence[TrainableTensor], head: Method | None
-) -> list[Method]:
-  """Numbers of layers and the head, a round of each in turn.
-
-  A head that is fitted exactly tells the layers before it what still is wrong;
-  they change what it reads, so that it is fitted again. Rates fall from round
-  to round as they would fall within one long phase.
-
-  Args:
-    inner: trains the layers' numbers.
-    tensors: which these are.
-    head: fits the head; None where that does not train.
-
-  Returns:
-    The methods of the phases, in order.
-  """
-  filled = inner.filled().for_layout(Layout(tuple(tensors)))
-  rounds = -(-filled.steps // ROUND)
-  if head is None or rounds == 1:
-    return [inner] if head is None else [inner, head]
-  ends = [head]
-  left = filled.steps
-  for number in range(rounds):
-    steps = min(ROUND, left)
-    left -= steps
-    share = (rounds - number - 0.5) / rounds
-    own = dataclasses.replace(
-      filled,
-      steps=steps,
-      validate_every=steps,
-      decay="constant",
-      learning_rate_lsb=float(f"{filled.learning_rate_lsb * share:.3g}"),
-      seed=(filled.seed + number * NEXT_SEED) % (1 << 64),
-    )
-    ends += [own, head]
-  return ends
 
 
 def flows_in(tensors: Sequence[TrainableTensor], method: Method) -> bool:
@@ -183,7 +147,12 @@ class Trial:
   @functools.cached_property
   def _open_phase(self) -> OpenPhase:
     marked = self._marked
-    (phase,) = phases_of(marked, self.request.method, self.request.objective)
+    (phase,) = phases_of(
+      marked,
+      self.request.method,
+      self.request.objective,
+      self.training_data.pull,
+    )
     return open_marked(
       phase,
       marked,
@@ -252,6 +221,11 @@ class RunResult:
   room_tried: bool = False
 
   @property
+  def has_helped(self) -> bool:
+    """Whether the last phase was kept."""
+    return self.phase_results[-1].record.kept_step > 0
+
+  @property
   def records(self) -> tuple[Record, ...]:
     """Of the phases, to replay them."""
     return tuple(phase_result.record for phase_result in self.phase_results)
@@ -303,7 +277,9 @@ def run_phases(
   """
   masters = masters_of(marked.file, marked.mark)
   run_result = RunResult(marked, plan, masters, (), (), measuring_passes)
-  phases = phases_of(marked, request.method, request.objective)
+  phases = phases_of(
+    marked, request.method, request.objective, training_data.pull
+  )
   request.require_use([type(phase.method) for phase in phases])
   with request.stop.keeping():
     for phase in phases:
@@ -346,3 +322,20 @@ def _is_exact(phase_result: PhaseResult) -> bool:
   """Whether an exact phase ran, and was kept."""
   record = phase_result.record
   return record.phase.method.is_exact and record.kept_step > 0
+
+
+def from_the_file(
+  model: ModelFile,
+  result: PhaseResult,
+  training_data: TrainingData,
+  request: Request,
+) -> tuple[PhaseResult, int]:
+  """A head's phase whose start is the file as it came; the passes it took."""
+  marked = mark_file(model, "head")
+  graph = SplitModel(marked.file, marked.mark, request.runtime_options)
+  kept, task = training_data.kept, training_data.task
+  logits = logits_of(graph.suffix, graph.features(training_data.x[kept]))
+  labels = graph.targets(training_data.labels, task)[kept]
+  before = score(logits, labels, graph.loss(task))
+  own = dataclasses.replace(result, start_logits=logits, before=before)
+  return own, graph.forward_passes

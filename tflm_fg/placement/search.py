@@ -29,14 +29,9 @@ from tflm_fg.placement.candidates import (
   taken_by,
 )
 from tflm_fg.placement.measure import measured
-from tflm_fg.placement.phase import (
-  PhaseResult,
-  TrainingData,
-  open_marked,
-  run_phase,
-)
+from tflm_fg.placement.phase import PhaseResult, open_marked, run_phase
 from tflm_fg.placement.phase_record import masters_of, matched
-from tflm_fg.placement.request import Request
+from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import (
   RunPlan,
   RunResult,

@@ -43,6 +43,7 @@ class Job:
     runtime: the engine.
     layer: "input" to train in the whole model, "head" to train its last layer
       as a model of its own, whose clips are small.
+    absent_classes: "keep" or "ignore" what has no clips; see `tflm_fg.adapt`.
     target: one of `runtimes.TARGETS`: an engine that must run the result too.
     operators: "any", or "same" for no operator that the model has not.
     came: the model before it was given outputs for new words; else None.
@@ -58,6 +59,7 @@ class Job:
   trainable: str | None = None
   runtime: str = "litert"
   layer: str = "input"
+  absent_classes: str = "keep"
   target: str = "any"
   operators: str = "any"
   came: Spotter | None = None
@@ -211,6 +213,7 @@ def _run(
     old_data=job.before(job.old),
     replay=job.before(job.replay),
     trainable=_trainable(job),
+    absent_classes=job.absent_classes,
     graph_options=GraphOptions(operators=job.operators),
     target=job.target if head is None else "any",  # it is the whole that counts
     runtime=job.runtime,

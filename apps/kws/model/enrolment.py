@@ -84,6 +84,8 @@ def anchored(job: Job, words: Sequence[str]) -> Job:
     for label, name in enumerate(job.spotter.classes)
     if name not in words and not is_free(name) and label not in kept
   ]
+  # What has no clip is imagined here, as much of it as suits new words.
+  job = dataclasses.replace(job, absent_classes="ignore")
   if not missing:
     return job
   head = head_model.cut_off(job.spotter)

@@ -1,0 +1,89 @@
+"""Train a head on samples together with imagined ones of the other classes.
+
+Every class counts alike: one without samples has as many imagined inputs as a
+class that is shown has samples. Few samples are repeated, so that there are
+imagined inputs enough to say where a class ends.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tflm_fg.fixed_point.arithmetic import dequantize, quantize
+from tflm_fg.forgetting.coverage import thin_classes
+from tflm_fg.forgetting.imagined import LinearHead, imagine
+from tflm_fg.gradients.dense_passes import DenseLayer
+from tflm_fg.types import Array, Int64, Samples
+
+LEAST, MOST = 50, 1000
+"""Imagined inputs of a class, at least and at most."""
+
+
+def with_imagined(samples: Samples, layer: DenseLayer, seed: int) -> Samples:
+  """Adds imagined inputs of classes that samples do not show, or barely.
+
+  Args:
+    samples: at the head's input, of classes.
+    layer: the head, before it learns.
+    seed: of what is drawn.
+
+  Returns:
+    The samples, repeated where they are few, and then the imagined ones; the
+    samples as they are where they show all classes, or the head has learned
+    none.
+  """
+  head = real_head(layer)
+  labels = samples.labels.astype(np.int64)
+  counts = np.bincount(labels, minlength=len(head.rows))
+  thin = thin_classes(counts)
+  if not thin or not layer.kernel.any():
+    return samples
+  shown = np.delete(counts, thin)
+  repeats, count = _amounts(shown)
+  flat, spec = _known(samples.inputs[0], layer), layer.inputs
+  x = dequantize(flat.reshape(len(flat), -1), spec.scale, spec.zero_point)
+  made, of = imagine(head, x, labels, thin, count, seed)
+  missing = _up_to(count, of, counts * repeats)
+  grid = quantize(made[missing], spec.scale, spec.zero_point, spec.dtype)
+  again = np.tile(np.arange(len(labels)), repeats)
+  return Samples(
+    (np.concatenate([flat[again], grid.reshape(-1, *flat.shape[1:])]),),
+    np.concatenate([labels[again], of[missing]]),
+  )
+
+
+def _known(inputs: Array, layer: DenseLayer) -> Array:
+  """Inputs, those at rest that the head has learned nothing of.
+
+  A wide head begins with such inputs. Imagined ones cannot say what they are
+  like in other classes, so none of their weights may move.
+  """
+  used = layer.kernel.reshape(len(layer.kernel), -1).any(axis=0)
+  rest = np.array(layer.inputs.zero_point, inputs.dtype)
+  return np.where(used.reshape(inputs.shape[1:]), inputs, rest)
+
+
+def _amounts(shown: Int64) -> tuple[int, int]:
+  """How often samples are repeated; how many a class then is to have."""
+  mean = float(shown.mean())
+  repeats = max(1, round(LEAST / mean))
+  return repeats, min(MOST, max(LEAST, round(mean * repeats)))
+
+
+def _up_to(count: int, labels: Int64, held: Int64) -> Int64:
+  """Which imagined inputs a class needs beside its samples, if it has some."""
+  chosen = [
+    np.flatnonzero(labels == label)[: max(0, count - int(held[label]))]
+    for label in np.unique(labels)
+  ]
+  return np.concatenate([*chosen, np.zeros(0, np.int64)]).astype(np.int64)
+
+
+def real_head(layer: DenseLayer) -> LinearHead:
+  """A dense layer in real numbers."""
+  scales = np.broadcast_to(layer.kernel_scales, len(layer.kernel))
+  rows = layer.kernel.reshape(len(layer.kernel), -1).astype(np.float64)
+  units = layer.inputs.scale * scales
+  return LinearHead(
+    rows * scales[:, None], layer.bias.reshape(-1).astype(np.float64) * units
+  )
