@@ -38,7 +38,7 @@ from apps import (
 from apps.printed_report import print_report
 from apps.report_page.adaptation_page import adaptation_page
 from apps.setting_flags import given
-from tflm_fg import files, journal, plots
+from tflm_fg import files, journal, micro, plots
 from tflm_fg.callbacks import (
   Callback,
   CSVLogger,
@@ -64,7 +64,7 @@ def main() -> None:
   own = adapt_flags
   files.require_outputs(
     cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL),
-    cli.values(own.MODEL, own.FROM_JOURNAL)
+    cli.values(own.MODEL, own.FROM_JOURNAL, own.BLOB)
     | sample_flags.sources(own.TRAIN, own.TEST, own.OLD_DATA, own.REPLAY),
   )
   _refuse_a_journal_as_samples(own.REPLAY.value)
@@ -78,6 +78,8 @@ def main() -> None:
     files.write_atomically(own.OUT.value, _unmarked(_replayed(model)))
     print(f"{own.OUT.value}: made again from {own.FROM_JOURNAL.value}")
     return
+  if own.BLOB.value:
+    raise TflmFgError("--blob: is for --from_journal, which is missing")
   if not own.TRAIN.value:
     raise TflmFgError(
       "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
@@ -216,6 +218,9 @@ def _refuse_all_but_files() -> None:
 
 def _replayed(model: bytes) -> bytes:
   path = adapt_flags.FROM_JOURNAL.value
+  if adapt_flags.BLOB.value:
+    blob = files.read_bytes(adapt_flags.BLOB.value)
+    return micro.read_saved(files.read_bytes(path), blob, model, path)
   recorded = journal.parse(files.read_bytes(path), path)
   return tflm_fg.replay(recorded, model, adapt_flags.MODEL.value)
 

@@ -66,6 +66,12 @@ FROM_JOURNAL = flags.DEFINE_string(
   "a journal: make its adapted file again from the --model of that run, "
   "without --train and without an engine",
 )
+BLOB = flags.DEFINE_string(
+  "blob",
+  None,
+  "the blob.bin of tflm-fg-export: --from_journal is what a device has saved, "
+  "and --model the marked.tflite beside the blob",
+)
 KEEP_MARK = flags.DEFINE_boolean(
   "keep_mark", False, "leave the training mark in the adapted file"
 )

@@ -61,7 +61,12 @@ def folder(
     "README.md": tflm_texts.readme(name, pieces, sizes, samples),
   }
   return (
-    {n: t.encode() for n, t in made.items()} | micro.c_files(),
+    {
+      **{n: t.encode() for n, t in made.items()},
+      **micro.c_files(),
+      "host/marked.tflite": marked.file.data,
+      "host/blob.bin": blob,
+    },
     tflm_texts.summary(pieces, sizes, samples),
   )
 

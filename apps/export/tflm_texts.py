@@ -165,8 +165,11 @@ Two slots of @SLOT@ bytes at least, each a multiple of what your flash erases at
 once, that nothing else uses. A save erases the older slot and fills it
 (`src/fg_slots.h`): a loss of power at any byte leaves what was there. A slot
 holds a header of 32 bytes with a sequence number and checksums, and what
-`fg_save` wrote: @SAVED@ bytes. The same bytes make the adapted file on the
-host; see docs/microcontroller.md of tflm_fg.
+`fg_save` wrote: @SAVED@ bytes. The same bytes, read off the board, make the
+adapted file on the host:
+
+    tflm-fg-adapt --model=host/marked.tflite --blob=host/blob.bin \\
+      --from_journal=saved.bin --out=adapted.tflite
 @KERNEL_SUMS@"""
 
 _KERNEL_SUMS = """

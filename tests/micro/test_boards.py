@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from tests.micro import write_vectors
-from tflm_fg import runtimes
+from tflm_fg import micro, runtimes
 
 ROOT = pathlib.Path(__file__).parents[2]
 BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps3-an547")
@@ -34,11 +34,11 @@ def vectors(tmp_path_factory):
   if not runtimes.is_installed("tflm"):
     pytest.skip("tflite-micro is not installed: nothing to compare with")
   folder = tmp_path_factory.mktemp("vectors")
-  write_vectors.main(folder)
-  return folder
+  return folder, write_vectors.main(folder)
 
 
 def told(name, folder):
+  """What test.sh prints of it; it must end well."""
   done = subprocess.run(
     ["bash", str(ROOT / "tflm_fg/micro/test.sh"), name],
     capture_output=True,
@@ -69,26 +69,31 @@ def none_differ(lines, count):
 @pytest.mark.parametrize("name", ["host", *BOARDS])
 def test_masters_of_boards_are_pythons_bit_for_bit(name, vectors):
   need(name)
-  none_differ(told(name, vectors).splitlines(), len(QUICK))
+  none_differ(told(name, vectors[0]).splitlines(), len(QUICK))
 
 
 def test_the_trainer_stays_within_its_budget(vectors):
   need("budget")
-  assert len(told("budget", vectors).splitlines()) == len(BOARDS)
+  assert len(told("budget", vectors[0]).splitlines()) == len(BOARDS)
 
 
 def test_a_spotter_learns_on_a_board_from_its_input_on(vectors):
   """Features, masters and scores are Python's, and so is the adapted file."""
   need("whole")
-  lines = told("whole", vectors).splitlines()
+  folder, cases = vectors
+  lines = told("whole", folder).splitlines()
   none_differ(lines, len(WHOLE))
   found = [re.findall(r"before (\d+), after (\d+) of", line) for line in lines]
   scores = [tuple(map(int, pairs[0])) for pairs in found if pairs]
   assert len(scores) == 2
   assert all(after > before for before, after in scores), scores
+  for case in cases:
+    saved = (folder / "whole" / f"{case.name}.saved").read_bytes()
+    made = micro.read_saved(saved, case.blob, case.marked.file)
+    assert made == case.adapted != case.marked.data
 
 
-def test_a_difference_is_told_and_is_no_success(vectors, tmp_path):
+def test_a_difference_is_told_and_is_no_success(tmp_path):
   need("host")
   [*_, small] = write_vectors.cases()
   write_vectors.write(tmp_path / "vectors.h", [small])

@@ -26,6 +26,7 @@ from tflm_fg.placement import (
   phases_of,
   run_phase,
 )
+from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.runtimes import RuntimeOptions, open_session
 from tflm_fg.samples import model_input
 from tflm_fg.tflite import (
@@ -103,6 +104,12 @@ class Case:
     fit, kept = np.split(numbers, [self.count - self.kept])
     data = TrainingData(self.x, self.y, fit, kept, Task())
     return run_phase(self.opened, data)
+
+  @property
+  def adapted(self) -> bytes:
+    """The marked file that Python makes of it."""
+    marked = self.marked
+    return write_masters(marked.file, marked.mark, self.ended.masters).data
 
   @property
   def blob(self) -> bytes:
@@ -328,11 +335,13 @@ def write(path, chosen, logits=()):
 
 
 def main(folder):
-  """Writes all that test.sh takes."""
+  """Writes all that test.sh takes; gives the whole cases."""
   folder = pathlib.Path(folder)
   write(folder / "vectors.h", cases(), spotter_logits())
   (folder / "whole").mkdir(exist_ok=True)
-  write(folder / "whole" / "vectors.h", whole_cases())
+  whole = whole_cases()
+  write(folder / "whole" / "vectors.h", whole)
+  return whole
 
 
 if __name__ == "__main__":

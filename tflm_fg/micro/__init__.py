@@ -5,6 +5,7 @@ from tflm_fg.micro.c_source import c_array, network_source
 from tflm_fg.micro.network import read_network
 from tflm_fg.micro.phases import phase_blob
 from tflm_fg.micro.pieces import DevicePieces, Piece, device_pieces
+from tflm_fg.micro.saved import read_saved
 from tflm_fg.micro.sizes import DeviceSizes, device_sizes, required_bytes
 from tflm_fg.micro.sources import c_files
 from tflm_fg.micro.table import Network
@@ -22,5 +23,6 @@ __all__ = [
   "network_source",
   "phase_blob",
   "read_network",
+  "read_saved",
   "required_bytes",
 ]

@@ -208,7 +208,7 @@ fg_status fg_saved_bytes(const void *blob, uint32_t blob_bytes,
                          uint32_t *bytes);
 
 /* After fg_end: writes the kept masters. It is the journal of the phase too:
- * `tflm-fg-adapt --replay` and `tflm_fg.micro.read_saved` make the same adapted
+ * `tflm-fg-adapt --blob` and `tflm_fg.micro.read_saved` make the same adapted
  * file of it on the host. */
 fg_status fg_save(const fg_trainer *trainer, void *out, uint32_t out_bytes);
 
