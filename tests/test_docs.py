@@ -288,6 +288,12 @@ def test_the_python_of_the_page_on_running_runs(names):
   assert pathlib.Path("adapted.tflite").read_bytes()[4:8] == b"TFL3"
 
 
+def test_the_python_of_the_data_page_runs(names, capsys):
+  for block in python_blocks("docs/data.md"):
+    exec(compile(block, "docs/data.md", "exec"), names)
+  assert capsys.readouterr().out == "None () []\n"
+
+
 def test_the_python_of_the_reference_runs(names):
   first, *_ = python_blocks("docs/tutorial.md")
   exec(first + "\nimport tflm_fg\n", names)
