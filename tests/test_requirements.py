@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from tflm_fg import requirements as requirements_of
 from tflm_fg.memory import arena
 from tflm_fg.memory.dataflow import read_dataflow
 from tflm_fg.placement.candidates import INPUT_STAGES
+from tflm_fg.placement.found import idle_notes
 from tflm_fg.requirements import in_words, requirements
 from tflm_fg.runtimes import is_installed, trial, trial_process
 from tflm_fg.tflite.contents.operators import Kernel, kernels_of, new_kernels
@@ -284,3 +287,16 @@ def test_litert_is_a_target_of_a_run_in_another_engine(monkeypatch):
   trial.require_runs_for(file, "litert-reference", "any")
   with pytest.raises(NotApplicable, match="--target=litert: litert refuses"):
     trial.require_runs_for(file, "litert-reference", "litert")
+
+
+def test_operators_that_were_added_for_nothing_are_told():
+  came = ModelFile.open(MODEL)
+
+  def notes(trainable, *kept):
+    records = tuple(SimpleNamespace(kept_step=step) for step in kept)
+    marked = mark_file(came, trainable)
+    return idle_notes(SimpleNamespace(records=records, marked=marked), came)
+
+  (note,) = notes("prompt", 0, 0)
+  assert "use the file that came" in note
+  assert notes("prompt", 0, 7) == notes("head", 0) == []

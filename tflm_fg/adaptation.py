@@ -25,7 +25,7 @@ from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.chosen import run_choice, run_kept
 from tflm_fg.placement.fold_search import try_by_folds
-from tflm_fg.placement.found import run_best, saturation_notes
+from tflm_fg.placement.found import idle_notes, run_best, saturation_notes
 from tflm_fg.placement.interrupted import require_kept
 from tflm_fg.placement.label_free import try_label_free
 from tflm_fg.placement.phase_record import write_masters
@@ -247,6 +247,7 @@ def _checked_and_run(
           *samples.remarks,
           *keeping_notes(samples.coverage),
           *saturation_notes(run_result),
+          *idle_notes(run_result, own),
         ],
       ),
       forgetting=forgetting(file, adapted, samples, old, options),

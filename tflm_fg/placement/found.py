@@ -187,6 +187,24 @@ def saturation_notes(run_result: RunResult) -> list[str]:
   return notes
 
 
+def idle_notes(run_result: RunResult, came: ModelFile) -> list[str]:
+  """Says where a file has operators more and nothing that was learned.
+
+  Args:
+    run_result: what was done.
+    came: the user's file.
+  """
+  if any(record.kept_step for record in run_result.records):
+    return []
+  grown = run_result.marked.file.operator_names
+  if len(grown) <= len(came.operator_names):
+    return []
+  return [
+    "nothing that was learned is kept: use the file that came, which needs "
+    "none of the operators that were added"
+  ]
+
+
 def _cure(run_result: RunResult, record: Record) -> str:
   """What helps such weights, or what was tried."""
   plan = run_result.plan
