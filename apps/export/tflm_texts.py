@@ -81,7 +81,9 @@ if(ESP_PLATFORM)
 endif()
 
 project(@NAME@ LANGUAGES C CXX)
-set(TFLM_TARGET "" CACHE STRING "the target that is TensorFlow Lite Micro")
+if(NOT DEFINED TFLM_TARGET)
+  set(TFLM_TARGET "" CACHE STRING "the target that is TensorFlow Lite Micro")
+endif()
 if(NOT TARGET "${TFLM_TARGET}")
   message(FATAL_ERROR "TFLM_TARGET='${TFLM_TARGET}' is no target: add "
                       "TensorFlow Lite Micro to your build first, and name it")

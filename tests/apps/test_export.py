@@ -125,6 +125,32 @@ def test_an_exported_folder_compiles_and_learns_from_buttons(
 
 
 @needs_compilers
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_an_exported_detector_learns_yes_and_no(outputs, tmp_path):
+  model = models.regression_model(outputs, tail="logistic")
+  board, _ = exported(tmp_path, model, "--samples=20")
+  text = (board / "src" / "fg_model.h").read_text()
+  assert f"#define FG_LABELS {outputs}\n" in text
+  assert f"#define FG_CLASSES {max(2, outputs)}\n" in text
+  marked = tflm_fg.mark_trainable(model, "head")
+  lines = done_by([str(program(tmp_path, board, marked))], tmp_path)
+  before, after = right(lines)
+  assert before <= after <= 4 * outputs
+  assert "\nok 0\n" in lines
+
+
+@needs_compilers
+def test_an_exported_folder_learns_without_labels(tmp_path):
+  model = models.conv_model(seed=2)
+  board, _ = exported(tmp_path, model, "--labels=none")
+  assert "#define FG_LABELS 0\n" in (board / "src/fg_model.h").read_text()
+  marked = tflm_fg.mark_trainable(model, "head")
+  assert "\nok 0\n" in done_by(
+    [str(program(tmp_path, board, marked))], tmp_path
+  )
+
+
+@needs_compilers
 def test_an_operator_or_an_arena_too_few_ends_the_example(tmp_path):
   model = models.conv_model()
   board, _ = exported(tmp_path, model)

@@ -33,9 +33,8 @@ METHODS = {
 def test_reserved_bytes_are_what_c_requires_and_few_more(trainable, labelled):
   library = trainers.library()
   options = GraphOptions(gain=trainable == "prompt")
-  marked = tflm_fg.mark_trainable(
-    models.conv_model(), trainable, graph_options=options
-  )
+  model = models.conv_model() if options.gain else models.dense_model(hidden=64)
+  marked = tflm_fg.mark_trainable(model, trainable, graph_options=options)
   for method in METHODS[trainable]:
     blob = micro.phase_blob(marked, method, labelled=labelled)
     aligned = (ctypes.c_uint64 * (len(blob) // 8 + 1))()

@@ -27,8 +27,9 @@ FLOWING = ("offset", "gain")
 WRITTEN = ("kernel", "bias")
 """Roles of numbers that are written to constants."""
 
-_HEAD_ROOM_BYTES = 1024
-"""Beyond the plan: TFLM plans in the arena itself, and needs room to."""
+_SPARE_BYTES, _PLANNING_BYTES = 512, 128
+"""TFLM makes its plan where the activations will lie, which takes some bytes a
+tensor: measured with the wheel, on small models, and rounded up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,10 +158,18 @@ def _piece(part: Part, own_inputs: int, name: str) -> Piece:
   return Piece(
     data=file.data,
     kernels=tuple({k.name: k for k in kernels_of(file)}.values()),
-    arena_bytes=arena_of(read_dataflow(file)).total + _HEAD_ROOM_BYTES,
+    arena_bytes=_arena_bytes(file),
     sample_bytes=_bytes(file, graph.inputs[:own_inputs]),
     output_bytes=_bytes(file, graph.outputs),
   )
+
+
+def _arena_bytes(file: ModelFile) -> int:
+  """What to give TFLM, planned and with what planning takes."""
+  flow = read_dataflow(file)
+  arena = arena_of(flow)
+  planning = _PLANNING_BYTES * len(flow.pieces)
+  return arena.bookkeeping + max(arena.activations, planning) + _SPARE_BYTES
 
 
 def _bytes(file: ModelFile, tensors: tuple[int, ...]) -> int:
