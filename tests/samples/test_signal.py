@@ -44,7 +44,7 @@ def test_samples_on_few_levels_are_said_with_the_cause(x, spec, cause):
   [
     (images(), PIXELS),
     (images(top=1.0), UNIT),
-    (images(top=0.2), UNIT),  # a dark room
+    (images(top=0.08), UNIT),  # a dark room
     ((images(top=1.0) > 0.5) * 1.0, UNIT),  # black and white
     (images(top=1.0), TensorSpec((1, 4, 5), "float32", 0.0, 0)),
     (
@@ -69,6 +69,10 @@ def test_integers_on_the_grid_are_judged_too():
   x = np.full((3, 4, 5), -128, np.int8)
   x[1] += 1
   assert "spans 0 to 1 and" in levels(x, PIXELS, "data")[0]
+  x[1] += 14
+  assert "16 levels" in levels(x, PIXELS, "data")[0]
+  x[1] += 1
+  assert not levels(x, PIXELS, "data")
 
 
 def test_all_on_one_level_is_refused_and_said_of_a_test():

@@ -23,7 +23,7 @@ FEW_NUMBERS = 16
 FEW_COPIES = 0.02
 """Share of copies that public sets of recordings have too: no harm is done."""
 
-_FEW_LEVELS = {8: 8, 16: 512}
+_FEW_LEVELS = {8: 16, 16: 1024}
 """Bits of a grid -> how few of its levels are too few to tell things apart."""
 
 

@@ -238,3 +238,13 @@ def test_clips_that_are_trained_on_and_scored_are_told_of(tmp_path):
   assert len(told.doubts) == 1
   one, other = train.parted(0.34, seed=0)
   assert other.told_apart(one, "c").doubts == ()
+
+
+def test_clips_of_two_words_are_learned_as_neither(tmp_path):
+  for name, hertz in (("no/1", 300), ("no/2", 400), ("yes/1", 300)):
+    recording(tmp_path, f"{name}.wav", tone(1, hertz))
+  with pytest.warns(UserWarning, match="duplicates lie in folders of other"):
+    found = examples.read(
+      str(tmp_path), named("micro"), ("no", "yes"), progress=False
+    )
+  assert found.y.tolist() == [0] and len(found.doubts) == 1
