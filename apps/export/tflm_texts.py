@@ -75,8 +75,7 @@ cmake_minimum_required(VERSION 3.16)
 file(GLOB fg_sources "${CMAKE_CURRENT_LIST_DIR}/src/*.c")
 
 if(ESP_PLATFORM)
-  idf_component_register(SRCS ${fg_sources} INCLUDE_DIRS src
-                         REQUIRES esp-tflite-micro)
+  idf_component_register(SRCS ${fg_sources} INCLUDE_DIRS src)
   return()
 endif()
 
@@ -119,7 +118,9 @@ description: A model that learns on the board, by forward passes alone
 version: "1.0.0"
 dependencies:
   idf: ">=4.4"
-  espressif/esp-tflite-micro: "^1.3.1"
+  espressif/esp-tflite-micro:
+    version: "^1.3.1"
+    public: true # src/tflm_engine.h includes it for whoever includes that
 """
 
 _README = """\

@@ -176,6 +176,12 @@ def test_an_export_names_operators_memory_and_dependencies(tmp_path):
   assert {"fg.h", "fg_trainer.c", "fg_slots.c", "tflm_engine.h"} <= names
   assert not any("forward" in name for name in names)
   assert told.count(" bytes of ") == 8
+  (tmp_path / "again").mkdir()
+  again, _ = exported(tmp_path / "again", models.conv_model())
+  for path in board.rglob("*"):
+    if path.is_file():
+      twin = again / path.relative_to(board)
+      assert path.read_bytes() == twin.read_bytes(), path
 
 
 def test_the_adapter_is_the_only_file_that_includes_tflm():
@@ -199,8 +205,18 @@ def test_the_adapter_is_the_only_file_that_includes_tflm():
     (models.regression_model(), ("--loss=mse",), 1, "SquaredError"),
     (b"no model", (), 1, "model.tflite"),
     (models.conv_model(), ("--target=web",), 2, "web"),
+    (models.conv_model(), ("--out=nowhere/board",), 1, "no folder"),
   ],
-  ids=["int16", "mixed", "method", "samples", "loss", "file", "target"],
+  ids=[
+    "int16",
+    "mixed",
+    "method",
+    "samples",
+    "loss",
+    "file",
+    "target",
+    "parent",
+  ],
 )
 def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
   model, flags, status, word, tmp_path
