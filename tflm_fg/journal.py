@@ -1,9 +1,10 @@
 """Seed and slopes of every step: enough to make the adapted file again.
 
 One JSON object a line. The first says which file was trained and how, phase by
-phase and with the step that each kept; then comes one line a step with its
-slopes, and the last line says how many there were. A step of sign-SPSA is one
-bit a direction; the directions come from the seed.
+phase and with the step that each kept; then come the steps, and the last line
+says how many there were. A step of sign-SPSA is two bits a direction, of other
+methods its slopes; the directions come from the seed. An exact head is known by
+its masters where these are fewer (`fixed_point.packed_steps`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tflm_fg.fixed_point.packed_steps import (
+  by_form,
+  bytes_of,
+  masters_row,
+  packed,
+)
 from tflm_fg.gradients.method import Method
 from tflm_fg.placement.phase_record import (
   Phase,
@@ -28,7 +36,10 @@ from tflm_fg.training.objective import Objective
 from tflm_fg.training.settings_record import from_record, to_record
 from tflm_fg.types import TflmFgError
 
-VERSION = 2
+VERSION = 3
+
+READ = (2, VERSION)
+"""Versions that are read. The second had one line of slopes a step."""
 
 
 def sha256(data: bytes) -> str:
@@ -66,7 +77,7 @@ class Journal:
   @property
   def steps(self) -> int:
     """Count of steps of all phases."""
-    return sum(len(record.slopes) for record in self.records)
+    return sum(record.steps for record in self.records)
 
   def to_bytes(self) -> bytes:
     """The journal as JSON lines."""
@@ -86,21 +97,29 @@ class Journal:
         for record in self.records
       ],
     }
-    lines: list[Any] = [head]
-    lines += [
-      {"phase": number, "step": step, "slopes": slopes}
-      for number, record in enumerate(self.records)
-      for step, slopes in enumerate(record.slopes)
-    ]
+    lines = [_dumped([head])]
+    lines += [_steps(record, n) for n, record in enumerate(self.records)]
     tail = {"steps": self.steps, "adapted_sha256": self.adapted_sha256}
-    lines.append(tail)
-    dump = json.JSONEncoder(separators=(",", ":")).encode
-    return "".join(dump(line) + "\n" for line in lines).encode()
+    return "".join([*lines, _dumped([tail])]).encode()
 
 
 def is_one(content: bytes) -> bool:
   """Whether a file's content begins as a journal does; it may be damaged."""
   return content[:200].lstrip().startswith(b'{"tflm_fg_journal"')
+
+
+def _steps(record: Record, number: int) -> str:
+  """The lines of a phase's steps, in the shorter of the forms that it has."""
+  steps = _dumped(packed(record.slopes, number))
+  if not record.masters:
+    return steps
+  masters = _dumped([masters_row(number, record.steps, record.masters)])
+  return min(steps or masters, masters, key=len)
+
+
+def _dumped(lines: Sequence[dict[str, Any]]) -> str:
+  dump = json.JSONEncoder(separators=(",", ":")).encode
+  return "".join(dump(line) + "\n" for line in lines)
 
 
 def parse(content: bytes, name: str = "journal") -> Journal:
@@ -111,15 +130,19 @@ def parse(content: bytes, name: str = "journal") -> Journal:
   """
   try:
     head, rows, tail = _lines(content)
-    if (version := _take(head, "tflm_fg_journal", int, "line 1")) != VERSION:
-      raise ValueError(f"version {version}, need {VERSION}")
+    if (version := _take(head, "tflm_fg_journal", int, "line 1")) not in READ:
+      raise ValueError(f"version {version}, need {READ[0]} or {VERSION}")
     model = _take(head, "model_sha256", str, "line 1")
     adapted = _take(tail, "adapted_sha256", str, "the last line")
-    if _take(tail, "steps", int, "the last line") != len(rows):
+    rows, masters = by_form(rows)
+    known = len(rows) + sum(row["steps"] for row in masters)
+    if _take(tail, "steps", int, "the last line") != known:
       raise ValueError("a step is missing")
     phases = _take(head, "phases", list, "line 1")
-    records = tuple(_record(entry, n, rows) for n, entry in enumerate(phases))
-    if sum(len(r.slopes) for r in records) != len(rows):
+    records = tuple(
+      _record(entry, n, rows, masters) for n, entry in enumerate(phases)
+    )
+    if sum(r.steps for r in records) != known:
       raise ValueError("a step of no phase")
     grown = _take(head, "grown", object, "line 1")
     plan = None if grown is None else _plan(grown)
@@ -146,9 +169,11 @@ def _lines(
     raise ValueError("it is empty" if not parsed else "all but line 1 is gone")
   head, *rows, tail = parsed
   for number, row in enumerate(rows, 2):
-    for key in ("phase", "step"):
-      _take(row, key, int, f"line {number}")
-    _take(row, "slopes", list, f"line {number}")
+    where = f"line {number}"
+    _take(row, "phase", int, where)
+    _take(row, "steps" if "masters" in row else "step", int, where)
+    if "signs" not in row and "masters" not in row:
+      _take(row, "slopes", list, where)
   return head, rows, tail
 
 
@@ -247,7 +272,12 @@ def _numbers(
   return values
 
 
-def _record(phase: object, number: int, rows: list[dict[str, Any]]) -> Record:
+def _record(
+  phase: object,
+  number: int,
+  rows: list[dict[str, Any]],
+  masters: list[dict[str, Any]],
+) -> Record:
   where = f"phase {number}"
   entry = _object(phase, where)
   own = [row for row in rows if row["phase"] == number]
@@ -259,10 +289,11 @@ def _record(phase: object, number: int, rows: list[dict[str, Any]]) -> Record:
   method, objective = _settings(_take(entry, "settings", dict, where), where)
   kept = _take(entry, "kept_step", int, where)
   batch_size = _take(entry, "batch_size", int, where)
-  if not 0 <= kept <= len(slopes):
-    raise ValueError(f"it kept step {kept} of {len(slopes)}")
-  if len(slopes) > method.steps:
-    raise ValueError(f"{len(slopes)} steps, its settings say {method.steps}")
+  ended, ran = _masters(masters, number, len(slopes))
+  if not 0 <= kept <= ran:
+    raise ValueError(f"it kept step {kept} of {ran}")
+  if ran > method.steps:
+    raise ValueError(f"{ran} steps, its settings say {method.steps}")
   if batch_size < 1:
     raise ValueError(f"batch_size {batch_size}")
   tensors = tuple(_take(entry, "tensors", list, where))
@@ -279,7 +310,24 @@ def _record(phase: object, number: int, rows: list[dict[str, Any]]) -> Record:
   if drawn_as and not len({*drawn_as}) == len(drawn_as) == len(tensors):
     raise ValueError("a tensor without the index it was drawn for")
   phase = Phase(tensors, method, objective)
-  return Record(phase, batch_size, centre, slopes, kept, drawn_as)
+  if ended and not (method.is_exact and len(ended) == len(tensors)):
+    raise ValueError("masters of a phase that is known by its slopes")
+  ran = ran if ended else 0
+  return Record(phase, batch_size, centre, slopes, kept, drawn_as, ended, ran)
+
+
+def _masters(
+  masters: list[dict[str, Any]], number: int, steps: int
+) -> tuple[tuple[bytes, ...], int]:
+  """What a phase ended with, where that is how it is known, and its steps."""
+  own = [row for row in masters if row["phase"] == number]
+  if not own:
+    return (), steps
+  if steps or len(own) > 1:
+    raise ValueError(f"phase {number} is there twice")
+  where = f"the masters of phase {number}"
+  texts = _take(own[0], "masters", list, where)
+  return tuple(map(bytes_of, texts)), own[0]["steps"]
 
 
 def _settings(entry: dict[str, Any], where: str) -> tuple[Method, Objective]:

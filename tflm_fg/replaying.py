@@ -6,6 +6,8 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 from tflm_fg import files
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.journal import Journal, parse, sha256
@@ -13,6 +15,7 @@ from tflm_fg.marking import Model, opened
 from tflm_fg.placement.phase_record import (
   Masters,
   Record,
+  from_bytes,
   masters_of,
   write_masters,
 )
@@ -22,7 +25,7 @@ from tflm_fg.tflite.choice.outputs import with_output
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.build import step_rule
-from tflm_fg.types import Mark, TflmFgError
+from tflm_fg.types import Mark, Params, TflmFgError
 
 
 def replay(
@@ -74,6 +77,9 @@ def _replay_phases(
   """Takes the recorded steps again, without an engine."""
   masters = masters_of(marked, mark)
   for record in records:
+    if record.masters and not record.slopes:
+      masters |= from_bytes(record, masters)
+      continue
     addresses = record.addresses
     layout = Layout(
       tuple(
@@ -115,6 +121,8 @@ def _require_slopes(record: Record, mark: Mark, name: str) -> None:
   if not record.phase.tensors or not set(record.phase.tensors) <= set(known):
     raise TflmFgError(f"{name}: the journal trains a tensor that is not marked")
   layout = Layout(tuple(known[i] for i in known if i in record.phase.tensors))
+  if record.masters and not record.slopes:
+    _require_masters(record, layout, name)
   slopes_a_step = record.phase.method.slopes_a_step
   if any(
     len(row) not in slopes_a_step(layout, step)
@@ -126,3 +134,17 @@ def _require_slopes(record: Record, mark: Mark, name: str) -> None:
     record.phase.method.is_exact and wide == layout.num_kernels
   ):
     raise TflmFgError(f"{name}: a centre in the journal that is not the head's")
+
+
+def _require_masters(record: Record, layout: Layout, name: str) -> None:
+  """Refuses masters of other tensors, or of more or fewer numbers."""
+  empty = Params(
+    np.zeros(layout.num_kernels, np.int16),
+    np.zeros(layout.num_biases, layout.bias_dtype),
+  )
+  try:
+    from_bytes(record, layout.scatter(empty))
+  except ValueError as fault:
+    raise TflmFgError(
+      f"{name}: the journal's masters are of another file ({fault})"
+    ) from None

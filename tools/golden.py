@@ -289,7 +289,7 @@ def adapted(name: str) -> tuple[Journal, bytes]:
 def steps_of(journal: Journal) -> tuple[int, int]:
   """The step that the last phase kept, and how many it took."""
   record = journal.records[-1]
-  return record.kept_step, len(record.slopes)
+  return record.kept_step, record.steps
 
 
 def journal_of(name: str) -> Journal:

@@ -86,7 +86,9 @@ def test_broken_mark_comes_off():
 # The journal.
 
 RECORDED = adapt(
-  **options(method="sign-m-spsa", steps=6, validation_fraction=0.0)
+  **options(
+    method="spsa", learning_rate_lsb=5.0, steps=6, validation_fraction=0.0
+  )
 )
 LINES = RECORDED.journal.to_bytes().decode().splitlines()
 EXACT = adapt(**options(method="closed-form", steps=3, momentum=0.5))
@@ -161,7 +163,7 @@ BAD_JOURNALS: dict[str, list[str]] = {
   "a step twice": [*LINES[:2], *LINES[1:]],
   "steps swapped": [LINES[0], LINES[2], LINES[1], *LINES[3:]],
   "the version before": _head(tflm_fg_journal=1),
-  "a later version": _head(tflm_fg_journal=3),
+  "a later version": _head(tflm_fg_journal=4),
   "model not a string": _head(model_sha256=3),
   "model null": _head(model_sha256=None),
   "no phases": _head(phases=[]),

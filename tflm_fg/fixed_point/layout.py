@@ -69,6 +69,7 @@ class Layout:
     slots: of every tensor that the engine holds, in the order of the mark; a
       low byte shares its kernel's slice.
     num_kernels, num_biases: K and B.
+    bias_dtype: of the masters of biases, int32 or int64.
     step_units: master or bias units in one step of the layer's own grid, one
       an element: int64 [K] and [B]. Perturbations and updates count in it.
   """
@@ -94,7 +95,7 @@ class Layout:
     self.places = [(t, where) for t, where, _ in self.slots if not t.is_low]
     self.num_kernels, self.num_biases = ends[True], ends[False]
     wide = any(t.dtype == "int64" for t in tensors)
-    self._bias_dtype = np.dtype(np.int64 if wide else np.int32)
+    self.bias_dtype = np.dtype(np.int64 if wide else np.int32)
     self.step_units = Vectors(
       *(
         np.concatenate(
@@ -107,7 +108,7 @@ class Layout:
   def gather(self, masters: Mapping[int, Array]) -> Params:
     """The state of these tensors out of the masters of more, by index."""
     kernels = np.zeros(self.num_kernels, np.int16)
-    biases = np.zeros(self.num_biases, self._bias_dtype)
+    biases = np.zeros(self.num_biases, self.bias_dtype)
     for tensor, where in self.places:
       held = kernels if tensor.has_master else biases
       held[where] = masters[tensor.index]
@@ -125,7 +126,7 @@ class Layout:
   def params(self, weights: Weights) -> Params:
     """Widens engine weights into the trained state."""
     kernels = np.zeros(self.num_kernels, np.int16)
-    biases = np.zeros(self.num_biases, self._bias_dtype)
+    biases = np.zeros(self.num_biases, self.bias_dtype)
     for (_, where, form), array in zip(self.slots, weights, strict=True):
       if form == "bias":
         biases[where] = array.reshape(-1)

@@ -21,7 +21,13 @@ from tflm_fg.gradients.dense_passes import DenseLayer, dense_layer
 from tflm_fg.gradients.method import Method
 from tflm_fg.losses.base import Loss
 from tflm_fg.optimizers.rounding import require_masters
-from tflm_fg.placement.phase_record import Masters, Phase, Record, write_masters
+from tflm_fg.placement.phase_record import (
+  Masters,
+  Phase,
+  Record,
+  to_bytes,
+  write_masters,
+)
 from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes import write_check
@@ -270,6 +276,7 @@ def run_phase(
       rule.centre,
       recorder.slopes,
       kept_step,
+      masters=to_bytes(layout.scatter(trained), open_phase.phase),
     ),
     before=score(before, scored.labels, loss),
     after=score(after, scored.labels, loss),

@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.method import Method
 from tflm_fg.tflite.model_file import ModelFile, Source
@@ -45,6 +47,10 @@ class Record:
     centre: the head's mean input, for the closed form; empty without.
     slopes: one list of integers (Q16) a step.
     kept_step: the step whose weights were kept.
+    masters: of the phase's tensors at the kept step, little-endian integers,
+      for methods whose slopes are more than these; in the order of the phase's
+      tensors, empty for a low byte. Without slopes they are what is replayed.
+    ran: how many steps it took, where no slopes say so.
     drawn_as: the indices that its random numbers were drawn for, in the order
       of the phase's tensors, where it ran in a file that had others; empty
       where they are the phase's own.
@@ -56,6 +62,13 @@ class Record:
   slopes: list[list[int]]
   kept_step: int
   drawn_as: tuple[int, ...] = ()
+  masters: tuple[bytes, ...] = ()
+  ran: int = 0
+
+  @property
+  def steps(self) -> int:
+    """How many steps it took."""
+    return len(self.slopes) or self.ran
 
   @property
   def addresses(self) -> dict[int, int]:
@@ -108,6 +121,41 @@ def matched(
 
 def _kind(tensor: TrainableTensor) -> tuple[str, str, tuple[int, ...], str]:
   return tensor.role, tensor.op_name, tensor.shape, tensor.dtype
+
+
+def to_bytes(masters: Masters, phase: Phase) -> tuple[bytes, ...]:
+  """A phase's masters as a record holds them.
+
+  Empty for methods whose steps have fewer slopes than there are numbers.
+  """
+  if not phase.method.is_exact:
+    return ()
+  held = (masters.get(index) for index in phase.tensors)
+  return tuple(
+    b"" if a is None else a.astype(a.dtype.newbyteorder("<")).tobytes()
+    for a in held
+  )
+
+
+def from_bytes(record: Record, masters: Masters) -> Masters:
+  """A record's masters by tensor index.
+
+  Args:
+    record: of a phase of a file.
+    masters: of the file, which say how wide and how many they are.
+
+  Raises:
+    ValueError: if a tensor has more or fewer bytes.
+  """
+  found: Masters = {}
+  for index, data in zip(record.phase.tensors, record.masters, strict=True):
+    held = masters.get(index, np.zeros(0, np.int16))
+    if len(data) != held.nbytes:
+      raise ValueError(f"{len(data)} bytes of masters, need {held.nbytes}")
+    if held.size:
+      low = np.frombuffer(data, held.dtype.newbyteorder("<"))
+      found[index] = low.astype(held.dtype)
+  return found
 
 
 def masters_of(marked: Source, mark: Mark) -> Masters:
