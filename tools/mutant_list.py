@@ -879,8 +879,8 @@ MUTANTS = (
   Mutant(
     "micro: places outside of a blob are read",
     "tflm_fg/micro/fg_blob.c",
-    "return place >= FG_HEADER_WORDS && place <= words && count <= words - place;",
-    "return 1;",
+    "return place >= FG_HEADER_WORDS && place <= words &&",
+    "return 1 ||",
     ("tests/micro/test_trainer_refusals.py",),
   ),
   Mutant(

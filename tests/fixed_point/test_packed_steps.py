@@ -56,6 +56,7 @@ def line(**changes):
     (line(signs="////"), "3 bytes, need 1"),
     (line(signs="/w=="), "a sign that is none"),
     (line(signs="kQ=="), "a sign that is none"),
+    (line(signs="MQ=="), "a sign that is none"),
     (line(signs="no base64"), "base64"),
     (line(signs=7), "base64"),
     (line(signs="ä"), "base64"),

@@ -34,7 +34,8 @@ void fg_read_loss(const uint32_t *blob, int gained, fg_loss *loss) {
 /* Whether `count` words from a place lie in the blob, behind its header. */
 static int lies_in(const uint32_t *blob, uint32_t place, uint32_t count) {
   uint32_t words = blob[FG_W_BYTES] / 4;
-  return place >= FG_HEADER_WORDS && place <= words && count <= words - place;
+  return place >= FG_HEADER_WORDS && place <= words &&
+         count <= words - place;
 }
 
 static int is_int8(uint32_t word) {
