@@ -24,9 +24,10 @@
  * tensors are put back to where training began.
  *
  * Rounding. What the engine computes is the engine's affair: TFLM rounds twice,
- * LiteRT's reference kernels once in a FULLY_CONNECTED. A trainer driven by TFLM equals Python with
- * --runtime=tflm, one driven by LiteRT's reference kernels equals Python with
- * --runtime=litert-reference. The trainer's own arithmetic does not differ.
+ * LiteRT's reference kernels once in a FULLY_CONNECTED. A trainer driven by TFLM
+ * equals Python with --runtime=tflm, one driven by LiteRT's reference kernels
+ * equals Python with --runtime=litert-reference. The trainer's own arithmetic
+ * does not differ.
  */
 #ifndef FG_H_
 #define FG_H_
