@@ -29,7 +29,7 @@ from tflm_fg.placement.found import idle_notes, run_best, saturation_notes
 from tflm_fg.placement.interrupted import require_kept
 from tflm_fg.placement.label_free import try_label_free
 from tflm_fg.placement.phase_record import write_masters
-from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.request import SCORES, Request, TrainingData
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.placement.search import run_best_tried
 from tflm_fg.report import Report, facts
@@ -227,7 +227,8 @@ def _checked_and_run(
     run_result.phase_results, run_result.tried, training_data, request
   )
   seconds = time.perf_counter() - began
-  with request.stop.deferred():  # what was trained is told of and kept
+  # What was trained is told of and kept.
+  with request.stop.deferred(), request.phase(*SCORES):
     adapted = write_masters(
       run_result.marked.file, run_result.marked.mark, run_result.masters
     )

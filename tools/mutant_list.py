@@ -25,6 +25,28 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "progress: a part that fails does not end",
+    "tflm_fg/placement/request.py",
+    "      for callback in self.callbacks:\n"
+    "        callback.on_phase_end(dict(logs))\n",
+    "      pass\n",
+    ("tests/callbacks/test_progress.py",),
+  ),
+  Mutant(
+    "progress: the bar is as wide as the terminal",
+    "tflm_fg/callbacks/progress.py",
+    "ncols=min(columns, WIDEST),",
+    "ncols=columns,",
+    ("tests/callbacks/test_progress.py",),
+  ),
+  Mutant(
+    "progress: what was left out is waited for",
+    "tflm_fg/callbacks/progress.py",
+    "      del self.left[: self.left.index(part) + 1]\n",
+    "      self.left.remove(part)\n",
+    ("tests/callbacks/test_progress.py",),
+  ),
+  Mutant(
     "report page: an interval without Wilson's centre",
     "apps/report_page/intervals.py",
     "  centre = (share + weight / 2) / (1 + weight)\n",

@@ -77,8 +77,10 @@ def run_choice(
         request,
       )
   if opened is not None:
-    score = opened.best(_pulls(opened))
-    roomier = opened.roomier(score, _pulls(opened))
+    request.tell_plan((trainable, "folds"), (trainable, ClosedForm.name))
+    with request.phase(trainable, "folds"):
+      score = opened.best(_pulls(opened))
+      roomier = opened.roomier(score, _pulls(opened))
     if roomier is not None:
       run_result = _with_room(roomier[0], score.saturated, measuring_passes)
       reason = (

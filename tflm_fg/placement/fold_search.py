@@ -28,10 +28,11 @@ from tflm_fg.placement.candidates import (
   FoundInputStage,
   InputStage,
   heads_of,
+  taken_by,
 )
 from tflm_fg.placement.head_folds import FoldScore, HeadFolds, room_note
 from tflm_fg.placement.measure import answers_of
-from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.request import BEST, Request, TrainingData
 from tflm_fg.placement.run_plan import Trial
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
@@ -68,6 +69,7 @@ def try_by_folds(
   request.require_use([*kinds, ClosedForm])
   dropped: list[Dropped] = []
   found: list[FoundCandidate] = []
+  _tell_plan(model, request)
   with request.stop.keeping():
     tried = []
     for stage in _stages(model, training_data, request, dropped):
@@ -138,9 +140,12 @@ def _require_harmless(
     model,
     labels,
     training_data.coverage,
-    lambda fit: trial.file(trial.run(training_data.only(fit))),
+    lambda fit: trial.file(
+      trial.run(training_data.only(fit), request.watchers)
+    ),
     lambda file, rows: answers_of(file, training_data.x[rows], task, engine),
   )
+  request.stop.check()
   if fault:
     raise NotApplicable(fault)
 
@@ -159,11 +164,27 @@ def _behind(
 ) -> list[FoundCandidate]:
   """The candidates of an input stage without a head, and with the file's."""
   options = stage.input_stage.request(request).graph_options
-  opened = HeadFolds.open(stage.file, "head", options, training_data, request)
-  untouched = _found(stage, "", opened.untouched(), opened)
-  if request.stop.interrupted:
-    return [untouched]
-  return [untouched, *_fitted(stage, "head", opened)]
+  with request.phase(_behind_title(stage.input_stage, "head"), "folds"):
+    opened = HeadFolds.open(stage.file, "head", options, training_data, request)
+    untouched = _found(stage, "", opened.untouched(), opened)
+    if request.stop.interrupted:
+      return [untouched]
+    return [untouched, *_fitted(stage, "head", opened)]
+
+
+def _behind_title(stage: InputStage, head: str) -> str:
+  return ", ".join(part for part in (stage.title, head) if part)
+
+
+def _tell_plan(model: ModelFile, request: Request) -> None:
+  """Tells what will be tried, as far as that is known."""
+  stages, _ = taken_by(model, INPUT_STAGES)
+  parts = [("head", "folds")]
+  for stage in stages or [WITHOUT_PROMPTS]:
+    parts.append((stage.title, stage.kind.name))
+    parts.append((_behind_title(stage, "head"), "folds"))
+  parts += [("wide-head", "folds")] * WIDENED
+  request.tell_plan(*parts, (BEST, ClosedForm.name))
 
 
 def _widened(
@@ -178,14 +199,15 @@ def _widened(
   dropped += [d for d in without if d not in dropped]
   if "wide-head" not in heads:
     return []
-  try:
-    opened = HeadFolds.open(
-      stage.file, "wide-head", options, training_data, request
-    )
-  except NotApplicable as fault:  # an engine does not run what it makes
-    dropped.append(Dropped("wide-head", str(fault)))
-    return []
-  return _fitted(stage, "wide-head", opened)
+  with request.phase("wide-head", "folds"):
+    try:
+      opened = HeadFolds.open(
+        stage.file, "wide-head", options, training_data, request
+      )
+    except NotApplicable as fault:  # an engine does not run what it makes
+      dropped.append(Dropped("wide-head", str(fault)))
+      return []
+    return _fitted(stage, "wide-head", opened)
 
 
 def _fitted(

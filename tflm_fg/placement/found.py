@@ -28,7 +28,7 @@ from tflm_fg.placement.phase_record import (
   masters_of,
   matched,
 )
-from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.request import BEST, Request, TrainingData
 from tflm_fg.placement.run_plan import RunPlan, RunResult, from_the_file
 from tflm_fg.tflite.graph_options import MOST_ROOM
 from tflm_fg.tflite.model_file import ModelFile
@@ -104,14 +104,15 @@ def run_found(
   masters, kept, results = _with_stage(stage, marked, training_data)
   passes = 0
   if candidate.head or not results:
-    opened = _open_head(best, marked, masters, training_data, request)
-    first = run_phase(opened, training_data, request.watchers)
-    kept.append(first)
-    if candidate.graph_options.head_room and not results:
-      kept[0], passes = from_the_file(model, kept[0], training_data, request)
-    if candidate.head:
-      results.append(on_all_samples(opened, first, training_data, request))
-      masters = results[-1].masters
+    with request.phase(BEST, best.head_method.name):
+      opened = _open_head(best, marked, masters, training_data, request)
+      first = run_phase(opened, training_data, request.watchers)
+      kept.append(first)
+      if candidate.graph_options.head_room and not results:
+        kept[0], passes = from_the_file(model, kept[0], training_data, request)
+      if candidate.head:
+        results.append(on_all_samples(opened, first, training_data, request))
+        masters = results[-1].masters
   ran = tuple(kept), tuple(results)
   return RunResult(marked, plan, masters, *ran, passes, best.room_tried)
 

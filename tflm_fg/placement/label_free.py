@@ -34,7 +34,7 @@ from tflm_fg.placement.candidates import (
   InputStage,
   taken_by,
 )
-from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.request import BEST, Request, TrainingData
 from tflm_fg.placement.run_plan import Trial, phases_of
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.tflite.model_file import ModelFile
@@ -100,6 +100,11 @@ def try_label_free(
   last = phases_of(mark_file(model, "head"), request.method, request.objective)
   kinds = [stage.kind for stage in stages]
   request.require_use([*kinds, *(type(phase.method) for phase in last)])
+  request.tell_plan(
+    *[(stage.title, stage.kind.name) for stage in stages],
+    ("head", last[0].method.name),
+    (BEST, last[0].method.name),
+  )
   start = _untouched(model, training_data, request)
   found = []
   cures = [start]

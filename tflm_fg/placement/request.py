@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +20,20 @@ from tflm_fg.types import Array, TflmFgError, require_one
 
 ABSENT_CLASSES = ("keep", "ignore")
 """What may become of classes without samples."""
+
+
+class _HasMethod(Protocol):
+  @property
+  def method(self) -> Method: ...
+
+
+_Phase = TypeVar("_Phase", bound=_HasMethod)
+
+BEST = "the best of them"
+"""What the candidate is called that is trained in the end."""
+
+SCORES = "before and after", "scores"
+"""The last part of the work."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +74,38 @@ class Request:
   def watchers(self) -> list[Callback]:
     """The callbacks that hear of every phase's steps."""
     return [c for c in self.callbacks if c.every_phase]
+
+  @contextlib.contextmanager
+  def phase(self, candidate: str, work: str) -> Iterator[None]:
+    """Tells the callbacks of a part of the work; see `Callback.on_plan`.
+
+    Args:
+      candidate: what may train.
+      work: the method's name, "folds" or "scores".
+    """
+    logs = {"candidate": candidate, "work": work}
+    for callback in self.callbacks:
+      callback.on_phase_begin(dict(logs))
+    try:
+      yield
+    finally:
+      for callback in self.callbacks:
+        callback.on_phase_end(dict(logs))
+
+  def each(self, candidate: str, phases: Sequence[_Phase]) -> Iterator[_Phase]:
+    """Phases, of which the callbacks are told as they come up."""
+    self.tell_plan(*[(candidate, phase.method.name) for phase in phases])
+    for phase in phases:
+      with self.phase(candidate, phase.method.name):
+        yield phase
+
+  def tell_plan(self, *parts: tuple[str, str]) -> None:
+    """Tells the callbacks what is left: (candidate, work) each."""
+    plan = [
+      {"candidate": name, "work": work} for name, work in (*parts, SCORES)
+    ]
+    for callback in self.callbacks:
+      callback.on_plan({"plan": [dict(part) for part in plan]})
 
   def finishing(self) -> Request:
     """This request, but for what runs to its end though a signal has come."""

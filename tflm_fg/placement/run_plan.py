@@ -145,16 +145,20 @@ class Trial:
     )
 
   @functools.cached_property
-  def _open_phase(self) -> OpenPhase:
-    marked = self._marked
+  def _phase(self) -> Phase:
     (phase,) = phases_of(
-      marked,
+      self._marked,
       self.request.method,
       self.request.objective,
       self.training_data.pull,
     )
+    return phase
+
+  @functools.cached_property
+  def _open_phase(self) -> OpenPhase:
+    marked = self._marked
     return open_marked(
-      phase,
+      self._phase,
       marked,
       masters_of(marked.file, marked.mark),
       self.training_data,
@@ -175,7 +179,10 @@ class Trial:
     self, training_data: TrainingData, callbacks: Sequence[Callback] = ()
   ) -> PhaseResult:
     """Runs it on some samples, each time from the start."""
-    return run_phase(self._open_phase, training_data, callbacks)
+    gained = self.trainable == "prompt" and self.request.graph_options.gain
+    title = self.trainable + "+gain" * gained
+    with self.request.phase(title, self._phase.method.name):
+      return run_phase(self._open_phase, training_data, callbacks)
 
   def file(self, phase_result: PhaseResult) -> ModelFile:
     """The plain file with what the phase found."""
@@ -282,7 +289,8 @@ def run_phases(
   )
   request.require_use([type(phase.method) for phase in phases])
   with request.stop.keeping():
-    for phase in phases:
+    title = plan.trainable if plan else "as marked"
+    for phase in request.each(title, phases):
       open_phase, opened = opened, None
       if open_phase is None:
         open_phase = open_marked(

@@ -31,7 +31,7 @@ from tflm_fg.placement.candidates import (
 from tflm_fg.placement.measure import measured
 from tflm_fg.placement.phase import PhaseResult, open_marked, run_phase
 from tflm_fg.placement.phase_record import masters_of, matched
-from tflm_fg.placement.request import Request, TrainingData
+from tflm_fg.placement.request import BEST, Request, TrainingData
 from tflm_fg.placement.run_plan import (
   RunPlan,
   RunResult,
@@ -118,6 +118,12 @@ def try_candidates(
     [stage.kind for stage in stages if stage.trainable]
     + [type(phase.method) for phase in last]
   )
+  parts: list[tuple[str, str]] = []
+  for stage in stages:
+    if stage.trainable:
+      parts.append((stage.title, stage.kind.name))
+    parts.append(("head", last[0].method.name))
+  request.tell_plan(*parts, (BEST, last[0].method.name))
   with request.stop.keeping():
     for stage in stages:
       for candidate in _behind(model, stage, training_data, request, dropped):
@@ -281,8 +287,9 @@ def run_candidate(
     tensors = tuple(t.index for t in last_tensors(marked.mark))
     phase = candidate.phase_results[-1].record.phase._replace(tensors=tensors)
     if again:
-      opened = open_marked(phase, marked, masters, training_data, request)
-      phase_results.append(run_phase(opened, everything, request.watchers))
+      with request.phase(BEST, phase.method.name):
+        opened = open_marked(phase, marked, masters, training_data, request)
+        phase_results.append(run_phase(opened, everything, request.watchers))
     else:
       phase_results.append(candidate.phase_results[-1])
     masters = phase_results[-1].masters

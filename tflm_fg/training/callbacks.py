@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from typing import Any, ClassVar, Protocol
-
-from tqdm import tqdm
 
 from tflm_fg.files import write_atomically
 from tflm_fg.types import Params
@@ -44,6 +41,22 @@ class Callback:
 
   stop_training = False
   every_phase = False
+
+  def on_plan(self, logs: Logs) -> None:
+    """When it is known what comes, and again where that changes.
+
+    Logs hold `plan`: a dict for each part of the work that is left, in order,
+    with `candidate`, what may train, and `work`: the name of the method that
+    trains it, "folds" where heads are compared over folds of the samples, or
+    "scores". Parts may be left out when they are not needed, and others come
+    between them.
+    """
+
+  def on_phase_begin(self, logs: Logs) -> None:
+    """Before a part of the work; logs hold its `candidate` and `work`."""
+
+  def on_phase_end(self, logs: Logs) -> None:
+    """After it, also where it failed; logs are those of its begin."""
 
   def on_train_begin(self, state: State, logs: Logs) -> None:
     """Before the first step; logs hold the planned `steps`."""
@@ -251,35 +264,3 @@ class EarlyStopping(Callback):
     else:
       self._waited += 1
     self.stop_training = self._waited >= self.patience
-
-
-class ProgbarLogger(Callback):
-  """Shows a progress bar with the latest validation."""
-
-  def __init__(self, description: str = "adapting") -> None:
-    self._description = description
-    self._bar: Any = None
-
-  def on_train_begin(self, state: State, logs: Logs) -> None:
-    columns, rows = shutil.get_terminal_size()  # never 0, as ptys may say
-    self._bar = tqdm(
-      total=logs["steps"],
-      initial=state.step,
-      desc=self._description,
-      unit="step",
-      ncols=columns,
-      nrows=rows,
-      disable=None,  # silent where stderr is no terminal
-    )
-
-  def on_train_batch_end(self, state: State, logs: Logs) -> None:
-    self._bar.update(1)
-
-  def on_test_end(self, state: State, logs: Logs) -> None:
-    if self._bar is not None:
-      name, measured = measure(logs)
-      shown = {"val_loss": logs["val_loss"], name: measured}
-      self._bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items()})
-
-  def on_train_end(self, state: State, logs: Logs) -> None:
-    self._bar.close()

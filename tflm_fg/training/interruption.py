@@ -146,6 +146,11 @@ class _Never(StopOnInterrupt):
   def __exit__(self, *unused: object) -> None:
     pass
 
+  @contextlib.contextmanager
+  def keeping(self) -> Iterator[None]:
+    """Nothing is kept here: whoever waits for signals is further out."""
+    yield
+
 
 def with_stop(
   callbacks: Sequence[Callback], on_interrupt: str

@@ -1,5 +1,6 @@
 """What is called after every step and validation, as Keras's callbacks are."""
 
+from tflm_fg.callbacks.progress import ProgbarLogger
 from tflm_fg.training.callbacks import (
   Callback,
   CSVLogger,
@@ -7,7 +8,6 @@ from tflm_fg.training.callbacks import (
   History,
   Logs,
   ModelCheckpoint,
-  ProgbarLogger,
   State,
 )
 from tflm_fg.training.interruption import Interrupted, StopOnInterrupt
