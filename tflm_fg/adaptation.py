@@ -124,10 +124,10 @@ def adapt(
   Args:
     model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite,
       marked or not.
-    x: samples [N, ...], in the units of training or integers of its input.
-    y: classes, integers [N]; 0 and 1, [N] or [N, outputs], for a model that
-      ends in sigmoids; real targets [N] or [N, outputs], under mse, huber or a
-      function; None to learn without labels.
+    x: samples [N, ...]; docs/data.md tells of units, pixels and shapes.
+    y: classes [N], [N, 1] or one-hot; 0 and 1, [N] or [N, outputs], for a model
+      that ends in sigmoids; real targets [N] or [N, outputs], under mse, huber
+      or a function; None to learn without labels.
     test: samples and y that are only scored, before and after.
     old_data: samples and y of before that are only scored; see `forgetting`.
     replay: samples and y of before that are trained on too.

@@ -54,8 +54,8 @@ def evaluate(
     model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite,
       marked or not.
     x: samples [N, ...], as for `adapt`.
-    y: classes, integers [N]; 0 and 1, [N] or [N, C], for a model that ends in
-      sigmoids; or real targets [N, C].
+    y: classes [N], [N, 1] or one-hot; 0 and 1, [N] or [N, C], for a model that
+      ends in sigmoids; or real targets [N, C].
     runtime: one of `runtimes.NAMES`.
     loss: as for `adapt`.
     huber_delta: in the outputs' units.

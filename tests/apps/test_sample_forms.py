@@ -67,6 +67,17 @@ def test_one_file_gives_what_is_trained_on_and_what_is_scored(folder):
   assert "3 samples of 3 are duplicates of training samples" in done.stderr
 
 
+def test_samples_without_labels_are_said_to_have_none(folder):
+  random = np.random.default_rng(0)
+  np.save(folder / "x.npy", random.random((40, 8, 8)))
+  done = programs.run(
+    folder, "apps.adapt", f"--model={MODEL}", "--train=x.npy", "--out=a.tflite",
+    "--trainable=prompt", "--steps=2",
+  )  # fmt: skip
+  assert done.returncode == DONE, done.stderr
+  assert "note: x.npy: no labels, so it learns without" in done.stdout
+
+
 @pytest.mark.parametrize(
   ("arguments", "words"),
   [

@@ -57,6 +57,17 @@ def test_folders_of_numbers_are_the_classes_of_these_numbers(tmp_path):
   assert found.y.tolist() == [10, 2]
 
 
+def test_folders_that_count_from_1_are_refused_with_what_to_do(tmp_path):
+  for name in ("1", "2", "3"):
+    saved(tmp_path / name / "1.png", pixels())
+  with pytest.raises(TflmFgError, match=r"1 to 3, .* 0 to 2; they look as if"):
+    read_pictures(str(tmp_path), Wanted(shape=(6, 8, 1), outputs=3))
+  with pytest.raises(TflmFgError, match=r"1 to 3, .* 0 to 1; number them"):
+    read_pictures(str(tmp_path), GREY)
+  named = Wanted(shape=(6, 8, 1), outputs=3, classes=("1", "2", "3"))
+  assert read_pictures(str(tmp_path), named).y.tolist() == [0, 1, 2]
+
+
 def test_a_name_that_is_no_class_and_a_wrong_count_are_refused(root):
   wanted = Wanted(shape=(6, 8, 1), outputs=2, classes=("dog", "bird"))
   with pytest.raises(TflmFgError, match=r"'cat' is no class .* dog, bird;"):

@@ -83,7 +83,9 @@ def labels_of(
     labels = [places[_folded(name)] for name in found]
     return np.array(labels, np.int64), wanted.classes, ""
   if all(name.isascii() and name.isdigit() for name in there):
-    return np.array([int(name) for name in found], np.int64), None, ""
+    numbers = np.array([int(name) for name in found], np.int64)
+    _require_classes(numbers, wanted.outputs, source)
+    return numbers, None, ""
   enough = wanted.outputs if wanted.outputs != 1 else 2  # one output: no or yes
   if enough and len(there) != enough:
     raise TflmFgError(
@@ -100,6 +102,17 @@ def labels_of(
     f"{source}: the model names no classes, so they were numbered in the order "
     f"of their names: {said}{more}",
   )
+
+
+def _require_classes(numbers: Int64, outputs: int, source: str) -> None:
+  """Refuses numbers of classes that the model does not have."""
+  low, high = int(numbers.min()), int(numbers.max())
+  if outputs > 1 and high >= outputs:
+    raise TflmFgError(
+      f"{source}: classes {low} to {high}, and the model has 0 to {outputs - 1}"
+      + "; they look as if they count from 1" * (low == 1 and high == outputs)
+      + "; number them from 0, or name the classes with --classes_file"
+    )
 
 
 def _folded(name: str) -> str:
