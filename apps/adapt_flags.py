@@ -34,7 +34,8 @@ OLD_DATA = flags.DEFINE_string(
   "old_data",
   None,
   "samples of what the model could do before, in any form of --train: scored "
-  "before and after, never trained on",
+  "before and after, never trained on; what loses more than two points of "
+  "them is trained more gently, or left as it was",
 )
 REPLAY = flags.DEFINE_string(
   "replay",

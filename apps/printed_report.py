@@ -64,10 +64,10 @@ def _print_absent(report: Mapping[str, Any]) -> None:
     r for r in report["classes"] if r["class"] in set(report["absent_classes"])
   ]
   if absent and not any(n.startswith(ABSENT) for n in report["notes"]):
-    print(f"{ABSENT} {', '.join(map(class_name, absent))}")
+    print(f"{ABSENT}: {', '.join(map(class_name, absent))}")
 
 
-ABSENT = "no samples for:"
+ABSENT = "no samples for"
 """How a line begins that names classes without samples."""
 
 _BEFORE = {

@@ -12,8 +12,8 @@ FOLDERS = ("tflm_fg", "converters", "apps")
 
 # From the top down: a package imports only packages that stand further down.
 PACKAGES = """
-  adaptation inspection evaluation loading forgotten scoring report replaying
-  journal plots methods callbacks requirements micro
+  adaptation inspection evaluation loading report outcome
+  replaying journal plots methods callbacks requirements micro
   marking memory placement forgetting training gradients runtimes optimizers
   losses tflite samples fixed_point files types
 """.split()

@@ -7,28 +7,28 @@ import dataclasses
 import functools
 import os
 import time
-import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from tflm_fg import files, marking
 from tflm_fg.evaluation import engine_agreement
 from tflm_fg.forgetting.coverage import keeping_notes
 from tflm_fg.forgetting.other_outputs import moved
-from tflm_fg.forgotten import forgetting, old_samples
 from tflm_fg.gradients.method import Method
 from tflm_fg.journal import Journal
 from tflm_fg.losses.base import LossFunction
-from tflm_fg.losses.custom import exact_refusal
 from tflm_fg.marking import Model
+from tflm_fg.outcome import guard
+from tflm_fg.outcome.cost import cost, passes_of
+from tflm_fg.outcome.forgotten import OldSamples, estimate, forgetting
+from tflm_fg.outcome.given import Given
+from tflm_fg.outcome.scores import scores
 from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
-from tflm_fg.placement.chosen import run_choice, run_kept
+from tflm_fg.placement.chosen import run_choice, run_kept, untrained
 from tflm_fg.placement.fold_search import try_by_folds
 from tflm_fg.placement.found import idle_notes, run_best, saturation_notes
 from tflm_fg.placement.interrupted import require_kept
 from tflm_fg.placement.label_free import try_label_free
-from tflm_fg.placement.phase_record import write_masters
 from tflm_fg.placement.request import SCORES, Request, TrainingData
 from tflm_fg.placement.run_plan import RunResult
 from tflm_fg.placement.search import run_best_tried
@@ -36,14 +36,13 @@ from tflm_fg.report import Report, facts
 from tflm_fg.requirements import requirements
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.runtimes.trial import require_runs_for
-from tflm_fg.scoring import scores
 from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.training_metadata import without_mark
-from tflm_fg.training.auto import Auto
+from tflm_fg.training.auto import method_or_auto
 from tflm_fg.training.callbacks import Callback, History
 from tflm_fg.training.interruption import with_stop
 from tflm_fg.training.objective import Objective
@@ -164,7 +163,7 @@ def adapt(
   """
   own = marking.opened(model, name, output, input)
   request = Request(
-    method=Auto() if method is None else _checked(method, loss),
+    method=method_or_auto(method, loss),
     objective=Objective.of(loss, huber_delta, labels),
     graph_options=marking.options_for(own, trainable, graph_options),
     runtime_options=RuntimeOptions(
@@ -177,21 +176,11 @@ def adapt(
     absent_classes=absent_classes,
     callbacks=with_stop(callbacks, on_interrupt),
   )
-  return _adapted(own, trainable, _Given(x, y, test, old_data, replay), request)
-
-
-class _Given(NamedTuple):
-  """Samples as the user gave them; see `adapt`."""
-
-  x: Array
-  y: Array | None
-  test: tuple[Array, Array] | None
-  old_data: tuple[Array, Array] | None
-  replay: tuple[Array, Array] | None
+  return _adapted(own, trainable, Given(x, y, test, old_data, replay), request)
 
 
 def _adapted(
-  own: ModelFile, trainable: str | None, given: _Given, request: Request
+  own: ModelFile, trainable: str | None, given: Given, request: Request
 ) -> AdaptResult:
   """Adapts while signals are waited for, where a user wants that."""
   with request.stop:
@@ -199,51 +188,39 @@ def _adapted(
 
 
 def _checked_and_run(
-  own: ModelFile, trainable: str | None, given: _Given, request: Request
+  own: ModelFile, trainable: str | None, given: Given, request: Request
 ) -> AdaptResult:
   """Runs all phases, scores before and after, and tells of it."""
   file = marking.in_known_form(own, request.graph_options)
-  # All samples are checked before anything runs.
-  samples = CheckedSamples.of(file, given.x, given.y, request.objective)
-  held_back = samples.others(given.test) if given.test else None
-  old, again = (
-    old_samples(file, samples, part, name, trainable)
-    for part, name in ((given.old_data, "old_data"), (given.replay, "replay"))
-  )
-  if given.test and held_back is not None:
-    samples = samples.beside(given.test, held_back)
-  samples = samples.with_replay(*again) if again else samples
-  if request.absent_classes == "keep":
-    samples = samples.keeping(file)
-    if samples.coverage is not None:  # before anything trains
-      warnings.warn(samples.coverage.gaps, stacklevel=3)
+  # Before anything runs.
+  samples, held_back, old = given.checked(file, trainable, request)
   options = request.runtime_options
   runtime = options.runtime
   require_runs_for(file, runtime, options.target)
   file = marking.with_change_told(own, file, samples.x)
   began = time.perf_counter()
-  run_result, tried, training_data = _run(file, trainable, samples, request)
+  run_result, tried, training_data = _held(
+    file, trainable, samples, old, request
+  )
   require_kept(
     run_result.phase_results, run_result.tried, training_data, request
   )
   seconds = time.perf_counter() - began
   # What was trained is told of and kept.
   with request.stop.deferred(), request.phase(*SCORES):
-    adapted = write_masters(
-      run_result.marked.file, run_result.marked.mark, run_result.masters
-    )
+    adapted = run_result.adapted
     require_runs_for(adapted, runtime, options.target)
     report = Report(
       **scores(
         file, run_result, samples, training_data, held_back, adapted, runtime
       ),
+      **cost(run_result, *tried, training_data, seconds),
       **facts(
         run_result,
         *tried,
         training_data,
         own,
         request,
-        seconds,
         [
           *samples.remarks,
           *keeping_notes(samples.coverage),
@@ -251,7 +228,10 @@ def _checked_and_run(
           *idle_notes(run_result, own),
         ],
       ),
-      forgetting=forgetting(file, adapted, samples, old, options),
+      forgetting=forgetting(file, adapted, samples, old, options)
+      or estimate(
+        run_result.marked.file, adapted, samples, options, request.method.seed
+      ),
       data_notes=list(samples.doubts),
       engine_agreement=engine_agreement(adapted, samples.x),
       needs=requirements(own, adapted),
@@ -271,20 +251,42 @@ def _checked_and_run(
     )
 
 
-def _checked(method: Method, loss: str | LossFunction) -> Method:
-  """Refuses what is no method, or has no use for a function."""
-  if not isinstance(method, Method):
-    raise TflmFgError(
-      f"method={method!r}: need one of tflm_fg.methods, as methods.SignSPSA()"
-    )
-  if method.is_exact and not isinstance(loss, str):
-    raise TflmFgError(exact_refusal(loss))
-  return method
-
-
 _Tried = tuple[Sequence[Candidate], Sequence[Dropped]]
 
 _NOTHING_TRIED: _Tried = (), ()
+
+_Ran = tuple[RunResult, _Tried, TrainingData]
+
+
+def _held(
+  file: ModelFile,
+  trainable: str | None,
+  samples: CheckedSamples,
+  old: OldSamples | None,
+  request: Request,
+) -> _Ran:
+  """Trains; more gently where samples of before are lost, or not at all."""
+  if old is None or request.absent_classes == "ignore":
+    return _run(file, trainable, samples, request)
+  is_marked = trainable is None and own_mark(file) is not None
+
+  ran, gone = guard.held(
+    guard.ways(trainable, samples.task, request, is_marked),
+    lambda what, asked: _run(file, what, samples, asked),
+    lambda ran: forgetting(
+      file, ran[0].adapted, samples, old, request.runtime_options
+    ),
+  )
+  run_result, tried, data = ran
+  if gone:
+    before = [r for *_, r in gone if r is not ran]
+    passes = sum(passes_of(r, *its) for r, its, _ in before)
+    passes += run_result.measuring_passes
+    run_result = dataclasses.replace(run_result, measuring_passes=passes)
+    tried = (), [*(Dropped(name, lost) for name, lost, _ in gone), *tried[1]]
+    if gone[-1][2] is ran:
+      run_result = untrained(run_result, file, guard.left_alone(gone[-1][1]))
+  return run_result, tried, data
 
 
 def _run(
@@ -292,7 +294,7 @@ def _run(
   trainable: str | None,
   samples: CheckedSamples,
   request: Request,
-) -> tuple[RunResult, _Tried, TrainingData]:
+) -> _Ran:
   """Trains what was chosen, or tries all candidates and trains the best."""
   weights = request.graph_options.weights
   if weights != "int8" and trainable in (None, "auto"):

@@ -13,7 +13,6 @@ from tflm_fg.memory import footprint
 from tflm_fg.placement.candidates import Candidate, Dropped, best_candidate
 from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import RunResult
-from tflm_fg.runtimes.parallel import Choice
 from tflm_fg.runtimes.registry import versions
 from tflm_fg.tflite.choice.outputs import choice_note, meant_output
 from tflm_fg.tflite.model_file import ModelFile
@@ -47,7 +46,7 @@ class Report(Mapping[str, Any]):
     loss_before: mean loss, in nats for cross-entropy.
     loss_after: the same of the adapted file.
     classes: a table a class: its samples and accuracy before and after; see
-      `scoring.class_rows`. Empty where there is no one class a sample.
+      `file_scores.class_rows`. Empty where there is no one class a sample.
     data_notes: what was found in the samples: copies, silence, units in doubt;
       each was warned of before training.
     absent_classes: numbers of the classes without samples to learn from.
@@ -181,10 +180,9 @@ def facts(
   training_data: TrainingData,
   model: ModelFile,
   request: Request,
-  seconds: float,
   notes: Sequence[str],
 ) -> dict[str, Any]:
-  """All that a report tells beside scores.
+  """All that a report tells beside scores and cost.
 
   Args:
     run_result: what was done.
@@ -193,11 +191,9 @@ def facts(
     training_data: the samples.
     model: the user's file.
     request: what the user asked for.
-    seconds: that it took.
     notes: of weights at an end of their range.
   """
   return {
-    **_cost(run_result, candidates, dropped, training_data, seconds),
     **_model_facts(run_result, model, request, training_data.task),
     "candidates": _tried(candidates),
     "dropped": [
@@ -253,56 +249,6 @@ def _tried(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
   ]
 
 
-def _cost(
-  run_result: RunResult,
-  candidates: Sequence[Candidate],
-  dropped: Sequence[Dropped],
-  training_data: TrainingData,
-  seconds: float,
-) -> dict[str, Any]:
-  """What it took, all that was tried included, and how it ran."""
-  tried = [
-    o
-    for candidate in candidates
-    for o in (*candidate.phase_results, *candidate.others)
-  ]
-  ran = (*tried, *run_result.tried, *run_result.phase_results)
-  opened = [phase_result.graph for phase_result in ran]
-  others = [c.graph for c in candidates] + [d.graph for d in dropped]
-  opened += [graph for graph in others if graph is not None]
-  graphs = {id(graph): graph for graph in opened}.values()
-  measuring_passes = run_result.measuring_passes + sum(
-    candidate.measuring_passes for candidate in candidates
-  )
-  last = (
-    run_result.phase_results[-1]
-    if run_result.phase_results
-    else run_result.tried[-1]
-  )
-  return {
-    "steps": sum(len(record.slopes) for record in run_result.records),
-    "kept_step": sum(record.kept_step for record in run_result.records),
-    "forward_passes": measuring_passes + sum(g.forward_passes for g in graphs),
-    "samples_run": sum(g.samples_run for g in graphs),
-    "seconds": seconds,
-    "invoke_seconds": sum(g.invoke_seconds for g in graphs),
-    "train_samples": len(training_data.fit),
-    "validation_samples": len(training_data.kept),
-    "feature_cache_bytes": last.cached_bytes,
-    "prefix_runtime": last.graph.prefix and last.graph.prefix.traits.runtime,
-    **_how_it_ran(last.choice),
-  }
-
-
-def _how_it_ran(choice: Choice) -> dict[str, Any]:
-  return {
-    "strategy": choice.strategy,
-    "strategy_reason": choice.reason,
-    "strategy_seconds": choice.seconds,
-    "workers": choice.workers,
-  }
-
-
 def _model_facts(
   run_result: RunResult, model: ModelFile, request: Request, task: Task
 ) -> dict[str, Any]:
@@ -336,7 +282,7 @@ def _model_facts(
         "kept_step": record.kept_step,
         "settings": to_record(record.phase.method, record.phase.objective),
         "chosen": phase_result.reasons,
-        **_how_it_ran(phase_result.choice),
+        **phase_result.choice.told(),
       }
       for record, phase_result in zip(
         run_result.records, run_result.phase_results, strict=True

@@ -29,6 +29,7 @@ PACKAGES = {
   "tflm_fg/forgetting": ("tflm_fg/forgetting/*.py",),
   "tflm_fg/placement": ("tflm_fg/placement/*.py",),
   "tflm_fg/memory": ("tflm_fg/memory/*.py",),
+  "tflm_fg/outcome": ("tflm_fg/outcome/*.py",),
   "tflm_fg/micro": ("tflm_fg/micro/*.py",),
   "tflm_fg": ("tflm_fg/*.py", "tflm_fg/callbacks/*.py"),
   "converters": ("converters/*.py",),

@@ -551,7 +551,7 @@ def test_samples_of_before_are_scored_replayed_and_told(folder):
     "--train=some.npz", "--report=r.json", "--trainable=head"
   )
   printed = folder.done("adapt", *flags, "--old_data=old.npz")
-  assert "no samples for: 1\n" in printed
+  assert "no samples for 1 of 4 classes (1)" in printed
   told = json.loads(folder.read("r.json"))["forgetting"]
   assert told["measured_on"] == "old_data"
   before, after = told["accuracy_before"], told["accuracy_after"]

@@ -12,7 +12,7 @@ from tflm_fg.placement.candidates import HARM, Dropped
 from tflm_fg.placement.head_folds import HeadFolds, room_note
 from tflm_fg.placement.measure import answers_of, measured
 from tflm_fg.placement.phase import OpenPhase, open_marked
-from tflm_fg.placement.phase_record import masters_of, write_masters
+from tflm_fg.placement.phase_record import masters_of
 from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import (
   RunPlan,
@@ -21,6 +21,7 @@ from tflm_fg.placement.run_plan import (
   phases_of,
   run_phases,
 )
+from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
 from tflm_fg.tflite.training_metadata import stripped
@@ -208,15 +209,21 @@ def run_kept(
     stripped(marked.file),
     training_data.labels[: len(training_data.x)],
     training_data.coverage,
-    lambda fit: _written(ran(training_data.only(fit), request=quiet)),
+    lambda fit: stripped(ran(training_data.only(fit), request=quiet).adapted),
     lambda file, rows: answers_of(file, training_data.x[rows], task, engine),
   )
   run_result = ran(training_data, opened)
-  return _untrained(run_result, model, fault) if fault else run_result
+  if not fault:
+    return run_result
+  told = (
+    f"the file is left as it was: {fault}; train the head, give samples of the "
+    "other classes, or let them go with absent_classes=ignore"
+  )
+  return untrained(run_result, model, told)
 
 
-def _untrained(
-  run_result: RunResult, model: ModelFile | None, fault: str
+def untrained(
+  run_result: RunResult, model: ModelFile | None, told: str
 ) -> RunResult:
   """A run whose phases are all taken back.
 
@@ -224,27 +231,18 @@ def _untrained(
     run_result: what was done.
     model: the plain file, to drop what was added to it; None to leave the
       marked file that the run began with.
-    fault: why, for people.
+    told: why, for people; it is warned of, and becomes a note.
   """
-  told = (
-    f"the file is left as it was: {fault}; train the head, give samples of the "
-    "other classes, or let them go with absent_classes=ignore"
-  )
   warnings.warn(told, stacklevel=3)
-  marked = run_result.marked
+  marked, plan = run_result.marked, run_result.plan
   if model is not None:
-    marked = mark_file(model, "head")._replace(notes=marked.notes)
+    plan = RunPlan("head", GraphOptions())
+    marked = mark_file(model, plan.trainable)._replace(notes=marked.notes)
   marked = marked._replace(notes=(*marked.notes, told))
   return dataclasses.replace(
     run_result,
     marked=marked,
-    plan=None,
+    plan=plan,
     masters=masters_of(marked.file, marked.mark),
     phase_results=(),
   )
-
-
-def _written(run_result: RunResult) -> ModelFile:
-  """The plain file that a run makes."""
-  marked = run_result.marked
-  return stripped(write_masters(marked.file, marked.mark, run_result.masters))

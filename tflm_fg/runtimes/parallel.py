@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,6 +112,15 @@ class Choice(NamedTuple):
   reason: str
   seconds: dict[str, float]
   workers: int
+
+  def told(self) -> dict[str, Any]:
+    """The same as a report has it."""
+    return {
+      "strategy": self.strategy,
+      "strategy_reason": self.reason,
+      "strategy_seconds": self.seconds,
+      "workers": self.workers,
+    }
 
 
 def choose(

@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from tflm_fg.gradients.method import Method, fields_of, register
 from tflm_fg.gradients.spsa import DirectionalMethod
+from tflm_fg.losses.base import LossFunction
+from tflm_fg.losses.custom import exact_refusal
+from tflm_fg.types import TflmFgError
 
 
 @register
@@ -30,3 +33,20 @@ class Auto(DirectionalMethod):
     names = set(fields_of(kind)) & set(fields_of(type(self)))
     values = {**own, **{n: v for n, v in self.given.items() if n in names}}
     return kind(**values)
+
+
+def method_or_auto(method: Method | None, loss: str | LossFunction) -> Method:
+  """The method that a user gave, or `Auto`.
+
+  Raises:
+    TflmFgError: for what is no method, or has no use for a function.
+  """
+  if method is None:
+    return Auto()
+  if not isinstance(method, Method):
+    raise TflmFgError(
+      f"method={method!r}: need one of tflm_fg.methods, as methods.SignSPSA()"
+    )
+  if method.is_exact and not isinstance(loss, str):
+    raise TflmFgError(exact_refusal(loss))
+  return method

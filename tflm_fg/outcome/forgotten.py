@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.fixed_point.arithmetic import dequantize, quantize
+from tflm_fg.forgetting.coverage import thin_classes
+from tflm_fg.forgetting.imagined import imagine
+from tflm_fg.forgetting.mixture import real_head
+from tflm_fg.gradients.dense_passes import DenseLayer, dense_layer
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.samples.arrays import Dataset, array_of
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.select_trainable import mark_file
+from tflm_fg.tflite.select_trainable import MarkedModel, mark_file
+from tflm_fg.tflite.split_graph import cut
 from tflm_fg.tflite.tensors import tensor_spec
 from tflm_fg.tflite.training_metadata import stripped
 from tflm_fg.training.file_scores import (
@@ -21,9 +31,12 @@ from tflm_fg.training.file_scores import (
   score_file,
   scored,
 )
-from tflm_fg.training.metrics import logits_of, score
-from tflm_fg.training.objective import Task, checked
-from tflm_fg.types import Array, NotApplicable, TensorSpec, TflmFgError
+from tflm_fg.training.metrics import Score, logits_of, score
+from tflm_fg.training.objective import CLASSES, Task, checked
+from tflm_fg.types import Array, Int64, NotApplicable, TensorSpec, TflmFgError
+
+IMAGINED, MOST_RUN = 100, 1000
+"""Inputs that are imagined of a class, and samples that are run for them."""
 
 
 class OldSamples(NamedTuple):
@@ -128,6 +141,108 @@ def forgetting(
     "measured_on": told,
     **both(before.score, after.score, True),
     "classes": rows,
+  }
+
+
+def estimate(
+  start: ModelFile,
+  adapted: ModelFile,
+  samples: CheckedSamples,
+  options: RuntimeOptions,
+  seed: int,
+) -> dict[str, Any] | None:
+  """How classes without samples fare, as far as a head itself can say.
+
+  Inputs of the head are imagined that it took for such a class when training
+  began, others than those that it trained beside. What was put in front of it
+  changes them all alike, and is not judged.
+
+  Args:
+    start: the file that training began with, with all that was added to it.
+    adapted: what was made of it.
+    samples: the user's samples.
+    options: the engine.
+    seed: of the run.
+
+  Returns:
+    A report's `forgetting`; None where every class has samples, and where a
+    head cannot be read or has learned nothing.
+  """
+  if samples.y is None or samples.scored.targets != CLASSES:
+    return None
+  counts = samples.class_counts()
+  thin = thin_classes(np.array([(mine or 0) + again for mine, again in counts]))
+  if not thin:
+    return None
+  with contextlib.suppress(NotApplicable):
+    heads = [_Head.of(file) for file in (start, adapted)]
+    if not heads[0].layer.kernel.any():
+      return None
+    spec = heads[0].layer.inputs
+    count = min(MOST_RUN, len(samples.x))
+    graph = SplitModel(*heads[1].marked[:2], options)
+    read = graph.features(samples.x[:count])[0].reshape(count, -1)
+    made, labels = imagine(
+      real_head(heads[0].layer),
+      dequantize(read, spec.scale, spec.zero_point),
+      samples.y[:count].astype(np.int64),
+      thin,
+      IMAGINED,
+      seed + 1,
+    )
+    steps = quantize(made, spec.scale, spec.zero_point, spec.dtype)
+    return _of_imagined(
+      [head.right(steps, labels) for head in heads], labels, samples, start
+    )
+  return None
+
+
+class _Head(NamedTuple):
+  """The last layer of a file."""
+
+  marked: MarkedModel
+  layer: DenseLayer
+
+  @classmethod
+  def of(cls, file: ModelFile) -> _Head:
+    """Reads it.
+
+    Raises:
+      NotApplicable: if it is no dense layer on one vector.
+    """
+    marked = mark_file(stripped(file), "head")
+    part = cut(marked.file, marked.mark).suffix
+    return cls(marked, dense_layer(part, marked.mark.trainable))
+
+  def right(self, x: Array, labels: Int64) -> NDArray[np.bool_]:
+    """Which inputs [N, D] are taken for their classes."""
+    steps = x.astype(np.float64) - self.layer.inputs.zero_point
+    return np.asarray(self.layer.logits(steps, ()).argmax(axis=1) == labels)
+
+
+def _of_imagined(
+  right: Sequence[NDArray[np.bool_]],
+  labels: Int64,
+  samples: CheckedSamples,
+  start: ModelFile,
+) -> dict[str, Any] | None:
+  """The fields of an estimate; None where nothing could be imagined."""
+  if not len(labels):
+    return None
+  nothing = Score(0.0, None, 0, 0, 0, len(labels))
+  before, after = (Scored(nothing, own) for own in right)
+  counts = samples.class_counts()
+  return {
+    "measured_on": "estimate",
+    "how": "imagined inputs of the last layer",
+    "scored_samples": len(labels),
+    "accuracy_before": float(right[0].mean()),
+    "accuracy_after": float(right[1].mean()),
+    "mae_before": None,
+    "mae_after": None,
+    "loss_before": None,
+    "loss_after": None,
+    "classes": class_rows(labels, before, after, names_of(start), counts),
   }
 
 

@@ -1,0 +1,1 @@
+"""What an adaptation gave: scores, what was forgotten, and what it cost."""
