@@ -137,6 +137,14 @@ def test_of_a_file_that_is_mended_no_field_but_what_a_note_says_is_another(
   assert moved <= places
 
 
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_a_file_that_is_written_anew_has_every_field_that_it_had(name):
+  data = off_boundaries(AS_THEY_ARE[name])
+  marked = tflm_fg.mark_trainable(data, output=OUTPUTS.get(name))
+  assert marked.notes[0] == "constants moved to 16-byte boundaries"
+  assert differing(data, tflm_fg.strip(marked.data)) == set()
+
+
 def test_room_changes_the_heads_scales_beside_its_weights_alone():
   data = models.deep_model()
   given = {"graph_options": GraphOptions(head_room=2)}
