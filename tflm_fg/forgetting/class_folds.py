@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +39,26 @@ Answers = Callable[[ModelFile, Array], tuple[Array, Loss]]
 the loss on them."""
 
 
-def harm(
+class Judged(NamedTuple):
+  """What samples say whose classes were left out.
+
+  Attributes:
+    fault: why training may harm such classes; empty if it helps them.
+    gain: by how much the loss of their samples fell, the mean.
+  """
+
+  fault: str
+  gain: float = 0.0
+
+
+def judged(
   model: ModelFile,
   labels: Array,
   coverage: Coverage,
   trained: Trained,
   answers: Answers,
-) -> str:
-  """Says why training may harm classes without samples; empty if it helps.
+) -> Judged:
+  """Asks groups of classes, left out in turn, what training does to them.
 
   Args:
     model: the file before.
@@ -56,7 +69,7 @@ def harm(
   """
   shown = coverage.shown
   if len(shown) < FEWEST:
-    return (
+    return Judged(
       f"samples of {len(shown)} classes cannot show what it does to others; "
       f"those of {FEWEST} could"
     )
@@ -72,7 +85,10 @@ def harm(
       right[when].append(logits.argmax(axis=1) == own)
   before, after = map(np.concatenate, losses)
   was, now = map(np.concatenate, right)
-  return verdict(before - after, now.astype(np.int64) - was)
+  gained = before - after
+  return Judged(
+    verdict(gained, now.astype(np.int64) - was), float(gained.mean())
+  )
 
 
 def verdict(gained: NDArray[np.float64], righter: NDArray[np.int64]) -> str:

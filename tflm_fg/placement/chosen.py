@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import warnings
 
-from tflm_fg.forgetting.class_folds import harm
+from tflm_fg.forgetting.class_folds import judged
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.placement.candidates import HARM, Dropped
 from tflm_fg.placement.head_folds import HeadFolds, room_note
@@ -205,13 +205,13 @@ def run_kept(
     return ran(training_data, opened)
   quiet = dataclasses.replace(request, callbacks=())
   task, engine = training_data.task, request.runtime_options
-  fault = harm(
+  fault = judged(
     stripped(marked.file),
     training_data.labels[: len(training_data.x)],
     training_data.coverage,
     lambda fit: stripped(ran(training_data.only(fit), request=quiet).adapted),
     lambda file, rows: answers_of(file, training_data.x[rows], task, engine),
-  )
+  ).fault
   run_result = ran(training_data, opened)
   if not fault:
     return run_result

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tflm_fg.forgetting.class_folds import harm
+from tflm_fg.forgetting.class_folds import Judged, judged
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import fields_of
 from tflm_fg.gradients.per_sample import PerSample
@@ -99,6 +99,9 @@ def _stages(
     for stage in INPUT_STAGES:
       dropped.append(Dropped(stage.title, reason))
     return
+  if training_data.coverage is not None:
+    yield from _kept_stage(model, training_data, request, dropped)
+    return
   known = {*fields_of(PerSample), *fields_of(ClosedForm)}
   # What a user has set and these do not take is for the first biases.
   enough = set(request.method.given) <= known
@@ -109,9 +112,6 @@ def _stages(
     asked = stage.request(request)
     try:
       trial = Trial(model, stage.trainable, asked, training_data)
-      # A file that takes a prompt is not tried with first biases instead.
-      some |= training_data.coverage is not None and bool(trial.tensors)
-      _require_harmless(model, trial, training_data, request)
       result = trial.run(training_data.whole(), request.callbacks)
     except NotApplicable as fault:
       dropped.append(Dropped(stage.title, str(fault)))
@@ -120,34 +120,54 @@ def _stages(
     yield FoundInputStage(stage, trial.file(result), trial.tensors, result)
 
 
-def _require_harmless(
+def _kept_stage(
+  model: ModelFile,
+  training_data: TrainingData,
+  request: Request,
+  dropped: list[Dropped],
+) -> Iterator[FoundInputStage]:
+  """The prompt that helps classes most that were left out, if one does."""
+  best: tuple[float, InputStage, Trial] | None = None
+  for stage in INPUT_STAGES:
+    try:
+      trial = Trial(
+        model, stage.trainable, stage.request(request), training_data
+      )
+      found = _left_out(model, trial, training_data, request)
+      request.stop.check()
+    except NotApplicable as fault:
+      dropped.append(Dropped(stage.title, str(fault)))
+      continue
+    if found.fault:
+      dropped.append(Dropped(stage.title, found.fault))
+    elif best is None or found.gain > best[0]:
+      best = found.gain, stage, trial
+  if best is not None:
+    _, stage, trial = best
+    result = trial.run(training_data.whole(), request.callbacks)
+    yield FoundInputStage(stage, trial.file(result), trial.tensors, result)
+
+
+def _left_out(
   model: ModelFile,
   trial: Trial,
   training_data: TrainingData,
   request: Request,
-) -> None:
-  """Refuses an input stage that may harm classes without samples.
-
-  Raises:
-    NotApplicable: with the reason.
-  """
-  if training_data.coverage is None:
-    return
-  labels = training_data.labels[: len(training_data.x)]
-  task = training_data.task
-  engine = request.runtime_options
-  fault = harm(
+) -> Judged:
+  """What an input stage does to classes that it is not shown."""
+  coverage, task = training_data.coverage, training_data.task
+  assert coverage is not None
+  return judged(
     model,
-    labels,
-    training_data.coverage,
+    training_data.labels[: len(training_data.x)],
+    coverage,
     lambda fit: trial.file(
       trial.run(training_data.only(fit), request.watchers)
     ),
-    lambda file, rows: answers_of(file, training_data.x[rows], task, engine),
+    lambda file, rows: answers_of(
+      file, training_data.x[rows], task, request.runtime_options
+    ),
   )
-  request.stop.check()
-  if fault:
-    raise NotApplicable(fault)
 
 
 def _is_fresh(model: ModelFile) -> bool:
@@ -169,7 +189,10 @@ def _behind(
     untouched = _found(stage, "", opened.untouched(), opened)
     if request.stop.interrupted:
       return [untouched]
-    return [untouched, *_fitted(stage, "head", opened)]
+    fitted = _fitted(stage, "head", opened)
+  if training_data.coverage is not None and stage.result is not None:
+    return fitted  # the stage leans to what is shown; such a head leans back
+  return [untouched, *fitted]
 
 
 def _behind_title(stage: InputStage, head: str) -> str:

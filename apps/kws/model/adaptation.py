@@ -202,7 +202,7 @@ def _run(
 ) -> tuple[tflm_fg.AdaptResult, bytes]:
   """Trains the whole model or its head alone; the whole model comes back."""
   x, y = job.clips()
-  head, model = None, job.spotter.model
+  head, model = None, job.spotter.to_bytes()  # it names its classes
   if job.layer == "head":
     head = head_model.cut_off(job.spotter, job.runtime)
     model = head.model
