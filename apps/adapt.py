@@ -148,9 +148,7 @@ def _adapted(model: bytes, watchers: Sequence[Callback]) -> tflm_fg.AdaptResult:
   method, objective = setting_flags.method(), setting_flags.objective()
   train = _loaded(own.TRAIN.value, labels=objective["labels"] == "given")
   if train.y is None and objective["labels"] == "auto":
-    print(
-      f"note: {own.TRAIN.value}: holds no labels, and none are learned from"
-    )
+    print(f"note: {own.TRAIN.value}: no labels, so it learns without")
   known = train.classes
   return tflm_fg.adapt(
     model,

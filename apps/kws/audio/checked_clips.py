@@ -34,7 +34,8 @@ class Findings:
     unread: the recordings that cannot be read.
     silent: the files of silent clips that were left out.
     copies: the files of clips that were left out as duplicates.
-    torn: numbers of clips whose duplicates have other classes.
+    torn: numbers of clips whose duplicates have other classes, and for each a
+      file that it is in.
     digests: of each clip; empty for a window of noise.
   """
 
@@ -44,7 +45,7 @@ class Findings:
   unread: list[UnreadSound] = dataclasses.field(default_factory=list)
   silent: list[str] = dataclasses.field(default_factory=list)
   copies: list[str] = dataclasses.field(default_factory=list)
-  torn: set[int] = dataclasses.field(default_factory=set)
+  torn: dict[int, str] = dataclasses.field(default_factory=dict)
   digests: list[bytes] = dataclasses.field(default_factory=list)
 
   def doubts(self) -> tuple[str, ...]:
@@ -75,7 +76,7 @@ class Findings:
       found.append(
         f"{self.root}: {counted(len(self.torn), 'clip')} "
         f"{_is(len(self.torn))} left out, whose exact duplicates lie in "
-        "folders of other classes"
+        f"folders of other classes: {_some(list(self.torn.values()))}"
       )
     return (*found, *[self._copied()] * (not self._few and bool(self.copies)))
 
@@ -152,7 +153,7 @@ def clips(
         if label == take.label:
           findings.copies.append(take.path)
         else:
-          findings.torn.add(number)
+          findings.torn[number] = take.path
         continue
       findings.digests.append(digest)
       yield take, clip
