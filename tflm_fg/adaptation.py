@@ -24,7 +24,7 @@ from tflm_fg.outcome.given import Given
 from tflm_fg.outcome.scores import scores
 from tflm_fg.placement.candidates import Candidate, Dropped
 from tflm_fg.placement.checked_samples import CheckedSamples
-from tflm_fg.placement.chosen import run_choice, run_kept, untrained
+from tflm_fg.placement.chosen import adapted_by, run_choice, run_kept, untrained
 from tflm_fg.placement.fold_search import try_by_folds
 from tflm_fg.placement.found import idle_notes, run_best, saturation_notes
 from tflm_fg.placement.interrupted import require_kept
@@ -208,7 +208,7 @@ def _checked_and_run(
   seconds = time.perf_counter() - began
   # What was trained is told of and kept.
   with request.stop.deferred(), request.phase(*SCORES):
-    adapted = run_result.adapted
+    adapted = adapted_by(run_result)
     require_runs_for(adapted, runtime, options.target)
     report = Report(
       **scores(
@@ -274,7 +274,7 @@ def _held(
     guard.ways(trainable, samples.task, request, is_marked),
     lambda what, asked: _run(file, what, samples, asked),
     lambda ran: forgetting(
-      file, ran[0].adapted, samples, old, request.runtime_options
+      file, adapted_by(ran[0]), samples, old, request.runtime_options
     ),
   )
   run_result, tried, data = ran

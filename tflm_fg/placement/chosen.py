@@ -12,7 +12,7 @@ from tflm_fg.placement.candidates import HARM, Dropped
 from tflm_fg.placement.head_folds import HeadFolds, room_note
 from tflm_fg.placement.measure import answers_of, measured
 from tflm_fg.placement.phase import OpenPhase, open_marked
-from tflm_fg.placement.phase_record import masters_of
+from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.run_plan import (
   RunPlan,
@@ -209,7 +209,9 @@ def run_kept(
     stripped(marked.file),
     training_data.labels[: len(training_data.x)],
     training_data.coverage,
-    lambda fit: stripped(ran(training_data.only(fit), request=quiet).adapted),
+    lambda fit: stripped(
+      adapted_by(ran(training_data.only(fit), request=quiet))
+    ),
     lambda file, rows: answers_of(file, training_data.x[rows], task, engine),
   ).fault
   run_result = ran(training_data, opened)
@@ -246,3 +248,9 @@ def untrained(
     masters=masters_of(marked.file, marked.mark),
     phase_results=(),
   )
+
+
+def adapted_by(run_result: RunResult) -> ModelFile:
+  """The file with what was trained, marked."""
+  marked = run_result.marked
+  return write_masters(marked.file, marked.mark, run_result.masters)

@@ -228,11 +228,6 @@ class RunResult:
   room_tried: bool = False
 
   @property
-  def adapted(self) -> ModelFile:
-    """The file with what was trained, marked."""
-    return write_masters(self.marked.file, self.marked.mark, self.masters)
-
-  @property
   def has_helped(self) -> bool:
     """Whether the last phase was kept."""
     return self.phase_results[-1].record.kept_step > 0
