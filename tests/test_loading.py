@@ -167,6 +167,20 @@ def test_names_packed_with_a_model_number_its_classes(tmp_path):
       tflm_fg.load_samples(tmp_path / "images", other)
 
 
+def test_words_for_labels_are_found_among_the_names(tmp_path):
+  x, _ = samples(0)
+  words = np.array(["two", "Nine"])
+  for source in (
+    as_npz(tmp_path, x[:2], words),
+    as_pair(tmp_path, x[:2], words),
+  ):
+    held = tflm_fg.load_samples(source, MODEL, classes=NUMERALS)
+    assert held.y.tolist() == [2, 9]
+    refused(lambda s=source: tflm_fg.load_samples(s, MODEL), "without names")
+  path = as_npz(tmp_path, x[:2], words[:, None])
+  refused(lambda: tflm_fg.load_samples(path, MODEL), "shape [2, 1]; need one")
+
+
 def test_names_that_a_user_gives_come_first(tmp_path):
   x, _ = samples(0)
   as_images(tmp_path, x[:2], np.array(["two", "nine"]))

@@ -181,6 +181,10 @@ def test_no_images_and_no_image_model_are_refused(tmp_path):
     read_pictures(str(tmp_path), GREY)
   with pytest.raises(TflmFgError, match="no such folder"):
     read_pictures(str(tmp_path / "none"), GREY)
+  (tmp_path / "yes").mkdir()
+  (tmp_path / "yes" / "1.WAV").touch()
+  with pytest.raises(TflmFgError, match="words go to tflm-fg-kws adapt --data"):
+    read_pictures(str(tmp_path), GREY)
   with pytest.raises(TflmFgError, match=r"shape \[49, 10, 4\]; images need"):
     read_pictures(str(tmp_path), Wanted(shape=(49, 10, 4)))
 

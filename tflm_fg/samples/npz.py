@@ -17,7 +17,9 @@ Y_NAMES = ("y", "labels", "label", "target", "targets")
 PARTS = ("train", "test")
 
 
-def load_npz(path: str, labels: bool = True, part: str = "train") -> Dataset:
+def load_npz(
+  path: str, labels: bool = True, part: str = "train", words: bool = False
+) -> Dataset:
   """Reads samples and targets from an .npz.
 
   The arrays are `x` and `y`; or one pair for the part, as `x_train` and
@@ -27,6 +29,7 @@ def load_npz(path: str, labels: bool = True, part: str = "train") -> Dataset:
     path: of the .npz.
     labels: whether there must be targets.
     part: one of PARTS; which pair to take where a file has both.
+    words: whether targets may be names of classes, as strings.
 
   Raises:
     TflmFgError: if the file is missing, is no .npz, lacks an array, or leaves
@@ -51,7 +54,8 @@ def load_npz(path: str, labels: bool = True, part: str = "train") -> Dataset:
       found = ", ".join(names) or "nothing"
       raise TflmFgError(f"{path}: holds no array {key!r}, only {found}")
   for key, array in arrays.items():
-    _require_numbers(array, f"{path}: {key!r}", key == y_name)
+    if not (words and key == y_name and array.dtype.kind == "U"):
+      _require_numbers(array, f"{path}: {key!r}", key == y_name)
   return Dataset(arrays[x_name], arrays.get(y_name))
 
 
@@ -103,12 +107,13 @@ def is_pair(source: str) -> bool:
   return source.endswith(".npy")
 
 
-def load_npy(source: str, labels: bool = True) -> Dataset:
+def load_npy(source: str, labels: bool = True, words: bool = False) -> Dataset:
   """Reads samples from an .npy, or samples and targets from two.
 
   Args:
     source: "x.npy", or "x.npy,y.npy".
     labels: whether there must be targets.
+    words: whether targets may be names of classes, as strings.
 
   Raises:
     TflmFgError: if a file is missing or none, or one is missing in the pair.
@@ -121,11 +126,11 @@ def load_npy(source: str, labels: bool = True) -> Dataset:
       f"{source}: holds samples alone; name the labels too, as "
       f"{x_path},labels.npy"
     )
-  x = _array(x_path, False)
-  return Dataset(x, _array(y_path, True) if comma else None)
+  x = _array(x_path, False, False)
+  return Dataset(x, _array(y_path, True, words) if comma else None)
 
 
-def _array(path: str, is_y: bool) -> Array:
+def _array(path: str, is_y: bool, words: bool) -> Array:
   try:
     array = np.load(path, allow_pickle=False)
   except FileNotFoundError:
@@ -136,7 +141,8 @@ def _array(path: str, is_y: bool) -> Array:
     raise TflmFgError(
       f"{path}: not a readable .npy of a plain array; save it with numpy.save"
     )
-  _require_numbers(array, path, is_y)
+  if not (words and array.dtype.kind == "U"):
+    _require_numbers(array, path, is_y)
   return array
 
 

@@ -33,6 +33,8 @@ SUFFIXES = (
 _UNREAD = (".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".svg")
 """Images that are passed over, with the command that converts them."""
 
+_SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".3gp", ".amr")
+
 _MODES = {1: "L", 3: "RGB"}
 """Channels of a model's input -> Pillow's mode."""
 
@@ -164,6 +166,8 @@ def _scan(root: str) -> tuple[list[str], list[str] | None, list[str]]:
   if not paths:
     raise TflmFgError(
       f"{root}: holds no images; need {root}/CLASS/*.png or *.jpg"
+      + "; recordings of words go to tflm-fg-kws adapt --data"
+      * any(path.lower().endswith(_SOUNDS) for path in over)
       + "".join(f"; {note}" for note in notes)
     )
   return paths, labels if classes else None, notes

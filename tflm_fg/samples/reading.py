@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 
 from tflm_fg.samples import npz, pictures, tables
-from tflm_fg.samples.wanted import Wanted
+from tflm_fg.samples.arrays import Dataset
+from tflm_fg.samples.wanted import Wanted, labels_of
 from tflm_fg.types import Array, TflmFgError
 
 
@@ -54,9 +55,10 @@ def read(
     table = tables.read_table(source, wanted())
     loaded = LoadedSamples(table.x, table.y, table.names, table.notes)
   elif npz.is_pair(source):
-    return LoadedSamples(*npz.load_npy(source, labels))
+    return _named(npz.load_npy(source, labels, words=True), wanted, source)
   else:
-    return LoadedSamples(*npz.load_npz(source, labels, part))
+    held = npz.load_npz(source, labels, part, words=True)
+    return _named(held, wanted, source)
   if labels and loaded.y is None:
     raise TflmFgError(
       f"{source}: holds no labels; "
@@ -67,3 +69,18 @@ def read(
       )
     )
   return loaded
+
+
+def _named(
+  held: Dataset, wanted: Callable[[], Wanted], source: str
+) -> LoadedSamples:
+  """Arrays whose targets may be names of classes."""
+  if held.y is None or held.y.dtype.kind != "U":
+    return LoadedSamples(held.x, held.y)
+  if held.y.ndim != 1:
+    raise TflmFgError(
+      f"{source}: names of classes of shape {list(held.y.shape)}; need one for "
+      "each sample"
+    )
+  y, classes, said = labels_of(held.y.tolist(), wanted(), source)
+  return LoadedSamples(held.x, y, classes, tuple(filter(None, [said])))
