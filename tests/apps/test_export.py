@@ -51,7 +51,7 @@ def known(name, piece, indices=(), places=()):
   """A network for the interpreter that stands in, and its row."""
   network = micro.read_network(piece.data)
   held = {
-    index: f"(const {kind} *)({name} + {place})"
+    index: f"(const {kind} *)(FAKE_TRAINED + {place})"
     for index, place, kind in zip(indices, places, ("int8_t", "int32_t"))
   }
   ends = ", ".join(map(str, (*network.inputs, network.outputs[0])))
@@ -59,7 +59,7 @@ def known(name, piece, indices=(), places=()):
   return micro.network_source(network, f"{name}_net", places=held), row
 
 
-def program(folder, board, marked):
+def program(folder, board, marked, *defines):
   """The example, linked with what stands in for TFLM."""
   pieces = micro.device_pieces(marked)
   stubs = folder / "stubs"
@@ -83,15 +83,16 @@ def program(folder, board, marked):
     ["gcc", *STRICT, "-c", *include, *map(str, sources), f"{example}/board.c"],
     folder,
   )
-  objects = [str(p) for p in folder.glob("*.o")]
+  objects = [str(p) for p in folder.glob("*.o") if p.name != "main.o"]
   done_by(
     ["g++", "-std=c++17", *warnings, "-Wconversion", "-Wshadow", *include]
-    + ["-I", str(stubs), "-c", f"{example}/main.cc"],
+    + ["-I", str(stubs), *defines, "-c", f"{example}/main.cc"],
     folder,
   )
   done_by(
     ["g++", "-std=c++17", *warnings, *include, "-I", str(MICRO), "-I"]
-    + [str(stubs), f"{stubs}/running.cc", "main.o", *objects, "-o", "enroll"],
+    + [str(stubs), *defines, f"{stubs}/running.cc", "main.o", *objects]
+    + ["-o", "enroll"],
     folder,
   )
   return folder / "enroll"
@@ -122,6 +123,21 @@ def test_an_exported_folder_compiles_and_learns_from_buttons(
   assert "\nok 0\n" in lines  # of training, behind 30 named samples
   assert lines.count("class ") == 30 + 1 + 2 + 1
   assert "the trainer's buffer" in told
+
+
+@needs_compilers
+def test_kernels_that_keep_a_copy_are_found_out_and_rebuilt(tmp_path):
+  model = models.conv_model(seed=2)
+  board, _ = exported(tmp_path, model, "--samples=30")
+  marked = tflm_fg.mark_trainable(model, "head")
+  size = len(micro.device_pieces(marked).trained.data)
+  keeps = f"-DFAKE_KEEPS_COPY={size}"
+  lines = done_by([str(program(tmp_path, board, marked, keeps))], tmp_path)
+  assert "the engine does not see a write to a tensor 8" in lines
+  shutil.rmtree(tmp_path / "stubs")
+  enroll = program(tmp_path, board, marked, keeps, "-DFG_REBUILD=1")
+  before, after = right(done_by([str(enroll)], tmp_path))
+  assert after > before
 
 
 @needs_compilers

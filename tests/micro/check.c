@@ -23,12 +23,12 @@ static void told(const char *name, uint32_t wrong, uint32_t of,
   host_print(" differ\n");
 }
 
-static void thousands(const char *name, uint32_t ticks, uint32_t count,
+static void thousands(const char *name, uint64_t ticks, uint32_t count,
                       const char *what) {
   if (!ticks || !count) return;
   host_print(name);
   host_print(": ");
-  host_number((int64_t)ticks * 40 / 1000 / count);
+  host_number((int64_t)(ticks * 40 / 1000 / count));
   host_print(" thousand instructions ");
   host_print(what);
   host_print("\n");
@@ -125,7 +125,8 @@ static uint32_t check_phase(const check_case *c) {
   fg_trainer *trainer;
   fg_progress progress;
   fg_status status;
-  uint32_t needed = 0, wrong = 0, ticks, before = 0, after = 0;
+  uint32_t needed = 0, wrong = 0, began, before = 0, after = 0;
+  uint64_t ticks = 0; /* the timer wraps around: sum up step by step */
   if (c->prefix != NULL) wrong += check_features(c);
   engine.context = (void *)(uintptr_t)c;
   engine.forward = forward;
@@ -145,10 +146,11 @@ static uint32_t check_phase(const check_case *c) {
   if (status) return failed(c->name, status);
   status = fg_begin(trainer);
   if (status) return failed(c->name, status);
-  ticks = host_ticks();
-  while ((status = fg_step(trainer)) == FG_OK) {
-  }
-  ticks = host_ticks() - ticks;
+  do {
+    began = host_ticks();
+    status = fg_step(trainer);
+    ticks += (uint32_t)(host_ticks() - began);
+  } while (status == FG_OK);
   if (status != FG_DONE) return failed(c->name, status);
   status = fg_end(trainer);
   if (status) return failed(c->name, status);

@@ -1,14 +1,12 @@
-// Runs models in TensorFlow Lite Micro for the trainer of fg.h.
-//
-// This is the only file that includes TFLM's headers. It allocates nothing: an
-// interpreter lies in its object, and its tensors in the arena of the caller.
-// It works with TFLM from 2022 on, whose interpreter takes no error reporter.
+// Runs models in TensorFlow Lite Micro for the trainer of fg.h. The only file
+// that includes TFLM's headers, as they are since 2022. It allocates nothing.
 #ifndef TFLM_FG_TFLM_ENGINE_H_
 #define TFLM_FG_TFLM_ENGINE_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 
 #include "fg.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
@@ -20,14 +18,15 @@ namespace tflm_fg {
 // A model with int8 inputs and outputs, in an interpreter of its own.
 class Model {
  public:
-  // model: a .tflite that starts on 16 bytes; it stays where it is. Constants
-  //   that shall train must lie in RAM: TFLM's reference kernels read them where
-  //   they are, at every pass.
+  // model: a .tflite that starts on 16 bytes and stays where it is, in RAM if
+  //   its constants shall train: TFLM's reference kernels read them there.
   // operators: all that the model uses; it must outlive this object.
   // arena: starts on 16 bytes.
   Model(const void* model, const tflite::MicroOpResolver& operators,
         uint8_t* arena, size_t arena_bytes)
-      : interpreter_(tflite::GetModel(model), operators, arena, arena_bytes) {}
+      : data_(model), operators_(&operators), arena_(arena),
+        arena_bytes_(arena_bytes),
+        interpreter_(tflite::GetModel(model), operators, arena, arena_bytes) {}
 
   // Lays out the arena. False if it is too small, an operator is missing, or an
   // input or output is not int8; TFLM's log says which.
@@ -40,17 +39,22 @@ class Model {
     }
     for (size_t i = 0; i < interpreter_.inputs_size(); i++) {
       inputs_[i] = interpreter_.input(i);
-      if (inputs_[i] == nullptr || inputs_[i]->type != kTfLiteInt8) {
-        return false;
-      }
+      if (!IsInt8(inputs_[i])) return false;
     }
     for (size_t i = 0; i < interpreter_.outputs_size(); i++) {
       outputs_[i] = interpreter_.output(i);
-      if (outputs_[i] == nullptr || outputs_[i]->type != kTfLiteInt8) {
-        return false;
-      }
+      if (!IsInt8(outputs_[i])) return false;
     }
     return true;
+  }
+
+  // Makes the interpreter anew, for kernels that keep what they made of the
+  // weights when they were prepared, as CMSIS-NN does on Cortex-M55.
+  bool Rebuild() {
+    interpreter_.~MicroInterpreter();
+    new (&interpreter_) tflite::MicroInterpreter(
+        tflite::GetModel(data_), *operators_, arena_, arena_bytes_);
+    return Prepare();
   }
 
   // Runs one sample.
@@ -83,7 +87,15 @@ class Model {
   size_t arena_used() const { return interpreter_.arena_used_bytes(); }
 
  private:
+  static bool IsInt8(const TfLiteTensor* tensor) {
+    return tensor != nullptr && tensor->type == kTfLiteInt8;
+  }
+
   static constexpr size_t kMost = 16;
+  const void* data_;
+  const tflite::MicroOpResolver* operators_;
+  uint8_t* arena_;
+  size_t arena_bytes_;
   tflite::MicroInterpreter interpreter_;
   TfLiteTensor* inputs_[kMost] = {};
   TfLiteTensor* outputs_[kMost] = {};
@@ -94,18 +106,18 @@ class Engine {
  public:
   // model: what `forward` runs.
   // tensors: the trainable tensors, in the order of the blob.
-  // num_flows: how many of them flow in as inputs: all, or 0 where they are
-  //   constants of the model in RAM.
+  // num_flows: how many of them flow in as inputs: all, or 0.
   // sample_bytes: of one sample in `samples`.
+  // rebuilds: whether the model is made anew before every run.
   Engine(Model* model, void* const* tensors, size_t num_flows,
-         size_t sample_bytes)
-      : model_(model), num_flows_(num_flows), sample_bytes_(sample_bytes) {
+         size_t sample_bytes, bool rebuilds = false)
+      : model_(model), num_flows_(num_flows), sample_bytes_(sample_bytes),
+        rebuilds_(rebuilds) {
     engine_.context = this;
     engine_.forward = &Engine::Forward;
     engine_.tensors = tensors;
   }
 
-  // For fg_open, fg_restore and fg_forget.
   const fg_engine* engine() const { return &engine_; }
 
   // The samples that the trainer's indices mean, one behind the other.
@@ -113,7 +125,8 @@ class Engine {
 
   // Runs one sample with the tensors as they are.
   bool Run(const int8_t* sample, int8_t* logits) {
-    return model_->Run(sample, engine_.tensors, num_flows_, logits);
+    return (!rebuilds_ || model_->Rebuild()) &&
+           model_->Run(sample, engine_.tensors, num_flows_, logits);
   }
 
  private:
@@ -126,6 +139,7 @@ class Engine {
 
   Model* model_;
   size_t num_flows_, sample_bytes_;
+  bool rebuilds_;
   const int8_t* samples_ = nullptr;
   fg_engine engine_ = {};
 };

@@ -13,6 +13,11 @@
 #include "fg_slots.h"
 #include "tflm_engine.h"
 
+// 1 for kernels that keep sums of weights, as CMSIS-NN on Cortex-M55 and M85.
+#ifndef FG_REBUILD
+#define FG_REBUILD 0
+#endif
+
 namespace {
 
 #if FG_HAS_PREFIX
@@ -119,7 +124,8 @@ int Enroll() {
   tflm_fg::Model model(fg_trained_model, trained_operators, trained_arena,
                        sizeof trained_arena);
   if (!model.Prepare()) return 1;
-  tflm_fg::Engine trained(&model, fg_tensors, FG_FLOWS, FG_SAMPLE_BYTES);
+  tflm_fg::Engine trained(&model, fg_tensors, FG_FLOWS, FG_SAMPLE_BYTES,
+                          FG_REBUILD != 0);
   tflm_fg::Model* prefix = nullptr;
 #if FG_HAS_PREFIX
   tflite::MicroMutableOpResolver<FG_PREFIX_OPERATORS> prefix_operators;
