@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 MICRO = pathlib.Path("tflm_fg/micro")
-SOURCES = [MICRO / "python.c", MICRO / "fg_losses.c"]
+SOURCES = [MICRO / name for name in ("python.c", "fg_losses.c", "fg_measure.c")]
 HEADERS = [MICRO / "fg.h", MICRO / "fg_core.h"]
 
 # A buffer is in the limited API from 3.11 on; free threads have none.

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests import models
 from tests.refusals import refused
-from tflm_fg.fixed_point import masters, native
+from tflm_fg.fixed_point import masters, native, spread
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, OptimizerState, TrainState
+from tflm_fg.gradients import pull
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import CentralDifference
 from tflm_fg.losses.cross_entropy import CrossEntropy
@@ -245,3 +246,71 @@ def test_the_fingerprint_is_of_the_files_that_are_built():
     check=True,
   )
   assert said.stdout.strip() == native.fingerprint()
+
+
+@needs_c
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(1, 600), st.sampled_from([17, 20, 21, 23, 30]))
+def test_products_of_residuals_and_inputs(seed, samples, width):
+  random = np.random.default_rng(seed)
+  outputs, size = (int(n) for n in random.integers(1, 7, 2))
+  most = 1 << width
+  residual = random.integers(-most, most + 1, (samples, outputs))
+  residual[0] = random.choice([-most, most], outputs)
+  inputs = random.integers(-511, 512, (samples, size)).astype(np.int16)
+  inputs[:, 0] = random.choice([-511, 511])
+  with core_of("c"):
+    c = native.native()
+  work = np.empty((2, residual.size), np.int16)
+  sums = np.empty((outputs, size), np.int64)
+  columns = np.ascontiguousarray(inputs.T)
+  fits = c.product(residual, columns, *work, sums, samples)
+  assert fits == (np.abs(residual).max() < 1 << 21)
+  if fits:
+    np.testing.assert_array_equal(sums, residual.T @ inputs.astype(np.int64))
+
+
+@needs_c
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(-90, 90))
+def test_scaled_sums(seed, bits):
+  random = np.random.default_rng(seed)
+  sums = wide(random, (3, 4)) << 20
+  factors = random.integers(0, 1 << 17, (3, 1))
+  places = random.integers(bits, bits + 20, 4)
+  require_same(lambda: spread.scaled(sums, factors, places))
+
+
+@needs_c
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.booleans(), st.sampled_from([0.03, 10.0]))
+def test_pulls(seed, centred, strength):
+  random = np.random.default_rng(seed)
+  head = Layout(mark_file(models.dense_model(), "head").mark.trainable)
+
+  def some():
+    kernels = random.integers(-32768, 32513, head.num_kernels)
+    biases = random.integers(-(1 << 31), 1 << 31, head.num_biases)
+    return Params(kernels.astype(np.int16), biases.astype(np.int32))
+
+  now, start = some(), some()
+  inputs = head.num_kernels // head.num_biases
+  centre = random.integers(-255, 256, inputs if centred else 0)
+  slopes = wide(random, head.num_kernels + head.num_biases)
+  square = int(random.integers(4096, 1 << 24))
+
+  def make():
+    found = slopes.copy()
+    factors = pull.pull_factors(strength, square)
+    pull.add_pull(found, now, start, centre, head, factors)
+    return found
+
+  require_same(make)
+
+
+@needs_c
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_weights_of_masters(seed):
+  params = params_of(np.random.default_rng(seed))
+  require_same(lambda: [*LAYOUT.weights(params)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from tflm_fg.fixed_point.arithmetic import (
   saturate,
   widen,
 )
+from tflm_fg.fixed_point.native import native
 from tflm_fg.types import (
   Array,
   Int8,
@@ -105,6 +107,13 @@ class Layout:
       )
     )
 
+  @functools.cached_property
+  def _is_plain(self) -> bool:
+    """Whether the engine holds int8 kernels and int32 biases alone."""
+    forms = {slot.form for slot in self.slots}
+    kinds = {slot.tensor.dtype for slot in self.slots if slot.form == "bias"}
+    return forms <= {"rounded", "bias"} and kinds <= {"int32"}
+
   def gather(self, masters: Mapping[int, Array]) -> Params:
     """The state of these tensors out of the masters of more, by index."""
     kernels = np.zeros(self.num_kernels, np.int16)
@@ -140,6 +149,12 @@ class Layout:
 
   def weights(self, params: Vectors | Params) -> Weights:
     """Narrows masters, of any width and range, to what the engine holds."""
+    c = native() if isinstance(params, Params) else None
+    if c is not None and self._is_plain:
+      rounded = np.empty(len(params.kernels), np.int8)
+      c.narrow(params.kernels, rounded)
+      held = {"rounded": rounded, "bias": params.biases.copy()}
+      return [held[f][where].reshape(t.shape) for t, where, f in self.slots]
     kernels = Kernels(params.kernels.shape, self)
     kernels.narrow(params.kernels.astype(np.int32))
     if isinstance(params, Params):

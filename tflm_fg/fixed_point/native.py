@@ -20,7 +20,13 @@ from tflm_fg.types import TflmFgError, require_one
 VARIABLE = "TFLM_FG_CORE"
 CHOICES = ("auto", "c", "numpy")
 
-_SOURCES = ("fg.h", "fg_core.h", "fg_losses.c", "python.c")
+_SOURCES = (
+  "fg.h",
+  "fg_core.h",
+  "fg_losses.c",
+  "fg_measure.c",
+  "python.c",
+)
 _FOLDER = pathlib.Path(__file__).parent.parent / "micro"
 
 

@@ -16,6 +16,7 @@ from tflm_fg.fixed_point.arithmetic import (
   round_divide,
   round_shift,
 )
+from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.one_thread import exact_product
 from tflm_fg.types import Int64
 
@@ -179,6 +180,13 @@ def scaled(sums: Int64, factors: Int64, bits: Int64) -> Int64:
     factors: int64 of up to 17 bits.
     bits: int64.
   """
+  if (c := native()) is not None:
+    if not sums.shape == factors.shape == bits.shape:
+      arrays = np.broadcast_arrays(*np.atleast_1d(sums, factors, bits))
+      sums, factors, bits = map(np.ascontiguousarray, arrays)
+    out = np.empty(sums.shape, np.int64)
+    c.scaled(sums, factors, bits, out)
+    return out
   product = np.clip(sums, -_SUM, _SUM) * factors
   down = round_shift(product, np.clip(bits, 1, 62))
   up = np.clip(product, -_RESULT, _RESULT) << np.clip(-bits, 0, 31)

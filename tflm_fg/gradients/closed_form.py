@@ -23,15 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import (
+  LIMITS,
   MASTER_UNIT,
+  clip_into,
   round_shift,
-  saturate,
 )
 from tflm_fg.fixed_point.head_factors import (
   bias_constants,
   kernel_constants,
 )
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.one_thread import exact_product
 from tflm_fg.fixed_point.spread import (
   MEAN_SQUARE_BITS,
@@ -40,7 +42,7 @@ from tflm_fg.fixed_point.spread import (
 )
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import Method, TrainedPart, register
-from tflm_fg.gradients.pull import distance, pull_factors, pull_slopes
+from tflm_fg.gradients.pull import add_pull, pull_factors
 from tflm_fg.losses.base import Loss
 from tflm_fg.tflite.tensors import tensor_spec, weights_of
 from tflm_fg.types import (
@@ -161,28 +163,41 @@ class ClosedFormHead:
     total = self._sums(logits.shape)([logits], passes.labels)
     residual = head.magnified.residual(logits, passes.labels)
     slopes = []
-    for role, factors, bits in self._factors(len(logits)):
+    for role, *scale in self._factors(len(logits)):
       if role == "kernel":
-        sums = exact_product(residual.T, self._centred(passes.inputs[0]))
+        sums = self._products(residual, passes.inputs[0])
       else:
         sums = residual.sum(axis=0)
-      slopes.append(scaled(sums, factors, bits).reshape(-1))
+      slopes.append(scaled(sums, *scale).reshape(-1))
     found = np.concatenate(slopes)
     if self.pull and self.start is not None:
-      away = distance(state.params, self.start, self._centre)
-      pulled = pull_factors(self.pull, head.mean_square)
-      found += pull_slopes(away, self.layout, pulled)
-    flat = saturate(found, np.int32).astype(np.int64)
-    return Estimate(flat, total)
+      factors = pull_factors(self.pull, head.mean_square)
+      now = state.params
+      add_pull(found, now, self.start, self._centre, self.layout, factors)
+    clip_into(found, LIMITS[np.dtype(np.int32)], found)
+    return Estimate(found, total)
 
   @functools.cached_property
   def _centre(self) -> Int64:
     return np.array(carried_centre(self.head, self.layout), np.int64)
 
   @functools.cached_property
-  def _kept(self) -> dict[Any, Any]:
-    """What steps on the same samples share: they repeat it 42 times."""
+  def _kept(self) -> dict[Any, Any]:  # what steps on the same samples share
     return {}
+
+  def _products(self, residual: Int64, inputs: Array) -> Int64:
+    """Residuals times centred inputs, summed over the batch: int64 [C, D]."""
+    x, c = self._centred(inputs), native()
+    if c is not None and inputs.dtype == np.int8:
+      of, columns = self._kept.get("columns", (None, None))
+      if of is not x:
+        columns = np.ascontiguousarray(x.T).astype(np.int16)
+        self._kept["columns"] = x, columns
+      work = np.empty((2, residual.size), np.int16)
+      sums = np.empty((residual.shape[1], x.shape[1]), np.int64)
+      if c.product(residual, columns, *work, sums, len(residual)):
+        return sums
+    return exact_product(residual.T, x)
 
   def _centred(self, inputs: Array) -> NDArray[np.float64]:
     """What flows into the head [N, D], centred; one array is kept."""
@@ -246,8 +261,9 @@ def _kernel_factors(
   constants = kernel_constants(head.reach, head.input_scale, kernel)
   divisor = head.mean_square * samples
   factors, bits = constants.over(divisor, MEAN_SQUARE_BITS)
+  alike = np.zeros((kernel.shape[0], len(head.spread_bits)), np.int64)
   # One factor a class, or one for all where the kernel has one scale.
-  return factors[:, None], bits + 2 * head.spread_bits
+  return alike + factors[:, None], alike + bits + 2 * head.spread_bits
 
 
 def _bias_factors(
@@ -255,7 +271,7 @@ def _bias_factors(
 ) -> tuple[Int64, Int64]:
   """The same of sums [C]."""
   factors, bits = bias_constants(head.reach, bias).over(samples)
-  return factors, np.array(bits)
+  return np.resize(factors, bias.size), np.full(bias.size, bits)
 
 
 REFUSAL = (

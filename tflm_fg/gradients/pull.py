@@ -11,6 +11,7 @@ import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import MASTER_BITS, round_shift
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.spread import MEAN_SQUARE_BITS
 from tflm_fg.types import Int64, Params, Vectors
 
@@ -31,6 +32,32 @@ def distance(params: Params, start: Params, centre: Int64) -> Vectors:
     at_mean = kernels.reshape(-1, centre.size) @ centre
     biases = biases + round_shift(at_mean, MASTER_BITS)
   return Vectors(kernels, biases)
+
+
+def add_pull(
+  slopes: Int64,
+  params: Params,
+  start: Params,
+  centre: Int64,
+  layout: Layout,
+  factors: tuple[int, int],
+) -> None:
+  """Adds a pull to the slopes of a closed form, int64 [K + B], in place.
+
+  Args:
+    slopes: Q16 steps.
+    params: where the head is.
+    start: where it began.
+    centre: see `distance`.
+    layout: gives each tensor's step in units.
+    factors: see `pull_factors`.
+  """
+  c = native()
+  if c is None or params.biases.dtype != np.int32:
+    slopes += pull_slopes(distance(params, start, centre), layout, factors)
+    return
+  units = np.concatenate(layout.step_units)
+  c.pulled(*params, *start, centre, units, *factors, slopes)
 
 
 def pull_constants(pull: float) -> tuple[int, int]:

@@ -368,6 +368,177 @@ static PyObject *apply(PyObject *self, PyObject *const *args,
   return done(&arrays);
 }
 
+/* Wider vectors where the machine has them; a sum of integers is the same. */
+#if defined(__GLIBC__) && defined(__x86_64__) && defined(__GNUC__) && \
+    !defined(__clang__)
+#define FG_WIDER __attribute__((target_clones("avx2", "default")))
+#else
+#define FG_WIDER
+#endif
+
+enum { FG_CHUNK = 256 }; /* products of 22 bits, summed in 31 */
+
+FG_WIDER static int32_t dot(const int16_t *x, const int16_t *y,
+                            Py_ssize_t count) {
+  int32_t sum = 0;
+  Py_ssize_t i;
+  for (i = 0; i < count; i++) sum += x[i] * y[i];
+  return sum;
+}
+
+/* product(residual, x, high, low, out, samples): residual.T @ x, exact.
+ *
+ * residual: int64 [N, C]. x: int16 [D, N], at most 511 either way. high, low:
+ * int16 [C, N], to work in. out: int64 [C, D]. False, and nothing of use, where
+ * a residual has more than 21 bits. */
+static PyObject *product(PyObject *self, PyObject *const *args,
+                         Py_ssize_t given) {
+  fg_arrays arrays = {.count = 0, .failed = 0};
+  Py_ssize_t all = -1, count = -1, both, samples, outputs, dim, n, c, d, at;
+  const int64_t *residual;
+  const int16_t *x;
+  int16_t *high, *low;
+  int64_t *out;
+  PyObject *ended;
+  int fits = 1;
+  (void)self;
+  if (!has_arguments(given, 6)) return NULL;
+  samples = PyLong_AsSsize_t(args[5]);
+  if (PyErr_Occurred()) return NULL;
+  residual = taken(&arrays, args[0], &all, 8, 0);
+  x = taken(&arrays, args[1], &count, 2, 0);
+  high = taken(&arrays, args[2], &all, 2, 1);
+  low = taken(&arrays, args[3], &all, 2, 1);
+  outputs = samples > 0 ? all / samples : 0;
+  dim = samples > 0 ? count / samples : 0;
+  both = outputs * dim;
+  out = taken(&arrays, args[4], &both, 8, 1);
+  if (!arrays.failed && (outputs * samples != all || dim * samples != count)) {
+    PyErr_SetString(PyExc_ValueError, "arrays of other samples");
+    arrays.failed = 1;
+  }
+  if (arrays.failed) return done(&arrays);
+  for (n = 0; n < samples; n++) {
+    for (c = 0; c < outputs; c++) {
+      int64_t own = residual[n * outputs + c];
+      fits &= own > -(1 << 21) && own < 1 << 21;
+      high[c * samples + n] = (int16_t)(own >> 8);
+      low[c * samples + n] = (int16_t)(own & 255);
+    }
+  }
+  for (c = 0; fits && c < outputs; c++) {
+    for (d = 0; d < dim; d++) {
+      int64_t sum = 0;
+      for (at = 0; at < samples; at += FG_CHUNK) {
+        Py_ssize_t some = samples - at < FG_CHUNK ? samples - at : FG_CHUNK;
+        const int16_t *column = x + d * samples + at;
+        sum += (int64_t)dot(high + c * samples + at, column, some) * 256;
+        sum += dot(low + c * samples + at, column, some);
+      }
+      out[c * dim + d] = sum;
+    }
+  }
+  ended = done(&arrays);
+  if (!ended) return NULL;
+  Py_DECREF(ended);
+  return PyBool_FromLong(fits);
+}
+
+/* scaled(sums, factors, bits, out): sums times factors / 2**bits, rounded.
+ *
+ * All int64 [n]; factors have up to 17 bits. */
+static PyObject *scaled(PyObject *self, PyObject *const *args,
+                        Py_ssize_t given) {
+  fg_arrays arrays = {.count = 0, .failed = 0};
+  Py_ssize_t count = -1, i;
+  const int64_t *sums, *factors, *bits;
+  int64_t *out;
+  (void)self;
+  if (!has_arguments(given, 4)) return NULL;
+  sums = taken(&arrays, args[0], &count, 8, 0);
+  factors = taken(&arrays, args[1], &count, 8, 0);
+  bits = taken(&arrays, args[2], &count, 8, 0);
+  out = taken(&arrays, args[3], &count, 8, 1);
+  if (arrays.failed) return done(&arrays);
+  for (i = 0; i < count; i++) {
+    fg_factor factor;
+    factor.mantissa = factors[i];
+    factor.bits = 0;
+    out[i] = fg_scaled(sums[i], factor, (int)bits[i]);
+  }
+  return done(&arrays);
+}
+
+/* pulled(kernels, biases, start_kernels, start_biases, centre, units,
+ * kernel_factor, bias_factor, slopes): adds a pull to slopes.
+ *
+ * kernels: int16 [C, D]. biases: int32 [C]. The starts as they are. centre:
+ * int64 [D], empty for none. units: int64 [K + B]. slopes: int64 [K + B]. */
+static PyObject *pulled(PyObject *self, PyObject *const *args,
+                        Py_ssize_t given) {
+  fg_arrays arrays = {.count = 0, .failed = 0};
+  Py_ssize_t kernels = -1, biases = -1, dim = -1, all, c, d, i;
+  const int16_t *kernel, *kernel_start;
+  const int32_t *bias, *bias_start;
+  const int64_t *centre, *units;
+  int64_t *slopes, kernel_factor, bias_factor;
+  const int64_t far = (int64_t)1 << 36;
+  (void)self;
+  if (!has_arguments(given, 9)) return NULL;
+  kernel_factor = PyLong_AsLongLong(args[6]);
+  bias_factor = PyLong_AsLongLong(args[7]);
+  if (PyErr_Occurred()) return NULL;
+  kernel = taken(&arrays, args[0], &kernels, 2, 0);
+  bias = taken(&arrays, args[1], &biases, 4, 0);
+  kernel_start = taken(&arrays, args[2], &kernels, 2, 0);
+  bias_start = taken(&arrays, args[3], &biases, 4, 0);
+  centre = taken(&arrays, args[4], &dim, 8, 0);
+  all = kernels + biases;
+  units = taken(&arrays, args[5], &all, 8, 0);
+  slopes = taken(&arrays, args[8], &all, 8, 1);
+  if (!arrays.failed && dim && dim * biases != kernels) {
+    PyErr_SetString(PyExc_ValueError, "a centre of another head");
+    arrays.failed = 1;
+  }
+  if (arrays.failed) return done(&arrays);
+  for (i = 0; i < kernels; i++) {
+    int64_t away = fg_clip((int64_t)kernel[i] - kernel_start[i], -far, far);
+    int64_t whole = (units[i] > 1 ? units[i] : 1) * 256;
+    slopes[i] += fg_round_divide(away * kernel_factor, whole);
+  }
+  for (c = 0; c < biases; c++) {
+    int64_t away = (int64_t)bias[c] - bias_start[c], at_mean = 0, whole;
+    for (d = 0; d < dim; d++) {
+      i = c * dim + d;
+      at_mean += ((int64_t)kernel[i] - kernel_start[i]) * centre[d];
+    }
+    if (dim) away += fg_round_shift(at_mean, 8);
+    whole = (units[kernels + c] > 1 ? units[kernels + c] : 1) * 256;
+    slopes[kernels + c] +=
+        fg_round_divide(fg_clip(away, -far, far) * bias_factor, whole);
+  }
+  return done(&arrays);
+}
+
+/* narrow(kernels, out): int8 kernels of int16 masters; a file's own -128 stays.
+ */
+static PyObject *narrow(PyObject *self, PyObject *const *args,
+                        Py_ssize_t given) {
+  fg_arrays arrays = {.count = 0, .failed = 0};
+  Py_ssize_t count = -1, i;
+  const int16_t *kernels;
+  int8_t *out;
+  (void)self;
+  if (!has_arguments(given, 2)) return NULL;
+  kernels = taken(&arrays, args[0], &count, 2, 0);
+  out = taken(&arrays, args[1], &count, 1, 1);
+  if (arrays.failed) return done(&arrays);
+  for (i = 0; i < count; i++) {
+    out[i] = kernels[i] == -32768 ? -128 : fg_narrow(kernels[i]);
+  }
+  return done(&arrays);
+}
+
 #define FG_FUNCTION(name) \
   {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
 
@@ -375,6 +546,8 @@ static PyMethodDef functions[] = {
     FG_FUNCTION(cross_entropy), FG_FUNCTION(residual),
     FG_FUNCTION(perturb),       FG_FUNCTION(mean_direction),
     FG_FUNCTION(step),          FG_FUNCTION(apply),
+    FG_FUNCTION(product),       FG_FUNCTION(scaled),
+    FG_FUNCTION(pulled),        FG_FUNCTION(narrow),
     {NULL, NULL, 0, NULL},
 };
 
