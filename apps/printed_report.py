@@ -40,7 +40,7 @@ def print_report(report: Mapping[str, Any]) -> None:
   )
   _print_absent(report)
   if report["forgetting"]:
-    _print_forgetting(report["forgetting"], digits)
+    print_forgetting(report["forgetting"], digits)
   for row in report["other_outputs"]:
     print(in_words(row))
   for phase in report["phases"]:
@@ -76,8 +76,13 @@ _BEFORE = {
 }
 
 
-def _print_forgetting(told: Mapping[str, Any], digits: str) -> None:
-  """How samples of before are answered now, and what lost most."""
+def print_forgetting(told: Mapping[str, Any], digits: str = ".3f") -> None:
+  """How samples of before are answered now, and what lost most.
+
+  Args:
+    told: a report's `forgetting`.
+    digits: how a loss is written.
+  """
   title = _BEFORE.get(told["measured_on"])
   if title is None:
     title = f"ESTIMATE of what is forgotten, from {told['how']}"

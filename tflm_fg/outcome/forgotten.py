@@ -134,9 +134,9 @@ def forgetting(
     else score_file(file, options.runtime, old[:2], task)
     for file in (came, adapted)
   )
-  rows = class_rows(
-    old.y, before, after, names_of(came), samples.class_counts()
-  )
+  counts = samples.class_counts()
+  names = names_of(came, len(counts))
+  rows = class_rows(old.y, before, after, names, counts)
   return {
     "measured_on": told,
     **both(before.score, after.score, True),
@@ -242,7 +242,9 @@ def _of_imagined(
     "mae_after": None,
     "loss_before": None,
     "loss_after": None,
-    "classes": class_rows(labels, before, after, names_of(start), counts),
+    "classes": class_rows(
+      labels, before, after, names_of(start, len(counts)), counts
+    ),
   }
 
 

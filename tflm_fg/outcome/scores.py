@@ -49,7 +49,8 @@ def scores(
   Returns:
     Fields of a report.
   """
-  names, counts = names_of(came), samples.class_counts()
+  counts = samples.class_counts()
+  names = names_of(came, len(counts))
   if held_back is not None:
     # Whole files, as they will be used: no cut and no other engine's prefix.
     task = samples.for_others(held_back[1])

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite.choice.own_mark import unmarked
+from tflm_fg.tflite.contents.class_names import class_names
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import whole
-from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.metrics import Score, logits_of, score
 from tflm_fg.training.objective import (
   CLASSES,
@@ -82,7 +82,7 @@ def class_rows(
   labels: Array,
   before: Scored,
   after: Scored,
-  names: Sequence[str] | None,
+  names: Sequence[str | None],
   counts: Counts,
 ) -> Rows:
   """How many samples of each class were answered right, before and after.
@@ -91,7 +91,7 @@ def class_rows(
     labels: int64 [N], of the samples that were scored.
     before: of the file as it came.
     after: of the adapted one.
-    names: of the classes, where the file says them.
+    names: of the classes, None where the file does not say.
     counts: of the samples that were learned from.
 
   Returns:
@@ -109,7 +109,7 @@ def class_rows(
     rows.append(
       {
         "class": label,
-        "name": names[label] if names else None,
+        "name": names[label],
         "train_samples": count,
         "replay_samples": again,
         "scored_samples": int(own.sum()),
@@ -120,10 +120,10 @@ def class_rows(
   return rows
 
 
-def names_of(file: ModelFile) -> Sequence[str] | None:
-  """What a file calls its classes."""
-  mark = read_mark(file)
-  return None if mark is None else mark.classes
+def names_of(file: ModelFile, classes: int) -> list[str | None]:
+  """What a file calls its classes; None for each where it does not say."""
+  names = class_names(file, classes)
+  return [None if name == str(n) else name for n, name in enumerate(names)]
 
 
 def both(before: Score, after: Score, known: bool) -> dict[str, Any]:

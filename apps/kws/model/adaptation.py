@@ -83,11 +83,13 @@ class Job:
     return old.x, old.y
 
   def require_classes(self) -> None:
-    """Refuses clips of a single class: all would be heard as that.
+    """Refuses clips of a single class where nothing keeps the others.
 
     Raises:
       TflmFgError: naming the class.
     """
+    if self.absent_classes == "keep":
+      return
     labels = self.clips()[1]
     if self.replay is not None:
       labels = np.concatenate([labels, self.replay.y])

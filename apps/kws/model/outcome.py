@@ -8,6 +8,7 @@ import numpy as np
 
 from apps.kws.model.adaptation import Job, SpotterResult
 from apps.kws.model.spotter import is_free
+from apps.printed_report import print_forgetting
 from tflm_fg.requirements import in_words
 
 TITLES = {
@@ -72,5 +73,8 @@ def print_outcome(result: SpotterResult) -> None:
     f"training adds {report['trainer_bytes']} bytes to inference, the replay "
     f"set is {report['replay_bytes']} bytes"
   )
+  told = report["forgetting"]
+  if told and told["measured_on"] == "estimate":
+    print_forgetting(told)
   for line in in_words(report["needs"]):
     print(line)

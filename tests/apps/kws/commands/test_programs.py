@@ -262,7 +262,6 @@ def shelf(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 REFUSED = {
-  "one class": (("adapt", "--data=one"), "one class, 'yes'"),
   "no wav": (("adapt", "--data=broken", "--strict"), "0.wav: not a sound file"),
   "of no length": (("adapt", "--data=blank", "--strict"), "holds no sound"),
   "no folder": (("adapt", "--data=none"), "none: no such folder"),

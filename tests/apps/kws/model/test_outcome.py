@@ -8,6 +8,7 @@ import pytest
 from apps.kws.features.examples import Examples
 from apps.kws.model import adaptation, outcome, saved_clips
 from apps.kws.model.spotter import load
+from tflm_fg.types import TflmFgError
 
 SPOTTER = load(None)
 SHAPE = SPOTTER.input().shape[1:]
@@ -62,3 +63,21 @@ def test_old_clips_are_replayed_and_scored_by_the_library(layer):
   assert scored == {5, 6}
   before, _ = result.scores["old"]
   assert told["accuracy_before"] == pytest.approx(before.accuracy)
+
+
+def test_clips_of_one_word_leave_the_others_as_they_were_heard(capsys):
+  job = dataclasses.replace(_job(), train=_clips([1], 8))
+  result = adaptation.adapt(job)
+  outcome.print_outcome(result)
+  said = capsys.readouterr().out
+  assert "ESTIMATE of what is forgotten, from imagined inputs" in said
+  told = result.report["forgetting"]
+  lost = told["accuracy_before"] - told["accuracy_after"]
+  assert lost < 0.2 and len(result.report["absent_classes"]) == 11
+  assert result.report["classes"][1]["name"] == SPOTTER.classes[1]
+
+
+def test_clips_of_one_word_are_refused_where_nothing_keeps_the_others():
+  job = dataclasses.replace(_job(absent_classes="ignore"), train=_clips([1], 8))
+  with pytest.raises(TflmFgError, match="clips of one class"):
+    adaptation.adapt(job)
