@@ -2295,6 +2295,13 @@ MUTANTS = (
     ("tests/apps/test_sample_forms.py",),
   ),
   Mutant(
+    "samples: silence may not be silent",
+    "tflm_fg/samples/signal.py",
+    "    flat &= ~np.isin(y, empty)\n",
+    "    pass\n",
+    ("tests/samples/test_signal.py",),
+  ),
+  Mutant(
     "samples: few levels are not said",
     "tflm_fg/samples/signal.py",
     "  if used > _FEW_LEVELS[bits]:\n    return []\n",

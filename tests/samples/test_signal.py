@@ -95,6 +95,14 @@ def test_constant_samples_are_left_out_by_number():
   assert "2 samples of 8 are constant" in said and "left out" not in said
 
 
+def test_samples_of_silence_may_be_silent():
+  x, y = images(), np.arange(8) % 2
+  x[1] = 0
+  assert examine(x, PIXELS, "train", y, names=("yes", "_silence_")).kept[1] == 1
+  for names in (("silence", "yes"), (), ("no", "yes")):
+    assert len(examine(x, PIXELS, "train", y, names=names).kept) == 7
+
+
 def test_copies_are_kept_once_and_those_that_contradict_not_at_all():
   x = images()
   x[3], x[6], x[7] = x[1], x[1], x[0]

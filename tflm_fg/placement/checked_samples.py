@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tflm_fg.tflite.select_trainable import (
   input_spec,
 )
 from tflm_fg.tflite.tensors import tensor_spec
+from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.data import hold_out
 from tflm_fg.training.file_scores import Counts
 from tflm_fg.training.objective import (
@@ -103,17 +105,20 @@ class CheckedSamples:
       on_grid = model_input(x, inputs, "train x")
       whole = cls(on_grid, None, task, task, inputs, output, behind)
       return whole.examined(x)
+    mark = read_mark(model)
+    names = mark.classes if mark is not None else None
     known = Objective()
     scored = task if task.labelled else task_of(known, y, logits, behind)
     on_grid, targets = checked(Dataset(x, y), inputs, output, "train", scored)
     whole = cls(on_grid, targets, task, scored, inputs, output, behind)
-    return whole.examined(x)
+    return whole.examined(x, names or ())
 
-  def examined(self, x: Array) -> CheckedSamples:
+  def examined(self, x: Array, names: Sequence[str] = ()) -> CheckedSamples:
     """The samples that can be learned from, with what is said of the others.
 
     Args:
       x: as the user gave them, whose numbers tell units apart.
+      names: of the classes in order, where the file has some.
 
     Raises:
       TflmFgError: if nothing can be learned from them.
@@ -125,6 +130,7 @@ class CheckedSamples:
       "train",
       self.y if self.task.labelled else None,
       are_classes=self.task.answers,
+      names=names,
     )
     for doubt in found.doubts:
       warnings.warn(doubt, stacklevel=5)

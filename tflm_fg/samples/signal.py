@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from tflm_fg.types import Array, Int64, TensorSpec, TflmFgError
 
 FEW_NUMBERS = 16
 """Samples of fewer numbers may be constant or alike, and honest."""
+
+EMPTY = ("silence", "background", "none", "nothing", "empty", "blank")
+"""Names of classes whose samples may hold nothing."""
 
 FEW_COPIES = 0.02
 """Share of copies that public sets of recordings have too: no harm is done."""
@@ -49,6 +53,7 @@ def examine(
   y: Array | None = None,
   *,
   are_classes: bool = True,
+  names: Sequence[str] = (),
 ) -> Examined:
   """Looks for what training samples should not be.
 
@@ -62,6 +67,8 @@ def examine(
     y: checked targets [N, ...]; None for none.
     are_classes: whether y is classes or labels of 0 and 1, so that copies of a
       sample with different ones contradict each other.
+    names: of the classes in order; samples of a class that is called by one of
+      EMPTY may be constant.
 
   Raises:
     TflmFgError: if nothing can be learned: all samples are the same, or fall
@@ -83,6 +90,9 @@ def examine(
   if x[0].size < FEW_NUMBERS:
     return Examined(everything, tuple(doubts))
   flat = constant(x)
+  if y is not None and are_classes and y.ndim == 1:
+    empty = [n for n, name in enumerate(names) if name.strip("_ ") in EMPTY]
+    flat &= ~np.isin(y, empty)
   if flat.all():
     raise TflmFgError(
       f"{name} x: every sample is constant, all its values equal, as of a "
