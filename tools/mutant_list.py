@@ -2547,6 +2547,42 @@ MUTANTS = (
     ("tests/apps/kws/model/test_needs.py",),
   ),
   Mutant(
+    "needs: a file that grew for nothing is not told",
+    "tflm_fg/placement/found.py",
+    "  if len(grown) <= len(came.operator_names):\n    return []\n  return [\n",
+    "  if True:\n    return []\n  return [\n",
+    ("tests/test_requirements.py",),
+  ),
+  Mutant(
+    "needs: the arena is what is planned anew alone",
+    "tflm_fg/runtimes/trial_child.py",
+    'parts = ("total", "head", "tail")',
+    'parts = ("head", "head", "tail")',
+    ("tests/test_requirements.py",),
+  ),
+  Mutant(
+    "labels: a packed list of any length is compared",
+    "tflm_fg/tflite/contents/labels.py",
+    "if len(lines) == outputs and missing:",
+    "if missing:",
+    ("tests/tflite/test_labels.py",),
+  ),
+  Mutant(
+    "target: a spotter's whole file is not held to it",
+    "apps/kws/model/adaptation.py",
+    "  require_loads(ModelFile.open(job.spotter.model, job.spotter.name), ",
+    "  print(ModelFile.open(job.spotter.model, job.spotter.name), ",
+    ("tests/apps/kws/model/test_needs.py",),
+  ),
+  Mutant(
+    "nothing else: a file written anew loses its signatures",
+    "tflm_fg/tflite/model_file.py",
+    "    return outside.with_tail(pack(model), self.tail)",
+    "    model.signatureDefs = None\n"
+    "    return outside.with_tail(pack(model), self.tail)",
+    ("tests/tflite/test_other_subgraphs.py",),
+  ),
+  Mutant(
     "replay: what the last layer reads is left out of the last run",
     "tflm_fg/placement/phase.py",
     "    everything = np.arange(len(self.labels))\n",
