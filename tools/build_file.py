@@ -37,6 +37,7 @@ PACKAGES = {
     "apps/__init__.py",
     "apps/cli.py",
     "apps/graph_flags.py",
+    "apps/printed_report.py",
     "apps/setting_flags.py",
     "apps/sound_flags.py",
   ),
