@@ -110,6 +110,13 @@ MUTANTS = (
     ("tests/apps/test_export.py",),
   ),
   Mutant(
+    "export: a model that shall be rebuilt is not",
+    "tflm_fg/micro/tflm/tflm_engine.h",
+    "    return (!rebuilds_ || model_->Rebuild()) &&\n",
+    "    return\n",
+    ("tests/apps/test_export.py", "-kkeep_a_copy"),
+  ),
+  Mutant(
     "export: the trained piece lies in flash",
     "apps/export/tflm.py",
     'array("fg_trained_model", pieces.trained.data, not pieces.flows),',
