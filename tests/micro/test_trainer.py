@@ -4,6 +4,7 @@ Both run the same sessions here, so that only the trainers are compared;
 check.c compares them with the forward pass in C too.
 """
 
+import ctypes
 import functools
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from tests import models
 from tests.micro import trainers
-from tflm_fg import mark_trainable
+from tflm_fg import mark_trainable, micro
 from tflm_fg.methods import ClosedForm, PerSample, SignSPSA
 from tflm_fg.samples.inputs import model_input
 from tflm_fg.tflite.graph_options import GraphOptions
@@ -186,3 +187,20 @@ def test_a_phase_that_grows_worse_is_undone():
   wrong[:-20] = (wrong[:-20] + 1) % 4
   device, _ = equal("dense", "head", ClosedForm(**EXACT), y=wrong)
   assert device.progress().kept_step == 0
+
+
+def test_a_head_of_64_features_trains_32_samples_in_four_kilobytes():
+  found = mark_trainable("apps/kws/ds_cnn.tflite", "head")
+  file = ModelFile.of(found.data)
+  blob = micro.make_blob(file, found.mark, ClosedForm(pull=0.1))
+  kernel = found.mark.trainable[0]
+  assert kernel.shape[-1] == 64
+  words, size = trainers.as_words(blob), ctypes.c_uint32()
+  status = trainers.library().fg_required_bytes(
+    ctypes.c_void_p(words.ctypes.data),
+    ctypes.c_uint32(len(blob)),
+    ctypes.c_uint32(32),
+    ctypes.byref(size),
+  )
+  assert status == trainers.OK
+  assert size.value <= 4096
