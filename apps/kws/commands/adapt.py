@@ -27,6 +27,7 @@ from apps.kws.features.registry import NAMES
 from apps.kws.model import adaptation, outcome, replay_set, report_page, spotter
 from tflm_fg import files, methods, runtimes
 from tflm_fg.callbacks import ProgbarLogger, StopOnInterrupt
+from tflm_fg.placement import ABSENT_CLASSES
 from tflm_fg.tflite import OPERATORS
 from tflm_fg.types import TflmFgError
 
@@ -81,6 +82,12 @@ _REPORT_DIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_boolean(
   "dry_run", False, "say what would be trained and how long it takes"
+)
+_ABSENT = flags.DEFINE_enum(
+  "absent_classes",
+  "keep",
+  list(ABSENT_CLASSES),
+  "keep what the model knows of words without clips; ignore: let it go",
 )
 cli.section(cli.SELDOM)
 _TRAINABLE = flags.DEFINE_string(
@@ -181,6 +188,7 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
       _METHOD.value, steps=steps, anchor=_ANCHOR.value, seed=seed
     ),
     trainable=_TRAINABLE.value,
+    absent_classes=_ABSENT.value,
     runtime=_RUNTIME.value,
     target=_TARGET.value,
     operators=_OPERATORS.value,
