@@ -1,14 +1,17 @@
 """Adapt the shipped keyword spotter on an emulated Cortex-M4, and count.
 
   python tools/chip.py [--placement=head] [--voice=whisper] [--gain=1]
-    [--clips=4] [--test_clips=5] [--steps=N] [--batch=16] [--model=A.tflite]
+    [--clips=4] [--test_clips=5] [--steps=N] [--batch=16]
+    [--model=A.tflite --npz=samples.npz]
 
 A voice that the spotter does not know is synthesized. Python adapts to it with
 TFLM's interpreter, and QEMU runs the trainer in C with the network of forward.c
 from start to end: features, steps, scores before and after, and what is saved.
 Prints how much differs, which must be nothing, and what a step costs in
-instructions. A pass of the input stage is a whole run of the spotter, so that
-its 80 steps of 16 samples take minutes. Needs what tflm_fg/micro/test.sh needs.
+instructions. With --npz and --model it is another int8 classifier and the first
+samples of a file, as many as clips of twelve words would be. A pass of the
+input stage is a whole run of the spotter, so that its 80 steps of 16 samples
+take minutes. Needs what tflm_fg/micro/test.sh needs.
 """
 
 from __future__ import annotations
@@ -19,23 +22,43 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import numpy as np  # noqa: E402
+
 import tflm_fg  # noqa: E402
 from tests.micro import write_vectors  # noqa: E402
 from tflm_fg import methods, micro  # noqa: E402
+from tflm_fg.samples import load_npz, model_input  # noqa: E402
+from tflm_fg.tflite import ModelFile, input_spec  # noqa: E402
 
 KEPT_SHARE = 5
 """One sample of so many is kept aside."""
 
 
+def samples_of(options: argparse.Namespace) -> tuple[Any, Any]:
+  """Samples on the model's grid, and their classes; tests come last."""
+  if options.npz is None:
+    return write_vectors.spoken(
+      options.clips,
+      options.test_clips,
+      options.voice,
+      options.gain,
+      options.seed,
+    )
+  loaded = load_npz(options.npz)
+  count = 12 * (options.clips + options.test_clips)
+  grid = input_spec(ModelFile.open(pathlib.Path(options.model).read_bytes()))
+  x = model_input(loaded.x[:count], grid, options.npz)
+  return x, np.asarray(loaded.y)[:count].astype(np.int64)
+
+
 def case_of(options: argparse.Namespace) -> write_vectors.Case:
   """The phase that Python and the chip run."""
-  x, y = write_vectors.spoken(
-    options.clips, options.test_clips, options.voice, options.gain, options.seed
-  )
+  x, y = samples_of(options)
   model = pathlib.Path(options.model or write_vectors.SPOTTER).read_bytes()
   is_head = options.placement == "head"
   marked = tflm_fg.mark_trainable(
@@ -74,13 +97,15 @@ def main() -> int:
   parser.add_argument("--steps", type=int)
   parser.add_argument("--batch", type=int, default=16)
   parser.add_argument("--seed", type=int, default=0)
-  parser.add_argument("--model", help="another spotter with the same input")
+  parser.add_argument("--model", help="another int8 classifier")
+  parser.add_argument("--npz", help="its samples: x and y")
   options = parser.parse_args()
   case = case_of(options)
   sizes = micro.device_sizes(case.blob, case.count)
+  named = options.npz or f"{options.voice!r} at gain {options.gain:g}"
   print(
-    f"{case.count} clips of {options.voice!r} at gain {options.gain:g}, "
-    f"{case.kept} of them kept aside; {case.tests} tests; {sizes.steps} steps"
+    f"{case.count} samples of {named}, {case.kept} of them kept aside; "
+    f"{case.tests} tests; {sizes.steps} steps"
   )
   print(f"sizes: {sizes}")
   with tempfile.TemporaryDirectory() as folder:
