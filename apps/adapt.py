@@ -9,11 +9,11 @@
 Samples are an .npz with x and y, a pair x.npy,y.npy, a .csv, or a folder with
 CLASS/*.png: docs/data.md tells of each, of units and of labels. Without y, or
 with --labels=none, it learns without labels. With --loss=mse or huber y may be
-real numbers, for models that give numbers. By default it tries
-where to put the trainable numbers (the head, a wide head, an input prompt, the
-first layer's biases), keeps part of the samples aside to compare by, and
-finishes the best. --test samples are scored before and after and never trained
-on. Ctrl-C, or SIGTERM, keeps what is best by then; twice, it ends at once.
+real numbers, for models that give numbers. By default it tries where to put the
+trainable numbers (the head, a wide head, an input prompt, the first layer's
+biases), keeps part of the samples aside to compare by, and finishes the best.
+--test samples are scored before and after and never trained on. Ctrl-C, or
+SIGTERM, keeps what is best by then; twice, it ends at once.
 """
 
 from __future__ import annotations
