@@ -448,10 +448,12 @@ def embedding_model(*, seed: int = 0, tail: str = "scores") -> bytes:
   return net.finish([x.index], [first.index, net.softmax(logits).index])
 
 
-def float_model(dtype: str = "float32") -> bytes:
-  """x [1, 4] -> dense with float activations; int8 weights make it hybrid."""
+def float_model(
+  dtype: str = "float32", shape: tuple[int, ...] = (1, 4)
+) -> bytes:
+  """x of four numbers -> dense with float activations; int8 makes it hybrid."""
   net = Builder()
-  x = net.tensor("x", (1, 4), "float32")
+  x = net.tensor("x", shape, "float32")
   scale = 0.01 if dtype == "int8" else None
   kernel = net.tensor(
     "float/kernel", (3, 4), dtype, scale, data=np.ones((3, 4))

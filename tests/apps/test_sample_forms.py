@@ -1,11 +1,12 @@
 """Programs take samples in every form, with the flags that say how."""
 
+import importlib.util
 import pathlib
 
 import numpy as np
 import pytest
 
-from tests import programs
+from tests import models, programs
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 MODEL = str(ROOT / "apps" / "compare" / "digits.tflite")
@@ -124,3 +125,42 @@ def test_flags_of_samples_do_nothing_for_a_journal_and_are_refused(folder):
     "--stride=2",
   )
   assert "--stride: --from_journal takes" in refused.stderr
+
+
+def convert(folder, *arguments):
+  return programs.run(folder, "apps.convert", "--out=m.tflite", *arguments)
+
+
+def test_statistics_are_the_same_of_a_table_and_of_an_archive(folder):
+  x = np.random.default_rng(0).random((6, 64))
+  np.savez(folder / "s.npz", x=x)
+  rows = [",".join(map(repr, row)) for row in x.tolist()]
+  names = ",".join(f"p{n}" for n in range(64))
+  (folder / "s.csv").write_text("\n".join([names, *rows]))
+  files = []
+  for source in ("s.npz", "s.csv"):
+    done = convert(folder, f"--model={MODEL}", f"--statistics={source}")
+    assert done.returncode == DONE, done.stderr
+    files.append((folder / "m.tflite").read_bytes())
+  assert files[0] == files[1]
+
+
+needs_tensorflow = pytest.mark.skipif(
+  importlib.util.find_spec("tensorflow") is None, reason="needs the extra tf"
+)
+
+
+@needs_tensorflow
+def test_what_a_float_model_cannot_say_of_photos_is_asked_for(folder):
+  (folder / "f.tflite").write_bytes(models.float_model(shape=(1, 2, 2, 1)))
+  (folder / "k.keras").write_bytes(b"PK")
+  for model, words in (
+    ("f.tflite", "add --pixel_range=0,1, or -1,1, or 0,255"),
+    ("k.keras", "does not say the shape of a sample; give an .npz"),
+  ):
+    refused = convert(
+      folder, f"--model={model}", "--calibration=photos/train/four"
+    )
+    assert refused.returncode == REFUSED
+    (line,) = programs.own_lines(refused.stderr)
+    assert words in line
