@@ -126,7 +126,7 @@ def test_adapt_writes_every_output_whole(folder):
   assert after["p.png"].startswith(b"\x89PNG")
   rows = list(csv.DictReader(after["l.csv"].decode().splitlines()))
   assert [int(row["step"]) for row in rows] == [0, 50, 60]
-  assert len(after["j.jsonl"].splitlines()) == 62
+  assert len(after["j.jsonl"].splitlines()) == 3  # signs of a phase in one
   assert tflm_fg.strip(after["out.tflite"]) == after["out.tflite"]
   mode = (folder.path / "out.tflite").stat().st_mode
   assert mode == (folder.path / "model.tflite").stat().st_mode
@@ -377,7 +377,7 @@ def test_second_run_replaces_the_first_whole(folder):
   [
     lambda journal: journal[: len(journal) // 2],
     lambda journal: journal.replace(b'"model_sha256":"', b'"model_sha256":"0'),
-    lambda journal: journal.replace(b"65536", b"1e400", 1),
+    lambda journal: journal.replace(b'"kept_step":', b'"kept_step":1e400', 1),
   ],
   ids=["truncated", "of another model", "edited"],
 )
