@@ -4,7 +4,7 @@
   tflm-fg-adapt --model=kws.tflite --train=mine.npz --test=others.npz
     --out=adapted.tflite --journal=steps.jsonl --report=report.json
   tflm-fg-adapt --model=kws.tflite --train=mine.npz --labels=none
-    --out=adapted.tflite
+    --out=adapted.tflite --dry_run
 
 Samples are an .npz with x and y, a pair x.npy,y.npy, a .csv, or a folder with
 CLASS/*.png: docs/data.md tells of each, of units and of labels. Without y, or
@@ -35,16 +35,11 @@ from apps import (
   setting_flags,
   target_flags,
 )
-from apps.printed_report import print_report
+from apps.printed_report import print_estimate, print_report
 from apps.report_page.adaptation_page import adaptation_page
 from apps.setting_flags import given
-from tflm_fg import files, journal, micro, plots
-from tflm_fg.callbacks import (
-  Callback,
-  CSVLogger,
-  ProgbarLogger,
-  StopOnInterrupt,
-)
+from tflm_fg import dry_run, files, journal, micro, plots
+from tflm_fg.callbacks import CSVLogger, ProgbarLogger, StopOnInterrupt
 from tflm_fg.types import Array, TflmFgError
 
 FLAGS = (
@@ -71,7 +66,8 @@ def main() -> None:
   if own.PLOT.value:
     plots.require_matplotlib()
   model = files.read_bytes(own.MODEL.value)
-  if own.REPORT_DIR.value and not own.FROM_JOURNAL.value:
+  writes = not own.DRY_RUN.value and not own.FROM_JOURNAL.value
+  if own.REPORT_DIR.value and writes:
     files.make_folder(own.REPORT_DIR.value)
   if own.FROM_JOURNAL.value:
     _refuse_all_but_files()
@@ -84,9 +80,13 @@ def main() -> None:
     raise TflmFgError(
       "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
     )
+  if own.DRY_RUN.value:
+    print_estimate(dry_run.estimate(model, **_asked()))
+    return
   log = CSVLogger(None)
   with StopOnInterrupt() as stop:
-    result = _adapted(model, [stop, log, ProgbarLogger()])
+    watchers = [stop, log, ProgbarLogger()]
+    result = tflm_fg.adapt(model, **_asked(), callbacks=watchers)
     with stop.deferred():
       contents = _contents(result, log)
     cli.save(stop, contents)
@@ -143,32 +143,31 @@ def _page(folder: str, result: tflm_fg.AdaptResult) -> dict[str | None, bytes]:
   }
 
 
-def _adapted(model: bytes, watchers: Sequence[Callback]) -> tflm_fg.AdaptResult:
+def _asked() -> dict[str, Any]:
+  """The samples and all settings, as `tflm_fg.adapt` takes them."""
   own = adapt_flags
   method, objective = setting_flags.method(), setting_flags.objective()
   train = _loaded(own.TRAIN.value, labels=objective["labels"] == "given")
   if train.y is None and objective["labels"] == "auto":
     print(f"note: {own.TRAIN.value}: no labels, so it learns without")
   known = train.classes
-  return tflm_fg.adapt(
-    model,
-    train.x,
-    train.y,
-    test=_samples(own.TEST.value, "test", known),
-    old_data=_samples(own.OLD_DATA.value, "test", known),
-    replay=_samples(own.REPLAY.value, "train", known),
-    trainable=own.TRAINABLE.value,
-    absent_classes=own.ABSENT_CLASSES.value,
-    graph_options=graph_flags.graph_options(),
-    method=method,
+  return {
+    "x": train.x,
+    "y": train.y,
+    "test": _samples(own.TEST.value, "test", known),
+    "old_data": _samples(own.OLD_DATA.value, "test", known),
+    "replay": _samples(own.REPLAY.value, "train", known),
+    "trainable": own.TRAINABLE.value,
+    "absent_classes": own.ABSENT_CLASSES.value,
+    "graph_options": graph_flags.graph_options(),
+    "method": method,
     **engine_flags.engine(),
-    target=target_flags.TARGET.value,
+    "target": target_flags.TARGET.value,
     **objective,
-    callbacks=watchers,
-    output=output_flags.OUTPUT.value,
-    input=output_flags.INPUT.value,
-    name=own.MODEL.value,
-  )
+    "output": output_flags.OUTPUT.value,
+    "input": output_flags.INPUT.value,
+    "name": own.MODEL.value,
+  }
 
 
 def _samples(
@@ -205,7 +204,15 @@ def _refuse_all_but_files() -> None:
   """A replay does what was done: what else is given would do nothing."""
   own = adapt_flags
   others = (
-    (own.TRAIN, own.TEST, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
+    (
+      own.DRY_RUN,
+      own.TRAIN,
+      own.TEST,
+      own.PLOT,
+      own.REPORT,
+      own.LOG,
+      own.JOURNAL,
+    )
     + (own.REPORT_DIR,)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, own.ABSENT_CLASSES)

@@ -43,6 +43,12 @@ REPLAY = flags.DEFINE_string(
   "samples of before, in any form of --train, that are trained on too, so that "
   "the model does not forget them",
 )
+DRY_RUN = flags.DEFINE_boolean(
+  "dry_run",
+  False,
+  "say in a few seconds what would be tried, in how many passes and seconds, "
+  "and write nothing",
+)
 REPORT_DIR = flags.DEFINE_string(
   "report_dir",
   None,

@@ -6,8 +6,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tflm_fg import requirements
+from tflm_fg.callbacks import in_words as in_time_words
+from tflm_fg.dry_run import Estimate
 from tflm_fg.forgetting import in_words
 from tflm_fg.training import NATURAL
+
+
+def print_estimate(estimate: Estimate) -> None:
+  """What adapting would try and take, for people."""
+  print(f"would learn from {estimate.samples} samples:")
+  for part in estimate.parts:
+    steps = f", {part.steps} steps, {part.passes} passes" * bool(part.steps)
+    print(
+      f"  {part.candidate}: {part.work}{steps}, about {_time(part.seconds)}"
+    )
+  print(
+    f"in all about {estimate.forward_passes} forward passes and "
+    f"{_time(estimate.seconds)}; training the candidate that looks best now, "
+    f"{estimate.trainable_parameters} numbers, would add "
+    f"{estimate.trainer_bytes} bytes to inference; nothing was written"
+  )
+
+
+def _time(seconds: float) -> str:
+  """Seconds, with a digit where they are few."""
+  return f"{seconds:.1f} s" if seconds < 10 else in_time_words(seconds)
 
 
 def print_report(report: Mapping[str, Any]) -> None:

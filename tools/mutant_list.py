@@ -25,6 +25,20 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "dry run: steps that were cut off are not counted",
+    "tflm_fg/dry_run.py",
+    "    left = self._of_loop - state.step\n",
+    "    left = 0\n",
+    ("tests/test_dry_run.py",),
+  ),
+  Mutant(
+    "dry run: a class with few samples is left out",
+    "tflm_fg/dry_run.py",
+    "  taken = np.unique(np.concatenate([spread, firsts]))\n",
+    "  taken = np.unique(spread)\n",
+    ("tests/test_dry_run.py", "-kmany"),
+  ),
+  Mutant(
     "progress: a part that fails does not end",
     "tflm_fg/placement/request.py",
     "      for callback in self.callbacks:\n"

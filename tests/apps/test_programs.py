@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_adapt_writes_every_output_whole(folder):
   assert tflm_fg.strip(after["out.tflite"]) == after["out.tflite"]
   mode = (folder.path / "out.tflite").stat().st_mode
   assert mode == (folder.path / "model.tflite").stat().st_mode
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(folder):
+  before = folder.files()
+  printed = folder.done(
+    "adapt", *folder.adapt_flags(
+      "--steps=1000000", "--learning_rate_lsb=1", "--epsilon_lsb=1",
+      "--report_dir=page", "--journal=j", "--dry_run",
+    )
+  )  # fmt: skip
+  assert re.search(r"head: sign-m-spsa, 1000000 steps, 20\d{5} passes", printed)
+  assert "nothing was written" in printed
+  assert folder.files() == before
+  assert not (folder.path / "page").exists()
 
 
 @pytest.mark.parametrize("journal", ["half.tflite", "no.jsonl"])

@@ -1,6 +1,6 @@
 """What is called after every step and validation, as Keras's callbacks are."""
 
-from tflm_fg.callbacks.progress import ProgbarLogger
+from tflm_fg.callbacks.progress import ProgbarLogger, in_words
 from tflm_fg.training.callbacks import (
   Callback,
   CSVLogger,
@@ -23,4 +23,5 @@ __all__ = [
   "ProgbarLogger",
   "State",
   "StopOnInterrupt",
+  "in_words",
 ]

@@ -205,6 +205,10 @@ class HeadFolds:
     is_open = self.graph_options.head_room is None
     if score.saturated <= SATURATED or not is_open:
       return None
+    if self.request.is_dry:
+      usual = 2 + len(self.pulls if pulls is None else pulls)
+      self.request.tell_fits(0, usual)
+      return None
     tried = []
     for bits in range(1, MOST_ROOM + 1):
       opened = self.with_room(bits)
@@ -223,10 +227,14 @@ class HeadFolds:
 
   def best(self, pulls: Sequence[float] | None = None) -> FoldScore:
     """How the head does where it is fitted, under the best of some pulls."""
+    planned = self.pulls if pulls is None else pulls
+    taken = planned[:1] if self.request.is_dry else planned
+    self.request.tell_fits(0, 0)
     scores = [
       self._scored(pull, functools.partial(self.fitted, pull=pull))
-      for pull in (self.pulls if pulls is None else pulls)
+      for pull in taken
     ]
+    self.request.tell_fits(len(taken), len(planned))
     return min(scores, key=lambda score: score.loss)
 
   @property

@@ -92,6 +92,16 @@ class Request:
       for callback in self.callbacks:
         callback.on_phase_end(dict(logs))
 
+  @property
+  def is_dry(self) -> bool:
+    """Whether nobody wants the result, but to know how long it takes."""
+    return any(callback.dry_run for callback in self.callbacks)
+
+  def tell_fits(self, ran: int, planned: int) -> None:
+    """Tells the callbacks of fits over folds."""
+    for callback in self.callbacks:
+      callback.on_fits_end({"ran": ran, "planned": planned})
+
   def each(self, candidate: str, phases: Sequence[_Phase]) -> Iterator[_Phase]:
     """Phases, of which the callbacks are told as they come up."""
     self.tell_plan(*[(candidate, phase.method.name) for phase in phases])

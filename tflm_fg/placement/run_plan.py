@@ -306,7 +306,7 @@ def run_phases(
       )
       last = phase_result
       stopped = any(callback.stop_training for callback in request.callbacks)
-      ends = phase is phases[-1] and _is_exact(phase_result)
+      ends = phase is phases[-1] and _is_exact(phase_result, request.is_dry)
       if ends and len(training_data.kept) and not stopped:
         # An exact phase needs samples kept aside but to see that it helps, and
         # every sample counts where there are few.
@@ -326,10 +326,10 @@ def run_phases(
   return run_result
 
 
-def _is_exact(phase_result: PhaseResult) -> bool:
+def _is_exact(phase_result: PhaseResult, is_dry: bool) -> bool:
   """Whether an exact phase ran, and was kept."""
   record = phase_result.record
-  return record.phase.method.is_exact and record.kept_step > 0
+  return record.phase.method.is_exact and (is_dry or record.kept_step > 0)
 
 
 def from_the_file(

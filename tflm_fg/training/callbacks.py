@@ -37,10 +37,13 @@ class Callback:
     every_phase: whether it hears the steps of every phase, also of those that
       fit a head behind what was found; without it, of the phases that search,
       and of those that a user has named.
+    dry_run: whether nobody wants the result, but to know how long it takes:
+      each head is then fitted over folds once, and not for every setting.
   """
 
   stop_training = False
   every_phase = False
+  dry_run = False
 
   def on_plan(self, logs: Logs) -> None:
     """When it is known what comes, and again where that changes.
@@ -57,6 +60,13 @@ class Callback:
 
   def on_phase_end(self, logs: Logs) -> None:
     """After it, also where it failed; logs are those of its begin."""
+
+  def on_fits_end(self, logs: Logs) -> None:
+    """After fits of a head over folds; logs hold how many `ran`.
+
+    In a dry run that is fewer than `planned`. Before the first fit it is told
+    of none.
+    """
 
   def on_train_begin(self, state: State, logs: Logs) -> None:
     """Before the first step; logs hold the planned `steps`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +15,12 @@ from apps.kws.model import head_model, saved_clips
 from apps.kws.model.saved_clips import Kept
 from apps.kws.model.scores import WordScores, score
 from apps.kws.model.spotter import Spotter
-from tflm_fg import methods
+from tflm_fg import dry_run, methods
 from tflm_fg.callbacks import Callback, StopOnInterrupt
 from tflm_fg.marking import mark_trainable
-from tflm_fg.placement import QUICK, phases_of
 from tflm_fg.requirements import requirements
 from tflm_fg.runtimes import require_loads
 from tflm_fg.tflite import GraphOptions, ModelFile, unnamed_note
-from tflm_fg.training import Objective
 from tflm_fg.types import NotApplicable, TflmFgError
 
 
@@ -165,7 +162,7 @@ def adapt(
   require_loads(ModelFile.open(job.spotter.model, job.spotter.name), job.target)
   stop = stop or StopOnInterrupt()
   with stop:
-    adapted, model = _run(job, job.method, [stop, *callbacks])
+    adapted, model = _run(job, [stop, *callbacks])
     with stop.deferred():
       return _scored(job, adapted, model)
 
@@ -200,31 +197,41 @@ def _scored(
 
 
 def _run(
-  job: Job, method: methods.Method, callbacks: Sequence[Callback] = ()
+  job: Job, callbacks: Sequence[Callback] = ()
 ) -> tuple[tflm_fg.AdaptResult, bytes]:
   """Trains the whole model or its head alone; the whole model comes back."""
-  x, y = job.clips()
-  head, model = None, job.spotter.to_bytes()  # it names its classes
-  if job.layer == "head":
-    head = head_model.cut_off(job.spotter, job.runtime)
-    model = head.model
-  adapted = tflm_fg.adapt(
-    model,
-    x,
-    y,
-    old_data=job.before(job.old),
-    replay=job.before(job.replay),
-    trainable=_trainable(job),
-    absent_classes=job.absent_classes,
-    graph_options=GraphOptions(operators=job.operators),
-    target=job.target if head is None else "any",  # it is the whole that counts
-    runtime=job.runtime,
-    method=method,
-    callbacks=callbacks,
-    name=job.spotter.name,
-  )
+  head = _head(job)
+  adapted = tflm_fg.adapt(**_asked(job, head), callbacks=callbacks)
   model = adapted.marked_model
   return adapted, head.graft(model) if head else model
+
+
+def _head(job: Job) -> head_model.Head | None:
+  """The last layer as a model of its own, where it alone is trained."""
+  if job.layer != "head":
+    return None
+  return head_model.cut_off(job.spotter, job.runtime)
+
+
+def _asked(job: Job, head: head_model.Head | None) -> dict[str, Any]:
+  """The model, the clips and all settings, as `tflm_fg.adapt` takes them."""
+  x, y = job.clips()
+  return {
+    # The whole model names its classes.
+    "model": head.model if head else job.spotter.to_bytes(),
+    "x": x,
+    "y": y,
+    "old_data": job.before(job.old),
+    "replay": job.before(job.replay),
+    "trainable": _trainable(job),
+    "absent_classes": job.absent_classes,
+    "graph_options": GraphOptions(operators=job.operators),
+    # It is the whole that counts.
+    "target": job.target if head is None else "any",
+    "runtime": job.runtime,
+    "method": job.method,
+    "name": job.spotter.name,
+  }
 
 
 def _trainable(job: Job) -> str:
@@ -310,37 +317,19 @@ def _report(
 
 
 def estimate(job: Job) -> dict[str, Any]:
-  """Measures a short run, and says how long the whole will take.
+  """Measures short runs, and says how long the whole will take.
 
   Returns:
     JSON-ready: what would be trained, and seconds.
   """
   job.require_classes()
-  total = _steps(job)
-  times, steps, report = [], (2, 6), {}
-  for count in steps:
-    began = time.perf_counter()
-    short = dataclasses.replace(job.method, steps=count)
-    report = _run(job, short)[0].report
-    times.append(time.perf_counter() - began)
-  a_step = max(0.0, (times[1] - times[0]) / (steps[1] - steps[0]))
+  found = dry_run.estimate(**_asked(job, _head(job)))
   return {
-    "trainable": report["trainable"],
-    "trainable_parameters": report["trainable_parameters"],
-    "trainer_bytes": report["trainer_bytes"],
-    "train_clips": report["train_clips"] + report["validation_clips"],
-    "steps": total,
-    "seconds": times[0] + a_step * max(0, total - steps[0]),
+    "trainable": list(found.trainable),
+    "trainable_parameters": found.trainable_parameters,
+    "trainer_bytes": found.trainer_bytes,
+    "train_clips": found.samples,
+    "steps": sum(part.steps for part in found.parts),
+    "forward_passes": found.forward_passes,
+    "seconds": found.seconds,
   }
-
-
-def _steps(job: Job) -> int:
-  """How many steps the longest phase of a job takes."""
-  if job.method.steps is not None:
-    return job.method.steps
-  trainable = _trainable(job)
-  if trainable == "auto":
-    return QUICK["steps"]
-  marked = mark_trainable(job.spotter.model, trainable, name=job.spotter.name)
-  phases = phases_of(marked, job.method, Objective())
-  return max(phase.method.steps for phase in phases)

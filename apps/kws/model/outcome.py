@@ -25,8 +25,9 @@ def print_estimate(estimate: dict[str, Any]) -> None:
   print(
     f"would train {estimate['trainable_parameters']} numbers "
     f"({', '.join(estimate['trainable'])}) on {estimate['train_clips']} clips "
-    f"in {estimate['steps']} steps, with {estimate['trainer_bytes']} bytes "
-    f"beyond inference: about {estimate['seconds']:.1f} s"
+    f"in {estimate['steps']} steps and {estimate['forward_passes']} forward "
+    f"passes, with {estimate['trainer_bytes']} bytes beyond inference: about "
+    f"{estimate['seconds']:.1f} s"
   )
 
 
