@@ -281,7 +281,9 @@ class Ledger:
   def _in_c(
     self, logits: Sequence[Array], labels: Array, out: Int64, sums: bool
   ) -> None:
-    rows = [np.ascontiguousarray(z, np.int8) for z in logits]
+    rows = [
+      z if z.flags.c_contiguous else np.ascontiguousarray(z) for z in logits
+    ]
     own = self._labels_for(labels)
     self._c.cross_entropy(self._distance, self._powers, rows, own, out, sums)
 

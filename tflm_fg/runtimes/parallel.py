@@ -76,7 +76,9 @@ def _run(
     # Assignment restores: adding back is lossy where int8 saturates.
     session.load(weights)
     output, *_ = session.forward()
-    rows.append(output.reshape(len(output), math.prod(output.shape[1:])))
+    if output.ndim != 2:
+      output = output.reshape(len(output), math.prod(output.shape[1:]))
+    rows.append(output)
   return rows
 
 
