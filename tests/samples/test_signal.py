@@ -75,6 +75,12 @@ def test_integers_on_the_grid_are_judged_too():
   assert not levels(x, PIXELS, "data")
 
 
+def test_samples_of_no_size_are_left_to_whoever_refuses_them():
+  x = np.zeros((3, 0, 5))
+  assert examine(x, PIXELS, "train", np.arange(3)).doubts == ()
+  assert doubts_of(x, PIXELS, "test") == ()
+
+
 def test_all_on_one_level_is_refused_and_said_of_a_test():
   x = images(top=0.4)
   with pytest.raises(TflmFgError, match="reaches 1 level of 256"):

@@ -79,7 +79,7 @@ def examine(
   if y is not None and len(y) > 1 and np.all(y == y[0]):
     value = y[0].tolist()
     doubts.append(f"{name} y: every target is {value}, one for all samples")
-  if spec.rows:
+  if spec.rows or not x.size:  # what has no numbers the model refuses itself
     return Examined(everything, tuple(doubts))
   digests = _digests(x)
   if len(x) > 1 and len(set(digests)) == 1:
@@ -137,7 +137,7 @@ def doubts_of(
   """
   doubts: list[str] = []
   if spec.rows or x[0].size < FEW_NUMBERS:
-    return tuple(doubts)
+    return ()
   flat = constant(x)
   if flat.any():
     doubts.append(
@@ -181,7 +181,7 @@ def levels(
   """
   grid, ends = units.grid_of(spec), units.reach(spec)
   bits = 0 if grid is None else 8 * np.dtype(grid.dtype).itemsize
-  if grid is None or ends is None or bits not in _FEW_LEVELS:
+  if grid is None or ends is None or bits not in _FEW_LEVELS or not x.size:
     return []
   if x.dtype.kind == "f":
     wide = np.array([x.min(), x.max()], np.float64)
