@@ -142,7 +142,7 @@ static uint32_t check_phase(const check_case *c) {
                    needed);
   if (status) return failed(c->name, status);
   if (c->tests) before = right(c, c->count, c->tests);
-  status = fg_check_writes(trainer, 4);
+  status = fg_check_writes(trainer, 2);
   if (status) return failed(c->name, status);
   status = fg_begin(trainer);
   if (status) return failed(c->name, status);
