@@ -225,6 +225,12 @@ def _remarks(
   if len(training_data.kept) and not any(
     r.kept_step for r in run_result.records
   ):
+    if not run_result.records and training_data.labelled:
+      return [
+        "nothing that was tried was surely better than the file as it is on "
+        "samples that it had not seen; the weights are unchanged: more samples "
+        "say more"
+      ]
     return [
       "no step was better than the start on the samples kept aside; the "
       "weights are unchanged: try more steps or a lower learning rate"

@@ -80,6 +80,34 @@ def test_one_number_for_all_samples_must_be_clearly_lower(start, gain, taken):
   assert best_candidate([bare, staged]).input_stage.trainable == taken
 
 
+def in_folds(stage, head, losses):
+  one = candidate(stage, head, losses)
+  return one._replace(graph=object())
+
+
+@pytest.mark.parametrize(
+  ("stage", "head", "gain", "taken"),
+  [
+    ("", "head", 0.5, True),  # 2 standard errors
+    ("", "head", 0.35, False),  # 1.4
+    ("prompt", "head", 0.7, False),  # 2.8: it has seen these samples
+    ("prompt", "", 1.0, True),  # 4
+  ],
+)
+def test_the_file_stays_as_it_is_unless_something_is_surely_better(
+  stage, head, gain, taken
+):
+  random = np.tile([1.0, -1.0], 8)  # a standard error of 1/4
+  start = in_folds("", "", np.full(16, 5.0))
+  other = in_folds(stage, head, 5.0 - gain + random)
+  assert (best_candidate([start, other]) is other) == taken
+
+
+def test_where_one_number_judges_what_is_lower_is_taken():
+  start, other = in_folds("", "", [-1.0]), in_folds("prompt", "", [-1.005])
+  assert best_candidate([start, other]) is other
+
+
 def test_a_head_that_is_too_sure_is_judged_by_its_answers():
   """Eight times the logits is the same head, at another temperature."""
   random = np.random.default_rng(0)

@@ -77,7 +77,7 @@ def test_a_file_that_fits_already_is_left_as_it_is_or_hardly_worse():
   assert result.report.accuracy_after >= result.report.accuracy_before - 0.01
 
 
-def test_the_lowest_loss_is_chosen_and_the_untouched_file_takes_part():
+def test_the_lowest_sure_loss_is_chosen_and_the_untouched_file_takes_part():
   candidates = searched()
   losses = {c.title: c.loss for c in candidates}
   assert "nothing" in losses

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from tflm_fg.gradients.method import Method
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.spsa import SignSPSA
-from tflm_fg.placement.fold_losses import FOLDS, losses_of
+from tflm_fg.placement.fold_losses import (
+  FOLDS,
+  STAGE_SURELY,
+  SURELY,
+  losses_of,
+  surely_lower,
+)
 from tflm_fg.placement.phase import PhaseResult
 from tflm_fg.placement.request import Request, TrainingData
 from tflm_fg.placement.split_model import SplitModel
@@ -22,14 +28,6 @@ from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import mark_file
 from tflm_fg.training.data import folds
 from tflm_fg.types import NotApplicable, TrainableTensor
-
-SURELY = 1.64
-"""Standard errors that leave one chance in twenty."""
-
-
-CLEARLY = 0.01
-"""Share of a loss that a gain must be where one number is for all samples."""
-
 
 MOST_WEIGHTS = 1 << 18
 """A wide head of more weights is tried only where a user asks for it."""
@@ -294,13 +292,14 @@ def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
   none there.
 
   Candidates that would be left out in part are taken where there are no others.
-  Where all samples were kept aside in folds, the lowest loss is the best.
+  Where all samples were kept aside in folds, the lowest loss is the best of
+  those that are surely better than the untouched file.
 
   Args:
     candidates: as `try_candidates` gives them.
   """
   if all(candidate.graph is not None for candidate in candidates):
-    return min(candidates, key=lambda candidate: candidate.loss)
+    return min(_sure(candidates), key=lambda candidate: candidate.loss)
   candidates = [
     candidate for candidate in candidates if candidate.is_whole
   ] or candidates
@@ -308,26 +307,31 @@ def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
   for stage in dict.fromkeys(c.input_stage for c in candidates):
     best, *wider = (c for c in candidates if c.input_stage == stage)
     for candidate in wider:
-      if not _surely_lower(best.losses, candidate.losses):
+      if not surely_lower(best.losses, candidate.losses):
         best = candidate
     finalists.append(best)
   bare, *others = finalists
   if bare.input_stage.trainable:  # no head helps alone
     return min(finalists, key=lambda candidate: candidate.loss)
-  better = [c for c in others if _surely_lower(c.unseen, bare.unseen)]
+  better = [c for c in others if surely_lower(c.unseen, bare.unseen)]
   return min(better, key=lambda candidate: candidate.loss, default=bare)
 
 
-def _surely_lower(
-  some: NDArray[np.float64], others: NDArray[np.float64]
-) -> bool:
-  """Whether paired losses are lower by more than chance would have them.
+def _sure(candidates: Sequence[Candidate]) -> list[Candidate]:
+  """The untouched file and what is surely better; all where it is not there.
 
-  One number for all samples has no spread to measure chance by: then the loss
-  must be lower by a share of itself.
+  Without labels one number judges, and what is no gain was dropped before.
   """
-  difference = others - some
-  if len(difference) == 1:
-    return bool(difference[0] > CLEARLY * abs(others[0]))
-  error = difference.std() / math.sqrt(len(difference))
-  return bool(difference.mean() > SURELY * error)
+  untouched = [c for c in candidates if not c.trainable and len(c.losses) > 1]
+  if not untouched:
+    return list(candidates)
+  start = untouched[0]
+  return [start] + [
+    candidate
+    for candidate in candidates
+    if surely_lower(
+      candidate.losses,
+      start.losses,
+      STAGE_SURELY if candidate.input_stage.trainable else SURELY,
+    )
+  ]

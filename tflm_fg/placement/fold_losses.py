@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,20 @@ from tflm_fg.losses.custom import BlackBox
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.training.objective import Task
 from tflm_fg.types import Array
+
+SURELY = 1.64
+"""Standard errors that leave one chance in twenty."""
+
+STAGE_SURELY = 3.5
+"""The same of an input stage that was found on the samples that judge it.
+
+On samples as the model knows them such stages gained up to 3.0 standard errors
+and harmed; those that undid a shift gained 5 and more (docs/forgetting.md).
+"""
+
+
+CLEARLY = 0.01
+"""Share of a loss that a gain must be where one number is for all samples."""
 
 FOLDS = 3
 """Parts of the samples, each kept aside once when heads are compared."""
@@ -93,3 +108,23 @@ def cooled_binary_losses(
 
 
 _COOLINGS = 2.0 ** np.arange(-4, 3.25, 0.25)
+
+
+def surely_lower(
+  some: NDArray[np.float64], others: NDArray[np.float64], errors: float = SURELY
+) -> bool:
+  """Whether paired losses are lower by more than chance would have them.
+
+  One number for all samples has no spread to measure chance by: then the loss
+  must be lower by a share of itself.
+
+  Args:
+    some: of samples, float64 [N].
+    others: of the same samples.
+    errors: standard errors of the difference that they must be lower by.
+  """
+  difference = others - some
+  if len(difference) == 1:
+    return bool(difference[0] > CLEARLY * abs(others[0]))
+  error = difference.std() / math.sqrt(len(difference))
+  return bool(difference.mean() > errors * error)
