@@ -229,7 +229,8 @@ def _replayed(model: bytes) -> bytes:
   path = adapt_flags.FROM_JOURNAL.value
   if adapt_flags.BLOB.value:
     blob = files.read_bytes(adapt_flags.BLOB.value)
-    return micro.read_saved(files.read_bytes(path), blob, model, path)
+    marked = adapt_flags.MODEL.value
+    return micro.read_saved(files.read_bytes(path), blob, marked, path)
   recorded = journal.parse(files.read_bytes(path), path)
   return tflm_fg.replay(recorded, model, adapt_flags.MODEL.value)
 

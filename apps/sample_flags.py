@@ -34,12 +34,14 @@ WINDOW = flags.DEFINE_integer(
   None,
   "for a .csv whose rows follow each other in time: rows of a sample; by "
   "default the input's first axis",
+  lower_bound=1,
 )
 STRIDE = flags.DEFINE_integer(
   "stride",
   None,
   "rows from one window of a .csv to the next; by default as many as a window "
   "has, so that none overlap",
+  lower_bound=1,
 )
 STRICT = flags.DEFINE_boolean(
   "strict",
