@@ -131,6 +131,13 @@ MUTANTS = (
     ("tests/apps/test_export.py", "-kkeep_a_copy"),
   ),
   Mutant(
+    "export: kernels that keep sums are not looked for",
+    "tflm_fg/micro/tflm/enroll/main.cc",
+    "  return !model->Rebuild() || !same;\n",
+    "  return !model->Rebuild();\n",
+    ("tests/apps/test_export.py", "-kkeep_a_copy"),
+  ),
+  Mutant(
     "export: the trained piece lies in flash",
     "apps/export/tflm.py",
     'array("fg_trained_model", pieces.trained.data, not pieces.flows),',

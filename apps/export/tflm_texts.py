@@ -179,10 +179,10 @@ _KERNEL_SUMS = """
 ## CMSIS-NN
 
 On Cortex-M55 and M85 CMSIS-NN sums kernels when a model is prepared, and would
-miss a part of each write. `fg_train` finds that out and says FG_NOT_SEEN. Build
-with `-DFG_REBUILD=1` there, which prepares the trained piece anew before every
-run, or FULLY_CONNECTED with TFLM's reference kernel; or export with
-`--trainable=prompt`, which writes to no constant.
+miss a part of each write. The example looks for that before it learns, and ends
+if it is so. Build with `-DFG_REBUILD=1` there, which prepares the trained piece
+anew before every run, or FULLY_CONNECTED with TFLM's reference kernel; or
+export with `--trainable=prompt`, which writes to no constant.
 """
 
 

@@ -173,9 +173,11 @@ fg_status fg_open(fg_trainer **trainer, const void *blob, uint32_t blob_bytes,
                   void *buffer, uint32_t buffer_bytes);
 
 /* Changes every trainable tensor in turn and demands that some logit changes.
- * An engine that keeps a copy of weights (CMSIS-NN sums kernels when a model is
- * prepared) is found out so. Runs up to `samples` training samples, evenly
- * chosen, up to seven times a tensor. The tensors are put back. */
+ * An engine that keeps a copy of weights is found out so. One that keeps sums
+ * alone (CMSIS-NN on Cortex-M55, from when a model is prepared) is not, as the
+ * rest of an output still moves: compare a written model with one that is
+ * prepared anew. Runs up to `samples` training samples, evenly chosen, up to
+ * seven times a tensor. The tensors are put back. */
 fg_status fg_check_writes(fg_trainer *trainer, uint32_t samples);
 
 /* Scores the kept samples at the start. Called once, before the first step. */
