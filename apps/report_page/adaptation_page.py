@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.report_page import sections
-from apps.report_page.markup import Markup, page, paragraph, section
-from apps.report_page.sections import Row
+from apps.report_page.forgetting_section import forgetting_section, rows_of
+from apps.report_page.markup import Markup, page, paragraph
 from tflm_fg import AdaptResult
 from tflm_fg.training import NATURAL
 
@@ -55,7 +55,7 @@ def adaptation_page(
         rows_of(report["classes"]),
         f"of {report['scored_samples']} {_part(report)}",
       ),
-      _forgetting(report),
+      forgetting_section(report["forgetting"]),
       sections.tried_section(report),
       sections.curve_section(result.history, unit),
       sections.needs_section(report["needs"], report["engine_agreement"]),
@@ -77,20 +77,6 @@ def title_of(report: Report, model: str, samples: str) -> str:
     what += f" of {learned}{of_all} classes"
   name, source = (os.path.basename(p.rstrip("/")) for p in (model, samples))
   return f"{name}, adapted to {what} ({source})"
-
-
-def rows_of(classes: Sequence[Report]) -> list[Row]:
-  """The classes of a report, as the page shows them."""
-  return [
-    Row(
-      str(row["class"]) if row["name"] is None else row["name"],
-      row["train_samples"] + row.get("replay_samples", 0),
-      row["scored_samples"],
-      row["accuracy_before"],
-      row["accuracy_after"],
-    )
-    for row in classes
-  ]
 
 
 def _part(report: Report) -> str:
@@ -123,47 +109,3 @@ def _lead(report: Report) -> list[Markup]:
   losses = report["loss_before"], report["loss_after"]
   shown.append(sections.number_card(f"loss ({report['loss']})", *losses))
   return [*pieces, sections.cards(shown), paragraph(told)]
-
-
-_MEASURED = {
-  "old_data": "measured on samples of before that were not trained on",
-  "replay": "measured on the samples of before that were trained on too",
-}
-
-
-def _forgetting(report: Report) -> Markup:
-  """What it could do before, and can do now."""
-  told = report["forgetting"]
-  if not told:
-    return section(
-      "What it could do before",
-      [
-        paragraph(
-          "Not measured: no samples of before were given (--old_data, "
-          "--replay), and the file says nothing that it could be estimated by.",
-          "soft",
-        )
-      ],
-    )
-  samples = told["scored_samples"]
-  how = _MEASURED.get(
-    told["measured_on"], f"an ESTIMATE, from {told.get('how')}"
-  )
-  before, after = told["accuracy_before"], told["accuracy_after"]
-  if after is None:
-    losses = told["loss_before"], told["loss_after"]
-    shown = sections.number_card("loss on samples of before", *losses)
-  else:
-    title = "accuracy on samples of before"
-    shown = sections.accuracy_card(title, before, after, samples)
-  rows = sections.class_section(
-    "The same, class by class", rows_of(told["classes"]), how
-  )
-  head = section(
-    "What it could do before",
-    [
-      sections.cards([shown]),
-      paragraph(f"{samples} samples, {how}."),
-    ],
-  )
-  return Markup(head + "\n" + rows)

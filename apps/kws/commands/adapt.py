@@ -75,6 +75,7 @@ _SNR = flags.DEFINE_list(
 )
 _SHIFT = flags.DEFINE_float("shift_ms", 60.0, "the most a copy is moved")
 _GAIN = flags.DEFINE_float("gain_db", 6.0, "the most a copy is amplified")
+cli.section(cli.OFTEN)
 _REPORT_DIR = flags.DEFINE_string(
   "report_dir",
   None,

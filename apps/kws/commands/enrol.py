@@ -81,6 +81,7 @@ _COPIES = flags.DEFINE_integer(
   "augmented copies of every clip: moved, louder or softer, noisy",
   0,
 )
+cli.section(cli.OFTEN)
 _REPORT_DIR = flags.DEFINE_string(
   "report_dir",
   None,

@@ -12,6 +12,9 @@ not forget. A name that ends in .keras gets the Keras model instead, for
 tflm-fg-convert. Without --data it makes the synthetic speech of the model that
 ships with this package, and that model.
 
+With --data, Ctrl-C or SIGTERM keeps what the epochs before it gave, if there
+are any; the .json says so.
+
 Reproducible: on one machine with the same versions of TensorFlow, NumPy,
 SciPy and espeakng-loader, the same flags give the same clips, the same
 weights and the same bytes of the .tflite file. Not reproducible: on another
@@ -41,6 +44,7 @@ from apps.kws.model.network import ds_cnn, fit, for_conversion
 from apps.kws.synthetic import features, voices
 from converters import quantize
 from tflm_fg import files
+from tflm_fg.callbacks import StopOnInterrupt
 from tflm_fg.types import TflmFgError
 
 cli.section(cli.NEEDED)
@@ -162,6 +166,15 @@ def train_on_folder(beside: str) -> None:
   as_keras = _OUT.value.endswith(".keras")
   if not as_keras and not _OUT.value.endswith(".tflite"):
     raise TflmFgError(f"--out={_OUT.value}: need a .tflite or a .keras")
+  with StopOnInterrupt() as stop:
+    _train_and_write(beside, as_keras, stop)
+    cli.end(stop, _OUT.value)
+
+
+def _train_and_write(
+  beside: str, as_keras: bool, stop: StopOnInterrupt
+) -> None:
+  """Trains and writes all files, or none."""
   trained = training.train(
     _DATA.value,
     named(_FRONTEND.value),
@@ -172,6 +185,7 @@ def train_on_folder(beside: str) -> None:
     copies=_COPIES.value,
     spare=_SPARE.value,
     strict=sound_flags.STRICT.value,
+    stop=stop,
   )
   spotter = trained.spotter
   text = cli.to_json(
@@ -184,14 +198,17 @@ def train_on_folder(beside: str) -> None:
       **trained.report,
     }
   )
-  if as_keras:
-    training.save_keras(trained.network, _OUT.value)
-  else:
-    kept = _kept_clips(trained)  # may not fit: before anything is written
-    files.write_atomically(_OUT.value, spotter.model)
+  with stop.deferred():
+    # It may not fit: before anything is written.
+    kept = b"" if as_keras else _kept_clips(trained)
+  with stop.deferred(firmly=True):
+    if as_keras:
+      training.save_keras(trained.network, _OUT.value)
+    else:
+      files.write_atomically(_OUT.value, spotter.model)
     if kept:
       files.write_atomically(replay_set.beside(_OUT.value), kept)
-  files.write_atomically(beside, text)
+    files.write_atomically(beside, text)
   print(f"{text.decode()}{_OUT.value}: trained on {_DATA.value}")
 
 

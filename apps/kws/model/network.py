@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from apps.kws.features import micro
 from apps.kws.synthetic import voices
 from converters import quantize
+from tflm_fg.callbacks import StopOnInterrupt
 
 BATCH_SIZE = 64
 
@@ -117,15 +118,23 @@ def fit(
   x: NDArray[np.float32],
   y: NDArray[np.int32],
   epochs: int,
+  stop: StopOnInterrupt | None = None,
 ) -> None:
   """Trains the model in place: Adam, with a cosine that ends at 0.
+
+  A signal ends it after the present batch, if an epoch has been finished.
 
   Args:
     model: What `ds_cnn` builds.
     x: float32 [N, *shape].
     y: int32 [N].
     epochs: Passes over the clips.
+    stop: What waits for signals.
+
+  Raises:
+    Interrupted: If a signal came in the first epoch.
   """
+  stop = stop or StopOnInterrupt()
   tf = quantize.tensorflow()
   steps = epochs * -(-len(x) // BATCH_SIZE)
   rate = tf.keras.optimizers.schedules.CosineDecay(
@@ -136,4 +145,25 @@ def fit(
     loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
   )
-  model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=2)
+  finished: list[int] = []
+
+  def end_of_batch(batch: int, logs: object = None) -> None:
+    del batch, logs
+    if stop.interrupted:
+      model.stop_training = True
+      if not finished:
+        stop.check()
+
+  watcher = tf.keras.callbacks.LambdaCallback(
+    on_train_batch_end=end_of_batch,
+    on_epoch_end=lambda epoch, logs: finished.append(epoch),
+  )
+  with stop.deferred():
+    model.fit(
+      x,
+      y,
+      batch_size=BATCH_SIZE,
+      epochs=epochs,
+      verbose=2,
+      callbacks=[watcher],
+    )

@@ -16,6 +16,7 @@ from apps.kws.model.adaptation import SpotterResult
 from apps.kws.model.outcome import TITLES
 from apps.kws.model.scores import WordScores
 from apps.report_page import charts, sections
+from apps.report_page.forgetting_section import forgetting_section
 from apps.report_page.markup import (
   Markup,
   element,
@@ -73,6 +74,7 @@ def spotter_page(
         "clips",
       ),
       _confusions(result),
+      _estimate(result),
       sections.tried_section(report),
       sections.curve_section(result.adapted.history, " (nats)"),
       sections.needs_section(report["needs"], report["engine_agreement"]),
@@ -91,6 +93,13 @@ def spotter_page(
       ),
     ],
   )
+
+
+def _estimate(result: SpotterResult) -> Markup:
+  """What is forgotten, where no clips of before were scored."""
+  if result.scores.keys() & {"old", "replay"}:
+    return Markup()
+  return forgetting_section(result.report["forgetting"])
 
 
 def _title(result: SpotterResult) -> str:

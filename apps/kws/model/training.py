@@ -20,6 +20,7 @@ from apps.kws.model.network import ds_cnn, fit, for_conversion
 from apps.kws.model.spotter import Spotter
 from converters import quantize
 from tflm_fg import files
+from tflm_fg.callbacks import StopOnInterrupt
 from tflm_fg.types import TflmFgError
 
 REPRESENTATIVE_CLIPS = 480
@@ -54,6 +55,7 @@ def train(
   copies: int = 0,
   spare: int = 0,
   strict: bool = False,
+  stop: StopOnInterrupt | None = None,
 ) -> Trained:
   """Trains, converts, marks and measures.
 
@@ -67,8 +69,10 @@ def train(
     copies: augmented copies of every clip.
     spare: outputs that no word has yet, for words that are enrolled later.
     strict: whether a recording that cannot be read stops it all.
+    stop: what waits for signals, to keep what the epochs before them gave.
 
   Raises:
+    Interrupted: if a signal came before the first epoch was finished.
     TflmFgError: if the folder does not fit, or TensorFlow is missing.
   """
   classes = (*words, *[folders.FREE] * spare)
@@ -92,18 +96,42 @@ def train(
     "batch_momentum": 0.9,
   }
   built = ds_cnn(**options)
-  fit(built, learning.x, learning.y, epochs)
+  stop = stop or StopOnInterrupt()
+  fit(built, learning.x, learning.y, epochs, stop)
+  with stop.deferred():
+    return _trained(
+      built,
+      options,
+      learning,
+      Spotter(name, b"", frontend, classes),
+      root,
+      seed,
+      stop,
+    )
+
+
+def _trained(
+  built: Any,
+  options: dict[str, Any],
+  learning: examples.Examples,
+  spotter: Spotter,
+  root: str,
+  seed: int,
+  stop: StopOnInterrupt,
+) -> Trained:
+  """Converts, marks and measures what was trained."""
   rng = np.random.default_rng(seed)
   few = rng.permutation(len(learning))[:REPRESENTATIVE_CLIPS]
   quantized = quantize.to_integer(
     for_conversion(built, **options), learning.x[np.sort(few)]
   )
   marked = tflm_fg.mark_trainable(quantized, "head").data
-  spotter = Spotter(name, marked, frontend, classes)
+  spotter = dataclasses.replace(spotter, model=marked)
   spotter = dataclasses.replace(spotter, model=spotter.to_bytes())
   replay = saved_clips.of(spotter, learning.x, learning.y, "head")
   report = {
-    "clips": learning.counts(classes),
+    "interrupted": stop.interrupted,
+    "clips": learning.counts(spotter.classes),
     "augmented_clips": int((learning.copy > 0).sum()),
     "notes": list(learning.notes),
     "data_notes": list(learning.doubts),

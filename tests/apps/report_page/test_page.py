@@ -16,6 +16,7 @@ import pytest
 import tflm_fg
 from apps.report_page import charts, sections
 from apps.report_page.adaptation_page import adaptation_page, title_of
+from apps.report_page.forgetting_section import forgetting_section
 from apps.report_page.intervals import wilson
 from apps.report_page.markup import element, table
 from apps.report_page.sections import Row
@@ -83,6 +84,18 @@ def test_what_it_could_do_before_is_shown_or_said_to_be_unmeasured():
   page = page_of(adapted("some"))
   assert "measured on samples of before that were not trained on" in page
   assert "Not measured: no samples of before" in page_of(adapted())
+
+
+def test_an_estimate_is_called_that_and_has_no_interval():
+  told = {
+    "measured_on": "estimate", "how": "imagined inputs", "scored_samples": 70,
+    "accuracy_before": 1.0, "accuracy_after": 0.9,
+  }  # fmt: skip
+  drawn = forgetting_section(told)
+  assert "ESTIMATE" in drawn
+  assert "100.0 % → 90.0 %" in drawn
+  assert "70 imagined inputs" in drawn
+  assert "track" not in drawn
 
 
 def test_every_number_of_the_report_is_there():

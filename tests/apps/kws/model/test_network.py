@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from apps.kws.model.network import ds_cnn
+from apps.kws.model.network import BATCH_SIZE, ds_cnn, fit
 from tests import programs
+from tflm_fg.callbacks import Interrupted, StopOnInterrupt
 
 pytestmark = pytest.mark.tensorflow
 
@@ -64,3 +65,34 @@ def test_columns_picked_behind_a_layer_are_those_of_its_strides(columns):
   np.testing.assert_allclose(
     picked.predict(x, verbose=0), wanted, rtol=1e-4, atol=1e-5
   )
+
+
+class _SignalAtBatch(StopOnInterrupt):
+  """As if a signal came in a batch."""
+
+  def __init__(self, batch):
+    super().__init__()
+    self._batches, self._batch = 0, batch
+
+  @property
+  def interrupted(self):
+    self._batches += 1
+    if self._batches == self._batch:
+      self.received = 2
+    return bool(self.received)
+
+
+def _fitted(stop):
+  model = ds_cnn(4, 1)
+  x = np.zeros((2 * BATCH_SIZE, *model.input_shape[1:]), np.float32)
+  fit(model, x, np.arange(len(x)) % 12, 5, stop)
+  return int(model.optimizer.iterations.numpy())
+
+
+def test_a_signal_ends_training_behind_its_batch_if_an_epoch_is_finished():
+  assert _fitted(_SignalAtBatch(3)) == 3  # of two batches an epoch
+
+
+def test_a_signal_in_the_first_epoch_leaves_nothing():
+  with pytest.raises(Interrupted, match="nothing was written"):
+    _fitted(_SignalAtBatch(1))
