@@ -2662,8 +2662,8 @@ MUTANTS = (
   Mutant(
     "class folds: chance counts as a gain",
     "tflm_fg/forgetting/class_folds.py",
-    "if gained.mean() <= SURELY * float(gained.std())",
-    "if gained.mean() <= 0 * float(gained.std())",
+    "  if each.mean() <= _surely(len(each) - 1) * error:\n",
+    "  if each.mean() <= 0:\n",
     ("tests/forgetting/test_class_folds.py",),
   ),
   Mutant(

@@ -69,8 +69,26 @@ def test_what_changes_nothing_is_not_surely_better():
 
 def test_a_gain_that_chance_may_have_given_is_not_enough():
   gained = np.array([3.0, -2.5] * 10)
-  assert "not surely better" in verdict(gained, np.zeros(20, np.int64))
-  assert not verdict(np.ones(20), np.zeros(20, np.int64))
+  same, of = np.zeros(20, np.int64), np.repeat(np.arange(4), 5)
+  assert "not surely better" in verdict(gained, same, of)
+  assert not verdict(np.ones(20), same, of)
+
+
+@pytest.mark.parametrize(
+  ("gains", "is_sure"),
+  [
+    ((2.1, 0.6, 0.1, 0.5, 0.9, 0.1, 0.0, -0.15), False),  # 2 standard errors
+    ((1.0, 0.6, 0.9, 0.5, 0.9, 0.3, 0.2, 0.4), True),
+    ((9.0, 0.0, 0.0, 0.1), False),  # one class alone
+    ((1.0, 1.1, 0.9, 1.0), True),
+  ],
+)
+def test_classes_are_counted_and_not_their_samples(gains, is_sure):
+  for each in (3, 300):
+    of = np.repeat(np.arange(len(gains)), each)
+    gained = np.repeat(gains, each)
+    said = verdict(gained, np.zeros(len(of), np.int64), of)
+    assert (not said) == is_sure
 
 
 def test_few_classes_cannot_judge():
