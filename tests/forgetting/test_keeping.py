@@ -117,8 +117,8 @@ def test_a_file_marked_for_more_than_the_head_is_left_as_it_was():
 
 
 def test_an_input_stage_that_helps_classes_that_were_left_out_is_taken():
-  x, y = shown([0, 1, 2, 3, 4], 20, 0, 1.5)
-  test, _ = clusters(600, 7, 1.5)
+  x, y = shown([0, 1, 2, 3, 4], 20, 0, 4.0)
+  test, _ = clusters(600, 7, 4.0)
   result = adapt(x, y)
   before = right(clustered(), test, [5])
   assert any("prompt" in c["trainable"] for c in result.report.candidates)
