@@ -49,7 +49,10 @@ _TEST_FRACTION = flags.DEFINE_float(
   0.9,
 )
 _OLD = flags.DEFINE_string(
-  "old_data", None, "a folder of what the model knew, to score on"
+  "old_data",
+  None,
+  "a folder of what the model knew: scored before and after; what loses more "
+  "than two points of it is trained more gently, or left as it was",
 )
 _REPLAY = flags.DEFINE_string(
   "replay", None, "an .npz of old clips, from features --max_kb; or none"
