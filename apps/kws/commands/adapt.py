@@ -20,7 +20,7 @@ import sys
 
 from absl import flags
 
-from apps import cli, sound_flags
+from apps import cli, sound_flags, target_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import NAMES
@@ -116,13 +116,6 @@ _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
 )
-_TARGET = flags.DEFINE_enum(
-  "target",
-  "any",
-  list(runtimes.TARGETS),
-  "what the file is for: any engine, or one that must load and run it here; "
-  "what it does not run is not written",
-)
 _OPERATORS = flags.DEFINE_enum(
   "operators",
   "any",
@@ -194,7 +187,7 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
     trainable=_TRAINABLE.value,
     absent_classes=_ABSENT.value,
     runtime=_RUNTIME.value,
-    target=_TARGET.value,
+    target=target_flags.TARGET.value,
     operators=_OPERATORS.value,
     layer="head" if at_head else "input",
   )
@@ -202,7 +195,8 @@ def job_of(model: spotter.Spotter) -> adaptation.Job:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__, also=[sound_flags.__name__])
+  also = [sound_flags.__name__, target_flags.__name__]
+  return cli.launch(main, __name__, also=also)
 
 
 if __name__ == "__main__":

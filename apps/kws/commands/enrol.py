@@ -24,7 +24,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from apps import cli, sound_flags
+from apps import cli, sound_flags, target_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
@@ -103,13 +103,6 @@ _SEED = flags.DEFINE_integer("seed", 0, "same seed, same bytes", 0)
 _RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the passes"
 )
-_TARGET = flags.DEFINE_enum(
-  "target",
-  "any",
-  list(runtimes.TARGETS),
-  "what the file is for: any engine, or one that must load and run it here; "
-  "what it does not run is not written",
-)
 
 
 def main() -> None:
@@ -176,7 +169,7 @@ def job_of(model: spotter.Spotter, known: spotter.Spotter) -> adaptation.Job:
     replay=find(_REPLAY.value, known),
     method=enrolment.method(_STEPS.value, _ANCHOR.value, seed),
     runtime=_RUNTIME.value,
-    target=_TARGET.value,
+    target=target_flags.TARGET.value,
     came=known,
     layer="head",
   )
@@ -203,7 +196,8 @@ def only(
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__, also=[sound_flags.__name__])
+  also = [sound_flags.__name__, target_flags.__name__]
+  return cli.launch(main, __name__, also=also)
 
 
 if __name__ == "__main__":
