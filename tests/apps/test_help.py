@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -86,3 +89,17 @@ def test_the_keyword_program_understands_what_people_type(
   result = programs.run(tmp_path, "apps.kws", *words)
   assert result.returncode == status
   assert told in result.stdout + result.stderr
+
+
+def test_control_c_at_the_very_start_is_one_line(tmp_path):
+  code = "import apps, os, signal; os.kill(os.getpid(), signal.SIGINT)"
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=tmp_path,
+    env=programs.environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == -signal.SIGINT  # a shell says 130
+  assert done.stderr.strip() == "interrupted at its start; nothing was written"
