@@ -2220,8 +2220,8 @@ MUTANTS = (
   Mutant(
     "adapt: --old_data is trained on",
     "apps/adapt.py",
-    "replay=_samples(own.REPLAY.value,",
-    "replay=_samples(own.OLD_DATA.value,",
+    '"replay": _samples(own.REPLAY.value',
+    '"replay": _samples(own.OLD_DATA.value',
     ("tests/apps/test_programs.py", "-kbefore_are_scored"),
   ),
   Mutant(
@@ -2241,8 +2241,8 @@ MUTANTS = (
   Mutant(
     "kws: clips of before are scored as the set that is replayed",
     "apps/kws/model/adaptation.py",
-    "    old_data=job.before(job.old),\n",
-    "    old_data=job.before(job.replay),\n",
+    '    "old_data": job.before(job.old),\n',
+    '    "old_data": job.before(job.replay),\n',
     ("tests/apps/kws/model/test_outcome.py",),
   ),
   Mutant(
@@ -2686,5 +2686,47 @@ MUTANTS = (
     "return min(_sure(candidates), key",
     "return min(candidates, key",
     ("tests/placement/test_candidates.py",),
+  ),
+  Mutant(
+    "guard: what loses samples of before is kept",
+    "tflm_fg/outcome/guard.py",
+    "    fault = lost(tell(ran))\n",
+    '    fault = ""\n',
+    ("tests/outcome/test_guard.py",),
+  ),
+  Mutant(
+    "guard: one sample of few is a loss",
+    "tflm_fg/outcome/guard.py",
+    "  if gone <= max(1, math.floor(MOST_LOST * samples)):\n",
+    "  if gone <= math.floor(MOST_LOST * samples):\n",
+    ("tests/outcome/test_guard.py",),
+  ),
+  Mutant(
+    "guard: where no way is left the last stands",
+    "tflm_fg/adaptation.py",
+    "    if gone[-1][2] is ran:\n",
+    "    if False:\n",
+    ("tests/outcome/test_guard.py",),
+  ),
+  Mutant(
+    "guard: passes of what was given up are not counted",
+    "tflm_fg/adaptation.py",
+    "    passes = sum(passes_of(r, *its) for r, its, _ in before)\n",
+    "    passes = 0\n",
+    ("tests/outcome/test_guard.py",),
+  ),
+  Mutant(
+    "estimate: of the head as it was, twice",
+    "tflm_fg/outcome/forgotten.py",
+    "    heads = [_Head.of(file) for file in (start, adapted)]\n",
+    "    heads = [_Head.of(file) for file in (start, start)]\n",
+    ("tests/outcome/test_forgotten.py",),
+  ),
+  Mutant(
+    "estimate: taken where samples of before are there",
+    "tflm_fg/outcome/forgotten.py",
+    "  if old is None:\n    return None\n  task",
+    "  if True:\n    return None\n  task",
+    ("tests/outcome/test_forgotten.py",),
   ),
 )
