@@ -9,6 +9,7 @@ import tflm_fg
 from tests.placement.runs import CLASSES, clustered, clusters
 from tflm_fg import methods
 from tflm_fg.forgetting import PULL
+from tflm_fg.forgetting.class_folds import Judged
 
 TEST_X, TEST_Y = clusters(600, 7)
 SHIFTED_X, _ = clusters(600, 7, 0.6)
@@ -123,6 +124,16 @@ def test_an_input_stage_that_helps_classes_that_were_left_out_is_taken():
   before = right(clustered(), test, [5])
   assert any("prompt" in c["trainable"] for c in result.report.candidates)
   assert right(result.model, test, [5]) > before - 0.02
+
+
+def test_an_input_stage_that_harms_classes_left_out_is_dropped(monkeypatch):
+  harmed = Judged("it harms what was left out", 9.0)
+  where = "tflm_fg.placement.fold_search.judged"
+  monkeypatch.setattr(where, lambda *given: harmed)
+  report = adapt(*shown([0, 1, 2, 3, 4], 10, 0, 1.5)).report
+  assert not any("prompt" in c["trainable"] for c in report.candidates)
+  reasons = {d["candidate"]: d["reason"] for d in report.dropped}
+  assert reasons["prompt"] == harmed.fault
 
 
 def test_all_classes_shown_train_as_if_there_were_no_guard():
