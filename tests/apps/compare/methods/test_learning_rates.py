@@ -95,7 +95,9 @@ def test_slopes_of_their_own_size_are_tried_at_the_runs_rates(cell, user_data):
 def test_a_flat_loss_does_not_stop_a_run(user_data, cell, tmp_path):
   """No slope shows there: spsa asks for the largest rate that there is."""
   with np.load(cell.domain) as held:
-    np.savez(tmp_path / "flat.npz", x=np.zeros_like(held["x"]), y=held["y"])
+    x = np.zeros_like(held["x"])
+    x[0, 0] = 0.1  # samples that are all the same are refused
+    np.savez(tmp_path / "flat.npz", x=x, y=held["y"])
   flat = dataclasses.replace(
     cell, domain=str(tmp_path / "flat.npz"), method="spsa", trainable="head"
   )
