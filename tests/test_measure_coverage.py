@@ -66,6 +66,16 @@ def test_a_row_that_loses_too_much_is_named_first():
   assert text[-1].endswith("| 50.0 % | +40.0 ± 0.0 | 80.0 % | -2.5 ± 2.5 |")
 
 
+def test_methods_that_ran_with_fewer_seeds_than_others_are_told():
+  cells = [("default", 0), ("keras", 0), ("keras", 1)]
+  results = {Cell("tiny", m, 2, 3, seed): _ended(0.0) for m, seed in cells}
+  *_, row = measure_coverage.markdown(results).splitlines()
+  assert row.startswith("| tiny | 2 | 3 | 1, 2 | 50.0 %")
+  del results[Cell("tiny", "keras", 2, 3, 1)]
+  *_, row = measure_coverage.markdown(results).splitlines()
+  assert row.startswith("| tiny | 2 | 3 | 1 | 50.0 %")
+
+
 def test_an_estimate_is_held_against_what_was_measured():
   results = {
     Cell("tiny", "default", 2, 3, 0): _ended(-0.05, -0.01),

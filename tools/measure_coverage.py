@@ -107,7 +107,8 @@ def markdown(results: Results) -> str:
   """What misses first, then a table of all settings.
 
   Changes are in points of accuracy: the mean over seeds and their standard
-  deviation.
+  deviation. Where the methods have run with unlike many seeds, a row says the
+  count of each, in the order of the columns.
   """
   methods = sorted({cell.method for cell in results}, key=list(METHODS).index)
   columns = ["model and shift", "classes", "samples a class", "seeds"]
@@ -118,13 +119,14 @@ def markdown(results: Results) -> str:
   lines.append("|" + "---|" * len(columns))
   for place in sorted({_place(cell) for cell in results}, key=_order):
     here = {cell: r for cell, r in results.items() if _place(cell) == place}
-    seeds = len({cell.seed for cell in here})
-    row = [str(word) for word in (*place, seeds)]
+    own = {
+      method: [r for cell, r in here.items() if cell.method == method]
+      for method in methods
+    }
+    counts = [len(runs) for runs in own.values()]
+    told = counts if len({*counts}) > 1 else counts[:1]
+    row = [*map(str, place), ", ".join(map(str, told))]
     for part in ("shown", "others"):
-      own = {
-        method: [r for cell, r in here.items() if cell.method == method]
-        for method in methods
-      }
       firsts = next(runs for runs in own.values() if runs)
       before = statistics.mean(getattr(r, f"{part}_before") for r in firsts)
       row.append(f"{100 * before:.1f} %")
