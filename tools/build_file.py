@@ -40,6 +40,7 @@ PACKAGES = {
     "apps/printed_report.py",
     "apps/setting_flags.py",
     "apps/sound_flags.py",
+    "apps/target_flags.py",
   ),
   "apps/report_page": ("apps/report_page/*.py",),
   "apps/kws": ("apps/kws/**/*.py",),
