@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
-import zipfile
 from collections.abc import Sequence
 
 from tflm_fg.marking import Model, opened
@@ -13,10 +11,9 @@ from tflm_fg.samples.reading import LoadedSamples, read
 from tflm_fg.samples.units import in_units
 from tflm_fg.samples.wanted import Wanted
 from tflm_fg.tflite.choice.own_mark import unmarked
+from tflm_fg.tflite.contents.class_names import known_names
 from tflm_fg.tflite.inputs import spec_of
-from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.tflite.training_metadata import read_mark
 from tflm_fg.training.objective import width
 
 
@@ -69,7 +66,7 @@ def load_samples(
     return Wanted(
       shape=spec_of(file).shape[1:],
       outputs=outputs,
-      classes=tuple(classes) if classes else class_names(file, outputs),
+      classes=tuple(classes) if classes else known_names(file, outputs),
       window=window,
       stride=stride,
       strict=strict,
@@ -80,36 +77,3 @@ def load_samples(
     return loaded
   x = in_units(loaded.x, pixel_range, os.fspath(source))
   return dataclasses.replace(loaded, x=x)
-
-
-def class_names(file: ModelFile, outputs: int) -> tuple[str, ...] | None:
-  """What a file calls its classes: in its mark, or in a list packed with it.
-
-  Args:
-    file: a sound .tflite.
-    outputs: how many names there must be.
-
-  Returns:
-    The names in order; None where the file has none, or of another count.
-  """
-  mark = read_mark(file)
-  names = mark.classes if mark is not None else None
-  names = names or _packed_names(file.data)
-  return names if names and len(names) == outputs else None
-
-
-def _packed_names(data: bytes) -> tuple[str, ...] | None:
-  """The lines of the one text file in an archive behind the file."""
-  try:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-      lists = [n for n in archive.namelist() if n.lower().endswith(".txt")]
-      if len(lists) != 1 or archive.getinfo(lists[0]).file_size > _LARGEST:
-        return None
-      text = archive.read(lists[0]).decode("utf-8-sig")
-  except Exception:  # no archive, or a damaged one: it names nothing
-    return None
-  return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-_LARGEST = 1 << 20
-"""Bytes of a list of names, at most."""

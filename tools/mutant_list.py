@@ -2302,17 +2302,17 @@ MUTANTS = (
     ("tests/apps/kws/audio/test_checked_clips.py",),
   ),
   Mutant(
-    "loading: packed names of another count are taken",
-    "tflm_fg/loading.py",
-    "  return names if names and len(names) == outputs else None\n",
-    "  return names\n",
+    "class_names: packed names of another count are taken",
+    "tflm_fg/tflite/contents/class_names.py",
+    "    if names and len(names) == classes:\n",
+    "    if names:\n",
     ("tests/test_loading.py",),
   ),
   Mutant(
     "loading: a user's names come last",
     "tflm_fg/loading.py",
-    "classes=tuple(classes) if classes else class_names(file, outputs)",
-    "classes=class_names(file, outputs) or classes",
+    "classes=tuple(classes) if classes else known_names(file, outputs)",
+    "classes=known_names(file, outputs) or classes",
     ("tests/test_loading.py",),
   ),
   Mutant(

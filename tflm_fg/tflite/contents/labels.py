@@ -36,12 +36,13 @@ def packed_lists(file: ModelFile) -> dict[str, tuple[str, ...]]:
   try:
     with zipfile.ZipFile(io.BytesIO(file.tail)) as archive:
       for entry in archive.infolist():
-        if entry.filename.endswith(".txt") and entry.file_size <= MOST_BYTES:
-          text = archive.read(entry).decode("utf-8", "replace")
+        named = entry.filename.lower().endswith(".txt")
+        if named and entry.file_size <= MOST_BYTES:
+          text = archive.read(entry).decode("utf-8-sig", "replace")
           lines = (line.strip() for line in text.splitlines())
           found[entry.filename] = tuple(line for line in lines if line)
-  except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
-    return {}  # no archive, or one with a password or of another method
+  except Exception:  # mostly there is none; a damaged one names nothing
+    return {}
   return found
 
 
