@@ -53,9 +53,8 @@ def forgetting_section(told: Mapping[str, Any] | None) -> Markup:
   else:
     title = "accuracy on samples of before"
     shown = sections.accuracy_card(title, before, after, samples)
-  rows = sections.class_section(
-    "The same, class by class", rows_of(told["classes"]), how
-  )
+  scored = [row for row in rows_of(told["classes"]) if row.scored]
+  rows = sections.class_section("The same, class by class", scored, how)
   said = paragraph(f"{samples} samples, {how}.")
   return joined([section(TITLE, [sections.cards([shown]), said]), rows])
 
