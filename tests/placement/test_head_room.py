@@ -100,7 +100,7 @@ def test_a_long_run_is_not_fitted_over_folds_before_it_begins(monkeypatch):
   """It could be interrupted, and would have nothing to keep."""
   monkeypatch.setattr(HeadFolds, "best", lambda *given: pytest.fail("fitted"))
   method = methods.ClosedForm(steps=301)
-  with pytest.warns(UserWarning, match="try --head_room=2"):
+  with pytest.warns(UserWarning, match="try --trainable=head --head_room=2"):
     result = tflm_fg.adapt(detector(), X, Y, trainable="head", method=method)
   assert room_of(result) is None
 
@@ -128,10 +128,13 @@ def test_a_head_that_does_not_saturate_is_left_with_its_scale():
 def test_where_room_is_not_chosen_the_note_says_which_flag_gives_it():
   x, y = models.separable(120)
   method = methods.ClosedForm(validation_fraction=0.0)
-  with pytest.warns(UserWarning, match="try --head_room=2"):
+  with pytest.warns(UserWarning, match="try --trainable=head --head_room=2"):
     tflm_fg.adapt(models.dense_model(), x, y, trainable="head", method=method)
   marked = tflm_fg.mark_trainable(models.dense_model(), "head").data
-  with pytest.warns(UserWarning, match="before it was marked, with --head"):
+  with pytest.warns(
+    UserWarning,
+    match="before it was marked, with --trainable=head --head_room=2",
+  ):
     tflm_fg.adapt(marked, x, y, method=method)
 
 

@@ -221,4 +221,7 @@ def _cure(run_result: RunResult, record: Record) -> str:
       "there"
     )
   file = "" if plan else "the file from before it was marked, with "
-  return f"try {file}--head_room={min(room + 2, MOST_ROOM)}"
+  # Without --trainable the room would be refused.
+  trainable = plan.trainable if plan else "head"
+  bits = min(room + 2, MOST_ROOM)
+  return f"try {file}--trainable={trainable} --head_room={bits}"
