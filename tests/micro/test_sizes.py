@@ -54,3 +54,24 @@ def test_more_samples_than_a_device_counts_are_refused():
   blob = micro.phase_blob(marked, methods.ClosedForm())
   with pytest.raises(TflmFgError, match="--samples=65536: a device counts"):
     micro.device_sizes(blob, 65536)
+
+
+@needs_gcc
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_blob_says_what_it_asks_for(labelled):
+  marked = tflm_fg.mark_trainable(models.dense_model(hidden=64), "head")
+  method = methods.ClosedForm(steps=9, batch_size=16)
+  blob = micro.phase_blob(marked, method, labelled=labelled)
+  aligned = (ctypes.c_uint64 * (len(blob) // 8 + 1))()
+  ctypes.memmove(aligned, blob, len(blob))
+  names = "method outputs dim tensors numbers steps batch labels".split()
+  told = (ctypes.c_uint32 * len(names))()
+  read = trainers.library().fg_read_info
+  assert read(aligned, len(blob), told) == trainers.OK
+  info = dict(zip(names, told))
+  assert (info["outputs"], info["dim"], info["tensors"]) == (4, 64, 2)
+  assert info["numbers"] == 4 * 64 + 4
+  assert (info["steps"], info["batch"]) == (9, 16)
+  assert info["labels"] == labelled
+  assert read(aligned, len(blob) - 4, told) != trainers.OK
+  assert read(aligned, len(blob), None) != trainers.OK
