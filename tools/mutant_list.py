@@ -292,6 +292,20 @@ MUTANTS = (
     ("tests/placement/test_head_room.py",),
   ),
   Mutant(
+    "head room: the advice is a flag that is refused by itself",
+    "tflm_fg/placement/found.py",
+    "--trainable={trainable} --head_room={bits}",
+    "--head_room={bits}",
+    ("tests/placement/test_head_room.py",),
+  ),
+  Mutant(
+    "page: classes without samples of before are shown as if they had some",
+    "apps/report_page/forgetting_section.py",
+    '[row for row in rows_of(told["classes"]) if row.scored]',
+    'rows_of(told["classes"])',
+    ("tests/apps/report_page/test_page.py", "-kof_before"),
+  ),
+  Mutant(
     "head room: scores of before are of the rounded weights",
     "tflm_fg/placement/chosen.py",
     "ran, tried=(first, *ran.tried[1:]), measuring_passes=passes",

@@ -86,6 +86,20 @@ def test_what_it_could_do_before_is_shown_or_said_to_be_unmeasured():
   assert "Not measured: no samples of before" in page_of(adapted())
 
 
+def test_of_samples_of_before_only_classes_that_they_hold_are_shown():
+  row = {"train_samples": 0, "accuracy_before": 0.9, "accuracy_after": 0.8}
+  held = [
+    row | {"class": n, "name": f"word{n}", "scored_samples": count}
+    for n, count in enumerate((30, 10, 0))
+  ]
+  told = {
+    "measured_on": "old_data", "scored_samples": 40, "classes": held,
+    "accuracy_before": 0.9, "accuracy_after": 0.8,
+  }  # fmt: skip
+  drawn = forgetting_section(told)
+  assert "word0" in drawn and "word1" in drawn and "word2" not in drawn
+
+
 def test_an_estimate_is_called_that_and_has_no_interval():
   told = {
     "measured_on": "estimate", "how": "imagined inputs", "scored_samples": 70,
