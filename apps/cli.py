@@ -125,9 +125,19 @@ _MISSING = re.compile(
 )
 
 
+_WANTED = (
+  (r"\('Non-boolean argument to boolean flag', .*\)", "need true or false"),
+  (r"invalid literal for int\(\) with base 10: .*", "need a whole number"),
+  (r"could not convert string to float: .*", "need a number"),
+)
+"""What Python says of a flag's value, and what a user can do with."""
+
+
 def _flag_fault(fault: flags.Error) -> str:
   """What is wrong with a flag, in one line."""
   line = one_line(fault)
+  for said, wanted in _WANTED:
+    line = re.sub(said, wanted, line)
   missing = _MISSING.findall(line)
   return ", ".join(f"--{name} is missing" for name in missing) or line
 
