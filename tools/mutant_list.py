@@ -2667,6 +2667,20 @@ MUTANTS = (
     ("tests/forgetting/test_mixture.py",),
   ),
   Mutant(
+    "keeping: few absent classes weigh little against many that are shown",
+    "tflm_fg/forgetting/mixture.py",
+    "max(SHARE * len(shown) / thin, 1)",
+    "1",
+    ("tests/forgetting/test_mixture.py",),
+  ),
+  Mutant(
+    "keeping: one absent class weighs as much as all others, however many",
+    "tflm_fg/forgetting/mixture.py",
+    "weight = min(max(SHARE * len(shown) / thin, 1), HEAVIEST)",
+    "weight = max(SHARE * len(shown) / thin, 1)",
+    ("tests/forgetting/test_mixture.py",),
+  ),
+  Mutant(
     "coverage: one sample among a hundred counts as shown",
     "tflm_fg/forgetting/coverage.py",
     "np.flatnonzero(counts * BARELY <= median)",

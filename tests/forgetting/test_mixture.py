@@ -1,9 +1,14 @@
-"""A head is trained on samples and imagined inputs, every class alike."""
+"""A head is trained on samples and as many imagined inputs of other classes."""
 
 import numpy as np
 import pytest
 
-from tflm_fg.forgetting.mixture import LEAST, MOST, with_imagined
+from tflm_fg.forgetting.mixture import (
+  HEAVIEST,
+  LEAST,
+  MOST,
+  with_imagined,
+)
 from tflm_fg.gradients.dense_passes import DenseLayer
 from tflm_fg.types import Samples, TensorSpec
 
@@ -15,10 +20,10 @@ def layer(kernel=KERNEL):
   return DenseLayer(
     roles=("kernel", "bias"),
     kernel=kernel,
-    bias=np.zeros(4, np.int32),
+    bias=np.zeros(len(kernel), np.int32),
     kernel_scales=np.array([0.02]),
     inputs=TensorSpec((1, 16), "int8", 0.05, -128),
-    outputs=TensorSpec((1, 4), "int8", 0.1, 0),
+    outputs=TensorSpec((1, len(kernel)), "int8", 0.1, 0),
   )
 
 
@@ -49,8 +54,24 @@ def test_a_class_that_is_barely_shown_is_filled_up():
   mixed = with_imagined(given, layer(), 0)
   counts = np.bincount(mixed.labels)
   assert counts[:3].tolist() == [200] * 3
-  assert 2 < counts[3] <= 200
+  assert 200 < counts[3] <= 600
   assert np.array_equal(mixed.inputs[0][: len(given)], given.inputs[0])
+
+
+def test_few_classes_weigh_as_much_as_all_that_are_shown():
+  mixed = with_imagined(samples(100, 100, 100, 0), layer(), 0)
+  counts = np.bincount(mixed.labels)
+  assert counts[:3].tolist() == [100] * 3
+  assert 200 < counts[3] <= 300
+
+
+def test_a_class_weighs_no_more_than_a_few_that_are_shown():
+  kernel = np.random.default_rng(2).integers(-100, 100, (31, 16))
+  x = RANDOM.integers(-128, 0, (300, 16)).astype(np.int8)
+  given = Samples((x,), np.repeat(np.arange(30), 10))
+  mixed = with_imagined(given, layer(kernel.astype(np.int8)), 0)
+  counts = np.bincount(mixed.labels)
+  assert 0 < counts[30] <= HEAVIEST * counts[0]
 
 
 def test_very_many_samples_do_not_need_as_many_imagined_ones():

@@ -1,8 +1,10 @@
 """Train a head on samples together with imagined ones of the other classes.
 
-Every class counts alike: one without samples has as many imagined inputs as a
-class that is shown has samples. Few samples are repeated, so that there are
-imagined inputs enough to say where a class ends.
+A class without samples has as many imagined inputs as a class that is shown has
+samples. Where most classes are shown it has more, up to eight times as many, so
+that those to be kept weigh as much together as those that are shown. Few
+samples are repeated, so that there are imagined inputs enough to say where a
+class ends.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from tflm_fg.gradients.dense_passes import DenseLayer
 from tflm_fg.types import Array, Int64, Samples
 
 LEAST, MOST = 50, 1000
-"""Imagined inputs of a class, at least and at most."""
+"""Imagined inputs of a class that counts as a shown one, at least and at most."""
+
+SHARE, HEAVIEST = 1, 8
+"""What all imagined inputs weigh beside all samples, at least, unless a class
+would then weigh more than so many times a class that is shown.
+
+Where every class counted alike, absent classes lost 2 to 12 points if most
+others were shown (docs/forgetting.md).
+"""
 
 
 def with_imagined(samples: Samples, layer: DenseLayer, seed: int) -> Samples:
@@ -39,7 +49,7 @@ def with_imagined(samples: Samples, layer: DenseLayer, seed: int) -> Samples:
   if not thin or not layer.kernel.any():
     return samples
   shown = np.delete(counts, thin)
-  repeats, count = _amounts(shown)
+  repeats, count = _amounts(shown, len(thin))
   flat, spec = _known(samples.inputs[0], layer), layer.inputs
   x = dequantize(flat.reshape(len(flat), -1), spec.scale, spec.zero_point)
   made, of = imagine(head, x, labels, thin, count, seed)
@@ -63,11 +73,13 @@ def _known(inputs: Array, layer: DenseLayer) -> Array:
   return np.where(used.reshape(inputs.shape[1:]), inputs, rest)
 
 
-def _amounts(shown: Int64) -> tuple[int, int]:
-  """How often samples are repeated; how many a class then is to have."""
+def _amounts(shown: Int64, thin: int) -> tuple[int, int]:
+  """How often samples are repeated; how many a class to be kept is to have."""
   mean = float(shown.mean())
   repeats = max(1, round(LEAST / mean))
-  return repeats, min(MOST, max(LEAST, round(mean * repeats)))
+  alike = min(MOST, max(LEAST, round(mean * repeats)))
+  weight = min(max(SHARE * len(shown) / thin, 1), HEAVIEST)
+  return repeats, round(weight * alike)
 
 
 def _up_to(count: int, labels: Int64, held: Int64) -> Int64:
