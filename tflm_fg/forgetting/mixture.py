@@ -18,7 +18,7 @@ from tflm_fg.gradients.dense_passes import DenseLayer
 from tflm_fg.types import Array, Int64, Samples
 
 LEAST, MOST = 50, 1000
-"""Imagined inputs of a class that counts as a shown one, at least and at most."""
+"""Imagined inputs of a class that weighs as a shown one: least and most."""
 
 SHARE, HEAVIEST = 1, 8
 """What all imagined inputs weigh beside all samples, at least, unless a class
