@@ -24,6 +24,13 @@ def test_every_python_file_is_in_one_package_or_a_test():
   assert {p.relative_to(ROOT).as_posix() for p in files} == set(known)
 
 
+def test_patterns_of_files_stand_in_globs():
+  """Bazel takes a star outside a glob for a file of that name."""
+  for name, patterns in build_file.PACKAGES.items():
+    has_star = any("*" in pattern for pattern in patterns)
+    assert has_star == ("srcs = glob(" in build_file.target(name)), name
+
+
 def test_packages_need_each_other_in_no_circle():
   """Bazel refuses circles, and not everyone has Bazel."""
   needs = {name: set(build_file.deps(name)) for name in build_file.PACKAGES}

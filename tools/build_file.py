@@ -190,34 +190,41 @@ def needs_tensorflow(path: str) -> bool:
 
 def target(name: str) -> str:
   """A package's rule."""
-  first, *more = PACKAGES[name]
+  patterns = PACKAGES[name]
   lines = ["py_library(", f'    name = "{name}",']
-  if not more and "*" in first:
-    outside = [
-      path
-      for other, paths in packages().items()
-      for path in paths
-      if other != name
-      and pathlib.PurePosixPath(path).match(first)
-      and path.count("/") == first.count("/")
-    ]
-    if outside:
-      lines += ["    srcs = glob(", f'        ["{first}"],']
-      lines += [
-        "        exclude = [",
-        *_items(outside, 12),
-        "        ],",
-        "    ),",
-      ]
+  outside = [
+    path
+    for other, paths in packages().items()
+    for path in paths
+    if other != name and any(_fits(path, pattern) for pattern in patterns)
+  ]
+  if not any("*" in pattern for pattern in patterns):
+    lines += ["    srcs = [", *_items(patterns, 8), "    ],"]
+  elif outside or len(patterns) > 1:
+    lines.append("    srcs = glob(")
+    if len(patterns) > 1:
+      lines += ["        [", *_items(patterns, 12), "        ],"]
     else:
-      lines.append(f'    srcs = glob(["{first}"]),')
+      lines.append(f'        ["{patterns[0]}"],')
+    lines += [
+      "        exclude = [",
+      *_items(outside, 12),
+      "        ],",
+      "    ),",
+    ]
   else:
-    lines += ["    srcs = [", *_items(PACKAGES[name], 8), "    ],"]
+    lines.append(f'    srcs = glob(["{patterns[0]}"]),')
   if name in DATA:
     lines += ["    data = glob([", *_items(DATA[name], 8), "    ]),"]
   if needed := deps(name):
     lines += ["    deps = [", *_items((f":{n}" for n in needed), 8), "    ],"]
   return "\n".join([*lines, ")\n"])
+
+
+def _fits(path: str, pattern: str) -> bool:
+  """Whether a file is in a pattern, whose stars are for names in one folder."""
+  same = path.count("/") == pattern.count("/")
+  return same and pathlib.PurePosixPath(path).match(pattern)
 
 
 def _items(texts: Iterable[str], indent: int) -> list[str]:

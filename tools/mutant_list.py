@@ -2667,6 +2667,13 @@ MUTANTS = (
     ("tests/forgetting/test_mixture.py",),
   ),
   Mutant(
+    "keeping: classes that are replayed alone are not told",
+    "tflm_fg/placement/checked_samples.py",
+    "if old and not new",
+    "if old and new",
+    ("tests/outcome/test_scores.py",),
+  ),
+  Mutant(
     "keeping: few absent classes weigh little against many that are shown",
     "tflm_fg/forgetting/mixture.py",
     "max(SHARE * len(shown) / thin, 1)",

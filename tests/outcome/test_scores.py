@@ -191,3 +191,15 @@ def test_what_the_last_layer_reads_is_trained_on_to_the_last_byte():
   again = tflm_fg.adapt(MODEL, **mine, old_data=old, replay=old)
   lost, kept = (r.report.forgetting["accuracy_after"] for r in (alone, again))
   assert kept > lost + 0.1
+
+
+def test_classes_whose_samples_are_all_of_before_are_told_first():
+  """What is said of them as they were says nothing of how they come now."""
+  with pytest.warns(UserWarning, match="samples of before alone for 1 of"):
+    report = adapt(X[SOME], Y[SOME], replay=(X[~SOME], Y[~SOME]))
+  assert any("samples of before alone" in note for note in report.notes)
+
+
+def test_classes_with_new_samples_beside_those_of_before_are_not():
+  report = adapt(replay=(X, Y))
+  assert not any("of before alone" in note for note in report.notes)

@@ -73,17 +73,21 @@ class Coverage(NamedTuple):
   @property
   def gaps(self) -> str:
     """What is missing, in words: "no samples for 2 of 5: a, b"."""
-    parts = []
-    for found, few in ((self.absent, "no"), (self.barely, "few")):
-      if found:
-        named = [self.titled(label) for label in found[:MOST_NAMED]]
-        more = len(found) - len(named)
-        named += [f"{more} more"] * (more > 0)
-        parts.append(
-          f"{few} samples for {len(found)} of {len(self.counts)} classes "
-          f"({', '.join(named)})"
-        )
-    return " and ".join(parts)
+    return " and ".join(
+      self.listed(f"{few} samples", found)
+      for found, few in ((self.absent, "no"), (self.barely, "few"))
+      if found
+    )
+
+  def listed(self, what: str, labels: Sequence[int]) -> str:
+    """Says what is so of some classes, and names them or the first of them."""
+    named = [self.titled(label) for label in labels[:MOST_NAMED]]
+    more = len(labels) - len(named)
+    named += [f"{more} more"] * (more > 0)
+    return (
+      f"{what} for {len(labels)} of {len(self.counts)} classes "
+      f"({', '.join(named)})"
+    )
 
   def titled(self, label: int) -> str:
     """A class's number, and its name where it has one."""
