@@ -7,10 +7,11 @@ import zlib
 import numpy as np
 import pytest
 
+from tests import models
 from tests.micro import trainers
 from tests.micro.test_trainer import EXACT, SIGNS, X, Y, inputs, marked
 from tests.refusals import refused
-from tflm_fg import micro
+from tflm_fg import mark_trainable, micro
 from tflm_fg.methods import (
   SPSA,
   ClosedForm,
@@ -283,6 +284,12 @@ def test_signs_that_cannot_be_are_refused():
 def test_what_c_does_not_have_is_refused_by_name(method, word):
   file, mark = marked("dense", "head")
   refused(lambda: micro.make_blob(file, mark, method), word)
+
+
+def test_more_classes_than_a_label_can_name_are_refused():
+  given = mark_trainable(models.dense_model(classes=257), "head")
+  exact = ClosedForm(**EXACT)
+  refused(lambda: micro.make_blob(given.file, given.mark, exact), "257")
 
 
 def test_losses_and_layers_that_c_does_not_have_are_refused():

@@ -54,7 +54,7 @@ HEADER = """
 """.split()
 """The words of the header, as `fg_core.h` has them."""
 
-MOST_DIRECTIONS = 64
+MOST_DIRECTIONS, MOST_OUTPUTS = 64, 256
 
 METHODS: tuple[type[Method], ...] = (ClosedForm, SignSPSA, PerSample)
 ROLES = ("kernel", "bias", "offset", "gain")
@@ -83,6 +83,11 @@ def make_blob(
   filled = _filled(method, layout, loss)
   _require_known(filled, layout, loss)
   words, outputs = _Words(), width(spec)
+  if outputs > MOST_OUTPUTS:
+    raise TflmFgError(
+      f"{outputs} outputs: the trainer in C takes up to {MOST_OUTPUTS}, whose "
+      "labels are bytes; adapt this model on the host"
+    )
   _write_training(words, filled, layout)
   _write_loss(words, loss, filled, outputs)
   _write_tensors(words, layout, masters_of(marked, mark))

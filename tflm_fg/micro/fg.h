@@ -41,7 +41,7 @@ extern "C" {
 #define FG_BLOB_MAGIC 0x31424746u  /* "FGB1" in little-endian bytes */
 #define FG_SAVED_MAGIC 0x314a4746u /* "FGJ1" */
 #define FG_VERSION 1u
-#define FG_MAX_OUTPUTS 1024u
+#define FG_MAX_OUTPUTS 256u /* a class is a label of one byte */
 #define FG_MAX_TENSORS 64u
 #define FG_MAX_DIRECTIONS 64u
 
