@@ -2634,7 +2634,7 @@ MUTANTS = (
   Mutant(
     "keeping: imagined inputs are left out",
     "tflm_fg/placement/phase.py",
-    "samples = with_imagined(samples, open_phase.head, method.seed)",
+    "samples = with_imagined(samples, head, coverage.lacking, method.seed)",
     "pass",
     ("tests/forgetting/test_keeping.py",),
   ),
@@ -2667,11 +2667,18 @@ MUTANTS = (
     ("tests/forgetting/test_mixture.py",),
   ),
   Mutant(
-    "keeping: classes that are replayed alone are not told",
+    "keeping: samples of before count as new ones",
     "tflm_fg/placement/checked_samples.py",
-    "if old and not new",
-    "if old and new",
+    "    new = self.y[: len(self.y) - self.replayed]\n    coverage",
+    "    new = self.y\n    coverage",
     ("tests/outcome/test_scores.py",),
+  ),
+  Mutant(
+    "keeping: a class with samples of before alone is not imagined",
+    "tflm_fg/forgetting/mixture.py",
+    "sorted({*lacking, *thin_classes(counts)})",
+    "thin_classes(counts)",
+    ("tests/forgetting/test_mixture.py",),
   ),
   Mutant(
     "keeping: few absent classes weigh little against many that are shown",

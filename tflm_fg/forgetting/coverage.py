@@ -32,10 +32,12 @@ class Coverage(NamedTuple):
   Attributes:
     counts: int64 [C], samples a class.
     names: of the classes, in order.
+    what: what is counted, in words.
   """
 
   counts: Int64
   names: tuple[str, ...]
+  what: str = "samples"
 
   @classmethod
   def of(cls, labels: Array, names: Sequence[str]) -> Coverage:
@@ -56,38 +58,38 @@ class Coverage(NamedTuple):
   @property
   def barely(self) -> list[int]:
     """Classes with samples, but far fewer than the others have."""
-    thin = thin_classes(self.counts)
-    return [label for label in thin if self.counts[label]]
+    return [label for label in self.lacking if self.counts[label]]
+
+  @property
+  def lacking(self) -> list[int]:
+    """Classes that are absent or barely shown."""
+    return thin_classes(self.counts)
 
   @property
   def shown(self) -> list[int]:
     """Classes with samples enough to learn them from."""
-    thin = {*thin_classes(self.counts)}
+    thin = {*self.lacking}
     return [label for label in range(len(self.counts)) if label not in thin]
 
   @property
   def is_whole(self) -> bool:
     """Whether every class is shown."""
-    return not thin_classes(self.counts)
+    return not self.lacking
 
   @property
   def gaps(self) -> str:
     """What is missing, in words: "no samples for 2 of 5: a, b"."""
-    return " and ".join(
-      self.listed(f"{few} samples", found)
-      for found, few in ((self.absent, "no"), (self.barely, "few"))
-      if found
-    )
-
-  def listed(self, what: str, labels: Sequence[int]) -> str:
-    """Says what is so of some classes, and names them or the first of them."""
-    named = [self.titled(label) for label in labels[:MOST_NAMED]]
-    more = len(labels) - len(named)
-    named += [f"{more} more"] * (more > 0)
-    return (
-      f"{what} for {len(labels)} of {len(self.counts)} classes "
-      f"({', '.join(named)})"
-    )
+    parts = []
+    for found, few in ((self.absent, "no"), (self.barely, "few")):
+      if found:
+        named = [self.titled(label) for label in found[:MOST_NAMED]]
+        more = len(found) - len(named)
+        named += [f"{more} more"] * (more > 0)
+        parts.append(
+          f"{few} {self.what} for {len(found)} of {len(self.counts)} classes "
+          f"({', '.join(named)})"
+        )
+    return " and ".join(parts)
 
   def titled(self, label: int) -> str:
     """A class's number, and its name where it has one."""

@@ -9,6 +9,8 @@ class ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import dequantize, quantize
@@ -29,12 +31,16 @@ others were shown (docs/forgetting.md).
 """
 
 
-def with_imagined(samples: Samples, layer: DenseLayer, seed: int) -> Samples:
+def with_imagined(
+  samples: Samples, layer: DenseLayer, lacking: Sequence[int], seed: int
+) -> Samples:
   """Adds imagined inputs of classes that samples do not show, or barely.
 
   Args:
     samples: at the head's input, of classes.
     layer: the head, before it learns.
+    lacking: classes that new samples do not show, or barely; samples of before
+      they may have.
     seed: of what is drawn.
 
   Returns:
@@ -45,8 +51,8 @@ def with_imagined(samples: Samples, layer: DenseLayer, seed: int) -> Samples:
   head = real_head(layer)
   labels = samples.labels.astype(np.int64)
   counts = np.bincount(labels, minlength=len(head.rows))
-  thin = thin_classes(counts)
-  if not thin or not layer.kernel.any():
+  thin = sorted({*lacking, *thin_classes(counts)})
+  if not 0 < len(thin) < len(counts) or not layer.kernel.any():
     return samples
   shown = np.delete(counts, thin)
   repeats, count = _amounts(shown, len(thin))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from typing import NamedTuple
 
@@ -46,13 +45,7 @@ class Given(NamedTuple):
     )
     if self.test and held_back is not None:
       samples = samples.beside(self.test, held_back)
-    if again:
-      samples = samples.with_replay(*again)
-      alone = samples.only_before(file)
-      if alone:
-        warnings.warn(alone, stacklevel=5)
-        remarks = (*samples.remarks, alone)
-        samples = dataclasses.replace(samples, remarks=remarks)
+    samples = samples.with_replay(*again) if again else samples
     if request.absent_classes == "keep":
       samples = samples.keeping(file)
       if samples.coverage is not None:  # before anything trains

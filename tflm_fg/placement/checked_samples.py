@@ -181,24 +181,6 @@ class CheckedSamples:
       return dataclasses.replace(joined, at_head=x)
     return dataclasses.replace(joined, x=np.concatenate([self.x, x]))
 
-  def only_before(self, model: ModelFile) -> str:
-    """Names classes whose samples are all of before; empty if there are none.
-
-    Args:
-      model: the file; it may say what its classes are called.
-    """
-    counts = self.class_counts()
-    alone = [
-      label for label, (new, old) in enumerate(counts) if old and not new
-    ]
-    if self.y is None or not alone:
-      return ""
-    coverage = Coverage.of(self.y, class_names(model, len(counts)))
-    return coverage.listed("samples of before alone", alone) + (
-      ": where new samples differ from these, as from another microphone, such "
-      "classes may be answered worse than before; add new samples of each"
-    )
-
   def beside(
     self, test: tuple[Array, Array], held_back: tuple[Array, Array]
   ) -> CheckedSamples:
@@ -260,7 +242,11 @@ class CheckedSamples:
       return self
     if self.task.targets != CLASSES or not self.task.is_probabilistic:
       return self
-    coverage = Coverage.of(self.y, class_names(model, classes))
+    # What is replayed of a class does not say how it comes now.
+    new = self.y[: len(self.y) - self.replayed]
+    coverage = Coverage.of(new, class_names(model, classes))
+    if self.replayed:
+      coverage = coverage._replace(what="new samples")
     return dataclasses.replace(
       self, coverage=None if coverage.is_whole else coverage
     )

@@ -260,8 +260,9 @@ class HeadFolds:
     """
     samples, task = self.samples.take(fit), self.training_data.task
     method = self.method(pull)
-    if self.training_data.coverage is not None:
-      samples = with_imagined(samples, self._layer, method.seed)
+    if (coverage := self.training_data.coverage) is not None:
+      lacking = coverage.lacking
+      samples = with_imagined(samples, self._layer, lacking, method.seed)
     part = self.graph.part(samples, task)
     rule = step_rule(method, self._layout, len(samples), part)
     passes = self._passes(samples)

@@ -228,10 +228,10 @@ def run_phase(
   everything = _samples(open_phase, training_data)
   samples = everything.take(training_data.fit)
   kept = everything.take(training_data.kept)
-  if training_data.coverage is not None:
-    kept = kept if len(kept) else samples
-    if open_phase.head is not None:
-      samples = with_imagined(samples, open_phase.head, method.seed)
+  if (coverage := training_data.coverage) is not None:
+    kept, head = kept if len(kept) else samples, open_phase.head
+    if head is not None:
+      samples = with_imagined(samples, head, coverage.lacking, method.seed)
   batches = Batches(len(samples), method.batch_size, method.seed)
   params = layout.gather(open_phase.masters)
   loss = graph.loss(training_data.task)
