@@ -12,8 +12,7 @@ from tflm_fg.forgetting.mixture import (
 from tflm_fg.gradients.dense_passes import DenseLayer
 from tflm_fg.types import Samples, TensorSpec
 
-RANDOM = np.random.default_rng(1)
-KERNEL = RANDOM.integers(-100, 100, (4, 16)).astype(np.int8)
+KERNEL = np.random.default_rng(1).integers(-100, 100, (4, 16)).astype(np.int8)
 
 
 def layer(kernel=KERNEL):
@@ -29,8 +28,12 @@ def layer(kernel=KERNEL):
 
 def samples(*counts):
   labels = np.repeat(np.arange(4), counts)
-  x = RANDOM.integers(-128, 0, (len(labels), 16)).astype(np.int8)
-  return Samples((x,), labels)
+  return Samples((inputs(len(labels)),), labels)
+
+
+def inputs(count):
+  """Drawn anew in every test, whatever ran before it."""
+  return np.random.default_rng(2).integers(-128, 0, (count, 16)).astype(np.int8)
 
 
 def test_each_class_counts_as_much_as_a_class_with_samples():
@@ -74,8 +77,7 @@ def test_a_class_with_samples_of_before_alone_is_filled_up():
 
 def test_a_class_weighs_no_more_than_a_few_that_are_shown():
   kernel = np.random.default_rng(2).integers(-100, 100, (31, 16))
-  x = RANDOM.integers(-128, 0, (300, 16)).astype(np.int8)
-  given = Samples((x,), np.repeat(np.arange(30), 10))
+  given = Samples((inputs(300),), np.repeat(np.arange(30), 10))
   mixed = with_imagined(given, layer(kernel.astype(np.int8)), (), 0)
   counts = np.bincount(mixed.labels)
   assert 0 < counts[30] <= HEAVIEST * counts[0]
