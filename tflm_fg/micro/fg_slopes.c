@@ -57,6 +57,14 @@ static fg_status run_batch(fg_trainer *t, int64_t *total) {
   return FG_OK;
 }
 
+/* Adds a direction, times a weight, to the sums of up to 64 numbers. */
+static void add_direction(fg_trainer *t, fg_key key, uint32_t index,
+                          uint32_t block, uint32_t count, int64_t weight) {
+  uint64_t bits = fg_sign_bits(key, index, block);
+  uint32_t i;
+  for (i = 0; i < count; i++) t->sums[i] += bits >> i & 1 ? weight : -weight;
+}
+
 /* Moves all numbers along the mean of the directions by their signs. */
 void fg_apply_signs(fg_trainer *t, const int8_t *signs) {
   uint32_t number, at, i, m, directions = t->blob[FG_W_DIRECTIONS];
@@ -69,10 +77,7 @@ void fg_apply_signs(fg_trainer *t, const int8_t *signs) {
       for (i = 0; i < count; i++) t->sums[i] = 0;
       for (m = 0; m < directions; m++) {
         fg_key key = fg_key_of(t->blob, t->progress.step, m);
-        uint64_t bits = fg_sign_bits(key, tensor[FG_T_INDEX], at / 64);
-        for (i = 0; i < count; i++) {
-          t->sums[i] += bits >> i & 1 ? signs[m] : -signs[m];
-        }
+        add_direction(t, key, tensor[FG_T_INDEX], at / 64, count, signs[m]);
       }
       for (i = 0; i < count; i++) {
         int64_t mean = fg_round_divide(t->sums[i] * 65536, directions);
@@ -179,10 +184,8 @@ static void apply_slopes(fg_trainer *t, uint32_t step) {
       for (i = 0; i < count; i++) t->sums[i] = 0;
       for (n = 0; n < samples; n++) {
         fg_key key = fg_key_of(t->blob, step, n);
-        uint64_t bits = fg_sign_bits(key, tensor[FG_T_INDEX], at / 64);
-        for (i = 0; i < count; i++) {
-          t->sums[i] += bits >> i & 1 ? t->slopes[n] : -(int64_t)t->slopes[n];
-        }
+        int64_t slope = t->slopes[n];
+        add_direction(t, key, tensor[FG_T_INDEX], at / 64, count, slope);
       }
       for (i = 0; i < count; i++) {
         fg_move(t, number, at + i, fg_round_divide(t->sums[i], samples), rate,
