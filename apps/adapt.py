@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import tflm_fg
-from apps import (
+from apps import cli
+from apps.flags import (
   adapt_flags,
-  cli,
   engine_flags,
   graph_flags,
   output_flags,
@@ -35,9 +35,9 @@ from apps import (
   setting_flags,
   target_flags,
 )
+from apps.flags.setting_flags import given
 from apps.printed_report import print_estimate, print_report
 from apps.report_page.adaptation_page import adaptation_page
-from apps.setting_flags import given
 from tflm_fg import dry_run, files, journal, micro, plots
 from tflm_fg.callbacks import CSVLogger, ProgbarLogger, StopOnInterrupt
 from tflm_fg.types import Array, TflmFgError

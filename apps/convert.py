@@ -22,7 +22,8 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli, graph_flags, output_flags, sample_flags, target_flags
+from apps import cli
+from apps.flags import graph_flags, output_flags, sample_flags, target_flags
 from converters import conversion, float_file, quantize
 from tflm_fg import files
 from tflm_fg.marking import opened

@@ -18,7 +18,8 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli, output_flags, sample_flags
+from apps import cli
+from apps.flags import output_flags, sample_flags
 from tflm_fg import files
 from tflm_fg.runtimes import NAMES
 from tflm_fg.training import LOSSES

@@ -17,7 +17,8 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli, output_flags
+from apps import cli
+from apps.flags import output_flags
 from tflm_fg import files, runtimes
 from tflm_fg.types import TflmFgError
 

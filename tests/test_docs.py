@@ -39,7 +39,7 @@ SYSTEM = {
   "python", "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
-SHARED_FLAGS = {p.stem for p in (ROOT / "apps").glob("*_flags.py")}
+SHARED_FLAGS = {p.stem for p in (ROOT / "apps/flags").glob("*_flags.py")}
 """Modules of flags that several programs may take."""
 
 
@@ -108,9 +108,11 @@ def source_of(program: str, subcommand: str) -> pathlib.Path:
 
 def flags_of(source: pathlib.Path) -> set[str]:
   text = source.read_text(encoding="utf-8")
-  lines = re.findall(r"^from apps import (\([^)]*\)|.*$)", text, re.MULTILINE)
+  lines = re.findall(
+    r"^from apps(?:.flags)? import (\([^)]*\)|.*$)", text, re.MULTILINE
+  )
   for name in SHARED_FLAGS & set(re.findall(r"\w+", " ".join(lines))):
-    text += (ROOT / "apps" / f"{name}.py").read_text(encoding="utf-8")
+    text += (ROOT / "apps/flags" / f"{name}.py").read_text(encoding="utf-8")
   made = r'(?:DEFINE_\w+|_choice|_real|_whole|add_argument)\(\s*"(?:--)?(\w+)"'
   return {*re.findall(made, text), "help", "version"}
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 PACKAGES = {
-  "tflm_fg/base": ("tflm_fg/types.py", "tflm_fg/files.py"),
+  "tflm_fg/base": ("tflm_fg/types.py", "tflm_fg/files/*.py"),
   "tflm_fg/fixed_point": ("tflm_fg/fixed_point/*.py",),
   "tflm_fg/samples": ("tflm_fg/samples/*.py",),
   "tflm_fg/tflite": ("tflm_fg/tflite/**/*.py",),
@@ -32,15 +32,12 @@ PACKAGES = {
   "tflm_fg/outcome": ("tflm_fg/outcome/*.py",),
   "tflm_fg/micro": ("tflm_fg/micro/*.py",),
   "tflm_fg": ("tflm_fg/*.py", "tflm_fg/callbacks/*.py"),
-  "converters": ("converters/*.py",),
+  "converters": ("converters/**/*.py",),
   "apps/base": (
     "apps/__init__.py",
     "apps/cli.py",
-    "apps/graph_flags.py",
     "apps/printed_report.py",
-    "apps/setting_flags.py",
-    "apps/sound_flags.py",
-    "apps/target_flags.py",
+    "apps/flags/*.py",
   ),
   "apps/report_page": ("apps/report_page/*.py",),
   "apps/kws": ("apps/kws/**/*.py",),

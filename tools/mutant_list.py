@@ -146,7 +146,7 @@ MUTANTS = (
   ),
   Mutant(
     "export: a folder that is there is written to",
-    "tflm_fg/files.py",
+    "tflm_fg/files/outputs.py",
     "  if os.path.lexists(target):\n",
     "  if False:\n",
     ("tests/apps/test_export.py",),
@@ -1810,20 +1810,20 @@ MUTANTS = (
   ),
   Mutant(
     "files: outputs over inputs",
-    "tflm_fg/files.py",
+    "tflm_fg/files/outputs.py",
     "if other != flag:",
     "if not other:",
     (
-      "tests/test_files.py",
+      "tests/files/test_files.py",
       "tests/apps/test_programs.py::test_output_never_replaces_an_input_or_another_output",
     ),
   ),
   Mutant(
     "files: a file is left behind",
-    "tflm_fg/files.py",
+    "tflm_fg/files/writing.py",
     "        os.unlink(temporary)",
     "        pass",
-    ("tests/test_files.py",),
+    ("tests/files/test_files.py",),
   ),
   Mutant(
     "cli: a refusal has status 0",

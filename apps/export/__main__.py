@@ -19,8 +19,9 @@ import sys
 from absl import flags
 
 import tflm_fg
-from apps import cli, graph_flags, output_flags, setting_flags
+from apps import cli
 from apps.export import tflm
+from apps.flags import graph_flags, output_flags, setting_flags
 from tflm_fg import files
 from tflm_fg.marking import opened
 from tflm_fg.tflite import read_mark

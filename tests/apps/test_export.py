@@ -277,7 +277,7 @@ def test_a_folder_whose_disk_fills_up_leaves_nothing(tmp_path, monkeypatch):
   def fails(*_):
     raise FullError
 
-  monkeypatch.setattr(files.os, "rename", fails)
+  monkeypatch.setattr(os, "rename", fails)
   with pytest.raises(tflm_fg.TflmFgError, match="No space left"):
     files.write_folder(str(tmp_path / "x"), {"a/b": b"1"})
   assert not list(tmp_path.iterdir())

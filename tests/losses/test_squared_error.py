@@ -16,13 +16,13 @@ from tests.climbing import reverse_rates
 from tests.options import options
 from tests.refusals import refused
 from tflm_fg import journal, plots
+from tflm_fg.callbacks import CSVLogger
 from tflm_fg.placement.split_model import SplitModel
 from tflm_fg.runtimes.registry import RuntimeOptions
 from tflm_fg.samples import Dataset, model_input
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.tensors import tensor_spec
-from tflm_fg.training.callbacks import CSVLogger
 from tflm_fg.training.objective import Task
 from tflm_fg.types import TflmFgError
 

@@ -5,8 +5,8 @@ import types
 import numpy as np
 import pytest
 
+from tflm_fg.callbacks import CSVLogger
 from tflm_fg.training.callbacks import (
-  CSVLogger,
   EarlyStopping,
   History,
   KeepUnlessWorse,

@@ -1,9 +1,9 @@
 """What is called after every step and validation, as Keras's callbacks are."""
 
+from tflm_fg.callbacks.csv_log import CSVLogger
 from tflm_fg.callbacks.progress import ProgbarLogger, in_words
 from tflm_fg.training.callbacks import (
   Callback,
-  CSVLogger,
   EarlyStopping,
   History,
   Logs,

@@ -20,7 +20,8 @@ import sys
 
 from absl import flags
 
-from apps import cli, sound_flags, target_flags
+from apps import cli
+from apps.flags import sound_flags, target_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features.registry import NAMES

@@ -24,7 +24,8 @@ import sys
 import numpy as np
 from absl import flags
 
-from apps import cli, sound_flags, target_flags
+from apps import cli
+from apps.flags import sound_flags, target_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples

@@ -16,7 +16,8 @@ from typing import Any
 
 from absl import flags
 
-from apps import cli, sound_flags
+from apps import cli
+from apps.flags import sound_flags
 from apps.kws.audio import folders
 from apps.kws.audio.files import read
 from apps.kws.features.registry import NAMES

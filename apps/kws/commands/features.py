@@ -19,7 +19,8 @@ import sys
 
 from absl import flags
 
-from apps import cli, sound_flags
+from apps import cli
+from apps.flags import sound_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples

@@ -35,7 +35,8 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli, sound_flags
+from apps import cli
+from apps.flags import sound_flags
 from apps.kws.audio import folders
 from apps.kws.features import micro
 from apps.kws.features.registry import NAMES, named

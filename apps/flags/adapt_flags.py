@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from absl import flags
 
-from apps import cli, sample_flags
+from apps import cli
+from apps.flags import sample_flags
 from tflm_fg.placement import ABSENT_CLASSES as ABSENT
 
 cli.section(cli.NEEDED)

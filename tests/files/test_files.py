@@ -23,7 +23,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
   def full(*unused):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(files.os, "fsync", full)
+  monkeypatch.setattr(os, "fsync", full)
   with pytest.raises(TflmFgError, match="No space left"):
     files.write_atomically(str(path), b"new")
   assert path.read_bytes() == b"old"
@@ -88,7 +88,7 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
   def interrupted(descriptor: int) -> None:
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(files.os, "fsync", interrupted)
+  monkeypatch.setattr(os, "fsync", interrupted)
   with pytest.raises(KeyboardInterrupt):
     files.write_atomically(str(target), b"new")
   assert [p.name for p in tmp_path.iterdir()] == ["out"]

@@ -1,0 +1,1 @@
+"""The flags that programs share, a file a subject."""

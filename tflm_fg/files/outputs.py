@@ -1,0 +1,83 @@
+"""Refuse outputs that cannot be written, before long work."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+
+from tflm_fg.files.names import TEMPORARY, require_name, require_regular, why
+from tflm_fg.types import TflmFgError
+
+
+def require_new_folder(path: str) -> None:
+  """Refuses a folder's path where something stands, or that has no parent.
+
+  Raises:
+    TflmFgError: in one line.
+  """
+  require_name(path)
+  target = os.path.realpath(path)
+  if os.path.lexists(target):
+    raise TflmFgError(f"{path}: is there already; name a new folder")
+  require_writable(target)
+
+
+def require_writable(path: str) -> None:
+  """Refuses an output path now rather than after long work.
+
+  Raises:
+    TflmFgError: if its folder is missing or cannot be written, or its name
+      is not one a file can have.
+  """
+  require_regular(path)
+  target = os.path.realpath(path)
+  folder, name = os.path.split(target)
+  if not os.path.isdir(folder):
+    raise TflmFgError(f"{path}: no folder {folder!r}; make it first")
+  try:
+    with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY):
+      pass
+    longest = os.pathconf(folder, "PC_NAME_MAX")
+  except OSError as fault:
+    raise TflmFgError(f"{path}: cannot be written: {why(fault)}") from None
+  if len(os.fsencode(name)) > longest:
+    raise TflmFgError(f"{path[:40]}...: a name longer than {longest} bytes")
+
+
+def require_outputs(
+  outputs: Mapping[str, str | None], inputs: Mapping[str, str | None]
+) -> None:
+  """Refuses outputs that cannot be written or that would destroy something.
+
+  Args:
+    outputs: flag -> path, None for a flag that is not given.
+    inputs: the same for the files that are read.
+
+  Raises:
+    TflmFgError: naming the flag whose file another flag names too.
+  """
+  taken = {os.path.realpath(p): flag for flag, p in inputs.items() if p}
+  for flag, path in outputs.items():
+    if path is None:
+      continue
+    require_writable(path)
+    other = taken.setdefault(os.path.realpath(path), flag)
+    if other != flag:
+      raise TflmFgError(
+        f"{path}: named by --{flag} and by --{other}; name another file"
+      )
+
+
+def make_folder(path: str) -> None:
+  """Makes an output folder, or takes the one that is there.
+
+  Raises:
+    TflmFgError: if it cannot be made or written to.
+  """
+  require_name(path)
+  try:
+    os.makedirs(path, exist_ok=True)
+  except OSError as fault:
+    raise TflmFgError(f"{path}: cannot be made: {why(fault)}") from None
+  require_writable(os.path.join(path, "any"))
