@@ -2006,8 +2006,8 @@ MUTANTS = (
     ("tests/tflite/surgery/test_repair.py",),
   ),
   Mutant(
-    "verify_indices: an axis that is not there stays",
-    "tflm_fg/tflite/verify_indices.py",
+    "verify: an axis that is not there stays",
+    "tflm_fg/tflite/verify/indices.py",
     '    struct.pack_into("<i", out, place, axis)\n',
     '    struct.pack_into("<i", out, place, axis + 3)\n',
     ("tests/tflite/surgery/test_repair.py",),

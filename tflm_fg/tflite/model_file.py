@@ -17,13 +17,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import outside
 from tflm_fg.tflite.subgraph import Operator, Subgraph, Tensor
-from tflm_fg.tflite.verify_indices import (
+from tflm_fg.tflite.verify.indices import (
   ITEM_BYTES,
   check_indices,
   check_root,
   with_meant_axes,
 )
-from tflm_fg.tflite.verify_structure import (
+from tflm_fg.tflite.verify.structure import (
   CORRUPTED,
   IDENTIFIER,
   flatbuffer_end,

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import outside
 from tflm_fg.tflite.model_file import align
-from tflm_fg.tflite.verify_structure import IDENTIFIER
+from tflm_fg.tflite.verify.structure import IDENTIFIER
 
 # Slots of the Model table that a copied root carries over.
 _VERSION, _BUFFERS, _METADATA, _SLOTS = 0, 4, 6, 8

@@ -21,7 +21,7 @@ from tflm_fg.tflite.model_file import ALIGNMENT, ModelFile, Source, align
 from tflm_fg.tflite.prepend import prepend_metadata
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.tensors import describe
-from tflm_fg.tflite.verify_structure import IDENTIFIER
+from tflm_fg.tflite.verify.structure import IDENTIFIER
 from tflm_fg.types import ROLES, Mark, TflmFgError, TrainableTensor
 
 MARK_NAME = "tflm_fg"

@@ -1,7 +1,7 @@
 """Check a .tflite's structure byte by byte before any engine reads it.
 
 Engines trust the file: TFLM follows any offset, LiteRT divides by any stride.
-`structure_fault` walks every table that they read; `verify_indices` then looks
+`structure_fault` walks every table that they read; `verify.indices` then looks
 at every index and size.
 """
 

@@ -1,7 +1,7 @@
 """Damaged .tflite bytes are refused or run: no traceback, no crash, no hang.
 
 Python's part runs here under hypothesis. Engines are C++: a crash would take
-pytest with it, so `python -m tests.tflite.test_verify_structure` runs every
+pytest with it, so `python -m tests.tflite.verify.test_structure` runs every
 damaged model in a forked child of its own and reports how the children ended.
 """
 
@@ -34,7 +34,7 @@ from tflm_fg.tflite import (
   training_metadata,
 )
 from tflm_fg.tflite.model_file import verify
-from tflm_fg.tflite.verify_structure import _OPTION_TABLES, _TABLES
+from tflm_fg.tflite.verify.structure import _OPTION_TABLES, _TABLES
 from tflm_fg.types import TflmFgError
 
 SOUND = {
@@ -310,7 +310,7 @@ def test_model_that_passes_the_verifier_crashes_no_engine(which, count):
     [
       sys.executable,
       "-m",
-      "tests.tflite.test_verify_structure",
+      "tests.tflite.verify.test_structure",
       which,
       str(count),
     ],
