@@ -22,7 +22,8 @@ from typing import Any
 
 from absl import flags
 
-from tflm_fg import files
+from apps.flags import memory_flags
+from tflm_fg import files, limits
 from tflm_fg.callbacks import Interrupted, StopOnInterrupt
 from tflm_fg.types import TflmFgError, one_line
 
@@ -61,12 +62,16 @@ def launch(
     rest = flags.FLAGS(argv)
     if rest[1:]:
       raise flags.Error(f"unexpected argument {rest[1]!r}")
-    main()
+    with limits.at_most(memory_flags.MAX_MEMORY.value), limits.enforced():
+      main()
   except flags.Error as fault:
     print(f"{program}: {_flag_fault(fault)}; see --help", file=sys.stderr)
     return WRONG_FLAG
   except TflmFgError as fault:
     print(f"{program}: {one_line(fault)}", file=sys.stderr)
+    return FAILED
+  except MemoryError as fault:
+    print(f"{program}: {_out_of_memory(fault)}", file=sys.stderr)
     return FAILED
   except KeyboardInterrupt as stop:
     print(f"\n{program}: {str(stop) or 'interrupted'}", file=sys.stderr)
@@ -76,6 +81,16 @@ def launch(
   finally:
     _on_terminate(old)
   return DONE
+
+
+def _out_of_memory(fault: MemoryError) -> str:
+  """One line for memory that the system does not give, NumPy's words in it."""
+  said = one_line(fault, 120)
+  return (
+    f"out of memory{': ' * bool(said)}{said}; the limit is "
+    f"{limits.shown(limits.memory())}: give fewer or smaller samples, or raise "
+    "--max_memory"
+  )
 
 
 def _interrupted(number: int, *unused: object) -> None:
@@ -237,10 +252,11 @@ def help_text(module: str, also: Sequence[str] = ()) -> str:
       lines += ["", f"{title}:"]
     for flag in own:
       lines += _flag_lines(flag)
-  return "\n".join([*lines, "", _EVERYWHERE])
+  everywhere = _flag_lines(flags.FLAGS[memory_flags.MAX_MEMORY.name])
+  return "\n".join([*lines, "", _EVERYWHERE, *everywhere])
 
 
-_EVERYWHERE = "Also: --help, and --version."
+_EVERYWHERE = "Also: --help, --version, and"
 
 
 def _flag_lines(flag: Any) -> list[str]:

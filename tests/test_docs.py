@@ -114,7 +114,7 @@ def flags_of(source: pathlib.Path) -> set[str]:
   for name in SHARED_FLAGS & set(re.findall(r"\w+", " ".join(lines))):
     text += (ROOT / "apps/flags" / f"{name}.py").read_text(encoding="utf-8")
   made = r'(?:DEFINE_\w+|_choice|_real|_whole|add_argument)\(\s*"(?:--)?(\w+)"'
-  return {*re.findall(made, text), "help", "version"}
+  return {*re.findall(made, text), "help", "max_memory", "version"}
 
 
 def flags_in(words: list[str]) -> list[str]:

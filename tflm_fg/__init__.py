@@ -1,6 +1,6 @@
 """Adapt quantized .tflite models on the device, with forward passes alone."""
 
-from tflm_fg import callbacks, losses, methods, optimizers, runtimes
+from tflm_fg import callbacks, limits, losses, methods, optimizers, runtimes
 from tflm_fg.adaptation import AdaptResult, adapt
 from tflm_fg.evaluation import evaluate
 from tflm_fg.fixed_point.native import core
@@ -30,6 +30,7 @@ __all__ = [
   "core",
   "evaluate",
   "inspect",
+  "limits",
   "load_samples",
   "losses",
   "mark_trainable",

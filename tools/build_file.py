@@ -17,7 +17,11 @@ from collections.abc import Iterable
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 PACKAGES = {
-  "tflm_fg/base": ("tflm_fg/types.py", "tflm_fg/files/*.py"),
+  "tflm_fg/base": (
+    "tflm_fg/types.py",
+    "tflm_fg/limits.py",
+    "tflm_fg/files/*.py",
+  ),
   "tflm_fg/fixed_point": ("tflm_fg/fixed_point/*.py",),
   "tflm_fg/samples": ("tflm_fg/samples/*.py",),
   "tflm_fg/tflite": ("tflm_fg/tflite/**/*.py",),

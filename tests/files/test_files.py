@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tflm_fg import files
+from tflm_fg import files, limits
 from tflm_fg.types import TflmFgError
 
 
@@ -93,3 +93,45 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     files.write_atomically(str(target), b"new")
   assert [p.name for p in tmp_path.iterdir()] == ["out"]
   assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+  ("path", "kind"),
+  [("/dev/zero", "a device"), ("/dev/random", "a device"), ("/", "a folder")],
+)
+def test_what_has_no_end_or_is_no_file_is_not_read(path, kind):
+  with pytest.raises(
+    TflmFgError, match=f"{path}: cannot be read: it is {kind}; name a"
+  ):
+    files.read_bytes(path)
+
+
+def test_nobody_waits_for_a_pipe(tmp_path):
+  path = str(tmp_path / "pipe")
+  os.mkfifo(path)
+  with pytest.raises(TflmFgError, match="it is a pipe"):
+    files.read_bytes(path)
+
+
+def sparse(path, size):
+  """A file that says a size and takes no place."""
+  with open(path, "wb") as file:
+    file.truncate(size)
+  return str(path)
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(tmp_path):
+  path = sparse(tmp_path / "x.bin", 1 << 40)
+  with limits.at_most("4GB"), pytest.raises(TflmFgError) as told:
+    files.read_bytes(path)
+  assert "x.bin: 1.0 TB, which takes about 1.0 TB of memory" in str(told.value)
+  assert "raise --max_memory" in str(told.value)
+
+
+def test_a_model_needs_several_times_its_size(tmp_path, monkeypatch):
+  monkeypatch.setattr(limits, "resident", lambda: 0)
+  path = sparse(tmp_path / "x.tflite", 20 << 20)
+  with limits.at_most("100MB"):
+    with pytest.raises(TflmFgError, match="20 MB, which takes about 120 MB"):
+      files.read_model(path)
+    assert len(files.read_bytes(path)) == 20 << 20

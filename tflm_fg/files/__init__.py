@@ -6,11 +6,18 @@ from tflm_fg.files.outputs import (
   require_outputs,
   require_writable,
 )
-from tflm_fg.files.reading import read_bytes, read_model
+from tflm_fg.files.reading import (
+  TEXT_TIMES,
+  open_regular,
+  read_bytes,
+  read_model,
+)
 from tflm_fg.files.writing import umask, write_atomically, write_folder
 
 __all__ = [
+  "TEXT_TIMES",
   "make_folder",
+  "open_regular",
   "read_bytes",
   "read_model",
   "require_new_folder",
