@@ -159,9 +159,16 @@ def imports(path: str) -> frozenset[str]:
     if isinstance(node, ast.Import):
       names |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom) and node.module:
-      names |= {f"{node.module}.{alias.name}" for alias in node.names}
-      names.add(node.module)
+      inner = {f"{node.module}.{alias.name}" for alias in node.names}
+      names |= inner
+      if not all(map(_is_module, inner)):
+        names.add(node.module)
   return frozenset(names)
+
+
+def _is_module(name: str) -> bool:
+  """Whether a dotted name is a file: `from` its package imports it alone."""
+  return (ROOT / f"{name.replace('.', '/')}.py").is_file()
 
 
 def deps(name: str) -> list[str]:
