@@ -3,6 +3,7 @@
 from tflm_fg.samples.arrays import Dataset, array_of, counted
 from tflm_fg.samples.inputs import model_input, shaped
 from tflm_fg.samples.npz import load_npz
+from tflm_fg.samples.numpy_files import read_npy, read_npz
 from tflm_fg.samples.reading import LoadedSamples
 from tflm_fg.samples.reading import read as read_samples
 from tflm_fg.samples.targets import (
@@ -24,6 +25,8 @@ __all__ = [
   "load_npz",
   "model_input",
   "one_column",
+  "read_npy",
+  "read_npz",
   "read_samples",
   "real_targets",
   "shaped",

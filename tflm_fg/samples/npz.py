@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
 from tflm_fg.samples.arrays import Dataset
+from tflm_fg.samples.numpy_files import read_npy, read_npz
 from tflm_fg.types import Array, TflmFgError
 
 X_NAMES = ("x", "images", "data", "features", "samples", "inputs")
@@ -35,20 +34,14 @@ def load_npz(
     TflmFgError: if the file is missing, is no .npz, lacks an array, or leaves
       in doubt which one is meant.
   """
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      names = list(archive.files)
-      x_name, y_name = names_of(path, names, part)
-      keys = [k for k in (x_name, y_name) if k in names]
-      arrays = {k: np.asarray(archive[k]) for k in keys}
-  except TflmFgError:
-    raise
-  except FileNotFoundError:
-    raise TflmFgError(f"{path}: no such file") from None
-  except Exception:  # zip, header and array faults have no common type
-    raise TflmFgError(
-      f"{path}: not a readable .npz of plain arrays; save it with numpy.savez"
-    ) from None
+  pair: list[str] = []
+
+  def chosen(names: Sequence[str]) -> Sequence[str]:
+    pair.extend(names_of(path, names, part))
+    return pair
+
+  names, arrays = read_npz(path, chosen)
+  x_name, y_name = pair
   for key in (x_name, y_name) if labels else (x_name,):
     if key not in arrays:
       found = ", ".join(names) or "nothing"
@@ -131,16 +124,7 @@ def load_npy(source: str, labels: bool = True, words: bool = False) -> Dataset:
 
 
 def _array(path: str, is_y: bool, words: bool) -> Array:
-  try:
-    array = np.load(path, allow_pickle=False)
-  except FileNotFoundError:
-    raise TflmFgError(f"{path}: no such file") from None
-  except Exception:  # header and array faults have no common type
-    array = None
-  if not isinstance(array, np.ndarray):
-    raise TflmFgError(
-      f"{path}: not a readable .npy of a plain array; save it with numpy.save"
-    )
+  array = read_npy(path)
   if not (words and array.dtype.kind == "U"):
     _require_numbers(array, path, is_y)
   return array

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,7 @@ from numpy.typing import NDArray
 from apps.kws.features.registry import Frontend, from_json
 from apps.kws.model import head_model
 from apps.kws.model.spotter import Spotter
-from tflm_fg import files
-from tflm_fg.samples import class_labels, model_input
+from tflm_fg.samples import class_labels, model_input, read_npz
 from tflm_fg.tflite import tensor_spec
 from tflm_fg.types import Array, TflmFgError
 
@@ -144,8 +144,7 @@ def load(path: str, spotter: Spotter) -> Kept:
     TflmFgError: if the file is none of ours, is damaged, or was made for
       another model.
   """
-  content = files.read_bytes(path)
-  arrays = _arrays(path, content)
+  arrays = _arrays(path)
   names = _names(path, arrays["classes"])
   layer, digest = str(arrays["layer"]), str(arrays["digest"])
   if layer not in LAYERS:
@@ -177,7 +176,7 @@ def load(path: str, spotter: Spotter) -> Kept:
     frontend=made_by,
     layer=layer,
     digest=digest,
-    num_bytes=len(content),
+    num_bytes=os.path.getsize(path),
   )
 
 
@@ -185,16 +184,15 @@ _KEYS = ("x", "y", "classes", "frontend", "layer", "digest")
 
 
 def _damaged(path: str, what: str) -> TflmFgError:
-  return TflmFgError(f"{path}: {what}; make it again with tflm-fg-kws features")
+  return TflmFgError(f"{path}: {what}; {_CURE}")
 
 
-def _arrays(path: str, content: bytes) -> dict[str, Array]:
+_CURE = "make it again with tflm-fg-kws features"
+
+
+def _arrays(path: str) -> dict[str, Array]:
   """What a file holds, each of _KEYS."""
-  try:
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-      held = {k: np.asarray(archive[k]) for k in _KEYS if k in archive.files}
-  except Exception:  # zip, header and array faults have no common type
-    raise _damaged(path, "not a readable .npz of plain arrays") from None
+  _, held = read_npz(path, lambda names: _KEYS, _CURE)
   for key in ("x", "y"):
     if key not in held:
       raise _damaged(path, f"holds no array {key!r}")
