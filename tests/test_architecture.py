@@ -16,7 +16,7 @@ PACKAGES = """
   adaptation inspection evaluation loading report outcome
   replaying journal plots methods callbacks requirements micro
   marking memory placement forgetting training gradients runtimes optimizers
-  losses tflite samples fixed_point files limits types
+  losses tflite samples fixed_point delta files limits types
 """.split()
 
 MOST_FILES, MOST_FLOORS, MOST_LINES, MOST_LINES_A_FUNCTION = 16, 11, 350, 85
