@@ -48,12 +48,14 @@ PACKAGES = {
   "apps/kws": ("apps/kws/**/*.py",),
   "apps/compare": ("apps/compare/**/*.py",),
   "apps/export": ("apps/export/*.py",),
+  "apps/samples": ("apps/samples/**/*.py",),
   "apps": ("apps/*.py",),
   "tools": ("tools/*.py",),
 }
 """Target -> the patterns of its files; a file is in the first that fits."""
 
 DATA = {
+  "apps/samples": ("apps/samples/**",),
   "apps/kws": ("apps/kws/*.json", "apps/kws/*.tflite"),
   "apps/compare": ("apps/compare/*.json", "apps/compare/*.tflite"),
   "tflm_fg/micro": (
