@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
+
+
+def _fill() -> None:
+  """Opens the standard streams that are closed, on nothing.
+
+  Or the next file that is opened would be one of them, and what an engine logs
+  would be written into a user's file.
+  """
+  for number in range(3):
+    try:
+      os.fstat(number)
+    except OSError:
+      os.open(os.devnull, os.O_RDWR)  # it takes the lowest free number
+
+
+_fill()
 
 
 def _told(
@@ -15,6 +32,8 @@ def _told(
 
   Later `cli.launch` has it.
   """
+  if sys.stderr is None:
+    return
   if issubclass(kind, KeyboardInterrupt):
     print("\ninterrupted at its start; nothing was written", file=sys.stderr)
   else:

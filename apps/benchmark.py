@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from apps import cli
+from apps import cli, streams
 from apps.compare import __main__ as compare
 from tflm_fg.types import TflmFgError
 
@@ -75,6 +75,11 @@ def commands_of(arguments: Sequence[str]) -> list[list[str]]:
 
 def run() -> int:
   """The console script."""
+  return streams.told("tflm-fg-benchmark", _run)
+
+
+def _run() -> int:
+  """Runs the presets that are asked for, one by one."""
   if "--help" in sys.argv:
     print((__doc__ or "").strip())
     return cli.DONE

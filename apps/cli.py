@@ -22,6 +22,7 @@ from typing import Any
 
 from absl import flags
 
+from apps import streams
 from apps.flags import memory_flags
 from tflm_fg import files, limits
 from tflm_fg.callbacks import Interrupted, StopOnInterrupt
@@ -50,6 +51,19 @@ def launch(
   """
   argv = sys.argv if argv is None else argv
   program = _program(argv[0], module)
+  return streams.told(
+    program, lambda: _launched(main, program, module, argv, also)
+  )
+
+
+def _launched(
+  main: Callable[[], None],
+  program: str,
+  module: str,
+  argv: Sequence[str],
+  also: Sequence[str],
+) -> int:
+  """What `launch` does where streams may fail."""
   warnings.showwarning = _one_line_warning
   old = _on_terminate(_interrupted)
   try:
@@ -62,35 +76,52 @@ def launch(
     rest = flags.FLAGS(argv)
     if rest[1:]:
       raise flags.Error(f"unexpected argument {rest[1]!r}")
-    with limits.at_most(memory_flags.MAX_MEMORY.value), limits.enforced():
-      main()
+    _run_bounded(main)
   except flags.Error as fault:
     print(f"{program}: {_flag_fault(fault)}; see --help", file=sys.stderr)
     return WRONG_FLAG
   except TflmFgError as fault:
     print(f"{program}: {one_line(fault)}", file=sys.stderr)
     return FAILED
-  except MemoryError as fault:
-    print(f"{program}: {_out_of_memory(fault)}", file=sys.stderr)
+  except OSError as fault:
+    print(f"{program}: {_of_the_system(fault)}", file=sys.stderr)
     return FAILED
   except KeyboardInterrupt as stop:
     print(f"\n{program}: {str(stop) or 'interrupted'}", file=sys.stderr)
     return 128 + getattr(stop, "signal", signal.SIGINT)
-  except BrokenPipeError:  # whoever read our output has gone
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
   finally:
     _on_terminate(old)
   return DONE
 
 
-def _out_of_memory(fault: MemoryError) -> str:
-  """One line for memory that the system does not give, NumPy's words in it."""
-  said = one_line(fault, 120)
-  return (
-    f"out of memory{': ' * bool(said)}{said}; the limit is "
-    f"{limits.shown(limits.memory())}: give fewer or smaller samples, or raise "
-    "--max_memory"
-  )
+def _run_bounded(main: Callable[[], None]) -> None:
+  """Runs a program in the memory that it may take.
+
+  Raises:
+    TflmFgError: where it takes more, or as the program does.
+  """
+  try:
+    with limits.at_most(memory_flags.MAX_MEMORY.value), limits.enforced():
+      main()
+  except MemoryError as fault:
+    said = one_line(fault, 120)
+    limit = memory_flags.MAX_MEMORY.value or limits.shown(limits.memory())
+    raise TflmFgError(
+      f"out of memory{': ' * bool(said)}{said}; the limit is {limit}: give "
+      "fewer or smaller samples, or raise --max_memory"
+    ) from None
+
+
+def _of_the_system(fault: OSError) -> str:
+  """One line for what the system refused, with the cure where one is known."""
+  try:
+    os.getcwd()
+  except OSError:
+    return "the working folder is gone; change to one that is there"
+  said = " ".join((fault.strerror or str(fault)).split())
+  if "temporary directory" in said:  # of tempfile and of Matplotlib
+    return f"{said}; set TMPDIR to a folder that can be written"
+  return said if fault.filename is None else f"{fault.filename}: {said}"
 
 
 def _interrupted(number: int, *unused: object) -> None:
@@ -280,6 +311,6 @@ def _one_line_warning(message: Any, *unused: Any, **also_unused: Any) -> None:
 
 def to_json(report: Mapping[str, Any]) -> bytes:
   """A report for programs."""
-  return (
-    json.dumps(dict(report), indent=2, ensure_ascii=False) + "\n"
-  ).encode()
+  return (json.dumps(dict(report), indent=2, ensure_ascii=False) + "\n").encode(
+    "utf-8", "backslashreplace"
+  )  # bytes of no alphabet, in a path

@@ -183,8 +183,9 @@ def _status_of(work: Callable[[], None]) -> int:
   except BaseException:
     sys.excepthook(*sys.exc_info())
     status = 1
-  sys.stdout.flush()
-  sys.stderr.flush()
+  for stream in (sys.stdout, sys.stderr):
+    if stream is not None:  # a test may have closed it
+      stream.flush()
   return status
 
 

@@ -42,6 +42,7 @@ PACKAGES = {
     "apps/__init__.py",
     "apps/cli.py",
     "apps/printed_report.py",
+    "apps/streams.py",
     "apps/flags/*.py",
   ),
   "apps/report_page": ("apps/report_page/*.py",),

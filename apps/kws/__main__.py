@@ -22,7 +22,7 @@ import difflib
 import importlib
 import sys
 
-from apps import cli
+from apps import cli, streams
 
 COMMANDS = (
   "demo",
@@ -41,6 +41,11 @@ _PROGRAM = "tflm-fg-kws"
 
 
 def run() -> int:
+  """The console script."""
+  return streams.told(_PROGRAM, _run)
+
+
+def _run() -> int:
   """Hands the rest of the command line to a subcommand's module."""
   command, *rest = sys.argv[1:] or [""]
   if command == "help" and rest:

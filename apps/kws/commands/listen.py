@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from absl import flags
 
-from apps import cli
+from apps import cli, streams
 from apps.kws.audio import live_input
 from apps.kws.audio.files import SAMPLE_RATE_HZ, read
 from apps.kws.features.registry import NAMES
@@ -95,6 +95,8 @@ def print_hits(hits: Iterable[streaming.Hit]) -> Iterator[streaming.Hit]:
       flush=True,
     )
     yield hit
+    if streams.is_lost() and _WAV.value is None and not _OUT.value:
+      return  # nobody hears of a word any more
 
 
 def words_said(model: spotter.Spotter) -> list[recordings.Spoken] | None:
