@@ -151,11 +151,13 @@ def _plain(path: str) -> bytes:
   if os.path.isdir(path) or path.endswith(quantize.KERAS_SUFFIXES):
     return _converted(path)
   data = files.read_bytes(path)
-  kind = float_file.kind_of(ModelFile.open(data, path))
+  file = ModelFile.open(data, path)
+  kind = float_file.kind_of(file)
   if kind == float_file.INTEGER:
     return _as_it_is(path, data)
   if kind == float_file.DYNAMIC_RANGE or _CALIBRATION.value is None:
     raise TflmFgError(float_file.cure(path, kind))
+  require_runs(file, RuntimeOptions().runtime)
   return _converted(path)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tflm_fg import tflite
 from tflm_fg.marking import strip
-from tflm_fg.runtimes import interpreter_maker
+from tflm_fg.runtimes import require_runs
 from tflm_fg.tflite import TYPE_NAMES, has_scale, op_name, tensor_name
 from tflm_fg.types import Array, TflmFgError, one_line
 
@@ -143,12 +143,7 @@ def _grid(tensor: schema.TensorT) -> tuple[float, int] | None:
 
 
 def _require_runnable(twin: bytes, name: str) -> None:
-  from ai_edge_litert import interpreter as litert
-
-  make = interpreter_maker(litert, "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
   try:
-    make(bytes(bytearray(twin))).allocate_tensors()
-  except (RuntimeError, ValueError, MemoryError) as fault:
-    raise TflmFgError(
-      f"{name}: no float twin, LiteRT refuses it: {one_line(fault, 200)}"
-    ) from None
+    require_runs(tflite.ModelFile.open(twin, name), "litert")
+  except TflmFgError as fault:
+    raise TflmFgError(f"no float twin: {one_line(fault, 300)}") from None

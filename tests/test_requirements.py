@@ -146,16 +146,16 @@ def test_a_legacy_file_has_a_plan_and_no_report():
 def test_every_installed_engine_is_tried_and_a_refusal_is_told(monkeypatch):
   own = trial.run
 
-  def refuse(file, engine, inputs):
+  def refuse(file, engine, inputs, first=None):
     if engine == "litert-xnnpack":
       return trial_process.Ran(None, "no such kernel")
-    return own(file, engine, inputs)
+    return own(file, engine, inputs, first)
 
   monkeypatch.setattr(trial, "run", refuse)
   file = models.dense_model(seed=31)
   needs = requirements(file, file)
   rows = {row["engine"]: row for row in needs["runs_in"]}
-  assert set(rows) == set(filter(trial.can_run, trial.PACKAGES))
+  assert set(rows) == set(filter(trial.can_run, trial.ENGINES))
   assert rows["litert"]["runs"] and not rows["litert-xnnpack"]["runs"]
   lines = in_words(needs)
   assert lines[0] == "it needs no operator that it did not need before"
@@ -224,10 +224,10 @@ def refusing(monkeypatch, operator="CONCATENATION", engine="tflm"):
   """Lets an engine refuse every file that has an operator."""
   own = trial.run
 
-  def run(file, asked, inputs):
+  def run(file, asked, inputs, first=None):
     if asked == engine and operator in file.operator_names:
       return trial_process.Ran(None, f"no {operator} here")
-    return own(file, asked, inputs)
+    return own(file, asked, inputs, first)
 
   monkeypatch.setattr(trial, "run", run)
 

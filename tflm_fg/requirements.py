@@ -102,7 +102,7 @@ def verdicts(file: ModelFile) -> list[Verdict]:
     file: the file as it will be used, without a mark.
   """
   found = []
-  for engine in filter(trial.can_run, trial.PACKAGES):
+  for engine in filter(trial.can_run, trial.ENGINES):
     fault, arena = trial.misread(file, engine), None
     if not fault:
       ran = trial.verdict(file, engine)

@@ -2015,8 +2015,29 @@ MUTANTS = (
   Mutant(
     "trial: a crash counts as a run",
     "tflm_fg/runtimes/trial_process.py",
-    "        return Ran(None, _ending(process.wait()), crashed=True)\n",
-    "        return Ran([], _ending(process.wait()))\n",
+    "        return Ran(None, ending, crashed=True, is_late=late.is_set())\n",
+    "        return Ran([], ending)\n",
+    ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
+    "trial: a session opens what no child has run",
+    "tflm_fg/runtimes/registry.py",
+    "    require_session(part, name, in_place)\n",
+    "",
+    ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
+    "trial: what took too long is tried again",
+    "tflm_fg/runtimes/trial.py",
+    "if ran.crashed and not ran.is_late:",
+    "if ran.crashed:",
+    ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
+    "trial: a model may take all memory",
+    "tflm_fg/runtimes/trial_child.py",
+    "  _bound(most_bytes)\n",
+    "",
     ("tests/runtimes/test_trial.py",),
   ),
   Mutant(

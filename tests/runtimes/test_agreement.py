@@ -33,8 +33,8 @@ def test_it_is_the_largest_distance_of_the_logits_of_sessions():
 def test_a_difference_of_some_steps_is_found(monkeypatch, difference):
   own = trial.run
 
-  def shifted(file, engine, inputs):
-    ran = own(file, engine, inputs)
+  def shifted(file, engine, inputs, first=None):
+    ran = own(file, engine, inputs, first)
     if engine == "litert-xnnpack":
       ran.outputs[5][0][0, 1] -= np.int8(difference)
     return ran
@@ -50,10 +50,10 @@ def test_an_engine_that_does_not_run_the_file_is_named_with_its_reason(
 ):
   own = trial.run
 
-  def refuse(file, engine, inputs):
+  def refuse(file, engine, inputs, first=None):
     if engine == "litert":
       return Ran(None, "no kernel")
-    return own(file, engine, inputs)
+    return own(file, engine, inputs, first)
 
   monkeypatch.setattr(trial, "run", refuse)
   row = engine_agreement(models.conv_model(), X)[0]

@@ -1,7 +1,6 @@
 """A file is opened and run in a child first: a crash there is one line."""
 
 import os
-import signal
 
 import numpy as np
 import pytest
@@ -13,6 +12,8 @@ from tflm_fg.runtimes import installed, require_runs, trial, trial_process
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import whole
 from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.select_trainable import mark_file
+from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.types import Mark, NotApplicable
 
 ENGINES = [name for name in installed() if name != "tf"]
@@ -64,10 +65,10 @@ def test_what_an_engine_refuses_is_refused_in_its_words():
 def test_what_xnnpack_alone_refuses_runs_without_it(monkeypatch):
   own = trial.run
 
-  def refuse(file, engine, inputs):
+  def refuse(file, engine, inputs, first=None):
     if engine == "litert-xnnpack":
       return trial_process.Ran(None, "no delegate", crashed=crashes)
-    return own(file, engine, inputs)
+    return own(file, engine, inputs, first)
 
   monkeypatch.setattr(trial, "run", refuse)
   file, crashes = ModelFile.open(models.dense_model(seed=8)), False
@@ -116,13 +117,83 @@ def test_a_file_that_passed_is_not_run_again(monkeypatch):
   require_runs(file, "litert")
 
 
-def test_what_never_ends_is_ended(monkeypatch):
-  monkeypatch.setattr(trial_process, "LIMIT_SECONDS", 0.01)
+@pytest.mark.parametrize("strategy", ["in-place", "rebuild"])
+def test_no_session_opens_a_part_that_ends_the_engine(strategy):
+  file = ModelFile.open(CRASHING, "m.tflite")
+  end = file.subgraph.outputs[0]
+  part = whole(file, Mark(trainable=(), logits=end, head_input=end))
+  refused(lambda: open_session("litert", part, strategy), "crashes on it")
+
+
+def test_the_first_write_is_in_the_child(monkeypatch):
+  seen = []
+  own = trial.run
+
+  def run(file, engine, inputs, first=None):
+    seen.append(first)
+    return own(file, engine, inputs, first)
+
+  monkeypatch.setattr(trial, "run", run)
+  marked = mark_file(models.dense_model(seed=41), "all")
+  part = whole(marked.data, marked.mark)
+  session = open_session("litert", part)
+  (first,) = seen
+  assert [w[0] for w in first.writes] == list(part.writable)
+  # Other weights in the same places are the same file to a trial.
+  others = [np.zeros_like(w) for w in session.params()]
+  written = Patchable(part.file, part.writable).written(others)
+  open_session("litert", part._replace(file=written))
+  assert len(seen) == 1
+
+
+def test_a_crash_at_the_first_write_is_a_refusal(monkeypatch, own_child):
+  """No engine is known to do it, so a constant is told at the wrong place."""
+  monkeypatch.setattr(trial, "_child", lambda _: own_child)
+  file = ModelFile.open(models.dense_model(seed=43))
+  ran = trial.run(
+    file,
+    "tflm" if "tflm" in ENGINES else "litert",
+    trial._probes(file),
+    trial.First(writes=((99, -(1 << 40), "int8", (4,)),)),
+  )
+  assert ran.outputs is None and (ran.crashed or ran.fault)
+
+
+@pytest.fixture
+def own_child():
   child = trial_process.Child()
-  ran = child.ask({"engine": "litert", "model": b"", "inputs": [], "arena": 0})
-  assert ran.crashed or ran.fault  # killed, or faster than the limit
+  yield child
   child.end()
-  assert trial_process._ending(-signal.SIGKILL).startswith("it never ended")
+
+
+def test_what_never_ends_is_ended_and_not_tried_again(monkeypatch, own_child):
+  monkeypatch.setattr(trial_process, "LIMIT_SECONDS", 0.01)
+  monkeypatch.setattr(trial_process, "START_SECONDS", 0)
+  asked = []
+  own = trial_process.Child.ask
+  monkeypatch.setattr(trial, "_child", lambda _: own_child)
+  monkeypatch.setattr(
+    trial_process.Child,
+    "ask",
+    lambda child, request: asked.append(1) or own(child, request),
+  )
+  file = ModelFile.open(models.dense_model(seed=31))
+  ran = trial.run(file, "litert", ())
+  assert ran.crashed and ran.is_late and len(asked) == 1
+  assert "longer than 0.01 s" in ran.fault
+
+
+def test_a_model_may_not_take_all_memory(monkeypatch, own_child):
+  monkeypatch.setattr(trial_process, "MOST_BYTES", 1 << 24)
+  monkeypatch.setattr(trial, "_child", lambda _: own_child)
+  net = models.Network()
+  x = net.activation("x", (1, 8), 4.0)
+  wide = net.activation("wide", (1, 8 << 24), 4.0)
+  many = net.tensor("many", (2,), "int32", data=np.array([1, 1 << 24]))
+  net.operator("TILE", [x.index, many], wide.index)
+  file = ModelFile.open(net.finish([x.index], [wide.index]))
+  ran = trial.run(file, "litert", trial._probes(file))
+  assert ran.fault and ran.outputs is None
 
 
 def test_adapt_evaluate_inspect_refuse_what_would_end_the_process():
@@ -136,10 +207,10 @@ def test_a_candidate_that_an_engine_does_not_run_is_dropped(monkeypatch):
   model = models.conv_model()
   own = trial.run
 
-  def refuse_wide(file, engine, inputs):
+  def refuse_wide(file, engine, inputs, first=None):
     if "CONCATENATION" in file.operator_names:
       return trial_process.Ran(None, "no such kernel")
-    return own(file, engine, inputs)
+    return own(file, engine, inputs, first)
 
   monkeypatch.setattr(trial, "run", refuse_wide)
   x = models.int8_samples((6, 5, 2), 60).astype("f4") / 40

@@ -14,6 +14,7 @@ from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.litert import LiteRTSession
 from tflm_fg.runtimes.session import Session
 from tflm_fg.runtimes.tflm import TFLMSession
+from tflm_fg.runtimes.trial import require_session
 from tflm_fg.tflite import known_forms
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import TflmFgError
@@ -203,8 +204,9 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
     raise TflmFgError(f"{part.file.name}: {fault}")
   in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"
   try:
+    require_session(part, name, in_place)
     return runtime.open(part, in_place)
-  except (TflmFgError, RuntimeError, ValueError) as fault:
+  except (TflmFgError, RuntimeError, ValueError, MemoryError) as fault:
     raise TflmFgError(f"{name}: {fault}") from None
   except (ImportError, SystemError, AttributeError) as fault:
     raise TflmFgError(

@@ -12,17 +12,15 @@ import time
 
 import numpy as np
 
-from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.session import Traits, has_batch, sample_shape
-from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.tensors import (
   Part,
   Patchable,
-  activation_bytes,
+  arena_bytes,
   private_copy,
   require_no_gains,
 )
-from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
+from tflm_fg.types import Array, Tensors, TflmFgError, Weights
 
 LSB_TO_REFERENCE = 1
 """FULLY_CONNECTED, MEAN and SOFTMAX round once where LiteRT rounds twice."""
@@ -42,7 +40,6 @@ class TFLMSession:
   def __init__(self, part: Part) -> None:
     from tflite_micro.python.tflite_micro import runtime
 
-    _require_shapes(part.file)
     require_no_gains(part)
     self._patchable = Patchable(part.file, part.writable)
     self._model, self._memory = private_copy(part.data)
@@ -111,41 +108,3 @@ class TFLMSession:
   def flatbuffer(self) -> bytes:
     """This part of the model with its present weights, as a .tflite."""
     return self._memory.tobytes()
-
-
-def arena_bytes(file: ModelFile) -> int:
-  """Bytes to give TFLM: far too few make it crash, so they are many."""
-  return 10 * len(file.data) + 4 * activation_bytes(file) + (1 << 16)
-
-
-def _require_shapes(file: ModelFile) -> None:
-  """Lets LiteRT infer every shape, and refuses a file that tells others.
-
-  TFLM believes the shapes in the file and crashes on those that do not fit
-  the operators; LiteRT computes them.
-
-  Raises:
-    TflmFgError: naming the first tensor that does not fit.
-  """
-  from ai_edge_litert import interpreter as litert
-
-  try:
-    reference = interpreter_maker(litert, "BUILTIN_REF")
-    interpreter = reference(bytes(bytearray(file.data)))
-    interpreter.allocate_tensors()
-  except (RuntimeError, ValueError, MemoryError) as fault:
-    raise TflmFgError(
-      f"the operators do not fit together: {one_line(fault, 200)}"
-    ) from None
-  # Behind the file's tensors come the kernels' temporaries.
-  count = len(file.subgraph.tensors)
-  for detail in interpreter.get_tensor_details():
-    if detail["index"] >= count:
-      continue
-    declared = file.subgraph.tensors[detail["index"]].shape
-    inferred = tuple(int(d) for d in detail["shape"])
-    if inferred != declared:
-      raise TflmFgError(
-        f"{detail['name']}: the file says shape {list(declared)}, its "
-        f"operator gives {list(inferred)}; convert the model again"
-      )

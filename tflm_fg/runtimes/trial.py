@@ -13,21 +13,19 @@ import functools
 import hashlib
 import importlib.util
 import os
+from typing import NamedTuple
 
 import numpy as np
 
 from tflm_fg.fixed_point import random_bits
-from tflm_fg.runtimes.tflm import arena_bytes
 from tflm_fg.runtimes.trial_process import Child, Ran
 from tflm_fg.tflite import known_forms, outside
 from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.tflite.tensors import Part, arena_bytes
 from tflm_fg.types import Array, NotApplicable, Tensors, TflmFgError
 
-KERNELS = {
-  "litert": ("litert", "litert-xnnpack"),
-  "tf": ("litert", "litert-xnnpack"),
-}
-"""Runtime -> what runs its files here; the others run their own."""
+KERNELS = {"litert": ("litert", "litert-xnnpack")}
+"""Runtime -> the kernels that run its files; the others have one set."""
 
 TARGETS = ("any", "tflm", "litert")
 """What a file is for: any engine, or one that must load and run it here."""
@@ -144,7 +142,12 @@ PACKAGES = {
   "litert-xnnpack": "ai_edge_litert",
   "tflite-runtime": "tflite_runtime",
   "tflm": "tflite_micro",
+  "tf": "tensorflow",
 }
+
+ENGINES = tuple(name for name in PACKAGES if name != "tf")
+"""Engines that any file is tried in. The kernels of TensorFlow's own
+interpreter are LiteRT's, and it takes seconds to start."""
 
 
 def can_run(engine: str) -> bool:
@@ -153,19 +156,111 @@ def can_run(engine: str) -> bool:
   return package is not None and importlib.util.find_spec(package) is not None
 
 
-_passed: dict[tuple[bytes, str], Ran] = {}
+_passed: dict[tuple[bytes, str, object], Ran] = {}
 """How files ran that did, without what they gave."""
 
 
 def verdict(file: ModelFile, engine: str) -> Ran:
   """How a file runs in an engine; outputs are left out."""
-  key = hashlib.sha256(file.data).digest(), engine
+  return _verdict(file, engine)
+
+
+def require_session(part: Part, runtime: str, in_place: bool) -> None:
+  """Refuses a part of which no session may be opened in this process.
+
+  It is opened, run and written in the child first, as a session does it.
+
+  Args:
+    part: what a session shall run.
+    runtime: one of `runtimes.NAMES`.
+    in_place: whether weights are written while the interpreter lives.
+
+  Raises:
+    NotApplicable: with the engine's own reason or the signal.
+  """
+  engine = runtime
+  if runtime == "litert" and not in_place:
+    engine = "litert-xnnpack"
+  if not can_run(engine):  # opening it says what to install
+    return
+  opened = computed_shapes(part.file) if engine == "tflm" else None
+  if opened and opened.outputs is None:
+    raise NotApplicable(f"the operators do not fit together: {opened.fault}")
+  gains = {part.writable[place] for place in part.gains}
+  graph = part.file.subgraph
+  writes = tuple(
+    (i, part.file.span(i)[0], graph.tensors[i].dtype, graph.tensors[i].shape)
+    for i in part.writable
+    if i not in gains and part.file.span(i)[1]
+  )
+  ran = _verdict(part.file, engine, writes, in_place)
+  if ran.crashed or ran.fault:
+    told = "crashes on it" if ran.crashed else "the engine refused the model"
+    raise NotApplicable(f"{told}: {ran.fault}")
+
+
+def _verdict(
+  file: ModelFile,
+  engine: str,
+  writes: tuple[tuple[int, int, str, tuple[int, ...]], ...] = (),
+  in_place: bool = True,
+) -> Ran:
+  """How a file runs in an engine that has not seen it, written or not."""
+  key = _digest(file, [write[0] for write in writes]), engine, writes or None
   if key in _passed:
     return _passed[key]
-  ran = run(file, engine, _probes(file))
+  if engine == "tflm" and (fault := shape_fault(file)):
+    return Ran(None, fault)
+  repeats = not any("RANDOM" in name for name in file.operator_names)
+  first = First(writes, in_place, repeats)
+  ran = run(file, engine, _probes(file), first)
   if ran.outputs is not None:
     ran = _passed[key] = ran._replace(outputs=[])
   return ran
+
+
+def _digest(file: ModelFile, written: list[int]) -> bytes:
+  """What a file is, whatever values its written constants have."""
+  if not written:
+    return hashlib.sha256(file.data).digest()
+  data = bytearray(file.data)
+  for index in written:
+    start, length = file.span(index)
+    data[start : start + length] = bytes(length)
+  return hashlib.sha256(data).digest()
+
+
+def shape_fault(file: ModelFile) -> str:
+  """Why TFLM must not open a file whose shapes are not what kernels compute.
+
+  TFLM believes the shapes in the file and reads past the ends of those that do
+  not fit; LiteRT computes them, in the child.
+
+  Returns:
+    The first tensor that does not fit; empty where all do, and where LiteRT
+    does not open the file.
+  """
+  shapes = computed_shapes(file).shapes or {}
+  # Behind the file's tensors come the kernels' temporaries.
+  for index, tensor in enumerate(file.subgraph.tensors):
+    computed = shapes.get(index, tensor.shape)
+    if computed != tensor.shape:
+      return (
+        f"{tensor.name}: the file says shape {list(tensor.shape)}, its "
+        f"operator gives {list(computed)}; convert the model again"
+      )
+  return ""
+
+
+def computed_shapes(file: ModelFile) -> Ran:
+  """Opens a file in LiteRT's reference kernels, in the child, and no more."""
+  key = hashlib.sha256(file.data).digest(), "shapes", None
+  if key not in _passed:
+    ran = run(file, "litert-reference", ())
+    if ran.outputs is None:
+      return ran
+    _passed[key] = ran
+  return _passed[key]
 
 
 def _probes(file: ModelFile) -> Tensors:
@@ -183,15 +278,35 @@ def _probes(file: ModelFile) -> Tensors:
     ) from None
 
 
-def run(file: ModelFile, engine: str, inputs: Tensors) -> Ran:
+class First(NamedTuple):
+  """How much more is tried of a file of which nothing is known.
+
+  It is run twice with other bytes in fresh memory, then with other constants,
+  then on two samples at once.
+
+  Attributes:
+    writes: the constants, as `trial_child.Write` has them.
+    in_place: whether they are written while the interpreter lives.
+    repeats: whether the second run must give what the first gave.
+  """
+
+  writes: tuple[tuple[int, int, str, tuple[int, ...]], ...] = ()
+  in_place: bool = True
+  repeats: bool = True
+
+
+def run(
+  file: ModelFile, engine: str, inputs: Tensors, first: First | None = None
+) -> Ran:
   """Runs samples through a whole file in the child, each from a fresh state.
 
   Args:
     file: the model.
-    engine: "litert", "litert-reference", "litert-xnnpack", "tflite-runtime" or
-      "tflm".
+    engine: "litert", "litert-reference", "litert-xnnpack", "tflite-runtime",
+      "tf" or "tflm".
     inputs: an array [N, *shape] for each input, `shape` with its batch axis;
       none to open the file and run nothing.
+    first: what else to try; None for nothing.
   """
   request = {
     "engine": engine,
@@ -199,9 +314,11 @@ def run(file: ModelFile, engine: str, inputs: Tensors) -> Ran:
     "inputs": list(inputs),
     "outputs": len(file.subgraph.outputs),
     "arena": arena_bytes(file),
+    "first": first and tuple(first),
   }
   ran = _child(os.getpid()).ask(request)
-  if ran.crashed:  # perhaps for what an earlier model did to the process
+  if ran.crashed and not ran.is_late:
+    # Perhaps for what an earlier model did to the process.
     ran = _child(os.getpid()).ask(request)
   return ran
 

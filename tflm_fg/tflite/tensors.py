@@ -105,6 +105,11 @@ def activation_bytes(source: Source) -> int:
   )
 
 
+def arena_bytes(file: ModelFile) -> int:
+  """Bytes of TFLM's arena: far too few make it crash, so they are many."""
+  return 10 * len(file.data) + 4 * activation_bytes(file) + (1 << 16)
+
+
 class Patchable:
   """A file whose constants can be read and written by tensor index.
 

@@ -34,10 +34,10 @@ def job(spotter=SPOTTER, **given):
 def refuse(monkeypatch, operator):
   own = trial.run
 
-  def run(file, engine, inputs):
+  def run(file, engine, inputs, first=None):
     if engine == "tflm" and operator in file.operator_names:
       return Ran(None, f"no {operator} here")
-    return own(file, engine, inputs)
+    return own(file, engine, inputs, first)
 
   monkeypatch.setattr(trial, "run", run)
 
