@@ -15,6 +15,7 @@ PACKAGES = """
   dry_run
   adaptation inspection evaluation loading report outcome
   replaying journal plots methods callbacks requirements micro
+  signatures
   marking memory placement forgetting training gradients runtimes optimizers
   losses tflite samples fixed_point delta files limits types
 """.split()

@@ -1,0 +1,169 @@
+"""What all graphs of a file share: buffers, operators' codes, signatures.
+
+Only operators that `VERSIONS` lists are written, each with the version that is
+listed, so that a file never needs a newer runtime than the oldest that we test:
+tflite-runtime 2.14 has all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+VERSIONS: Mapping[str, int] = {
+  "ADD": 1,
+  "ARG_MAX": 2,
+  "ASSIGN_VARIABLE": 1,
+  "BATCH_MATMUL": 2,
+  "BITWISE_XOR": 1,
+  "CALL_ONCE": 1,
+  "CAST": 1,
+  "CONCATENATION": 2,
+  "CUMSUM": 1,
+  "DEQUANTIZE": 2,
+  "DIV": 1,
+  "DYNAMIC_UPDATE_SLICE": 1,
+  "EQUAL": 1,
+  "FILL": 3,
+  "FLOOR_DIV": 1,
+  "FLOOR_MOD": 1,
+  "FULLY_CONNECTED": 5,
+  "GATHER": 2,
+  "GREATER_EQUAL": 1,
+  "LESS": 1,
+  "LOGICAL_AND": 1,
+  "MAXIMUM": 1,
+  "MINIMUM": 1,
+  "MUL": 1,
+  "NOT_EQUAL": 1,
+  "QUANTIZE": 1,
+  "READ_VARIABLE": 1,
+  "REDUCE_MAX": 1,
+  "RESHAPE": 1,
+  "RIGHT_SHIFT": 1,
+  "SELECT_V2": 1,
+  "SLICE": 2,
+  "SUB": 1,
+  "SUM": 1,
+  "TRANSPOSE": 2,
+  "VAR_HANDLE": 1,
+  "WHILE": 1,
+}
+"""Operator -> version that is written."""
+
+OPTIONS = {
+  "FLOOR_DIV": "FloorDiv",
+  "FLOOR_MOD": "FloorMod",
+  "MINIMUM": "MaximumMinimum",
+  "MAXIMUM": "MaximumMinimum",
+  "REDUCE_MAX": "Reducer",
+  "SUM": "Reducer",
+  "GREATER_EQUAL": "GreaterEqual",
+  "NOT_EQUAL": "NotEqual",
+  "LOGICAL_AND": "LogicalAnd",
+  "BATCH_MATMUL": "BatchMatMul",
+  "SELECT_V2": "SelectV2",
+  "FULLY_CONNECTED": "FullyConnected",
+  "CALL_ONCE": "CallOnce",
+  "VAR_HANDLE": "VarHandle",
+  "READ_VARIABLE": "ReadVariable",
+  "ASSIGN_VARIABLE": "AssignVariable",
+  "ARG_MAX": "ArgMax",
+}
+"""Options tables whose names are not the operator's with one capital.
+
+RIGHT_SHIFT and BITWISE_XOR have theirs in the second union of options, and
+DYNAMIC_UPDATE_SLICE has an empty one; kernels read none of them.
+"""
+
+WITHOUT_OPTIONS = {"RIGHT_SHIFT", "BITWISE_XOR", "DYNAMIC_UPDATE_SLICE"}
+
+
+class _Shared(schema.QuantizationParametersT):  # type: ignore[misc]
+  """Quantization that several tensors have, written once.
+
+  A scale a channel takes twelve bytes, and every copy of a layer has them.
+  """
+
+  def __init__(self, of: schema.QuantizationParametersT) -> None:
+    super().__init__()
+    vars(self).update(vars(of))
+    self._written: tuple[Any, int] = (None, 0)
+
+  def Pack(self, builder: Any) -> int:  # noqa: N802
+    if self._written[0] is not builder:
+      self._written = builder, super().Pack(builder)
+    return self._written[1]
+
+
+class FileBuilder:
+  """An unpacked model that graphs and signatures are added to."""
+
+  def __init__(self, model: schema.ModelT) -> None:
+    """Begins with a model, which is edited."""
+    self.model = model
+    self.model.signatureDefs = []
+    self._shared: dict[int, tuple[Any, _Shared]] = {}
+    self._buffers: dict[bytes, int] = {}
+    for number, buffer in enumerate(model.buffers):
+      if buffer.data is not None:
+        self._buffers.setdefault(bytes(buffer.data), number)
+
+  def buffer(self, content: bytes) -> int:
+    """The number of a buffer with these bytes; equal ones are kept once."""
+    if content not in self._buffers:
+      fresh = schema.BufferT()
+      fresh.data = np.frombuffer(content, np.uint8)
+      self._buffers[content] = len(self.model.buffers)
+      self.model.buffers.append(fresh)
+    return self._buffers[content]
+
+  def code(self, name: str, version: int) -> int:
+    """The number of an operator's code."""
+    wanted = getattr(schema.BuiltinOperator, name)
+    for number, code in enumerate(self.model.operatorCodes):
+      found = max(code.builtinCode, code.deprecatedBuiltinCode)
+      if found == wanted and code.version == version:
+        return number
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = wanted, version
+    code.deprecatedBuiltinCode = min(wanted, 127)
+    self.model.operatorCodes.append(code)
+    return len(self.model.operatorCodes) - 1
+
+  def shared(
+    self, quantization: schema.QuantizationParametersT | None
+  ) -> schema.QuantizationParametersT | None:
+    """The same quantization, which is written once however many use it."""
+    if quantization is None or isinstance(quantization, _Shared):
+      return quantization
+    key = id(quantization)
+    if key not in self._shared:
+      # The original is kept, so that its id stays its own.
+      self._shared[key] = quantization, _Shared(quantization)
+    return self._shared[key][1]
+
+  def signature(
+    self,
+    name: str,
+    graph: int,
+    inputs: Mapping[str, int],
+    outputs: Mapping[str, int],
+  ) -> None:
+    """Lets callers find a subgraph and its tensors by names."""
+    made = schema.SignatureDefT()
+    made.signatureKey, made.subgraphIndex = name.encode(), graph
+    made.inputs, made.outputs = _entries(inputs), _entries(outputs)
+    self.model.signatureDefs.append(made)
+
+
+def _entries(named: Mapping[str, int]) -> list[schema.TensorMapT]:
+  found = []
+  for name, tensor in named.items():
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), tensor
+    found.append(entry)
+  return found

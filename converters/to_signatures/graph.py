@@ -1,0 +1,367 @@
+"""A subgraph whose operators are written as arithmetic."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from converters.to_signatures.builder import (
+  OPTIONS,
+  VERSIONS,
+  WITHOUT_OPTIONS,
+  FileBuilder,
+)
+from tflm_fg.signatures import Variable
+from tflm_fg.tflite import TYPE_NAMES
+
+_TYPES = {name: code for code, name in TYPE_NAMES.items()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Value:
+  """A tensor of a graph; arithmetic with it appends operators.
+
+  Attributes:
+    graph: that it is of.
+    number: of the tensor.
+    shape: of its content.
+    dtype: of its content, a name of the schema's types in lower case.
+  """
+
+  graph: Graph = dataclasses.field(repr=False)
+  number: int
+  shape: tuple[int, ...]
+  dtype: str
+
+  def __add__(self, other: Any) -> Value:
+    return self.graph.pair("ADD", self, other)
+
+  def __sub__(self, other: Any) -> Value:
+    return self.graph.pair("SUB", self, other)
+
+  def __rsub__(self, other: Any) -> Value:
+    return self.graph.pair("SUB", other, self)
+
+  def __mul__(self, other: Any) -> Value:
+    return self.graph.pair("MUL", self, other)
+
+  def __floordiv__(self, other: Any) -> Value:
+    return self.graph.pair("FLOOR_DIV", self, other)
+
+  def __rfloordiv__(self, other: Any) -> Value:
+    return self.graph.pair("FLOOR_DIV", other, self)
+
+  def __truediv__(self, other: Any) -> Value:
+    return self.graph.pair("DIV", self, other)
+
+  def __mod__(self, other: Any) -> Value:
+    return self.graph.pair("FLOOR_MOD", self, other)
+
+  def __rshift__(self, other: Any) -> Value:
+    return self.graph.pair("RIGHT_SHIFT", self, other)
+
+  def __xor__(self, other: Any) -> Value:
+    return self.graph.pair("BITWISE_XOR", self, other)
+
+  def __eq__(self, other: Any) -> Value:  # type: ignore[override]
+    return self.graph.pair("EQUAL", self, other, "bool")
+
+  def __lt__(self, other: Any) -> Value:
+    return self.graph.pair("LESS", self, other, "bool")
+
+  def __ge__(self, other: Any) -> Value:
+    return self.graph.pair("GREATER_EQUAL", self, other, "bool")
+
+  def __and__(self, other: Value) -> Value:
+    return self.graph.pair("LOGICAL_AND", self, other, "bool")
+
+  __radd__, __rmul__ = __add__, __mul__
+
+
+class Graph:
+  """A subgraph that operators are appended to, in the order of running.
+
+  It is the counterpart of `signatures.NumpyEngine`: the same methods, which
+  append operators in place of computing.
+  """
+
+  def __init__(
+    self, file: FileBuilder, name: str, made: schema.SubGraphT | None = None
+  ) -> None:
+    """Appends an empty subgraph to the file, or goes on with one of it."""
+    self.file, self.name = file, name
+    if made is None:
+      made = schema.SubGraphT()
+      made.tensors, made.operators = [], []
+      file.model.subgraphs.append(made)
+    made.name = name.encode()
+    self.made = made
+    self.number = file.model.subgraphs.index(made)
+    self._constants: dict[tuple[bytes, str, tuple[int, ...]], Value] = {}
+
+  def close(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
+    """Says what flows in and out."""
+    self.made.inputs = np.array([v.number for v in inputs], np.int32)
+    self.made.outputs = np.array([v.number for v in outputs], np.int32)
+
+  def signature(
+    self, inputs: Mapping[str, Value], outputs: Mapping[str, Value]
+  ) -> None:
+    """Makes the graph callable by its name."""
+    self.close(list(inputs.values()), list(outputs.values()))
+    for named in (inputs, outputs):
+      for name, value in named.items():
+        self.made.tensors[value.number].name = name.encode()
+    self.file.signature(
+      self.name,
+      self.number,
+      {name: value.number for name, value in inputs.items()},
+      {name: value.number for name, value in outputs.items()},
+    )
+
+  def tensor(
+    self,
+    shape: Sequence[int],
+    dtype: str,
+    like: schema.TensorT | None = None,
+  ) -> Value:
+    """Appends a tensor, to be filled by an operator or by whoever calls.
+
+    Args:
+      shape: of it.
+      dtype: of it.
+      like: what it has the quantization of.
+    """
+    made = schema.TensorT()
+    made.shape = np.array(shape, np.int32)
+    made.type, made.buffer = _TYPES[dtype], 0
+    if like is not None:
+      made.quantization = self.file.shared(like.quantization)
+    self.made.tensors.append(made)
+    number = len(self.made.tensors) - 1
+    return Value(self, number, tuple(int(n) for n in shape), dtype)
+
+  def constant(self, values: Any, dtype: str = "int32") -> Value:
+    """A constant; an equal one of this graph is used again."""
+    held = np.array(values, dtype)
+    key = held.tobytes(), dtype, held.shape
+    if key not in self._constants:
+      made = self.tensor(held.shape, dtype)
+      self.made.tensors[made.number].buffer = self.file.buffer(held.tobytes())
+      self._constants[key] = made
+    return self._constants[key]
+
+  def append(
+    self,
+    name: str,
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    **options: Any,
+  ) -> None:
+    """Appends an operator.
+
+    Args:
+      name: a builtin operator of `VERSIONS`.
+      inputs: tensors.
+      outputs: tensors.
+      **options: fields of its options table.
+    """
+    op = schema.OperatorT()
+    op.opcodeIndex = self.file.code(name, VERSIONS[name])
+    op.inputs = np.array([v.number for v in inputs], np.int32)
+    op.outputs = np.array([v.number for v in outputs], np.int32)
+    if name not in WITHOUT_OPTIONS:
+      kind = OPTIONS.get(name) or name.title().replace("_", "")
+      table = getattr(schema, f"{kind}OptionsT")()
+      for field, value in options.items():
+        setattr(table, field, value)
+      op.builtinOptions = table
+      op.builtinOptionsType = getattr(schema.BuiltinOptions, f"{kind}Options")
+    self.made.operators.append(op)
+
+  def one(
+    self,
+    name: str,
+    inputs: Sequence[Value],
+    shape: Sequence[int],
+    dtype: str,
+    **options: Any,
+  ) -> Value:
+    """Appends an operator with one output, which has no quantization."""
+    out = self.tensor(shape, dtype)
+    self.append(name, inputs, [out], **options)
+    return out
+
+  def pair(self, name: str, a: Any, b: Any, dtype: str = "") -> Value:
+    """An operator on two arrays; a plain number becomes a constant."""
+    kind = a.dtype if isinstance(a, Value) else b.dtype
+    first, second = (
+      x if isinstance(x, Value) else self.constant(x, kind) for x in (a, b)
+    )
+    shape = np.broadcast_shapes(first.shape, second.shape)
+    return self.one(name, [first, second], shape, dtype or kind)
+
+  def cast(self, x: Value, dtype: str) -> Value:
+    """The same numbers as another type; floats are cut off."""
+    return self.one(
+      "CAST",
+      [x],
+      x.shape,
+      dtype,
+      inDataType=_TYPES[x.dtype],
+      outDataType=_TYPES[dtype],
+    )
+
+  def minimum(self, a: Value, b: Any) -> Value:
+    """The lesser of two."""
+    return self.pair("MINIMUM", a, b)
+
+  def maximum(self, a: Value, b: Any) -> Value:
+    """The greater of two."""
+    return self.pair("MAXIMUM", a, b)
+
+  def select(self, truth: Value, a: Any, b: Any) -> Value:
+    """a where the truth holds, else b."""
+    kind = a.dtype if isinstance(a, Value) else b.dtype
+    first, second = (
+      x if isinstance(x, Value) else self.constant(x, kind) for x in (a, b)
+    )
+    shape = np.broadcast_shapes(truth.shape, first.shape, second.shape)
+    return self.one("SELECT_V2", [truth, first, second], shape, kind)
+
+  def sum(self, x: Value, axis: int, keepdims: bool = False) -> Value:
+    """Sums along an axis."""
+    return self._reduced("SUM", x, axis, keepdims)
+
+  def max(self, x: Value, axis: int, keepdims: bool = False) -> Value:
+    """The largest along an axis."""
+    return self._reduced("REDUCE_MAX", x, axis, keepdims)
+
+  def _reduced(self, name: str, x: Value, axis: int, keepdims: bool) -> Value:
+    shape = list(x.shape)
+    shape[axis : axis + 1] = [1] if keepdims else []
+    axes = self.constant([axis])
+    return self.one(name, [x, axes], shape, x.dtype, keepDims=keepdims)
+
+  def take(self, table: Value, index: Value) -> Value:
+    """Rows of a table."""
+    shape = index.shape + table.shape[1:]
+    return self.one("GATHER", [table, index], shape, table.dtype, axis=0)
+
+  def matmul(self, a: Value, b: Value) -> Value:
+    """a [M, K] times the transpose of b [N, K], both int8: int32 [M, N]."""
+    return self.one(
+      "BATCH_MATMUL",
+      [a, b],
+      (a.shape[0], b.shape[0]),
+      "int32",
+      adjX=False,
+      adjY=True,
+    )
+
+  def transposed(self, x: Value) -> Value:
+    """The transpose of a matrix."""
+    order = self.constant([1, 0])
+    return self.one("TRANSPOSE", [x, order], x.shape[::-1], x.dtype)
+
+  def cumulated(self, x: Value) -> Value:
+    """Sums of the rows up to each row."""
+    axis = self.constant(0)
+    return self.one("CUMSUM", [x, axis], x.shape, x.dtype)
+
+  def reshaped(self, x: Value, shape: Sequence[int]) -> Value:
+    """The same numbers in another shape."""
+    wanted = self.constant(list(shape))
+    return self.one("RESHAPE", [x, wanted], shape, x.dtype)
+
+  def filled(self, shape: Sequence[int], value: int, dtype: str) -> Value:
+    """An array of one number."""
+    inputs = [self.constant(list(shape)), self.constant(value, dtype)]
+    return self.one("FILL", inputs, shape, dtype)
+
+  def joined(self, parts: Sequence[Value]) -> Value:
+    """Arrays one after the other along the first axis."""
+    rows = sum(part.shape[0] for part in parts)
+    shape = (rows, *parts[0].shape[1:])
+    return self.one("CONCATENATION", parts, shape, parts[0].dtype, axis=0)
+
+  def with_row(self, x: Value, row: Value, slot: Value) -> Value:
+    """x [N, ...] with another row [1, ...] in a slot, int32 [1]."""
+    zeros = [self.constant([0] * (len(x.shape) - 1))] if x.shape[1:] else []
+    start = self.joined([slot, *zeros]) if zeros else slot
+    inputs = [x, row, start]
+    return self.one("DYNAMIC_UPDATE_SLICE", inputs, x.shape, x.dtype)
+
+  def loop(
+    self,
+    steps: Value,
+    state: Sequence[Value],
+    kept: Sequence[Value],
+    body: Callable[[Any, Value, list[Value], list[Value]], Sequence[Value]],
+  ) -> list[Value]:
+    """Runs a body for step 0, 1, ... below `steps`.
+
+    Args:
+      steps: int32 [1].
+      state: what a step changes.
+      kept: what steps read only.
+      body: (engine, step int32 [1], state, kept) -> the state after it.
+
+    Returns:
+      The state after the last step.
+    """
+    first = [self.filled([1], 0, "int32"), steps, *state, *kept]
+    condition = Graph(self.file, f"{self.name}_more")
+    inside = Graph(self.file, f"{self.name}_step")
+    asked = [condition.tensor(v.shape, v.dtype) for v in first]
+    condition.close(asked, [condition.reshaped(asked[0] < asked[1], [])])
+    step, most, *rest = (inside.tensor(v.shape, v.dtype) for v in first)
+    own, others = rest[: len(state)], rest[len(state) :]
+    after = list(body(inside, step, own, others))
+    inside.close([step, most, *rest], [step + 1, most, *after, *others])
+    out = [self.tensor(v.shape, v.dtype) for v in first]
+    self.append(
+      "WHILE",
+      first,
+      out,
+      condSubgraphIndex=condition.number,
+      bodySubgraphIndex=inside.number,
+    )
+    return out[2 : 2 + len(state)]
+
+  def read(self, variable: Variable) -> Value:
+    """What a variable holds."""
+    handle = self._handle(variable)
+    return self.one("READ_VARIABLE", [handle], variable.shape, variable.dtype)
+
+  def assign(self, variable: Variable, value: Value) -> None:
+    """Gives a variable another content."""
+    self.append("ASSIGN_VARIABLE", [self._handle(variable), value], [])
+
+  def _handle(self, variable: Variable) -> Value:
+    return self.one(
+      "VAR_HANDLE", [], [], "resource", container="", sharedName=variable.name
+    )
+
+  def once(self, number: int) -> None:
+    """Runs a subgraph if no call of this session has run it."""
+    self.append("CALL_ONCE", [], [], initSubgraphIndex=number)
+
+  def copied(
+    self,
+    op: schema.OperatorT,
+    inputs: Sequence[Value | None],
+    outputs: Sequence[Value],
+  ) -> None:
+    """Appends an operator as another graph has it, with other tensors."""
+    made = copy.copy(op)
+    made.inputs = np.array(
+      [-1 if v is None else v.number for v in inputs], np.int32
+    )
+    made.outputs = np.array([v.number for v in outputs], np.int32)
+    self.made.operators.append(made)

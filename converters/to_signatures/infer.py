@@ -1,0 +1,61 @@
+"""The signature infer, which is the model itself: subgraph 0.
+
+Its head reads its weights from the variables. All else stays as it was, so that
+a plain run of the file infers, too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from converters.to_signatures.graph import Graph, Value
+from converters.to_signatures.parts import Parts, shape_of
+from tflm_fg.signatures import State, rounded, state_of
+
+NAME = "infer"
+
+
+def add_infer(parts: Parts) -> None:
+  """Lets the model's head read the variables."""
+  model = parts.model
+  head = model.operators[parts.head]
+  rest = model.operators
+  kernel, bias = (int(head.inputs[i]) for i in (1, 2))
+  for number in (kernel, bias):
+    parts.tensor(number).buffer = 0
+  for tensor in model.tensors:
+    tensor.quantization = parts.file.shared(tensor.quantization)
+  model.operators = []
+  graph = Graph(parts.file, NAME, model)
+  graph.once(parts.initial)
+  read_head(graph, state_of(parts.spec), *(_as_value(graph, n) for n in (kernel, bias)))
+  model.operators = model.operators[:1] + rest[: parts.head] + model.operators[1:] + rest[parts.head :]
+  source, out = int(model.inputs[0]), int(model.outputs[0])
+  parts.file.signature(NAME, 0, {"x": source}, {"probabilities": out})
+
+
+def read_head(graph: Graph, state: State, kernel: Value, bias: Value) -> None:
+  """Fills a layer's kernel and bias from the variables.
+
+  Args:
+    graph: of the layer.
+    state: the variables.
+    kernel: int8, with the layer's scales.
+    bias: int32, with its scales.
+  """
+  steps = rounded(graph, graph.read(state.kernel))
+  shape = graph.constant(list(kernel.shape))
+  graph.append("RESHAPE", [steps, shape], [kernel])
+  held = graph.read(state.bias)
+  shape = graph.constant(list(bias.shape))
+  graph.append("RESHAPE", [held, shape], [bias])
+
+
+def _as_value(graph: Graph, number: int) -> Value:
+  tensor: schema.TensorT = graph.made.tensors[number]
+  kind = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32"}
+  return Value(graph, number, shape_of(tensor), kind[tensor.type])
+
+
+__all__ = ["NAME", "add_infer", "np", "read_head"]

@@ -1,0 +1,117 @@
+"""What a file that trains itself knows of its head, taken from a marked file."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tflm_fg.signatures.head import MOST_SAMPLES, HeadSpec
+from tflm_fg.tflite import MarkedModel, tensor_spec, weights_of
+from tflm_fg.tflite.tensors import Patchable
+from tflm_fg.types import TflmFgError, TrainableTensor
+
+LEAST_SAMPLES = 8
+
+
+def head_spec(marked: MarkedModel, capacity: int = 512) -> HeadSpec:
+  """What is known of the head of a file.
+
+  Args:
+    marked: a file whose head is marked: kernel and bias.
+    capacity: how many samples are remembered, 8 to 2048.
+
+  Raises:
+    TflmFgError: naming what of the head no file can train by itself.
+  """
+  name = marked.file.name
+  if not LEAST_SAMPLES <= capacity <= MOST_SAMPLES:
+    raise TflmFgError(
+      f"a capacity of {capacity} samples; {LEAST_SAMPLES} to {MOST_SAMPLES} "
+      "are possible"
+    )
+  kernel, bias = _tensors(marked)
+  source = tensor_spec(marked.file, marked.mark.head_input)
+  out = tensor_spec(marked.file, marked.mark.logits)
+  for what, dtype in (
+    ("reads", source.dtype),
+    ("has weights of", kernel.dtype),
+    ("gives", out.dtype),
+  ):
+    if dtype != "int8":
+      raise TflmFgError(
+        f"{name}: the last layer {what} {dtype}; a file that trains itself "
+        "needs int8 there"
+      )
+  if kernel.shape[0] < 2 or _ends_in_sigmoids(marked):
+    raise TflmFgError(
+      f"{name}: its outputs are {_told(kernel.shape[0])}; a file that trains "
+      "itself must be a classifier of two classes or more, with one class for "
+      "each sample; tflm-fg-adapt trains such a model"
+    )
+  weights, biases = weights_of(marked.file, [kernel, bias])
+  rows = kernel.shape[0]
+  return HeadSpec(
+    kernel=weights.reshape(rows, -1),
+    bias=biases.reshape(rows),
+    kernel_scales=np.resize(np.array(kernel.scales, np.float64), rows),
+    input_scale=source.scale,
+    input_zero_point=source.zero_point,
+    output_scale=out.scale,
+    output_zero_point=out.zero_point,
+    capacity=capacity,
+  )
+
+
+def folded(
+  marked: MarkedModel, kernel: NDArray[np.int32], bias: NDArray[np.int32]
+) -> bytes:
+  """The plain file with what `get_weights` gave in place of its head.
+
+  Args:
+    marked: the file that was exported, marked in the same way.
+    kernel: int32 [C, D], as `get_weights` gives it: 256 units an int8 step.
+    bias: int32 [C].
+
+  Returns:
+    The file without a mark: its outputs are those of `infer`.
+
+  Raises:
+    TflmFgError: if the arrays do not fit the head.
+  """
+  own, other = _tensors(marked)
+  steps = np.clip((np.asarray(kernel, np.int64) + 128) >> 8, -127, 127)
+  for what, array, tensor in (("kernel", steps, own), ("bias", bias, other)):
+    if np.size(array) != tensor.size:
+      raise TflmFgError(
+        f"{marked.file.name}: {np.size(array)} numbers of the {what}, the last "
+        f"layer has {tensor.size}; were they made with another model?"
+      )
+  place = Patchable.of(marked.file, [own, other])
+  return place.write(
+    [
+      steps.reshape(own.shape).astype(np.int8),
+      np.asarray(bias, other.dtype).reshape(other.shape),
+    ]
+  )
+
+
+def _tensors(marked: MarkedModel) -> tuple[TrainableTensor, TrainableTensor]:
+  tensors = {tensor.role: tensor for tensor in marked.mark.trainable}
+  if set(tensors) != {"kernel", "bias"} or len(marked.mark.trainable) != 2:
+    raise TflmFgError(
+      f"{marked.file.name}: {', '.join(sorted(tensors))} of it may train; a "
+      "file that trains itself needs the kernel and the bias of the last layer"
+    )
+  return tensors["kernel"], tensors["bias"]
+
+
+def _ends_in_sigmoids(marked: MarkedModel) -> bool:
+  graph = marked.file.subgraph
+  return any(
+    op.name == "LOGISTIC" and marked.mark.logits in op.inputs
+    for op in graph.operators
+  )
+
+
+def _told(rows: int) -> str:
+  return "one number" if rows < 2 else f"{rows} sigmoids"
