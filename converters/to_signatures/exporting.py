@@ -7,7 +7,7 @@ from typing import NamedTuple
 from converters.to_signatures import calls
 from converters.to_signatures.infer import add_infer
 from converters.to_signatures.parts import taken_apart
-from tflm_fg.tflite import MarkedModel, TYPE_NAMES, pack
+from tflm_fg.tflite import TYPE_NAMES, MarkedModel, pack
 
 
 class Exported(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,71 +15,11 @@ from converters.to_signatures.builder import (
   WITHOUT_OPTIONS,
   FileBuilder,
 )
+from converters.to_signatures.values import Value
 from tflm_fg.signatures import Variable
 from tflm_fg.tflite import TYPE_NAMES
 
 _TYPES = {name: code for code, name in TYPE_NAMES.items()}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Value:
-  """A tensor of a graph; arithmetic with it appends operators.
-
-  Attributes:
-    graph: that it is of.
-    number: of the tensor.
-    shape: of its content.
-    dtype: of its content, a name of the schema's types in lower case.
-  """
-
-  graph: Graph = dataclasses.field(repr=False)
-  number: int
-  shape: tuple[int, ...]
-  dtype: str
-
-  def __add__(self, other: Any) -> Value:
-    return self.graph.pair("ADD", self, other)
-
-  def __sub__(self, other: Any) -> Value:
-    return self.graph.pair("SUB", self, other)
-
-  def __rsub__(self, other: Any) -> Value:
-    return self.graph.pair("SUB", other, self)
-
-  def __mul__(self, other: Any) -> Value:
-    return self.graph.pair("MUL", self, other)
-
-  def __floordiv__(self, other: Any) -> Value:
-    return self.graph.pair("FLOOR_DIV", self, other)
-
-  def __rfloordiv__(self, other: Any) -> Value:
-    return self.graph.pair("FLOOR_DIV", other, self)
-
-  def __truediv__(self, other: Any) -> Value:
-    return self.graph.pair("DIV", self, other)
-
-  def __mod__(self, other: Any) -> Value:
-    return self.graph.pair("FLOOR_MOD", self, other)
-
-  def __rshift__(self, other: Any) -> Value:
-    return self.graph.pair("RIGHT_SHIFT", self, other)
-
-  def __xor__(self, other: Any) -> Value:
-    return self.graph.pair("BITWISE_XOR", self, other)
-
-  def __eq__(self, other: Any) -> Value:  # type: ignore[override]
-    return self.graph.pair("EQUAL", self, other, "bool")
-
-  def __lt__(self, other: Any) -> Value:
-    return self.graph.pair("LESS", self, other, "bool")
-
-  def __ge__(self, other: Any) -> Value:
-    return self.graph.pair("GREATER_EQUAL", self, other, "bool")
-
-  def __and__(self, other: Value) -> Value:
-    return self.graph.pair("LOGICAL_AND", self, other, "bool")
-
-  __radd__, __rmul__ = __add__, __mul__
 
 
 class Graph:
@@ -226,7 +165,7 @@ class Graph:
     return self.pair("MAXIMUM", a, b)
 
   def select(self, truth: Value, a: Any, b: Any) -> Value:
-    """a where the truth holds, else b."""
+    """Chooses a where the truth holds, else b."""
     kind = a.dtype if isinstance(a, Value) else b.dtype
     first, second = (
       x if isinstance(x, Value) else self.constant(x, kind) for x in (a, b)
@@ -254,7 +193,11 @@ class Graph:
     return self.one("GATHER", [table, index], shape, table.dtype, axis=0)
 
   def matmul(self, a: Value, b: Value) -> Value:
-    """a [M, K] times the transpose of b [N, K], both int8: int32 [M, N]."""
+    """Multiplies a [M, K] and the transpose of b [N, K], both int8.
+
+    Returns:
+      int32 [M, N], exact.
+    """
     return self.one(
       "BATCH_MATMUL",
       [a, b],
@@ -291,7 +234,7 @@ class Graph:
     return self.one("CONCATENATION", parts, shape, parts[0].dtype, axis=0)
 
   def with_row(self, x: Value, row: Value, slot: Value) -> Value:
-    """x [N, ...] with another row [1, ...] in a slot, int32 [1]."""
+    """Puts a row [1, ...] into a slot, int32 [1], of x [N, ...]."""
     zeros = [self.constant([0] * (len(x.shape) - 1))] if x.shape[1:] else []
     start = self.joined([slot, *zeros]) if zeros else slot
     inputs = [x, row, start]

@@ -6,7 +6,6 @@ a plain run of the file infers, too.
 
 from __future__ import annotations
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.to_signatures.graph import Graph, Value
@@ -19,8 +18,8 @@ NAME = "infer"
 def add_infer(parts: Parts) -> None:
   """Lets the model's head read the variables."""
   model = parts.model
-  head = model.operators[parts.head]
   rest = model.operators
+  head = rest[parts.head]
   kernel, bias = (int(head.inputs[i]) for i in (1, 2))
   for number in (kernel, bias):
     parts.tensor(number).buffer = 0
@@ -29,8 +28,11 @@ def add_infer(parts: Parts) -> None:
   model.operators = []
   graph = Graph(parts.file, NAME, model)
   graph.once(parts.initial)
-  read_head(graph, state_of(parts.spec), *(_as_value(graph, n) for n in (kernel, bias)))
-  model.operators = model.operators[:1] + rest[: parts.head] + model.operators[1:] + rest[parts.head :]
+  into = (_as_value(graph, number) for number in (kernel, bias))
+  read_head(graph, state_of(parts.spec), *into)
+  once, *reading = model.operators
+  before, after = rest[: parts.head], rest[parts.head :]
+  model.operators = [once, *before, *reading, *after]
   source, out = int(model.inputs[0]), int(model.outputs[0])
   parts.file.signature(NAME, 0, {"x": source}, {"probabilities": out})
 
@@ -56,6 +58,3 @@ def _as_value(graph: Graph, number: int) -> Value:
   tensor: schema.TensorT = graph.made.tensors[number]
   kind = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32"}
   return Value(graph, number, shape_of(tensor), kind[tensor.type])
-
-
-__all__ = ["NAME", "add_infer", "np", "read_head"]

@@ -23,9 +23,7 @@ Value = Any
 Engine = Any
 """A `NumpyEngine`, or the graph that is being written."""
 
-LoopBody = Callable[
-  [Engine, Value, list[Value], list[Value]], Sequence[Value]
-]
+LoopBody = Callable[[Engine, Value, list[Value], list[Value]], Sequence[Value]]
 """(engine, step int32 [1], state, kept) -> the state after the step."""
 
 
@@ -71,7 +69,7 @@ class NumpyEngine:
     return np.maximum(a, b)
 
   def select(self, truth: Value, a: Any, b: Any) -> Value:
-    """a where the truth holds, else b."""
+    """Chooses a where the truth holds, else b."""
     kind = (a if isinstance(a, np.ndarray) else b).dtype
     return np.where(truth, a, b).astype(kind)
 
@@ -88,7 +86,11 @@ class NumpyEngine:
     return table[index]
 
   def matmul(self, a: Value, b: Value) -> Value:
-    """a [M, K] times the transpose of b [N, K], both int8: int32 [M, N]."""
+    """Multiplies a [M, K] and the transpose of b [N, K], both int8.
+
+    Returns:
+      int32 [M, N], exact.
+    """
     # Products of int8 that are summed in float64 are exact.
     return (a.astype(np.float64) @ b.astype(np.float64).T).astype(np.int32)
 
@@ -113,7 +115,7 @@ class NumpyEngine:
     return np.concatenate(parts)
 
   def with_row(self, x: Value, row: Value, slot: Value) -> Value:
-    """x [N, ...] with another row [1, ...] in a slot, int32 [1]."""
+    """Puts a row [1, ...] into a slot, int32 [1], of x [N, ...]."""
     changed = x.copy()
     changed[slot] = row
     return changed

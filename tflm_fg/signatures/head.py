@@ -28,12 +28,12 @@ _FAR = 16 * UNITS - 1
 MOST_SAMPLES = 2048
 """Samples that a file remembers at most: sums over more need 64 bits."""
 
-_POWERS = np.round(
-  2.0**_TERM_BITS * 2.0 ** (-np.arange(UNITS) / UNITS)
-).astype(np.int32)
-_LOGARITHMS = np.round(
-  UNITS * np.log2(1 + (np.arange(UNITS)) / UNITS)
-).astype(np.int32)
+_POWERS = np.round(2.0**_TERM_BITS * 2.0 ** (-np.arange(UNITS) / UNITS)).astype(
+  np.int32
+)
+_LOGARITHMS = np.round(UNITS * np.log2(1 + (np.arange(UNITS)) / UNITS)).astype(
+  np.int32
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,8 @@ class HeadSpec:
     return self.kernel_scales * self.input_scale
 
 
-class State(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class State:
   """The variables of a head.
 
   Attributes:
@@ -152,9 +153,7 @@ def remember(e: Engine, spec: HeadSpec, features: Value, label: Value) -> Value:
   """
   state = state_of(spec)
   known = (label >= 0) & (label < spec.classes)
-  count, ring, labels = map(
-    e.read, (state.count, state.features, state.labels)
-  )
+  count, ring, labels = map(e.read, (state.count, state.features, state.labels))
   slot = count % spec.capacity
   row = e.select(known, features, e.take(ring, slot))
   e.assign(state.features, e.with_row(ring, row, slot))
@@ -292,10 +291,10 @@ def tell(e: Engine, spec: HeadSpec, found: Value, hot: Value) -> Told:
 
 def _log2(e: Engine, spec: HeadSpec, total: Value) -> Value:
   """log2 of sums of powers, in 1/128 bit: int32 [1, N]."""
-  octave = None
-  for number in range(1, max(1, spec.classes - 1).bit_length() + 1):
-    above = e.cast(total >= 1 << (_TERM_BITS + number), "int32")
-    octave = above if octave is None else octave + above
+  most = max(1, spec.classes - 1).bit_length()
+  steps = [[1 << (_TERM_BITS + number)] for number in range(1, most + 1)]
+  above = e.cast(total >= e.constant(steps), "int32")
+  octave = e.sum(above, 0, keepdims=True)
   head = (total >> octave) - (1 << _TERM_BITS)
   index = head >> (_TERM_BITS - UNITS.bit_length() + 1)
   return e.take(e.constant(_LOGARITHMS), index) + octave * UNITS

@@ -135,9 +135,7 @@ def weights_now(e: Engine, spec: HeadSpec) -> HeadWeights:
   return HeadWeights(kernel, e.read(state.bias) + 0)
 
 
-def set_weights(
-  e: Engine, spec: HeadSpec, kernel: Value, bias: Value
-) -> Value:
+def set_weights(e: Engine, spec: HeadSpec, kernel: Value, bias: Value) -> Value:
   """Puts weights into the file.
 
   Args:
@@ -151,11 +149,11 @@ def set_weights(
     127 int8 steps, and all stays as it was.
   """
   state = state_of(spec)
-  far = e.maximum(kernel, kernel * -1)
-  most = e.max(e.reshaped(far, [1, spec.classes * spec.inputs]), 1)
-  # The lowest int32 has no positive counterpart, and stays below 0.
-  fits = (most < _MOST_MASTER + 1) & (most >= 0)
-  held = e.cast(e.minimum(far * 0 + kernel, _MOST_MASTER), "int16")
+  # One less on both sides: what wraps around becomes the largest number.
+  far = e.maximum(kernel - 1, kernel * -1 - 1)
+  far = e.max(e.reshaped(far, [1, spec.classes * spec.inputs]), 1)
+  fits = far < _MOST_MASTER
+  held = e.cast(kernel, "int16")
   e.assign(state.kernel, e.select(fits, held, e.read(state.kernel)))
   e.assign(state.bias, e.select(fits, bias, e.read(state.bias)))
   return e.cast(fits, "int32")

@@ -87,10 +87,8 @@ def measure(e: Engine, samples: Samples) -> Measured:
   whole = squares // number
   square = whole * 16 + (squares - whole * number) * 16 // number
   spread = square + e.max(square, 1, keepdims=True) // 400
-  bits = None
-  for power in range(1, 17, 2):
-    above = e.cast(spread >= 16 << power, "int32") * 2
-    bits = above if bits is None else bits + above
+  steps = e.constant([[16 << power] for power in range(1, 17, 2)])
+  bits = e.sum(e.cast(spread >= steps, "int32"), 0, keepdims=True) * 2
   length = e.sum(square >> bits, 1) + 1
   return Measured(number, centre, bits, length)
 
@@ -137,7 +135,7 @@ def constants(spec: HeadSpec) -> tuple[tuple[np.ndarray, ...], ...]:
 
 
 def moved(e: Engine, sums: Value, factors: Value, bits: Value) -> Value:
-  """sums * factors / 2**bits, at most 2**22 either way.
+  """Gives sums * factors / 2**bits, at most 2**22 either way.
 
   Args:
     e: the engine.
@@ -281,7 +279,9 @@ def train(
   measured = measure(e, samples)
   start = begin(e, spec, kernel, bias, measured.centre)
 
-  def step(e, number, state, kept):
+  def step(
+    e: Engine, number: Value, state: list[Value], kept: list[Value]
+  ) -> Weights:
     weights = Weights(*state)
     *rest, steps, rate = kept
     seen, known = Samples(*rest[:3]), Measured(*rest[3:])
@@ -290,9 +290,7 @@ def train(
     now = rate * left // steps
     return stepped(e, spec, weights, seen, known, now)
 
-  after = e.loop(
-    steps, list(start), [*samples, *measured, steps, rate], step
-  )
+  after = e.loop(steps, list(start), [*samples, *measured, steps, rate], step)
   return ended(e, spec, Weights(*after), measured.centre)
 
 
@@ -339,6 +337,4 @@ def samples_of(
   e: Engine, spec: HeadSpec, features: Value, labels: Value
 ) -> Samples:
   """Features [N, D] and labels [N], -1 for none, as samples."""
-  return Samples(
-    features, e.transposed(features), one_hot(e, spec, labels)
-  )
+  return Samples(features, e.transposed(features), one_hot(e, spec, labels))

@@ -1,4 +1,4 @@
-"""What a file that trains itself knows of its head, taken from a marked file."""
+"""What a file that trains itself knows of its head, from a marked file."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def head_spec(marked: MarkedModel, capacity: int = 512) -> HeadSpec:
   weights, biases = weights_of(marked.file, [kernel, bias])
   rows = kernel.shape[0]
   return HeadSpec(
-    kernel=weights.reshape(rows, -1),
-    bias=biases.reshape(rows),
+    kernel=weights.reshape(rows, -1).astype(np.int8),
+    bias=biases.reshape(rows).astype(np.int32),
     kernel_scales=np.resize(np.array(kernel.scales, np.float64), rows),
     input_scale=source.scale,
     input_zero_point=source.zero_point,

@@ -1,0 +1,19 @@
+"""The targets of tflm-fg-export: a module each, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from apps.export import signatures_target, tflm_target
+
+Export = Callable[[str, str], list[str]]
+"""(path of the model, path of what is written) -> lines for the user.
+
+It reads its flags from `apps.flags`, writes all or nothing, and raises
+TflmFgError where it refuses.
+"""
+
+TARGETS: Mapping[str, Export] = {
+  "tflm": tflm_target.export,
+  "signatures": signatures_target.export,
+}
