@@ -1,0 +1,100 @@
+"""Make the model of the page, from the spotter that comes with the repository.
+
+  python apps/samples/web/prepare.py
+  python apps/samples/web/prepare.py --words=0 --model=kws.tflite
+
+Gives the spotter outputs for words that are not known yet, writes it so that it
+trains itself (tflm-fg-export --target=signatures --io=float32), and writes the
+names of its outputs beside it. The old outputs say what they said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import tflm_fg
+from apps.kws.model import enrolment, spotter
+from tflm_fg import files
+from tflm_fg.types import TflmFgError
+
+STEPS, RATE = 42, 0.2
+CAPACITY = 512
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+
+
+def exported(model: bytes) -> bytes:
+  """The model that trains itself, as the program writes it."""
+  with tempfile.TemporaryDirectory() as folder:
+    before = os.path.join(folder, "before.tflite")
+    after = os.path.join(folder, "after.tflite")
+    files.write_atomically(before, model)
+    subprocess.run(
+      [
+        sys.executable, "-m", "apps.export", f"--model={before}",
+        "--target=signatures", "--io=float32", f"--capacity={CAPACITY}",
+        f"--out={after}",
+      ],
+      check=True,
+      cwd=ROOT,
+      stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return files.read_bytes(after)
+
+
+def made(path: str | None, words: int) -> dict[str, bytes]:
+  """The files of the page's folder `model`, by name.
+
+  Args:
+    path: of a keyword spotter; None for the one of the repository.
+    words: how many outputs to add for new words.
+  """
+  known = spotter.load(path)
+  if known.frontend.name != "micro":
+    raise TflmFgError(
+      f"{known.name}: has the front end {known.frontend.name!r}; the page "
+      "computes micro alone, see tflm-fg-kws train --frontend=micro"
+    )
+  room = known
+  if words:
+    names = [f"new word {n + 1}" for n in range(words)]
+    room = enrolment.make_room(known, names).spotter
+  about = {
+    "classes": list(room.classes),
+    "new": list(range(len(known.classes), len(room.classes))),
+    "steps": STEPS,
+    "rate": RATE,
+  }
+  return {
+    "spotter.tflite": exported(tflm_fg.strip(room.model)),
+    "spotter.json": json.dumps(about, indent=2).encode() + b"\n",
+  }
+
+
+def main() -> None:
+  """Makes and writes."""
+  parser = argparse.ArgumentParser(description="Make the model of the page.")
+  parser.add_argument("--model", help="a keyword spotter; by default ours")
+  parser.add_argument("--words", type=int, default=2, help="new words")
+  parser.add_argument("--out", default=os.path.join(HERE, "model"))
+  given = parser.parse_args()
+  try:
+    contents = made(given.model, given.words)
+  except TflmFgError as fault:
+    raise SystemExit(f"prepare.py: {fault}") from None
+  except subprocess.CalledProcessError as fault:
+    raise SystemExit(fault.returncode) from None
+  os.makedirs(given.out, exist_ok=True)
+  for name, content in contents.items():
+    files.write_atomically(os.path.join(given.out, name), content)
+    print(f"{os.path.join(given.out, name)}: {len(content):,d} bytes")
+
+
+if __name__ == "__main__":
+  main()
