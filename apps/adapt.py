@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tflm_fg
@@ -58,17 +58,16 @@ def main() -> None:
   """Loads, adapts, saves."""
   own = adapt_flags
   files.require_outputs(
-    cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL),
+    cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
+    | cli.in_folder(own.REPORT_DIR, "index.html", "report.json"),
     cli.values(own.MODEL, own.FROM_JOURNAL, own.BLOB)
     | sample_flags.sources(own.TRAIN, own.TEST, own.OLD_DATA, own.REPLAY),
+    [own.REPORT_DIR.value],
   )
   _refuse_a_journal_as_samples(own.REPLAY.value)
   if own.PLOT.value:
     plots.require_matplotlib()
   model = files.read_bytes(own.MODEL.value)
-  writes = not own.DRY_RUN.value and not own.FROM_JOURNAL.value
-  if own.REPORT_DIR.value and writes:
-    files.make_folder(own.REPORT_DIR.value)
   if own.FROM_JOURNAL.value:
     _refuse_all_but_files()
     files.write_atomically(own.OUT.value, _unmarked(_replayed(model)))
@@ -89,7 +88,7 @@ def main() -> None:
     result = tflm_fg.adapt(model, **_asked(), callbacks=watchers)
     with stop.deferred():
       contents = _contents(result, log)
-    cli.save(stop, contents)
+    cli.save(stop, contents, [own.REPORT_DIR.value])
     with stop.deferred():
       print_report(result.report)
       if own.REPORT_DIR.value:
@@ -101,24 +100,28 @@ def main() -> None:
 def _contents(
   result: tflm_fg.AdaptResult, log: CSVLogger
 ) -> dict[str | None, bytes]:
-  """What is written: path -> bytes, the adapted file first."""
+  """What is written: path -> bytes, the adapted file last."""
   own = adapt_flags
-  contents = {own.OUT.value: _unmarked(result.marked_model)}
+  adapted = _unmarked(result.marked_model)
+  report = cli.telling_of(result.report, adapted)
+  contents: dict[str | None, bytes] = {}
   if own.JOURNAL.value:
     contents[own.JOURNAL.value] = result.journal.to_bytes()
   if own.PLOT.value:
     png = plots.training_curves(result.history, result.report)
     contents[own.PLOT.value] = png
   if own.REPORT.value:
-    contents[own.REPORT.value] = cli.to_json(result.report)
+    contents[own.REPORT.value] = cli.to_json(report)
   if own.LOG.value:
     contents[own.LOG.value] = log.content()
   if own.REPORT_DIR.value:
-    contents |= _page(own.REPORT_DIR.value, result)
-  return contents
+    contents |= _page(own.REPORT_DIR.value, result, report)
+  return {**contents, own.OUT.value: adapted}
 
 
-def _page(folder: str, result: tflm_fg.AdaptResult) -> dict[str | None, bytes]:
+def _page(
+  folder: str, result: tflm_fg.AdaptResult, report: Mapping[str, Any]
+) -> dict[str | None, bytes]:
   """The page of the report, and its numbers beside it."""
   own = adapt_flags
   commands = [("The command:", cli.command_line())]
@@ -136,10 +139,11 @@ def _page(folder: str, result: tflm_fg.AdaptResult) -> dict[str | None, bytes]:
     samples=own.TRAIN.value,
     when=time.strftime("%Y-%m-%d %H:%M"),
     commands=commands,
+    report=report,
   )
   return {
     os.path.join(folder, "index.html"): content.encode(),
-    os.path.join(folder, "report.json"): cli.to_json(result.report),
+    os.path.join(folder, "report.json"): cli.to_json(report),
   }
 
 

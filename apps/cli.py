@@ -1,12 +1,13 @@
 """What every program does around its main: flags, errors, exit status.
 
 Status 0: done. 1: refused or failed, with one line on stderr. 2: a flag is
-wrong. 130 and 143: Ctrl-C or SIGTERM ended it, with one line on stderr that
-says whether anything was written. A traceback is a bug of ours.
+wrong. 129, 130 and 143: SIGHUP, Ctrl-C or SIGTERM ended it, with one line on
+stderr that says whether anything was written. A traceback is a bug of ours.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,7 +16,6 @@ import shlex
 import signal
 import sys
 import textwrap
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,11 +25,15 @@ from absl import flags
 from apps import streams
 from apps.flags import memory_flags
 from tflm_fg import files, limits
-from tflm_fg.callbacks import Interrupted, StopOnInterrupt
+from tflm_fg.callbacks import (
+  SIGNALS,
+  Interrupted,
+  StopOnInterrupt,
+  on_signals,
+)
 from tflm_fg.types import TflmFgError, one_line
 
 DONE, FAILED, WRONG_FLAG = 0, 1, 2
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def launch(
@@ -65,7 +69,8 @@ def _launched(
 ) -> int:
   """What `launch` does where streams may fail."""
   warnings.showwarning = _one_line_warning
-  old = _on_terminate(_interrupted)
+  ending = [number for number in SIGNALS if number != signal.SIGINT]
+  old = on_signals(_interrupted, ending)
   try:
     if _HELP & set(argv[1:]):
       print(help_text(module, also), flush=True)
@@ -90,7 +95,8 @@ def _launched(
     print(f"\n{program}: {str(stop) or 'interrupted'}", file=sys.stderr)
     return 128 + getattr(stop, "signal", signal.SIGINT)
   finally:
-    _on_terminate(old)
+    for number, handler in old.items():
+      signal.signal(number, handler)
   return DONE
 
 
@@ -129,26 +135,35 @@ def _interrupted(number: int, *unused: object) -> None:
   raise Interrupted(number)
 
 
-def _on_terminate(handler: Any) -> Any:
-  """Sets what SIGTERM does, in the main thread; what it did before."""
-  if threading.current_thread() is not threading.main_thread():
-    return None
-  return signal.signal(signal.SIGTERM, handler)
+def save(
+  stop: StopOnInterrupt,
+  contents: Mapping[str | None, bytes],
+  folders: Sequence[str | None] = (),
+) -> None:
+  """Writes files that belong together: all of them, or none.
 
-
-def save(stop: StopOnInterrupt, contents: Mapping[str | None, bytes]) -> None:
-  """Writes files, all of them or, where one cannot be written, some.
-
-  No signal comes between them, so that they belong together.
+  No signal comes between them.
 
   Args:
     stop: what waits for signals.
-    contents: path -> bytes, in order; nothing is written for None.
+    contents: path -> bytes, what they tell of last; nothing is written for
+      None.
+    folders: that are made if they are not there; None for none.
   """
   with stop.deferred(firmly=True):
-    for path, content in contents.items():
-      if path is not None:
-        files.write_atomically(path, content)
+    files.write_set(
+      {path: content for path, content in contents.items() if path is not None},
+      [folder for folder in folders if folder is not None],
+    )
+
+
+def telling_of(report: Mapping[str, Any], written: bytes) -> dict[str, Any]:
+  """A report with the SHA-256 of the file that it tells of, as `out_sha256`.
+
+  Where a report and a model lie side by side, it says whether they belong
+  together.
+  """
+  return {**report, "out_sha256": hashlib.sha256(written).hexdigest()}
 
 
 def end(stop: StopOnInterrupt, path: str) -> None:
@@ -210,6 +225,16 @@ def version(program: str) -> str:
 def values(*holders: Any) -> dict[str, Any]:
   """Flag names with their values, None where a flag is not given."""
   return {holder.name: holder.value for holder in holders}
+
+
+def in_folder(holder: Any, *names: str) -> dict[str, str]:
+  """Files of a flag's folder, as `values` has files of flags."""
+  if not holder.value:
+    return {}
+  return {
+    f"{holder.name} ({name})": os.path.join(holder.value, name)
+    for name in names
+  }
 
 
 def command_line(

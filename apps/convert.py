@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -104,22 +106,26 @@ def main() -> None:
     samples = _samples(_STATISTICS.value, plain)
     marked = with_source_means(marked, samples, RuntimeOptions())
   require_runs(marked.file, RuntimeOptions().runtime)
-  files.write_atomically(_OUT.value, marked.data)
-  _tell_of(plain, marked)
+  needs = requirements(plain, marked.file)
+  told = {"notes": list(marked.notes), "needs": needs}
+  contents = {_OUT.value: marked.data}
+  if _REPORT.value:
+    report = cli.to_json(cli.telling_of(told, marked.data))
+    contents = {_REPORT.value: report, **contents}
+  files.write_set(contents)
+  _tell_of(plain, marked, needs)
 
 
-def _tell_of(plain: ModelFile, marked: MarkedModel) -> None:
+def _tell_of(
+  plain: ModelFile, marked: MarkedModel, needs: Mapping[str, Any]
+) -> None:
   """What was changed, what the file needs, and what may train."""
   if note := choice_note(plain.subgraph):
     print(f"note: {note}")
   for note in marked.notes:
     print(f"mended: {note}")
-  needs = requirements(plain, marked.file)
   for line in in_words(needs):
     print(line)
-  if _REPORT.value:
-    report = {"notes": list(marked.notes), "needs": needs}
-    files.write_atomically(_REPORT.value, cli.to_json(report))
   print(
     f"{_OUT.value}: {len(marked.data)} bytes, {marked.mark.numbers} trainable "
     f"numbers in {len(marked.mark.trainable)} tensors"

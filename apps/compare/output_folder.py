@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from apps.compare.analyses import cosines
 from apps.compare.analyses.accuracy import Accuracy
@@ -95,23 +95,21 @@ class Folder:
       files.write_atomically(self._csv, content)
     else:
       assert isinstance(found, dict)
-      for name, content in found.items():
-        self._write(name, content)
+      self._write(found)
 
-  def _write(self, name: str, content: bytes) -> None:
-    files.write_atomically(self._in(name), content)
+  def _write(self, contents: Mapping[str, bytes]) -> None:
+    files.write_set({self._in(n): content for n, content in contents.items()})
 
   def finish(self, command: str, seconds: float) -> str:
     """Writes tables and curves, and returns the tables."""
     done = (cell for cell in self._cells if cell in self.rows)
     rows = [Row(cell, self.rows[cell]) for cell in done]
-    for name, draw in _CURVES.items():
-      if (picture := draw(rows)) is not None:
-        self._write(name, picture)
+    drawn = {name: draw(rows) for name, draw in _CURVES.items()}
+    contents = {n: picture for n, picture in drawn.items() if picture}
     found = self._analysis_rows()
     if found:
-      self._write("rows.csv", analysis_rows.to_csv(found))
-      self._write("rows.png", bars.draw(found))
+      contents["rows.csv"] = analysis_rows.to_csv(found)
+      contents["rows.png"] = bars.draw(found)
     text = "\n\n".join(
       part
       for part in (
@@ -123,7 +121,7 @@ class Folder:
       )
       if part
     )
-    self._write("tables.md", f"{text}\n".encode())
+    self._write({**contents, "tables.md": f"{text}\n".encode()})
     return text
 
   def _head(self, command: str, seconds: float) -> str:
@@ -187,12 +185,12 @@ def joined(paths: Sequence[str], folder: str) -> str:
   """
   rows = [row for path in paths for row in analysis_rows.read_csv(path)]
   text = analysis_tables(rows)
-  for name, content in {
+  contents = {
     "rows.csv": analysis_rows.to_csv(rows),
     "rows.png": bars.draw(rows),
     "tables.md": f"{text}\n".encode(),
-  }.items():
-    files.write_atomically(os.path.join(folder, name), content)
+  }
+  files.write_set({os.path.join(folder, n): c for n, c in contents.items()})
   return text
 
 

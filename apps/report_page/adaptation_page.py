@@ -29,6 +29,7 @@ def adaptation_page(
   samples: str,
   when: str,
   commands: Sequence[tuple[str, str]] = (),
+  report: Report | None = None,
 ) -> str:
   """The page of an adaptation.
 
@@ -38,11 +39,12 @@ def adaptation_page(
     samples: the path of what it was adapted to.
     when: the date, for people.
     commands: what repeats it: a sentence and a command each.
+    report: the result's, with what is known of the file once it is written.
 
   Returns:
     HTML, which needs no other file.
   """
-  report = result.report
+  report = report or result.report
   unit = " (nats)" if report["loss"] in NATURAL else ""
   return page(
     title_of(report, model, samples),

@@ -10,9 +10,15 @@ from tflm_fg.training.callbacks import (
   ModelCheckpoint,
   State,
 )
-from tflm_fg.training.interruption import Interrupted, StopOnInterrupt
+from tflm_fg.training.interruption import (
+  SIGNALS,
+  Interrupted,
+  StopOnInterrupt,
+  on_signals,
+)
 
 __all__ = [
+  "SIGNALS",
   "CSVLogger",
   "Callback",
   "EarlyStopping",
@@ -24,4 +30,5 @@ __all__ = [
   "State",
   "StopOnInterrupt",
   "in_words",
+  "on_signals",
 ]

@@ -6,13 +6,15 @@ from tflm_fg.files.outputs import (
   require_outputs,
   require_writable,
 )
+from tflm_fg.files.primitives import umask
 from tflm_fg.files.reading import (
   TEXT_TIMES,
   open_regular,
   read_bytes,
   read_model,
 )
-from tflm_fg.files.writing import umask, write_atomically, write_folder
+from tflm_fg.files.sets import unfinished
+from tflm_fg.files.writing import write_atomically, write_folder, write_set
 
 __all__ = [
   "TEXT_TIMES",
@@ -24,6 +26,8 @@ __all__ = [
   "require_outputs",
   "require_writable",
   "umask",
+  "unfinished",
   "write_atomically",
   "write_folder",
+  "write_set",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from tflm_fg.types import TflmFgError
 
@@ -27,6 +28,25 @@ def require_regular(path: str) -> None:
     raise TflmFgError(f"{path}: is a folder; name a file")
   if os.path.exists(path) and not os.path.isfile(path):
     raise TflmFgError(f"{path}: is not a regular file; name a file")
+
+
+def require_replaceable(path: str) -> None:
+  """Refuses what is no file, and files that somebody has closed to writing.
+
+  A folder's owner could replace them all the same, and the superuser can write
+  to them; but read-only is said of files that are to stay.
+
+  Raises:
+    TflmFgError: in one line.
+  """
+  require_regular(path)
+  if not os.path.exists(path):
+    return
+  if not os.stat(path).st_mode & 0o200 or not os.access(path, os.W_OK):
+    raise TflmFgError(
+      f"{path}: is read-only; name another file, or permit it to be replaced: "
+      f"chmod u+w {shlex.quote(path)}"
+    )
 
 
 def why(fault: Exception) -> str:

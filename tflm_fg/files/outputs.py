@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from tflm_fg.files.names import TEMPORARY, require_name, require_regular, why
+from tflm_fg.files import primitives
+from tflm_fg.files.names import require_name, require_replaceable, why
+from tflm_fg.files.temporaries import temporary
 from tflm_fg.types import TflmFgError
 
 
@@ -27,17 +28,18 @@ def require_writable(path: str) -> None:
   """Refuses an output path now rather than after long work.
 
   Raises:
-    TflmFgError: if its folder is missing or cannot be written, or its name
-      is not one a file can have.
+    TflmFgError: if its folder is missing or cannot be written, its name is not
+      one a file can have, or it is a read-only file.
   """
-  require_regular(path)
+  require_replaceable(path)
   target = os.path.realpath(path)
   folder, name = os.path.split(target)
   if not os.path.isdir(folder):
     raise TflmFgError(f"{path}: no folder {folder!r}; make it first")
+  own = temporary(folder, "try")
   try:
-    with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY):
-      pass
+    primitives.create(own, b"")
+    primitives.remove(own)
     longest = os.pathconf(folder, "PC_NAME_MAX")
   except OSError as fault:
     raise TflmFgError(f"{path}: cannot be written: {why(fault)}") from None
@@ -46,27 +48,55 @@ def require_writable(path: str) -> None:
 
 
 def require_outputs(
-  outputs: Mapping[str, str | None], inputs: Mapping[str, str | None]
+  outputs: Mapping[str, str | None],
+  inputs: Mapping[str, str | None],
+  folders: Collection[str | None] = (),
 ) -> None:
   """Refuses outputs that cannot be written or that would destroy something.
 
   Args:
     outputs: flag -> path, None for a flag that is not given.
     inputs: the same for the files that are read.
+    folders: that are made once there is something to write; None for none.
 
   Raises:
     TflmFgError: naming the flag whose file another flag names too.
   """
+  made = {os.path.realpath(folder) for folder in folders if folder}
   taken = {os.path.realpath(p): flag for flag, p in inputs.items() if p}
   for flag, path in outputs.items():
     if path is None:
       continue
-    require_writable(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    if folder in made and not os.path.lexists(folder):
+      require_folder(folder)
+    else:
+      require_writable(path)
     other = taken.setdefault(os.path.realpath(path), flag)
     if other != flag:
       raise TflmFgError(
         f"{path}: named by --{flag} and by --{other}; name another file"
       )
+
+
+def require_folder(path: str) -> None:
+  """Refuses a folder for outputs that is not there and cannot be made.
+
+  It is not made, so that a program that fails later leaves nothing.
+
+  Raises:
+    TflmFgError: in one line.
+  """
+  require_name(path)
+  part = os.path.realpath(path)
+  while not os.path.lexists(part):
+    part = os.path.dirname(part)
+  if not os.path.isdir(part):
+    raise TflmFgError(f"{path}: {part} is no folder; name another one")
+  try:
+    require_writable(os.path.join(part, "any"))
+  except TflmFgError as fault:
+    raise TflmFgError(f"{path}: cannot be made: {fault}") from None
 
 
 def make_folder(path: str) -> None:

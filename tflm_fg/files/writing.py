@@ -4,43 +4,59 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from tflm_fg.files.names import TEMPORARY, require_regular, why
+from tflm_fg.files import primitives, sets
+from tflm_fg.files.names import require_replaceable
 from tflm_fg.files.outputs import require_new_folder
+from tflm_fg.files.primitives import naming, umask
+from tflm_fg.files.temporaries import discard, temporary
 from tflm_fg.types import TflmFgError
 
 
 def write_atomically(path: str, content: bytes) -> None:
-  """Writes to a temporary file in the same folder, then renames it.
+  """Writes a file: all of it, or nothing, and what stood there stays.
 
-  A link is followed: its target is replaced, not the link.
+  It is written beside its place and then renamed. A link is followed: its
+  target is replaced, not the link. Mode and owner of a file that is replaced
+  stay, as far as the system permits.
 
   Raises:
-    TflmFgError: if the file cannot be written; nothing is left behind.
+    TflmFgError: if the file cannot be written, or is read-only; nothing is left
+      behind.
   """
-  require_regular(path)
-  target = os.path.realpath(path)
-  temporary = ""
-  try:
-    handle, temporary = tempfile.mkstemp(
-      dir=os.path.dirname(target), prefix=TEMPORARY
-    )
-    with os.fdopen(handle, "wb") as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.chmod(temporary, 0o666 & ~umask())
-    os.replace(temporary, target)
-    temporary = ""
-  except OSError as fault:
-    raise TflmFgError(f"{path}: cannot be written: {why(fault)}") from None
-  finally:
-    if temporary:  # a fault, or Ctrl-C
-      with contextlib.suppress(OSError):
-        os.unlink(temporary)
+  write_set({path: content})
+
+
+def write_set(
+  contents: Mapping[str, bytes], folders: Collection[str] = ()
+) -> None:
+  """Writes files that belong together: all of them, or none.
+
+  Name the file that the others tell of, as a model, last: it takes its place
+  when all others have. Where a process is killed in between, whoever next
+  writes to one of the folders finishes its set (docs/reliability.md).
+
+  Args:
+    contents: the files' bytes by their paths, each as `write_atomically` has
+      it.
+    folders: that are made if they are not there, with those above them.
+
+  Raises:
+    TflmFgError: if one cannot be written, is read-only, or two are the same;
+      all is then as it was.
+  """
+  targets: dict[str, str] = {}
+  for path in contents:
+    require_replaceable(path)
+    other = targets.setdefault(os.path.realpath(path), path)
+    if other != path:
+      raise TflmFgError(f"{path}: is {other} too; name another file")
+  with _made(folders):
+    for folder in sorted({os.path.dirname(target) for target in targets}):
+      _settle(folder)
+    if contents:
+      sets.write(contents)
 
 
 def write_folder(path: str, contents: Mapping[str, bytes]) -> None:
@@ -58,26 +74,61 @@ def write_folder(path: str, contents: Mapping[str, bytes]) -> None:
   """
   require_new_folder(path)
   target = os.path.realpath(path)
-  temporary = ""
+  parent = os.path.dirname(target)
+  _settle(parent)
+  own = temporary(parent, "folder")
   try:
-    temporary = tempfile.mkdtemp(dir=os.path.dirname(target), prefix=TEMPORARY)
-    for name, content in contents.items():
-      own = os.path.join(temporary, *name.split("/"))
-      os.makedirs(os.path.dirname(own), exist_ok=True)
-      with open(own, "wb") as file:
-        file.write(content)
-    os.chmod(temporary, 0o777 & ~umask())
-    os.rename(temporary, target)
-    temporary = ""
-  except OSError as fault:
-    raise TflmFgError(f"{path}: cannot be written: {why(fault)}") from None
+    with naming(path):
+      os.mkdir(own, 0o700)
+      folders = {own}
+      for name, content in contents.items():
+        inner = os.path.join(own, *name.split("/"))
+        os.makedirs(os.path.dirname(inner), exist_ok=True)
+        folders.add(os.path.dirname(inner))
+        primitives.create(inner, content, like=inner)
+      for folder in folders:
+        primitives.sync_folder(folder)
+      os.chmod(own, 0o777 & ~umask())
+      os.rename(own, target)
+      primitives.sync_folder(parent)
   finally:
-    if temporary:  # a fault, or Ctrl-C
-      shutil.rmtree(temporary, ignore_errors=True)
+    if os.path.lexists(own):  # a fault, or Ctrl-C
+      discard(own)
 
 
-def umask() -> int:
-  """The process's mask of permissions."""
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
+_settled: set[tuple[int, str]] = set()
+
+
+def _settle(folder: str) -> None:
+  """Sweeps a folder, once a process: it may be long, and written to often."""
+  if (os.getpid(), folder) not in _settled:
+    sets.settle(folder)
+    _settled.add((os.getpid(), folder))
+
+
+@contextlib.contextmanager
+def _made(folders: Collection[str]) -> Iterator[None]:
+  """Makes folders, which go again where nothing comes to stand in them."""
+  made: list[str] = []
+  try:
+    for folder in folders:
+      with naming(folder):
+        for part in _missing(folder):
+          os.mkdir(part)
+          made.append(part)
+          primitives.sync_folder(os.path.dirname(part))
+    yield
+  finally:
+    for part in reversed(made):
+      with contextlib.suppress(OSError):  # not empty: all went well
+        os.rmdir(part)
+
+
+def _missing(folder: str) -> list[str]:
+  """The folders that are not there, from the outermost on."""
+  missing: list[str] = []
+  part = os.path.realpath(folder)
+  while not os.path.isdir(part) and part != os.path.dirname(part):
+    missing.append(part)
+    part = os.path.dirname(part)
+  return missing[::-1]

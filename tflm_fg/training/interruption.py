@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end the work early and keep what is safe so far."""
+"""Signals end the work early and keep what is safe so far."""
 
 from __future__ import annotations
 
@@ -11,8 +11,31 @@ from typing import Any
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.types import TflmFgError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What ends the work early: Ctrl-C, and what `kill` and systems send."""
+_HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *filter(None, [_HANG_UP]))
+"""What ends the work early: Ctrl-C, what `kill` and systems send, and what
+comes where a terminal is closed or a connection is lost."""
+
+
+def on_signals(
+  handler: Any, numbers: Sequence[int] = SIGNALS
+) -> dict[int, Any]:
+  """Installs a handler, in the main thread.
+
+  A SIGHUP that whoever started the process had ignored, as `nohup` does, stays
+  ignored.
+
+  Returns:
+    The handlers of before by signal; empty in other threads.
+  """
+  if threading.current_thread() is not threading.main_thread():
+    return {}
+  return {
+    number: signal.signal(number, handler)
+    for number in numbers
+    if number != _HANG_UP or signal.getsignal(number) != signal.SIG_IGN
+  }
 
 
 NOTHING = (
@@ -37,7 +60,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopOnInterrupt(Callback):
-  """SIGINT (Ctrl-C) or SIGTERM ends `adapt`, which keeps what is best so far.
+  """SIGINT (Ctrl-C), SIGTERM or SIGHUP ends `adapt`, which keeps the best.
 
   Give it as a callback, or `adapt(..., on_interrupt="keep")`, which makes one.
   The first signal ends training after the present step; elsewhere the work is
@@ -70,8 +93,7 @@ class StopOnInterrupt(Callback):
   def __enter__(self) -> StopOnInterrupt:
     if not self._entered:
       self.received, self.stop_training = 0, False
-      if threading.current_thread() is threading.main_thread():
-        self._old = {n: signal.signal(n, self._on_signal) for n in SIGNALS}
+      self._old = on_signals(self._on_signal)
     self._entered += 1
     return self
 

@@ -97,9 +97,8 @@ def main() -> None:
   beside = os.path.splitext(_OUT.value)[0] + ".json"
   files.require_outputs({**cli.values(_OUT), "out's .json": beside}, {})
   tflite, about = train(_EPOCHS.value, _SEED.value)
-  files.write_atomically(_OUT.value, tflite)
   text = cli.to_json(about)
-  files.write_atomically(beside, text)
+  files.write_set({beside: text, _OUT.value: tflite})
   print(f"{text.decode()}{_OUT.value}: {len(tflite)} bytes")
 
 

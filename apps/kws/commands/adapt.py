@@ -128,9 +128,11 @@ _OPERATORS = flags.DEFINE_enum(
 
 def main() -> None:
   """Reads, adapts, saves, reports."""
-  files.require_outputs(cli.values(_OUT), cli.values(_MODEL, _REPLAY))
-  if _REPORT_DIR.value and not _DRY_RUN.value:
-    report_page.require(_REPORT_DIR.value)
+  files.require_outputs(
+    cli.values(_OUT) | report_page.outputs(_REPORT_DIR),
+    cli.values(_MODEL, _REPLAY),
+    [_REPORT_DIR.value],
+  )
   job = job_of(spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value))
   outcome.print_gaps(job)
   if _DRY_RUN.value:
@@ -138,11 +140,13 @@ def main() -> None:
     return
   with StopOnInterrupt() as stop:
     result = adaptation.adapt(job, [ProgbarLogger()], stop)
-    cli.save(stop, {_OUT.value: result.spotter.model})
+    with stop.deferred():
+      told = report_page.contents(_REPORT_DIR.value, result)
+    contents = {**told, _OUT.value: result.spotter.model}
+    cli.save(stop, contents, [_REPORT_DIR.value])
     with stop.deferred():
       outcome.print_outcome(result)
-      if _REPORT_DIR.value:
-        report_page.write(_REPORT_DIR.value, result)
+      report_page.print_path(_REPORT_DIR.value)
     cli.end(stop, _OUT.value)
 
 

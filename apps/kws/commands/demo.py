@@ -96,24 +96,25 @@ def main() -> None:
   folder = _OUT_DIR.value
   files.make_folder(folder)
   model = shipped_model()
-  reports, curves, clips = {}, {}, {}
+  reports, curves, clips, models = {}, {}, {}, {}
   for name in _DOMAIN.value:
     clips[name] = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
     result = adapt_to(name, model, *clips[name])
-    result.save(os.path.join(folder, f"{name}.tflite"))
-    reports[name] = dict(result.report)
+    models[f"{name}.tflite"] = result.model
+    reports[name] = cli.telling_of(result.report, result.model)
     curves[name] = curve_of(result, clips[name][1], _RUNTIME.value)
   told = None
   if _TWO_WORDS.value:
     result, words = adapt_to_two_words(_DOMAIN.value[0], model, clips)
-    result.save(os.path.join(folder, "two_words.tflite"))
-    told = {**result.report, "misheard": words}
-  png = os.path.join(folder, "demo.png")
-  files.write_atomically(png, draw(curves, reports))
-  files.write_atomically(
-    os.path.join(folder, "report.json"),
-    cli.to_json({**reports, **({MISHEARD: told} if told else {})}),
-  )
+    models["two_words.tflite"] = result.model
+    told = cli.telling_of(result.report, result.model) | {"misheard": words}
+  told_of_all = {**reports, **({MISHEARD: told} if told else {})}
+  contents = {
+    "demo.png": draw(curves, reports),
+    "report.json": cli.to_json(told_of_all),
+    **models,
+  }
+  files.write_set({os.path.join(folder, n): c for n, c in contents.items()})
   print_table(reports)
   if told:
     print_two_words(TITLES[_DOMAIN.value[0]], told)

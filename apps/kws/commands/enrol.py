@@ -110,11 +110,11 @@ def main() -> None:
   """Makes room, reads, adapts, saves, reports."""
   aside = beside(_OUT.value)
   files.require_outputs(
-    {**cli.values(_OUT), "out's replay set": aside},
+    {**cli.values(_OUT), "out's replay set": aside}
+    | report_page.outputs(_REPORT_DIR),
     cli.values(_MODEL, _REPLAY),
+    [_REPORT_DIR.value],
   )
-  if _REPORT_DIR.value and not _DRY_RUN.value:
-    report_page.require(_REPORT_DIR.value)
   known = spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
   room = enrolment.make_room(known, new_words())
   job = job_of(room.spotter, known)
@@ -125,14 +125,16 @@ def main() -> None:
   kept = replay_set(job)  # may not fit: before anything is written
   with StopOnInterrupt() as stop:
     result = adaptation.adapt(job, [ProgbarLogger("enrolling")], stop)
-    contents = {_OUT.value: result.spotter.model}
-    cli.save(stop, contents | ({aside: kept} if kept else {}))
+    with stop.deferred():
+      told = report_page.contents(_REPORT_DIR.value, result)
+    told |= {aside: kept} if kept else {}
+    contents = {**told, _OUT.value: result.spotter.model}
+    cli.save(stop, contents, [_REPORT_DIR.value])
     with stop.deferred():
       if kept:
         print(f"{aside}: {len(kept)} bytes, for the next time")
       outcome.print_outcome(result)
-      if _REPORT_DIR.value:
-        report_page.write(_REPORT_DIR.value, result)
+      report_page.print_path(_REPORT_DIR.value)
     cli.end(stop, _OUT.value)
 
 

@@ -156,9 +156,8 @@ def main() -> None:
     train_on_folder(beside)
     return
   tflite, provenance = train(_CLIPS.value, _EPOCHS.value, _SEED.value)
-  files.write_atomically(_OUT.value, tflite)
   text = cli.to_json(provenance)
-  files.write_atomically(beside, text)
+  files.write_set({beside: text, _OUT.value: tflite})
   print(f"{text.decode()}{_OUT.value}: {len(tflite)} bytes")
 
 
@@ -203,13 +202,13 @@ def _train_and_write(
     # It may not fit: before anything is written.
     kept = b"" if as_keras else _kept_clips(trained)
   with stop.deferred(firmly=True):
-    if as_keras:
-      training.save_keras(trained.network, _OUT.value)
-    else:
-      files.write_atomically(_OUT.value, spotter.model)
+    contents = {beside: text}
     if kept:
-      files.write_atomically(replay_set.beside(_OUT.value), kept)
-    files.write_atomically(beside, text)
+      contents[replay_set.beside(_OUT.value)] = kept
+    network = spotter.model
+    if as_keras:
+      network = training.keras_file(trained.network)
+    files.write_set({**contents, _OUT.value: network})
   print(f"{text.decode()}{_OUT.value}: trained on {_DATA.value}")
 
 

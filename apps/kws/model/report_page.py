@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,27 +29,41 @@ from apps.report_page.markup import (
   section,
 )
 from apps.report_page.sections import Row
-from tflm_fg import files
 
-PAGE = "index.html"
+PAGE, NUMBERS = "index.html", "report.json"
 
 MOST_CONFUSED = 24
 """Words up to which a table of confusions can be read."""
 
 
-def require(folder: str) -> None:
-  """Refuses a report that could not be written, before long work."""
-  files.make_folder(folder)
+def outputs(holder: Any) -> dict[str, str]:
+  """The files of a flag's folder, for `files.require_outputs`."""
+  return cli.in_folder(holder, PAGE, NUMBERS)
 
 
-def write(folder: str, result: SpotterResult) -> None:
-  """Writes index.html, which needs no other file, and report.json."""
-  path = os.path.join(folder, PAGE)
-  files.write_atomically(
-    os.path.join(folder, "report.json"), cli.to_json(result.report)
-  )
-  files.write_atomically(path, spotter_page(result).encode())
-  print(f"report: {path}")
+def contents(
+  folder: str | None, result: SpotterResult
+) -> dict[str | None, bytes]:
+  """The page, which needs no other file, and its numbers: path -> bytes.
+
+  Args:
+    folder: of both; None for none.
+    result: what adapting gave.
+  """
+  if folder is None:
+    return {}
+  told = cli.telling_of(result.report, result.spotter.model)
+  result = dataclasses.replace(result, report=told)
+  return {
+    os.path.join(folder, PAGE): spotter_page(result).encode(),
+    os.path.join(folder, NUMBERS): cli.to_json(told),
+  }
+
+
+def print_path(folder: str | None) -> None:
+  """Says where the page is."""
+  if folder is not None:
+    print(f"report: {os.path.join(folder, PAGE)}")
 
 
 def spotter_page(

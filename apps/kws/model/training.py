@@ -178,9 +178,9 @@ def _measured(
   }
 
 
-def save_keras(built: Any, path: str) -> None:
-  """Writes a .keras file, whole or not at all."""
+def keras_file(built: Any) -> bytes:
+  """The bytes of a .keras file."""
   with tempfile.TemporaryDirectory() as folder:
     inner = os.path.join(folder, "model.keras")
     built.save(inner)
-    files.write_atomically(path, files.read_bytes(inner))
+    return files.read_bytes(inner)

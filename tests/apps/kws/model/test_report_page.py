@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import hashlib
 import html
 import json
+import pathlib
 import re
 
 import pytest
@@ -38,12 +40,15 @@ def _outcome() -> adaptation.SpotterResult:
 
 def test_the_report_is_one_page_and_its_numbers(tmp_path):
   result = _outcome()
-  report_page.write(str(tmp_path), result)
+  for path, content in report_page.contents(str(tmp_path), result).items():
+    pathlib.Path(path).write_bytes(content)
   assert {p.name for p in tmp_path.iterdir()} == {"index.html", "report.json"}
   page = (tmp_path / "index.html").read_text()
   assert not re.search(r"(src|href)=", page)
   assert "<script>" not in page
   report = json.loads((tmp_path / "report.json").read_bytes())
+  written = hashlib.sha256(result.spotter.model).hexdigest()
+  assert report["out_sha256"] == written and written in page
   before, after = result.scores["test"]
   assert report["scores"]["test"]["after"]["accuracy"] == after.accuracy
   assert f"{100 * after.accuracy:.1f} %" in page
