@@ -63,20 +63,32 @@ def with_float_ends(source: bytes | ModelFile, name: str = "model") -> bytes:
   """
   file = ModelFile.of(source, name)
   model = file.unpack()
-  entries = _entries(model)
+  give_float_ends(model, file.name)
+  return file.repacked(model)
+
+
+def give_float_ends(model: schema.ModelT, name: str = "model") -> None:
+  """What `with_float_ends` does, to an unpacked model.
+
+  Args:
+    model: edited; where it is refused, a part of it may have been.
+    name: what to call it in errors.
+
+  Raises:
+    TflmFgError: see `with_float_ends`.
+  """
   called = set(_called(model))
-  for number in entries:
-    graph = _Graph(model, number, file.name)
+  for number in _entries(model):
+    graph = _Graph(model, number, name)
     ends = [*graph.changing("inputs"), *graph.changing("outputs")]
     if ends and number in called:
       raise TflmFgError(
-        f"{file.name}: operators run subgraph {number}, which is a way in as "
-        "well, so its inputs and outputs cannot change; convert the model "
-        "again with a signature that runs a subgraph of its own"
+        f"{name}: operators run subgraph {number}, which is a way in as well, "
+        "so its inputs and outputs cannot change; convert the model again with "
+        "a signature that runs a subgraph of its own"
       )
     graph.change_inputs()
     graph.change_outputs()
-  return file.repacked(model)
 
 
 def described(source: bytes | ModelFile, name: str = "model") -> list[str]:

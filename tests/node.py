@@ -84,3 +84,19 @@ def packages() -> pathlib.Path:
     except OSError:
       assert (wanted / "node_modules").is_dir()
   return wanted
+
+
+def site(folder: pathlib.Path) -> pathlib.Path:
+  """The page with its packages in a folder of its own, without a model.
+
+  Programs of `tests/apps/samples/web` lie beside it, since Node looks for
+  packages from a program's own folder.
+  """
+  made = folder / "site"
+  made.mkdir()
+  for source in (SAMPLE, ROOT / "tests/apps/samples/web"):
+    for path in source.iterdir():
+      if path.suffix in (".js", ".mjs", ".html", ".css", ".svg", ".json"):
+        shutil.copy(path, made)
+  (made / "node_modules").symlink_to(packages() / "node_modules")
+  return made

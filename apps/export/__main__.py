@@ -1,6 +1,7 @@
 """tflm-fg-export: write what a device needs to train a model by itself.
 
   tflm-fg-export --model=kws.tflite --target=signatures --out=trains.tflite
+  tflm-fg-export --model=adapted.tflite --target=web --out=page.tflite
   tflm-fg-export --model=kws.tflite --target=tflm --out=board
   tflm-fg-export --model=kws.tflite --target=tflm --out=board
     --trainable=prompt --prompt_gain --common_gain --samples=24
@@ -9,6 +10,10 @@
 The target signatures is one .tflite for LiteRT on Android, iOS, the web and in
 C, C++, Java or Python. It trains itself: signatures remember samples, train the
 last layer and give its weights. It has builtin operators alone.
+
+The target web is the model with float32 where it had int8, uint8 or int16 at
+its inputs and outputs, since LiteRT.js refuses these in a page. What lies
+between stays the same, and so does what it gives.
 
 The target tflm is a folder of C and C++ for a microcontroller with TensorFlow
 Lite Micro, which you bring: the model as arrays, the trainer, an adapter of 150

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.export.marked_model import marked_model
 from apps.flags import export_flags
-from converters.float_ends import with_float_ends
+from converters.float_ends import described, with_float_ends
 from converters.to_signatures import to_signatures
 from tflm_fg import files
 
@@ -30,5 +30,5 @@ def export(path: str, out: str) -> list[str]:
   return [
     *(f"mended: {note}" for note in marked.notes),
     f"{out}: {len(data):,} bytes, {len(data) - before:,} more than {path}",
-    *made.table,
+    *described(data),
   ]

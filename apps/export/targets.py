@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from apps.export import signatures_target, tflm_target
+from apps.export import signatures_target, tflm_target, web_target
 
 Export = Callable[[str, str], list[str]]
 """(path of the model, path of what is written) -> lines for the user.
@@ -16,4 +16,5 @@ TflmFgError where it refuses.
 TARGETS: Mapping[str, Export] = {
   "tflm": tflm_target.export,
   "signatures": signatures_target.export,
+  "web": web_target.export,
 }

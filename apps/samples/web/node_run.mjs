@@ -16,8 +16,12 @@ import vm from 'node:vm';
 
 const STEPS = 42, RATE = 0.2;
 
-/** Gives LiteRT.js what it expects of a browser: a loader of scripts. */
-function likeABrowser() {
+/**
+ * Gives LiteRT.js what it expects of a browser: a loader of scripts.
+ *
+ * @return {string} the folder of its WebAssembly, for `loadLiteRt`.
+ */
+export function likeABrowser() {
   const require = createRequire(import.meta.url);
   const main = fs.realpathSync(
     fileURLToPath(import.meta.resolve('@litertjs/core')));
