@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from apps.export.marked_model import marked_model
 from apps.flags import export_flags
-from converters.float_ends import described, with_float_ends
 from converters.to_signatures import to_signatures
 from tflm_fg import files
 
@@ -21,14 +20,16 @@ def export(path: str, out: str) -> list[str]:
   """
   files.require_outputs({"out": out}, {"model": path})
   marked = marked_model(path)
-  made = to_signatures(marked, export_flags.CAPACITY.value)
-  data = made.data
-  if export_flags.IO.value == "float32":
-    data = with_float_ends(data, out)
-  files.write_atomically(out, data)
-  before = len(files.read_bytes(path))
+  made = to_signatures(
+    marked,
+    export_flags.CAPACITY.value,
+    float_ends=export_flags.IO.value == "float32",
+  )
+  files.write_atomically(out, made.data)
+  size = len(made.data)
+  more = size - len(files.read_bytes(path))
   return [
     *(f"mended: {note}" for note in marked.notes),
-    f"{out}: {len(data):,} bytes, {len(data) - before:,} more than {path}",
-    *described(data),
+    f"{out}: {size:,} bytes, {more:,} more than {path}",
+    *made.table,
   ]

@@ -8,7 +8,6 @@ tflite-runtime 2.14 has all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -82,23 +81,6 @@ DYNAMIC_UPDATE_SLICE has an empty one; kernels read none of them.
 WITHOUT_OPTIONS = {"RIGHT_SHIFT", "BITWISE_XOR", "DYNAMIC_UPDATE_SLICE"}
 
 
-class _Shared(schema.QuantizationParametersT):  # type: ignore[misc]
-  """Quantization that several tensors have, written once.
-
-  A scale a channel takes twelve bytes, and every copy of a layer has them.
-  """
-
-  def __init__(self, of: schema.QuantizationParametersT) -> None:
-    super().__init__()
-    vars(self).update(vars(of))
-    self._written: tuple[Any, int] = (None, 0)
-
-  def Pack(self, builder: Any) -> int:  # noqa: N802
-    if self._written[0] is not builder:
-      self._written = builder, super().Pack(builder)
-    return self._written[1]
-
-
 class FileBuilder:
   """An unpacked model that graphs and signatures are added to."""
 
@@ -106,7 +88,6 @@ class FileBuilder:
     """Begins with a model, which is edited."""
     self.model = model
     self.model.signatureDefs = []
-    self._shared: dict[int, tuple[Any, _Shared]] = {}
     self._buffers: dict[bytes, int] = {}
     for number, buffer in enumerate(model.buffers):
       if buffer.data is not None:
@@ -133,18 +114,6 @@ class FileBuilder:
     code.deprecatedBuiltinCode = min(wanted, 127)
     self.model.operatorCodes.append(code)
     return len(self.model.operatorCodes) - 1
-
-  def shared(
-    self, quantization: schema.QuantizationParametersT | None
-  ) -> schema.QuantizationParametersT | None:
-    """The same quantization, which is written once however many use it."""
-    if quantization is None or isinstance(quantization, _Shared):
-      return quantization
-    key = id(quantization)
-    if key not in self._shared:
-      # The original is kept, so that its id stays its own.
-      self._shared[key] = quantization, _Shared(quantization)
-    return self._shared[key][1]
 
   def signature(
     self,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from converters.float_ends import described, with_float_ends
 from converters.to_signatures import calls
 from converters.to_signatures.infer import add_infer
+from converters.to_signatures.packing import packed
 from converters.to_signatures.parts import taken_apart
-from tflm_fg.tflite import TYPE_NAMES, MarkedModel, pack
+from tflm_fg.tflite import MarkedModel, ModelFile
 
 
 class Exported(NamedTuple):
@@ -15,19 +17,22 @@ class Exported(NamedTuple):
 
   Attributes:
     data: its bytes.
-    table: a line for each signature: name, inputs and outputs.
+    table: a line for each signature, with its inputs and outputs.
   """
 
   data: bytes
   table: tuple[str, ...]
 
 
-def to_signatures(marked: MarkedModel, capacity: int = 512) -> Exported:
+def to_signatures(
+  marked: MarkedModel, capacity: int = 512, float_ends: bool = False
+) -> Exported:
   """Writes a file that trains itself, of builtin operators alone.
 
   Args:
     marked: a classifier whose head is marked.
     capacity: how many samples it remembers.
+    float_ends: whether inputs and outputs are float32 and int32 alone.
 
   Raises:
     TflmFgError: naming what of the model no such file can have.
@@ -41,23 +46,8 @@ def to_signatures(marked: MarkedModel, capacity: int = 512) -> Exported:
   calls.add_set_weights(parts)
   calls.add_reset(parts)
   add_infer(parts)
-  return Exported(pack(parts.file.model), _table(parts.file.model))
-
-
-def _table(model) -> tuple[str, ...]:
-  lines = []
-  for made in model.signatureDefs:
-    graph = model.subgraphs[made.subgraphIndex]
-
-    def listed(entries, graph=graph):
-      told = []
-      for entry in entries:
-        tensor = graph.tensors[entry.tensorIndex]
-        shape = ", ".join(str(int(n)) for n in tensor.shape)
-        kind = TYPE_NAMES[tensor.type]
-        told.append(f"{entry.name.decode()} {kind} [{shape}]")
-      return ", ".join(told)
-
-    name = made.signatureKey.decode()
-    lines.append(f"{name}({listed(made.inputs)}) -> {listed(made.outputs)}")
-  return tuple(lines)
+  data = packed(parts.file.model)
+  if float_ends:
+    data = with_float_ends(data, marked.file.name)
+    data = packed(ModelFile.open(data, marked.file.name).unpack())
+  return Exported(data, tuple(described(data, marked.file.name)))

@@ -80,7 +80,7 @@ class Graph:
     made.shape = np.array(shape, np.int32)
     made.type, made.buffer = _TYPES[dtype], 0
     if like is not None:
-      made.quantization = self.file.shared(like.quantization)
+      made.quantization = like.quantization
     self.made.tensors.append(made)
     number = len(self.made.tensors) - 1
     return Value(self, number, tuple(int(n) for n in shape), dtype)

@@ -23,8 +23,6 @@ def add_infer(parts: Parts) -> None:
   kernel, bias = (int(head.inputs[i]) for i in (1, 2))
   for number in (kernel, bias):
     parts.tensor(number).buffer = 0
-  for tensor in model.tensors:
-    tensor.quantization = parts.file.shared(tensor.quantization)
   model.operators = []
   graph = Graph(parts.file, NAME, model)
   graph.once(parts.initial)
