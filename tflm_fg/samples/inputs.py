@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tflm_fg.fixed_point.arithmetic import quantize
 from tflm_fg.samples import units
-from tflm_fg.samples.arrays import counted
+from tflm_fg.samples.arrays import counted, parts
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 
@@ -31,16 +33,29 @@ def model_input(x: Array, spec: TensorSpec, name: str = "x") -> Array:
     TflmFgError: for a wrong shape or dtype, NaN, or no samples.
   """
   x = shaped(x, spec, name)
+  real: Callable[[Any], NDArray[Any]] = np.asarray
+  is_real = x.dtype.kind == "f"
   if x.dtype == np.uint8 and spec.dtype != "uint8" and not spec.rows:
-    x = _pixels(x, spec, name)
-  if x.dtype.kind == "f":
+    ends = _ends_of_pixels(spec, name)
+    real = functools.partial(units.from_pixels, ends=ends)
+    is_real = True
+  elif is_real:
     _require_finite(x, name)
-    _warn_of_saturation(x, spec, name)
+  if is_real:
+    if text := saturation(x, spec, name, real):
+      warnings.warn(text, stacklevel=3)
     if spec.dtype == "float32":
-      return x.astype(np.float32)
+      return _in_parts(x, real, np.float32)
     if spec.scale > 0 and spec.dtype in units.GRIDS:
-      return quantize(
-        x.astype(np.float64), spec.scale, spec.zero_point, spec.dtype
+      return _in_parts(
+        x,
+        lambda some: quantize(
+          real(some).astype(np.float64),
+          spec.scale,
+          spec.zero_point,
+          spec.dtype,
+        ),
+        spec.dtype,
       )
   if x.dtype.name == spec.dtype or (spec.rows and x.dtype.kind in "iu"):
     return _rows_within(x, spec, name) if spec.rows else x
@@ -127,15 +142,25 @@ def _channel_cure(given: int, wanted: int, x: str = "x") -> str:
   return ""
 
 
-def _pixels(x: Array, spec: TensorSpec, name: str) -> NDArray[np.float64]:
-  """Pixels in the model's units.
+def _in_parts(
+  x: Array, change: Callable[[Any], Array], dtype: DTypeLike
+) -> Array:
+  """Samples that are changed some at a time, so that no whole copy is wide."""
+  made = np.empty(x.shape, dtype)
+  for rows in parts(x):
+    made[rows] = change(x[rows])
+  return made
+
+
+def _ends_of_pixels(spec: TensorSpec, name: str) -> tuple[float, float]:
+  """What black and white are in the model's units.
 
   Raises:
     TflmFgError: if the input's grid does not say what they are.
   """
   ends = units.pixel_range(spec)
   if ends is not None:
-    return units.from_pixels(x.astype(np.uint8), ends)
+    return ends
   reach = units.reach(spec)
   holds = "" if reach is None else f", from {reach[0]:.4g} to {reach[1]:.4g}"
   raise TflmFgError(
@@ -147,7 +172,9 @@ def _pixels(x: Array, spec: TensorSpec, name: str) -> NDArray[np.float64]:
 
 def _require_finite(x: NDArray[Any], name: str) -> None:
   """Refuses NaN and infinity, and says where they are."""
-  bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+  bad = np.concatenate(
+    [~np.isfinite(_flat(x[rows])).all(axis=1) for rows in parts(x)]
+  )
   if not bad.any():
     return
   first = int(np.flatnonzero(bad)[0])
@@ -158,6 +185,10 @@ def _require_finite(x: NDArray[Any], name: str) -> None:
     f"{len(x)}, first {what} in sample {first} at {place}; clean the samples "
     "first"
   )
+
+
+def _flat(x: NDArray[Any]) -> NDArray[Any]:
+  return x.reshape(len(x), -1)
 
 
 def _rows_within(x: Array, spec: TensorSpec, name: str) -> Array:
@@ -171,28 +202,33 @@ def _rows_within(x: Array, spec: TensorSpec, name: str) -> Array:
   return x.astype(spec.dtype)
 
 
-def _warn_of_saturation(x: NDArray[Any], spec: TensorSpec, name: str) -> None:
-  """Says when the floats can hardly be in the model's units."""
-  if text := saturation(x, spec, name):
-    warnings.warn(text, stacklevel=4)
-
-
-def saturation(x: NDArray[Any], spec: TensorSpec, name: str) -> str:
+def saturation(
+  x: NDArray[Any],
+  spec: TensorSpec,
+  name: str,
+  real: Callable[[Any], NDArray[Any]] = np.asarray,
+) -> str:
   """What to say of samples outside the input's range; empty for nothing.
 
   Args:
-    x: floats [N, ...] in real units.
+    x: [N, ...].
     spec: the model's input.
     name: what to call the array.
+    real: gives some of them in real units.
   """
   grid, ends = units.grid_of(spec), units.reach(spec)
   if grid is None or ends is None:
     return ""
   low, high = ends[0] - grid.scale, ends[1] + grid.scale
-  share = np.count_nonzero((x < low) | (x > high)) / max(1, x.size)
+  outside = 0
+  for rows in parts(x):
+    some = real(x[rows])
+    outside += int(np.count_nonzero((some < low) | (some > high)))
+  share = outside / max(1, x.size)
   if share <= _SATURATION_SHARE:
     return ""
-  span = float(x.min()), float(x.max())
+  first, last = (float(some) for some in real(np.array([x.min(), x.max()])))
+  span = first, last
   cause = units.why_large(span, ends)
   return (
     f"{name}: {share:.0%} of the values lie outside the model's input range "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import quantize
 from tflm_fg.samples import units
-from tflm_fg.samples.arrays import counted, listed
+from tflm_fg.samples.arrays import counted, listed, parts
 from tflm_fg.types import Array, Int64, TensorSpec, TflmFgError
 
 FEW_NUMBERS = 16
@@ -206,8 +206,9 @@ def levels(
 
 def constant(x: Array) -> NDArray[np.bool_]:
   """Which samples have all their values equal, bool [N]."""
-  rows = x.reshape(len(x), -1)
-  return np.asarray((rows == rows[:, :1]).all(axis=1))
+  flat = x.reshape(len(x), -1)
+  same = [(flat[r] == flat[r][:, :1]).all(axis=1) for r in parts(flat)]
+  return np.concatenate([np.zeros(0, bool), *same])
 
 
 def _constants_said(flat: NDArray[np.bool_], name: str) -> str:

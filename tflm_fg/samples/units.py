@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.samples.arrays import parts
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 GRIDS = ("int8", "uint8", "int16", "int32", "int64")
@@ -106,7 +107,10 @@ def in_units(
       f"{name}: pixel_range is for pixels as uint8, and its samples are "
       f"{x.dtype}; leave it out"
     )
-  return from_pixels(x.astype(np.uint8), ends).astype(np.float32)
+  made = np.empty(x.shape, np.float32)
+  for rows in parts(x):
+    made[rows] = from_pixels(x[rows].astype(np.uint8), ends)
+  return made
 
 
 def _is_near(ends: tuple[float, float], known: tuple[float, float]) -> bool:
