@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests import programs
@@ -145,3 +146,16 @@ def test_the_system_refuses_what_exceeds_an_enforced_limit():
   with limits.enforced(limit), pytest.raises(MemoryError):
     bytearray(16 << 30)
   assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_parts_cover_all_rows_in_order():
+  x = np.zeros((7, 3))
+  assert [s.indices(7)[:2] for s in limits.parts(x, 6)] == [
+    (0, 2),
+    (2, 4),
+    (4, 6),
+    (6, 7),
+  ]
+  assert len(list(limits.parts(x, 1))) == 7
+  assert len(list(limits.parts(np.zeros((2, 0)), 1))) == 2
+  assert not list(limits.parts(np.zeros((0, 3))))

@@ -14,12 +14,13 @@ hold it (`enforced`).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import Array, TflmFgError
 
 VARIABLE = "TFLM_FG_MAX_MEMORY"
 """The environment variable that says the limit, as `--max_memory` does."""
@@ -166,6 +167,18 @@ def require(need: float, what: str, cure: str) -> None:
     f"{what}, which takes about {shown(need)} of memory, and {shown(room())} "
     f"of {shown(memory())} are left; {cure}, or raise --max_memory"
   )
+
+
+def parts(x: Array, numbers: int = 1 << 18) -> Iterator[slice]:
+  """Some rows at a time, for what is computed in wider numbers than x has.
+
+  Args:
+    x: [N, ...].
+    numbers: of x at a time, about; one row where it holds more.
+  """
+  each = max(1, numbers // max(1, math.prod(x.shape[1:])))
+  for start in range(0, len(x), each):
+    yield slice(start, start + each)
 
 
 def resident() -> int:

@@ -1,5 +1,7 @@
 """Samples come onto the input's grid, or are refused in one line."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -183,3 +185,19 @@ def test_nan_is_refused_with_its_place():
 def test_samples_outside_the_range_are_warned_of_with_the_cause(x, spec, cause):
   with pytest.warns(UserWarning, match=cause):
     model_input(x[None], TensorSpec((1, 256), "int8", *spec))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_samples_take_no_wide_copy_of_all(dtype):
+  """float64 of all samples took eight times a model's input."""
+  x = np.random.default_rng(0).integers(0, 255, (600, 64, 64, 1))
+  x = x.astype(dtype)
+  spec = TensorSpec((1, 64, 64, 1), "int8", 1.0, -128)
+  tracemalloc.start()
+  try:
+    made = model_input(x, spec)
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert np.array_equal(made, x.astype(int) - 128)
+  assert peak < made.nbytes + (12 << 20) < 8 * made.size

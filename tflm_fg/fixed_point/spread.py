@@ -18,7 +18,8 @@ from tflm_fg.fixed_point.arithmetic import (
 )
 from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.one_thread import exact_product
-from tflm_fg.types import Int64
+from tflm_fg.limits import parts
+from tflm_fg.types import Int32, Int64
 
 MEAN_SQUARE_BITS = 16
 """Fraction bits of a mean square; its root has half as many."""
@@ -46,14 +47,16 @@ class Spread(NamedTuple):
   mean_square: int
 
 
-def spread_of(x: Int64, centred: bool, quadratic: bool = False) -> Spread:
+def spread_of(
+  x: Int32 | Int64, centred: bool, quadratic: bool = False
+) -> Spread:
   """Measures some samples of an input.
 
   An input's spread is the root of its mean square around the centre, in Q8,
   and 1/20 of the largest of these roots. Its bits are log2 of that, rounded.
 
   Args:
-    x: int64 [N, D], in steps from the zero point.
+    x: int32 or int64 [N, D], in steps from the zero point.
     centred: whether the mean is taken off.
     quadratic: whether the length is that along the steepest direction, where
       that is less.
@@ -61,8 +64,8 @@ def spread_of(x: Int64, centred: bool, quadratic: bool = False) -> Spread:
   centre = round_divide(x.sum(axis=0), len(x))
   if not centred:
     centre = np.zeros_like(centre)
-  away = x - centre
-  squares = _over((away**2).sum(axis=0), len(x))
+  summed = sum(((x[r] - centre) ** 2).sum(axis=0) for r in parts(x))
+  squares = _over(np.asarray(summed), len(x))
   roots = integer_root(squares)  # Q8, at most 2**25
   spread = roots + roots.max() // _FLOOR
   # From 2**(b - 1/2) to below 2**(b + 1/2) is b, so its square, whose first
@@ -70,7 +73,7 @@ def spread_of(x: Int64, centred: bool, quadratic: bool = False) -> Spread:
   bits = np.maximum(_bit_lengths(spread * spread) - MEAN_SQUARE_BITS, 0) >> 1
   length = int((squares >> (2 * bits)).sum())
   if quadratic:
-    length = min(length, steepest(away, bits))
+    length = min(length, steepest(x - centre, bits))
   return Spread(centre, bits, length + _LEAST)
 
 

@@ -110,7 +110,7 @@ def head_of(
     has_bias: whether the layer's bias trains.
     logit_gain: what the gradient takes a logit times.
   """
-  x = inputs.reshape(len(inputs), -1).astype(np.int64) - zero_point
+  x = inputs.reshape(len(inputs), -1).astype(np.int32) - zero_point
   found = spread_of(x, has_bias, loss.is_quadratic)
   return HeadInput(
     input_scale=scale,

@@ -12,12 +12,14 @@ a default.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg import limits
 from tflm_fg.fixed_point.arithmetic import WEIGHT_MAX, saturate
 from tflm_fg.fixed_point.layout import along_channels
 from tflm_fg.types import (
@@ -77,8 +79,18 @@ def sums_of(
     labels: int64 [N].
     classes: count of classes.
   """
-  x = inputs.reshape(len(inputs), -1).astype(np.float64) - zero_point
-  one_hot = np.eye(classes)[labels]
+  flat = inputs.reshape(len(inputs), -1)
+  found = (
+    _sums(
+      flat[rows].astype(np.float64) - zero_point,
+      np.eye(classes)[labels[rows]],
+    )
+    for rows in limits.parts(flat, 1 << 20)
+  )
+  return functools.reduce(lambda one, other: _added([one, other]), found)
+
+
+def _sums(x: NDArray[np.float64], one_hot: NDArray[np.float64]) -> Sums:
   return Sums(
     len(x),
     x.sum(axis=0).astype(np.int64),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,18 +29,6 @@ def array_of(values: Any, name: str) -> Array:
       f"{name}: {type(values).__name__} that is no array; need numbers, "
       "as many for each sample"
     ) from None
-
-
-def parts(x: Array, numbers: int = 1 << 18) -> Iterator[slice]:
-  """Some rows at a time, for what is computed in wider numbers than x has.
-
-  Args:
-    x: [N, ...].
-    numbers: of x at a time, about; one row where it holds more.
-  """
-  each = max(1, numbers // max(1, math.prod(x.shape[1:])))
-  for start in range(0, len(x), each):
-    yield slice(start, start + each)
 
 
 def counted(count: int, noun: str) -> str:

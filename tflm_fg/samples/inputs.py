@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tflm_fg.fixed_point.arithmetic import quantize
+from tflm_fg.limits import parts
 from tflm_fg.samples import units
-from tflm_fg.samples.arrays import counted, parts
+from tflm_fg.samples.arrays import counted
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 

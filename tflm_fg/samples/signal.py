@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import quantize
+from tflm_fg.limits import parts
 from tflm_fg.samples import units
-from tflm_fg.samples.arrays import counted, listed, parts
+from tflm_fg.samples.arrays import counted, listed
 from tflm_fg.types import Array, Int64, TensorSpec, TflmFgError
 
 FEW_NUMBERS = 16

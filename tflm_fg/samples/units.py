@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.samples.arrays import parts
+from tflm_fg.limits import parts
 from tflm_fg.types import Array, TensorSpec, TflmFgError
 
 GRIDS = ("int8", "uint8", "int16", "int32", "int64")
