@@ -6,6 +6,11 @@
   tflm-fg-export --model=kws.tflite --target=tflm --out=board
     --trainable=prompt --prompt_gain --common_gain --samples=24
   tflm-fg-export --model=marked.tflite --target=tflm --out=board --steps=20
+  tflm-fg-export --model=trains.tflite --target=c --out=model.h
+  tflm-fg-export --model=adapted.tflite --target=patch --base=kws.tflite
+    --out=patch.bin
+  tflm-fg-export --model=trains.tflite --learned=weights.bin --target=patch
+    --base=kws.tflite --out=patch.bin
 
 The target signatures is one .tflite for LiteRT on Android, iOS, the web and in
 C, C++, Java or Python. It trains itself: signatures remember samples, train the
@@ -19,6 +24,12 @@ The target tflm is a folder of C and C++ for a microcontroller with TensorFlow
 Lite Micro, which you bring: the model as arrays, the trainer, an adapter of 150
 lines, and an example that learns from buttons. It has a CMakeLists.txt, and is
 an Arduino library and an ESP-IDF component as well.
+
+The target c is any .tflite as an array in C: a header and the C file beside it.
+
+The target patch is what changed between two files, for ten lines in any
+language to apply: between a base and what was adapted, or what a file that
+trains itself has learned.
 
 What is written appears whole, or not at all.
 """

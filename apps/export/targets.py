@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from apps.export import signatures_target, tflm_target, web_target
+from apps.export import (
+  c_array,
+  patch_target,
+  signatures_target,
+  tflm_target,
+  web_target,
+)
 
 Export = Callable[[str, str], list[str]]
 """(path of the model, path of what is written) -> lines for the user.
@@ -17,4 +23,6 @@ TARGETS: Mapping[str, Export] = {
   "tflm": tflm_target.export,
   "signatures": signatures_target.export,
   "web": web_target.export,
+  "c": c_array.export,
+  "patch": patch_target.export,
 }

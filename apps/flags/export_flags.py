@@ -35,3 +35,15 @@ IO = flags.DEFINE_enum(
   "with --target=signatures: types of inputs and outputs: the model's own, or "
   "float32 and int32 alone, as browsers and Swift take them",
 )
+BASE = flags.DEFINE_string(
+  "base",
+  None,
+  "with --target=patch: the file that the patch is for: the one that was "
+  "adapted or exported",
+)
+LEARNED = flags.DEFINE_string(
+  "learned",
+  None,
+  "with --target=patch and a file that trains itself: what its get_weights "
+  "gave, as an .npz, or as bytes in the order of the outputs' names",
+)

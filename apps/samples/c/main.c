@@ -212,6 +212,7 @@ static void restore(trainable *model, const char *path) {
   trainable_signature *weights = signature(model, "set_weights");
   trainable_tensor *tensors[TRAINABLE_TENSORS];
   size_t i, size, all = 0;
+  int32_t accepted;
   unsigned char *data = read_file("", path, &size), *next = data;
   for (i = 0; i < weights->num_inputs; ++i) all += weights->inputs[i].bytes;
   if (size != all) die("holds no weights of this model", path);
@@ -221,6 +222,8 @@ static void restore(trainable *model, const char *path) {
     next += tensors[i]->bytes;
   }
   run(model, weights);
+  get(output(weights, "accepted"), &accepted, sizeof accepted);
+  if (!accepted) die("the model refuses these weights", path);
   free(data);
 }
 

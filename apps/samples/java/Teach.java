@@ -104,7 +104,9 @@ public final class Teach {
           all.get(value);
           weights.put(name, value);
         });
-    model.run("set_weights", weights);
+    if (numbers(model.run("set_weights", weights).get("accepted")).getInt() == 0) {
+      throw new IOException("the model refuses the weights of " + path);
+    }
   }
 
   public static void main(String[] arguments) throws IOException {

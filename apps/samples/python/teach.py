@@ -65,7 +65,8 @@ def restore(call, path):
     count = int(np.prod(shape))
     weights[name] = np.frombuffer(data, dtype, count, start).reshape(shape)
     start += weights[name].nbytes
-  call["set_weights"](**weights)
+  if not call["set_weights"](**weights)["accepted"][0]:
+    raise SystemExit(f"{path}: the model refuses these weights")
 
 
 def main(what, model, data, kept):
@@ -89,12 +90,10 @@ def main(what, model, data, kept):
       count = call["remember"](x=one, y=np.array([label], np.int32))["count"]
     told["remember_ms"] = 1e3 * (time.perf_counter() - start) / len(y)
     start = time.perf_counter()
-    loss = call["train"](steps=np.int32(STEPS), rate=np.float32(RATE))["loss"]
+    how = {"steps": np.int32([STEPS]), "rate": np.float32([RATE])}
+    loss = call["train"](**how)["loss"]
     told["train_ms"] = 1e3 * (time.perf_counter() - start)
-    told["count"], told["loss"] = (
-      int(np.ravel(count)[0]),
-      float(np.ravel(loss)[0]),
-    )
+    told["count"], told["loss"] = int(count[0]), float(loss[0])
     print(f"remembered {told['count']} samples, loss {told['loss']:.4f}")
   else:
     restore(call, kept)

@@ -26,4 +26,4 @@ android {
   kotlinOptions { jvmTarget = "17" }
 }
 
-dependencies { implementation("com.google.ai.edge.litert:litert:2.1.0") }
+dependencies { implementation("com.google.ai.edge.litert:litert:2.1.5") }

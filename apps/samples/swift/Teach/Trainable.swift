@@ -64,6 +64,8 @@ final class Trainable {
     }
     guard start == kept.endIndex else { throw TrainableError.notTheseWeights }
     try run("set_weights", inputs)
+    let accepted: [Int32] = try values("set_weights", "accepted")
+    guard accepted[0] != 0 else { throw TrainableError.notTheseWeights }
   }
 
   private func runner(_ key: String) throws -> SignatureRunner {

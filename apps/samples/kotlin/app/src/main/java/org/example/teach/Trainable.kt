@@ -51,7 +51,7 @@ class Trainable(private val compiled: CompiledModel) : AutoCloseable {
   }
 
   /** Forgets all that was learned and remembered. */
-  fun reset() = run("reset", call("reset", listOf(), RESET_OUTPUTS))
+  fun reset() = run("reset", call("reset", listOf(), listOf("count")))
 
   /** What was learned, as bytes to keep: the same as the other samples write. */
   fun weights(): ByteArray {
@@ -59,13 +59,13 @@ class Trainable(private val compiled: CompiledModel) : AutoCloseable {
     run("get_weights", call)
     val values = WEIGHTS.sorted().map { call.outputs.getValue(it).readInt() }
     val bytes = ByteBuffer.allocate(4 * values.sumOf { it.size }).order(ByteOrder.LITTLE_ENDIAN)
-    values.forEach { numbers -> numbers.forEach(bytes::putInt) }
+    values.forEach { numbers -> numbers.forEach { bytes.putInt(it) } }
     return bytes.array()
   }
 
   /** Takes back what [weights] gave, perhaps in an earlier process. */
   fun restore(kept: ByteArray) {
-    val call = call("set_weights", WEIGHTS, listOf())
+    val call = call("set_weights", WEIGHTS, listOf("accepted"))
     val bytes = ByteBuffer.wrap(kept).order(ByteOrder.LITTLE_ENDIAN)
     for (name in WEIGHTS.sorted()) {
       val shape = compiled.getInputTensorType(name, "set_weights").layout!!.dimensions
@@ -73,6 +73,7 @@ class Trainable(private val compiled: CompiledModel) : AutoCloseable {
     }
     require(!bytes.hasRemaining()) { "not weights of this model" }
     run("set_weights", call)
+    check(call.outputs.getValue("accepted").readInt()[0] != 0) { "the model refuses these weights" }
   }
 
   private fun call(key: String, inputs: List<String>, outputs: List<String>) =
@@ -97,9 +98,6 @@ class Trainable(private val compiled: CompiledModel) : AutoCloseable {
   companion object {
     /** The outputs of get_weights and inputs of set_weights, as tflm-fg-export prints them. */
     val WEIGHTS = listOf("kernel", "bias")
-
-    /** The outputs of reset. */
-    val RESET_OUTPUTS = listOf<String>()
 
     /** Opens a file on disk. An asset opens by CompiledModel.create(assets, name, options). */
     fun open(file: File) =

@@ -1,0 +1,290 @@
+"""The sample programs teach one exported file, and keep what it learned."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+import tflm_fg
+from apps.export import patch
+from tests import models
+from tests.micro.compiling import STRICT
+from tests.programs import own_lines, run
+from tflm_fg.tflite import ModelFile
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+SAMPLES = ROOT / "apps" / "samples"
+JNA = pathlib.Path("/usr/share/java/jna.jar")
+SHAPE = (6, 5, 2)
+"""Of one sample of the model."""
+
+
+def done_by(*command, folder=None):
+  done = subprocess.run(
+    [str(c) for c in command],
+    cwd=folder,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+  return done.stdout
+
+
+def library():
+  """The folder with LiteRT's C library, in its Python package."""
+  found = importlib.util.find_spec("ai_edge_litert")
+  return pathlib.Path(found.submodule_search_locations[0])
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+  """A folder with T.tflite and data, as apps/samples/README.md makes them."""
+  folder = tmp_path_factory.mktemp("taught")
+  model = models.conv_model(seed=2)
+  (folder / "model.tflite").write_bytes(model)
+  x, y = sounds(120)
+  np.savez(folder / "mine.npz", x=x[:80], y=y[:80])
+  np.savez(folder / "others.npz", x=x[80:], y=y[80:])
+  exported(folder, "T.tflite")
+  done_by(
+    sys.executable,
+    SAMPLES / "make_data.py",
+    "--model=T.tflite",
+    "--train=mine.npz",
+    "--test=others.npz",
+    "--out=data",
+    folder=folder,
+  )
+  return folder
+
+
+def sounds(count):
+  """Samples of the model's three classes, each a pattern with noise."""
+  random = np.random.default_rng(5)
+  patterns = random.integers(-90, 90, (3, *SHAPE))
+  y = np.arange(count) % 3
+  x = patterns[y] + random.integers(-30, 30, (count, *SHAPE))
+  return x.astype(np.int8), y
+
+
+def exported(folder, out, *flags):
+  flags = ("--model=model.tflite", "--target=signatures", *flags)
+  done = run(folder, "apps.export", *flags, f"--out={out}")
+  assert done.returncode == 0, done.stderr
+
+
+@functools.cache
+def compiled_c(folder):
+  """The C sample, or a skip."""
+  if shutil.which("gcc") is None:
+    pytest.skip("gcc is not on PATH")
+  compiled(folder, "teach")
+  return [folder / "teach"], []
+
+
+def compiled(folder, name, *more):
+  """The C sample as a program of that name in a folder."""
+  sources = [SAMPLES / "c" / source for source in ("main.c", "trainable.c")]
+  lib = library()
+  link = [f"-L{lib}", "-lLiteRt", f"-Wl,-rpath,{lib}"]
+  command = ["gcc", *STRICT, *more, *sources, *link, "-o", name]
+  done_by(*command, folder=folder)
+
+
+@functools.cache
+def compiled_java(folder):
+  """The Java sample, or a skip."""
+  if shutil.which("javac") is None or shutil.which("java") is None:
+    pytest.skip("no JDK is on PATH")
+  if not JNA.exists():
+    pytest.skip(f"{JNA} is missing: apt install libjna-java")
+  classes = folder / "classes"
+  sources = sorted((SAMPLES / "java").glob("*.java"))
+  done_by("javac", "-Xlint:all", "-Werror", "-cp", JNA, "-d", classes, *sources)
+  path = f"{classes}{os.pathsep}{JNA}"
+  quick = ["-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+  return (
+    ["java", *quick, "-cp", path, "Teach"],
+    [library() / "libLiteRt.so"],
+  )
+
+
+def python_sample(folder):
+  del folder
+  return [sys.executable, SAMPLES / "python" / "teach.py"], []
+
+
+PROGRAMS = {"c": compiled_c, "java": compiled_java, "python": python_sample}
+programs = pytest.mark.parametrize("language", PROGRAMS)
+
+
+def told(folder, language, what, weights, model="T.tflite", data="data"):
+  """What a program's last line says of one run of it."""
+  program, first = PROGRAMS[language](folder)
+  out = done_by(*program, what, *first, model, data, weights, folder=folder)
+  return json.loads(out.strip().splitlines()[-1])
+
+
+@functools.cache
+def lesson(folder, language):
+  """What a program says when it teaches, and the bytes that it keeps."""
+  said = told(folder, language, "train", f"{language}.bin")
+  return said, (folder / f"{language}.bin").read_bytes()
+
+
+@pytest.mark.xdist_group("samples")
+@programs
+def test_a_sample_teaches_and_a_new_process_restores(language, taught):
+  first, kept = lesson(taught, language)
+  assert first["count"] == 80
+  assert first["after"] > first["before"] + 0.1
+  again = told(taught, language, "restore", f"{language}.bin")
+  assert again["after"] == first["after"]
+  assert again["before"] == first["before"]
+  assert (taught / f"{language}.bin").read_bytes() == kept
+
+
+@pytest.mark.xdist_group("samples")
+@programs
+def test_a_sample_learns_the_bytes_that_python_learns(language, taught):
+  assert lesson(taught, language)[1] == lesson(taught, "python")[1]
+
+
+@pytest.mark.xdist_group("samples")
+@pytest.mark.parametrize("language", ["c", "python"])
+def test_weights_of_another_size_are_refused_and_the_file_stays(
+  language, taught
+):
+  program, first = PROGRAMS[language](taught)
+  (taught / "short.bin").write_bytes(b"short")
+  command = [*program, "restore", *first, "T.tflite", "data", "short.bin"]
+  done = subprocess.run(
+    [str(c) for c in command],
+    cwd=taught,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode != 0
+  assert "holds no weights of this model" in done.stderr
+  assert (taught / "short.bin").read_bytes() == b"short"
+
+
+@pytest.mark.xdist_group("samples")
+def test_the_c_sample_runs_with_the_model_as_an_array(taught):
+  if shutil.which("gcc") is None:
+    pytest.skip("gcc is not on PATH")
+  flags = ("--model=T.tflite", "--target=c", "--out=model.h")
+  done = run(taught, "apps.export", *flags)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.startswith("model.c and model.h: ")
+  compiled(taught, "embedded", "-DEMBEDDED", "-I.", "model.c")
+  out = done_by(
+    taught / "embedded", "train", "-", "data", "array.bin", folder=taught
+  )
+  assert json.loads(out.splitlines()[-1])["count"] == 80
+  assert (taught / "array.bin").read_bytes() == lesson(taught, "python")[1]
+
+
+@pytest.mark.xdist_group("samples")
+@pytest.mark.parametrize("kept", ["python.bin", "python.npz"])
+def test_a_patch_of_what_was_learned_says_what_the_app_says(kept, taught):
+  _, learned = lesson(taught, "python")
+  numbers = np.frombuffer(learned, np.int32)
+  np.savez(  # in the order of names
+    taught / "python.npz", bias=numbers[:3], kernel=numbers[3:].reshape(3, -1)
+  )
+  done = patched(taught, f"--learned={kept}", "--base=model.tflite")
+  assert done.returncode == 0, done.stderr
+  base = (taught / "model.tflite").read_bytes()
+  plain = patch.apply(base, (taught / "p.bin").read_bytes())
+  assert len(plain) == len(base) and plain != base
+  x, y = sounds(120)
+  model = Interpreter(model_content=plain)
+  model.allocate_tensors()
+  (source,), (out,) = model.get_input_details(), model.get_output_details()
+  right = 0
+  for sample, label in zip(x[80:], y[80:]):
+    model.set_tensor(source["index"], sample[None])
+    model.invoke()
+    right += model.get_tensor(out["index"]).argmax() == label
+  assert right / 40 == pytest.approx(lesson(taught, "python")[0]["after"])
+
+
+def patched(folder, *flags, model="T.tflite"):
+  (folder / "p.bin").unlink(missing_ok=True)
+  return run(
+    folder,
+    "apps.export",
+    f"--model={model}",
+    "--target=patch",
+    *flags,
+    "--out=p.bin",
+  )
+
+
+@pytest.mark.xdist_group("samples")
+@pytest.mark.parametrize(
+  ("flags", "told"),
+  [
+    ((), "say with --base which file"),
+    (("--base=model.tflite",), "say with --learned what its get_weights gave"),
+    (("--base=model.tflite", "--learned=short.bin"), "short.bin: 5 bytes; the"),
+    (("--base=other.tflite", "--learned=python.bin"), "says other things than"),
+    (("--base=model.tflite", "--learned=wrong.npz"), "bias int32 [3], kernel"),
+    (("--base=model.tflite", "--learned=torn.npz"), "not a readable .npz"),
+    (("--base=p.bin", "--learned=python.bin"), "--out and by --base"),
+  ],
+)
+def test_a_patch_of_what_does_not_belong_together_is_refused(
+  flags, told, taught
+):
+  lesson(taught, "python")
+  (taught / "short.bin").write_bytes(b"short")
+  (taught / "other.tflite").write_bytes(models.conv_model(seed=9))
+  np.savez(taught / "wrong.npz", kernel=np.zeros(3))
+  torn = bytearray((taught / "wrong.npz").read_bytes())
+  torn[50:70] = bytes(20)
+  (taught / "torn.npz").write_bytes(torn)
+  done = patched(taught, *flags)
+  assert done.returncode == 1
+  (line,) = own_lines(done.stderr)
+  assert told in line
+  assert not (taught / "p.bin").exists()
+
+
+@pytest.mark.xdist_group("samples")
+def test_weights_beside_a_plain_file_are_refused(taught):
+  flags = ("--base=model.tflite", "--learned=python.bin")
+  done = patched(taught, *flags, model="model.tflite")
+  assert done.returncode == 1
+  assert "has no signature get_weights" in own_lines(done.stderr)[0]
+
+
+@pytest.mark.xdist_group("samples")
+def test_an_adapted_file_becomes_a_patch(taught):
+  base = (taught / "model.tflite").read_bytes()
+  marked = tflm_fg.mark_trainable(base, "head")
+  kernel = next(t for t in marked.mark.trainable if t.role == "kernel")
+  start, length = ModelFile.open(base).span(kernel.index)
+  fresh = bytes(byte ^ 1 for byte in base[start : start + length])
+  adapted = base[:start] + fresh + base[start + length :]
+  (taught / "adapted.tflite").write_bytes(adapted)
+  done = patched(taught, "--base=model.tflite", model="adapted.tflite")
+  assert done.returncode == 0, done.stderr
+  made = (taught / "p.bin").read_bytes()
+  assert patch.apply(base, made) == adapted
+  assert done.stdout == (
+    f"p.bin: {len(made)} bytes, {length} of them new, for {len(base):,} bytes\n"
+  )
