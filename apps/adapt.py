@@ -13,7 +13,8 @@ real numbers, for models that give numbers. By default it tries where to put the
 trainable numbers (the head, a wide head, an input prompt, the first layer's
 biases), keeps part of the samples aside to compare by, and finishes the best.
 --test samples are scored before and after and never trained on. Ctrl-C, or
-SIGTERM, keeps what is best by then; twice, it ends at once.
+SIGTERM, keeps what is best by then; twice, it ends at once. With --checkpoint
+the same command goes on where it was killed, to the same bytes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import tflm_fg
 from apps import cli
 from apps.flags import (
   adapt_flags,
+  checkpoint_flags,
   engine_flags,
   graph_flags,
   output_flags,
@@ -36,7 +38,7 @@ from apps.flags import (
   target_flags,
 )
 from apps.flags.setting_flags import given
-from apps.printed_report import print_estimate, print_report
+from apps.printed_report import CheckpointNote, print_estimate, print_report
 from apps.report_page.adaptation_page import adaptation_page
 from tflm_fg import dry_run, files, journal, micro, plots
 from tflm_fg.callbacks import CSVLogger, ProgbarLogger, StopOnInterrupt
@@ -44,6 +46,7 @@ from tflm_fg.types import Array, TflmFgError
 
 FLAGS = (
   adapt_flags,
+  checkpoint_flags,
   sample_flags,
   setting_flags,
   engine_flags,
@@ -80,12 +83,18 @@ def main() -> None:
       "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
     )
   if own.DRY_RUN.value:
+    if checkpoint_flags.CHECKPOINT.value:
+      raise TflmFgError("--checkpoint: --dry_run keeps nothing; leave one out")
     print_estimate(dry_run.estimate(model, **_asked()))
     return
   log = CSVLogger(None)
   with StopOnInterrupt() as stop:
-    watchers = [stop, log, ProgbarLogger()]
-    result = tflm_fg.adapt(model, **_asked(), callbacks=watchers)
+    result = tflm_fg.adapt(
+      model,
+      **_asked(),
+      checkpoint=checkpoint_flags.CHECKPOINT.value,
+      callbacks=[stop, log, CheckpointNote(), ProgbarLogger()],
+    )
     with stop.deferred():
       contents = _contents(result, log)
     cli.save(stop, contents, [own.REPORT_DIR.value])
@@ -94,7 +103,7 @@ def main() -> None:
       if own.REPORT_DIR.value:
         page = os.path.join(own.REPORT_DIR.value, "index.html")
         print(f"report: {page}")
-    cli.end(stop, own.OUT.value)
+    cli.end(stop, own.OUT.value, checkpoint_flags.CHECKPOINT.value)
 
 
 def _contents(
@@ -217,7 +226,7 @@ def _refuse_all_but_files() -> None:
       own.LOG,
       own.JOURNAL,
     )
-    + (own.REPORT_DIR,)
+    + (own.REPORT_DIR, checkpoint_flags.CHECKPOINT)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, own.ABSENT_CLASSES)
     + (output_flags.OUTPUT, output_flags.INPUT)

@@ -166,17 +166,21 @@ def telling_of(report: Mapping[str, Any], written: bytes) -> dict[str, Any]:
   return {**report, "out_sha256": hashlib.sha256(written).hexdigest()}
 
 
-def end(stop: StopOnInterrupt, path: str) -> None:
+def end(
+  stop: StopOnInterrupt, path: str, checkpoint: str | None = None
+) -> None:
   """Ends a program that has written its files, as a signal wants it to.
 
   Args:
     stop: what waited for signals.
     path: the file that it was about.
+    checkpoint: the folder from which the same command goes on, if there is one.
 
   Raises:
     Interrupted: if a signal came.
   """
-  stop.check(f"interrupted; {path} holds what was best by then")
+  more = f"; the same command goes on from {checkpoint}" if checkpoint else ""
+  stop.check(f"interrupted; {path} holds what was best by then{more}")
 
 
 _HELP = {"--help", "-h", "-help", "--helpfull"}

@@ -18,6 +18,7 @@ from tflm_fg.journal import Journal
 from tflm_fg.losses.base import LossFunction
 from tflm_fg.marking import Model
 from tflm_fg.outcome import guard
+from tflm_fg.outcome.belonging import kept_in
 from tflm_fg.outcome.cost import cost, passes_of
 from tflm_fg.outcome.forgotten import OldSamples, estimate, forgetting
 from tflm_fg.outcome.given import Given
@@ -114,6 +115,7 @@ def adapt(
   absent_classes: str = "keep",
   callbacks: Sequence[Callback] = (),
   on_interrupt: str = "raise",
+  checkpoint: str | os.PathLike[str] | None = None,
   output: str | int | None = None,
   input: str | int | None = None,
   name: str | None = None,
@@ -121,14 +123,12 @@ def adapt(
   """Adapts a quantized .tflite with forward passes alone.
 
   Args:
-    model: the path or the bytes of an int8, int16x8 or legacy uint8 .tflite,
-      marked or not.
+    model: path or bytes of an int8, int16x8 or uint8 .tflite, marked or not.
     x: samples [N, ...]; docs/data.md tells of units, pixels and shapes.
-    y: classes [N], [N, 1] or one-hot; 0 and 1, [N] or [N, outputs], for a model
-      that ends in sigmoids; real targets [N] or [N, outputs], under mse, huber
-      or a function; None to learn without labels.
+    y: classes [N], [N, 1] or one-hot; 0 and 1, [N] or [N, outputs], for ends in
+      sigmoids; real numbers, as many, for mse, huber or a function; or None.
     test: samples and y that are only scored, before and after.
-    old_data: samples and y of before that are only scored; see `forgetting`.
+    old_data: samples and y of before that are only scored.
     replay: samples and y of before that are trained on too.
     trainable: as for `mark_trainable`, or "auto" to try what the file allows
       and take the best; None is the file's mark, or "auto" where it has none.
@@ -136,7 +136,7 @@ def adapt(
     loss: "cross-entropy", which is "binary-cross-entropy" where a model ends
       in sigmoids; "mse", "huber", or a function, see `BlackBox`.
     huber_delta: the error up to which huber is a square, in the outputs' units.
-    labels: "given"; "none" to use no labels; "auto" for what the data has.
+    labels: "given"; "none" to use none; "auto" for what the data has.
     graph_options: how the file may change for what shall train.
     runtime: one of `runtimes.NAMES`.
     strategy: "in-place", "rebuild" or "auto"; see `runtimes.RuntimeOptions`.
@@ -146,13 +146,13 @@ def adapt(
     absent_classes: "keep" or "ignore" classes that y lacks, or barely has.
     callbacks: called after every step of forward gradients.
     on_interrupt: "raise"; or "keep", see `callbacks.StopOnInterrupt`.
+    checkpoint: a folder of finished work; see docs/reliability.md.
     output: which of several outputs is trained, as for `mark_trainable`.
     input: which of several inputs takes the samples, as for `mark_trainable`.
     name: what to call the model in errors; by default its path.
 
   Returns:
-    The file and a report. No phase stays that is worse than its start on the
-    samples kept aside, or may harm absent classes; the notes say where.
+    The file and a report, whose notes say what harmed and was not kept.
 
   Raises:
     TflmFgError: in one line, if anything does not fit.
@@ -176,15 +176,21 @@ def adapt(
     absent_classes=absent_classes,
     callbacks=with_stop(callbacks, on_interrupt),
   )
-  return _adapted(own, trainable, Given(x, y, test, old_data, replay), request)
+  given = Given(x, y, test, old_data, replay)
+  return _adapted(own, trainable, given, request, checkpoint)
 
 
 def _adapted(
-  own: ModelFile, trainable: str | None, given: Given, request: Request
+  own: ModelFile,
+  trainable: str | None,
+  given: Given,
+  request: Request,
+  checkpoint: str | os.PathLike[str] | None,
 ) -> AdaptResult:
-  """Adapts while signals are waited for, where a user wants that."""
-  with request.stop:
-    return _checked_and_run(own, trainable, given, request)
+  """Adapts while signals are waited for, and with work of before, if wanted."""
+  work = own, trainable, given._asdict(), request
+  with request.stop, kept_in(checkpoint, *work) as asked:
+    return _checked_and_run(own, trainable, given, asked)
 
 
 def _checked_and_run(

@@ -22,6 +22,7 @@ PACKAGES = {
     "tflm_fg/limits.py",
     "tflm_fg/files/*.py",
   ),
+  "tflm_fg/checkpoint": ("tflm_fg/checkpoint/*.py",),
   "tflm_fg/delta": ("tflm_fg/delta/*.py",),
   "tflm_fg/fixed_point": ("tflm_fg/fixed_point/*.py",),
   "tflm_fg/samples": ("tflm_fg/samples/*.py",),

@@ -1482,7 +1482,7 @@ MUTANTS = (
   ),
   Mutant(
     "phase: an exact phase keeps its lowest loss",
-    "tflm_fg/placement/phase.py",
+    "tflm_fg/training/callbacks.py",
     "KeepUnlessWorse if ends_only else ModelCheckpoint",
     "ModelCheckpoint",
     ("tests/placement/test_run_plan.py",),
@@ -2655,7 +2655,7 @@ MUTANTS = (
   Mutant(
     "keeping: imagined inputs are left out",
     "tflm_fg/placement/phase.py",
-    "samples = with_imagined(samples, head, coverage.lacking, method.seed)",
+    "samples = with_imagined(samples, head, coverage.lacking, seed)",
     "pass",
     ("tests/forgetting/test_keeping.py",),
   ),

@@ -58,7 +58,11 @@ def run_choice(
     trainable, dropped = _narrower(trainable)
   if "wide-head" in [part.strip() for part in trainable.split(",")]:
     graph_options, measuring_passes = measured(
-      model, training_data.x, graph_options, request.runtime_options
+      model,
+      training_data.x,
+      graph_options,
+      request.runtime_options,
+      request.memo,
     )
   plan = RunPlan(trainable, graph_options)
   marked = mark_file(model, plan.trainable, graph_options=plan.graph_options)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.checkpoint.memo import Kept
 from tflm_fg.fixed_point.arithmetic import SATURATED, saturated_share
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.forgetting.coverage import PULL
@@ -33,6 +34,7 @@ from tflm_fg.tflite.tensors import weights_of
 from tflm_fg.training.build import step_rule
 from tflm_fg.training.data import folds
 from tflm_fg.training.exact_settings import exact
+from tflm_fg.training.settings_record import to_record
 from tflm_fg.types import Array, Params, Samples, Tensors
 
 PULLS = (0.0, 0.03, 0.1, 0.3)
@@ -112,7 +114,11 @@ class HeadFolds:
     measuring_passes = 0
     if head == "wide-head":
       graph_options, measuring_passes = measured(
-        model, training_data.x, graph_options, request.runtime_options
+        model,
+        training_data.x,
+        graph_options,
+        request.runtime_options,
+        request.memo,
       )
     marked = mark_file(model, head, graph_options=graph_options)
     graph = SplitModel(marked.file, marked.mark, request.runtime_options)
@@ -122,7 +128,7 @@ class HeadFolds:
       marked,
       graph_options,
       graph,
-      graph.features(training_data.x),
+      graph.features(training_data.x, request.memo),
       training_data,
       request,
     )
@@ -258,8 +264,19 @@ class HeadFolds:
       fit: indices of the samples.
       pull: lambda.
     """
-    samples, task = self.samples.take(fit), self.training_data.task
     method = self.method(pull)
+    found = self.request.memo.result(
+      lambda: Kept(self._fitted(fit, method)._asdict()),
+      "head",
+      self.marked.file.data,
+      to_record(method, self.request.objective),
+      fit,
+    )
+    return Params(**found.arrays)
+
+  def _fitted(self, fit: Array, method: Method) -> Params:
+    """The same, by a method whose settings are all chosen."""
+    samples, task = self.samples.take(fit), self.training_data.task
     if (coverage := self.training_data.coverage) is not None:
       lacking = coverage.lacking
       samples = with_imagined(samples, self._layer, lacking, method.seed)

@@ -240,7 +240,9 @@ def _untouched(
   """The file as it is, with its answers."""
   marked = mark_file(model, "head", graph_options=request.graph_options)
   graph = SplitModel(marked.file, marked.mark, request.runtime_options)
-  logits = logits_of(graph.suffix, graph.features(training_data.x))
+  logits = logits_of(
+    graph.suffix, graph.features(training_data.x, request.memo)
+  )
   entropies = graph.loss(training_data.task).entropies(logits)
   return Seen(FoundInputStage(NOTHING, model), graph, logits, entropies)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg.checkpoint.memo import NOTHING_KEPT, Memo
 from tflm_fg.fixed_point.arithmetic import channel_means
 from tflm_fg.losses.base import Loss
 from tflm_fg.placement.split_model import SplitModel
@@ -35,6 +36,7 @@ def measured(
   x: Array,
   graph_options: GraphOptions,
   runtime_options: RuntimeOptions,
+  memo: Memo = NOTHING_KEPT,
 ) -> tuple[GraphOptions, int]:
   """The graph options with what the layers' pooled activations are like.
 
@@ -43,6 +45,7 @@ def measured(
     x: samples [N, ...] on its input grid; labels are not needed.
     graph_options: which layers.
     runtime_options: what runs the samples, twice.
+    memo: where finished work is kept.
 
   Returns:
     The graph options, and the passes that it took.
@@ -52,9 +55,9 @@ def measured(
   # Measured in the steps of int8, whatever weights will read them.
   bare = dataclasses.replace(graph_options, pooled=(), weights="int8")
   count = len(widths_of(mark_file(model, "wide-head", graph_options=bare).file))
-  whole = _pooled(model, x, bare, [1.0] * count, runtime_options)
+  whole = _pooled(model, x, bare, [1.0] * count, runtime_options, memo)
   reaches = [min(1.0, MARGIN * max(v.max(), 1) / 255) for v in whole]
-  fine = _pooled(model, x, bare, reaches, runtime_options)
+  fine = _pooled(model, x, bare, reaches, runtime_options, memo)
   pooled = tuple(
     Pooled(reach, np.rint(v.mean(axis=0)).astype(np.int64), v.std(axis=0))
     for reach, v in zip(reaches, fine)
@@ -69,6 +72,7 @@ def _pooled(
   bare: GraphOptions,
   reaches: Sequence[float],
   runtime_options: RuntimeOptions,
+  memo: Memo,
 ) -> list[NDArray[np.int64]]:
   """Each layer's pooled values [N, C], in steps from zero at its reach."""
   pooled = tuple(Pooled(reach=reach) for reach in reaches)
@@ -76,7 +80,8 @@ def _pooled(
     model, "wide-head", graph_options=dataclasses.replace(bare, pooled=pooled)
   )
   spec = tensor_spec(marked.file, marked.mark.head_input)
-  (inputs,) = SplitModel(marked.file, marked.mark, runtime_options).features(x)
+  graph = SplitModel(marked.file, marked.mark, runtime_options)
+  (inputs,) = graph.features(x, memo)
   flat = inputs.reshape(len(inputs), -1).astype(np.int64) - spec.zero_point
   widths = widths_of(marked.file)
   ends = np.cumsum([flat.shape[1] - sum(widths), *widths])

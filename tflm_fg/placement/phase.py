@@ -11,8 +11,8 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
+from tflm_fg.checkpoint.memo import NOTHING_KEPT, Memo
+from tflm_fg.checkpoint.taken_steps import TakenSteps
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.forgetting.mixture import with_imagined
@@ -41,14 +41,14 @@ from tflm_fg.training.callbacks import (
   Callback,
   EarlyStopping,
   History,
-  KeepUnlessWorse,
-  ModelCheckpoint,
   SlopeRecorder,
+  keeper,
 )
 from tflm_fg.training.data import Batches
 from tflm_fg.training.exact_settings import exact
 from tflm_fg.training.interruption import stop_of
 from tflm_fg.training.metrics import Score, logits_of, score
+from tflm_fg.training.settings_record import to_record
 from tflm_fg.training.trainer import fit, score_weights
 from tflm_fg.training.tuning import Growing, tried, tries_rates, tuned
 from tflm_fg.types import (
@@ -58,11 +58,7 @@ from tflm_fg.types import (
   Params,
   Samples,
   Tensors,
-  TflmFgError,
 )
-
-GUARD_SAMPLES = 32
-"""Training samples that the write-visibility guard runs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +104,7 @@ class OpenPhase:
     graph: the open file.
     choice: how it runs.
     inputs: of all samples, what flows into the trained part.
+    memo: where the steps are kept.
   """
 
   phase: Phase
@@ -116,6 +113,7 @@ class OpenPhase:
   graph: SplitModel
   choice: Choice
   inputs: Tensors
+  memo: Memo = NOTHING_KEPT
 
   @functools.cached_property
   def head(self) -> DenseLayer | None:
@@ -125,6 +123,15 @@ class OpenPhase:
     except NotApplicable:
       return None
 
+  def taken(self, method: Method, data: TrainingData) -> TakenSteps:
+    """The steps of a run by some method on some samples, as far as known."""
+    if not self.memo.keeps:
+      return TakenSteps(self.memo)
+    settings = to_record(method, self.phase.objective)
+    start = self.layout.gather(self.masters)
+    own = self.graph.marked.data, self.phase.tensors, settings
+    return TakenSteps(self.memo, *own, *start, data.fit, data.kept)
+
 
 def open_for(
   phase: Phase,
@@ -133,6 +140,7 @@ def open_for(
   masters: Masters,
   x: Array,
   runtime_options: RuntimeOptions,
+  memo: Memo = NOTHING_KEPT,
 ) -> OpenPhase:
   """Opens the file for a phase; several runs may start from there.
 
@@ -143,6 +151,7 @@ def open_for(
     masters: where training stands.
     x: all samples [N, ...] on the model's input grid.
     runtime_options: the engine.
+    memo: where finished work is kept.
 
   Raises:
     TflmFgError: if a write to one of the tensors is not seen, or the method
@@ -157,17 +166,16 @@ def open_for(
   taps = phase.method.taps(file.subgraph, [t.operator for t in chosen])
   inputs_too = phase.method.weights_are_inputs
   graph = SplitModel(file, part, runtime_options, taps, inputs_too)
-  inputs = graph.features(x)
+  inputs = graph.features(x, memo)
   method = phase.method.for_layout(layout)
   if method.batch_size is None:
     method = dataclasses.replace(method, batch_size=graph.batch_size)
   batch = tuple(a[: method.batch_size] for a in inputs)
   choice = graph.settle(batch, method.passes_at_once())
-  spread = np.linspace(0, len(x) - 1, min(GUARD_SAMPLES, len(x))).astype(int)
-  probes = tuple(a[spread] for a in inputs)
+  probes = write_check.probes_of(inputs)
   write_check.require_visible(graph.suffix, chosen, probes)
   filled = phase._replace(method=method)
-  return OpenPhase(filled, masters, layout, graph, choice, inputs)
+  return OpenPhase(filled, masters, layout, graph, choice, inputs, memo)
 
 
 def open_marked(
@@ -189,18 +197,10 @@ def open_marked(
     masters,
     training_data.x,
     request.runtime_options,
+    request.memo,
   )
-  if training_data.at_head is None:
-    return opened
-  first, *others = opened.inputs
-  if others or first.shape[1:] != training_data.at_head.shape[1:]:
-    raise TflmFgError(
-      f"replay x: shape {list(training_data.at_head.shape[1:])}, and what "
-      f"trains reads {list(first.shape[1:])}; give samples as the model takes "
-      "them"
-    )
-  joined = np.concatenate([first, training_data.at_head])
-  return dataclasses.replace(opened, inputs=(joined,))
+  inputs = training_data.with_those_at_head(opened.inputs)
+  return dataclasses.replace(opened, inputs=inputs)
 
 
 def run_phase(
@@ -225,13 +225,7 @@ def run_phase(
   """
   graph, layout = open_phase.graph, open_phase.layout
   method = open_phase.phase.method
-  everything = _samples(open_phase, training_data)
-  samples = everything.take(training_data.fit)
-  kept = everything.take(training_data.kept)
-  if (coverage := training_data.coverage) is not None:
-    kept, head = kept if len(kept) else samples, open_phase.head
-    if head is not None:
-      samples = with_imagined(samples, head, coverage.lacking, method.seed)
+  samples, kept = _parts(open_phase, training_data)
   batches = Batches(len(samples), method.batch_size, method.seed)
   params = layout.gather(open_phase.masters)
   loss = graph.loss(training_data.task)
@@ -244,11 +238,14 @@ def run_phase(
     batches=batches,
   )
   scored = kept if len(kept) else samples
-  method, reasons = _chosen(open_phase, samples, scored, batches, loss, run)
+  method, reasons = _chosen(
+    open_phase, training_data, samples, scored, batches, loss, run
+  )
   part = graph.part(samples, training_data.task)
   rule = step_rule(method, layout, batches.size, part)
   recorder, history = SlopeRecorder(), History()
-  best = _keeper(method, training_data)
+  judged = training_data.labelled, training_data.task.judged_by_loss
+  best = keeper(method.validate_every >= method.steps, *judged)
   watchers: list[Callback] = [recorder, history, best, *callbacks]
   if method.patience:
     watchers.append(EarlyStopping(method.patience))
@@ -262,6 +259,7 @@ def run_phase(
       callbacks=watchers,
       adjust=None if method.is_exact else Growing(method.patience),
       passes_before=passes_before,
+      taken=open_phase.taken(method, training_data),
     )
     trained, kept_step = state.params, state.step
     if best.best is not None:
@@ -290,8 +288,25 @@ def run_phase(
   )
 
 
+def _parts(
+  open_phase: OpenPhase, training_data: TrainingData
+) -> tuple[Samples, Samples]:
+  """The samples to train on, and those kept aside."""
+  graph, data = open_phase.graph, training_data
+  targets = graph.targets(data.labels, data.task)
+  everything = Samples(open_phase.inputs, targets)
+  samples, kept = everything.take(data.fit), everything.take(data.kept)
+  if (coverage := data.coverage) is not None:
+    kept, head = kept if len(kept) else samples, open_phase.head
+    if head is not None:
+      seed = open_phase.phase.method.seed
+      samples = with_imagined(samples, head, coverage.lacking, seed)
+  return samples, kept
+
+
 def _chosen(
   open_phase: OpenPhase,
+  training_data: TrainingData,
   samples: Samples,
   scored: Samples,
   batches: Batches,
@@ -300,13 +315,7 @@ def _chosen(
 ) -> tuple[Method, dict[str, str]]:
   """The phase's method with nothing left open, and why each is what it is.
 
-  Args:
-    open_phase: where the phase begins.
-    samples: what it trains on.
-    scored: what short runs are compared on.
-    batches: which samples a step takes.
-    loss: what it lowers.
-    run: trains on the samples.
+  Short runs on `samples` are compared on `scored`.
   """
   graph, layout = open_phase.graph, open_phase.layout
   given, params = open_phase.phase.method, layout.gather(open_phase.masters)
@@ -315,7 +324,12 @@ def _chosen(
 
   def short(own: Method) -> Score:
     rule = step_rule(own, layout, batches.size)
-    end = run(step_rule=rule, state=rule.start(params), steps=own.steps).params
+    end = run(
+      step_rule=rule,
+      state=rule.start(params),
+      steps=own.steps,
+      taken=open_phase.taken(own, training_data),
+    ).params
     return score_weights(graph.suffix, layout.weights(end), scored, loss)
 
   if isinstance(given, ClosedForm):
@@ -324,18 +338,6 @@ def _chosen(
   if tries_rates(given):
     method, reasons["learning_rate_lsb"] = tried(method, short)
   return method, reasons
-
-
-def _keeper(method: Method, training_data: TrainingData) -> ModelCheckpoint:
-  """What chooses the step to keep; its end, where no other is looked at."""
-  ends_only = method.validate_every >= method.steps
-  keeper = KeepUnlessWorse if ends_only else ModelCheckpoint
-  return keeper(training_data.labelled, training_data.task.judged_by_loss)
-
-
-def _samples(open_phase: OpenPhase, training_data: TrainingData) -> Samples:
-  targets = open_phase.graph.targets(training_data.labels, training_data.task)
-  return Samples(open_phase.inputs, targets)
 
 
 def _answers(

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from tflm_fg.checkpoint.memo import NOTHING_KEPT, Memo
 from tflm_fg.forgetting.coverage import PULL, Coverage
 from tflm_fg.gradients.method import Method, registered, require_taken
 from tflm_fg.runtimes.registry import RuntimeOptions
@@ -16,7 +17,7 @@ from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.training.callbacks import Callback
 from tflm_fg.training.interruption import StopOnInterrupt, stop_of
 from tflm_fg.training.objective import Objective, Task
-from tflm_fg.types import Array, TflmFgError, require_one
+from tflm_fg.types import Array, Tensors, TflmFgError, require_one
 
 ABSENT_CLASSES = ("keep", "ignore")
 """What may become of classes without samples."""
@@ -48,6 +49,7 @@ class Request:
     absent_classes: one of `ABSENT_CLASSES`.
     callbacks: called after every step of forward gradients; a
       `StopOnInterrupt` among them keeps what is best where a signal comes.
+    memo: where the results of finished work are kept.
   """
 
   method: Method
@@ -56,6 +58,7 @@ class Request:
   runtime_options: RuntimeOptions = RuntimeOptions()
   absent_classes: str = "keep"
   callbacks: Sequence[Callback] = ()
+  memo: Memo = NOTHING_KEPT
 
   def __post_init__(self) -> None:
     require_one("absent_classes", self.absent_classes, ABSENT_CLASSES)
@@ -172,6 +175,22 @@ class TrainingData:
   def labelled(self) -> bool:
     """Whether training looks at the labels."""
     return self.task.labelled
+
+  def with_those_at_head(self, inputs: Tensors) -> Tensors:
+    """What flows into a head: of x, and behind that of samples of before.
+
+    Raises:
+      TflmFgError: if what those are does not fit.
+    """
+    if self.at_head is None:
+      return inputs
+    first, *others = inputs
+    if others or first.shape[1:] != self.at_head.shape[1:]:
+      raise TflmFgError(
+        f"replay x: shape {list(self.at_head.shape[1:])}, and what trains "
+        f"reads {list(first.shape[1:])}; give samples as the model takes them"
+      )
+    return (np.concatenate([first, self.at_head]),)
 
   def only(self, fit: Array) -> TrainingData:
     """Some of the samples to train on, and none kept aside."""

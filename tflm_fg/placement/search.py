@@ -167,7 +167,11 @@ def _behind(
       try:
         if head == "wide-head":
           graph_options, measuring_passes = measured(
-            found, training_data.x, graph_options, request.runtime_options
+            found,
+            training_data.x,
+            graph_options,
+            request.runtime_options,
+            request.memo,
           )
         asked = dataclasses.replace(request, graph_options=graph_options)
         trial = Trial(found, head, asked, training_data)
@@ -270,7 +274,11 @@ def run_candidate(
     found = trial.file(phase_results[0])
   if head == "wide-head":
     graph_options, measuring_passes = measured(
-      found, training_data.x, graph_options, request.runtime_options
+      found,
+      training_data.x,
+      graph_options,
+      request.runtime_options,
+      request.memo,
     )
   parts = [part for part in (stage, head) if part]
   plan = RunPlan(",".join(parts) or "head", graph_options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from tflm_fg.checkpoint.memo import NOTHING_KEPT, Kept, Memo, address
 from tflm_fg.gradients.method import TrainedPart
 from tflm_fg.losses.base import Loss
 from tflm_fg.runtimes.input_weights import InputWeightsSession
@@ -41,6 +42,10 @@ from tflm_fg.types import (
 
 CHEAP_BATCH, DEAR_BATCH = 256, 64
 """Samples a pass where the head alone trains, and where more does."""
+
+
+MOST_KEPT = 1 << 24
+"""Bytes of what flows into the trained part, up to which it is kept."""
 
 
 class SplitModel:
@@ -105,6 +110,11 @@ class SplitModel:
     return open_session(options.runtime, part, strategy)
 
   @property
+  def marked(self) -> ModelFile:
+    """The marked file."""
+    return self._marked
+
+  @property
   def suffix_part(self) -> Part:
     """The trained operators as a file of their own."""
     return self._cut.suffix
@@ -146,15 +156,17 @@ class SplitModel:
   def _is_head(self) -> bool:
     return is_head(self._marked, self._mark)
 
-  def features(self, x: Array) -> Tensors:
+  def features(self, x: Array, memo: Memo = NOTHING_KEPT) -> Tensors:
     """The suffix's inputs for some samples.
 
     Args:
       x: [N, ...] of the input's dtype.
+      memo: where they are kept, unless they are larger than `MOST_KEPT`.
     """
     values = {self._cut.graph_input: x}
     if self.prefix is not None and self._cut.prefix is not None:
-      values.update(zip(self._cut.prefix.outputs, run_all(self.prefix, (x,))))
+      outputs = _recalled(self.prefix, self._cut.prefix, x, memo)
+      values.update(zip(self._cut.prefix.outputs, outputs))
     return tuple(values[i] for i in self._cut.suffix.inputs)
 
   def checked(self, part: Dataset, name: str) -> tuple[Array, Array]:
@@ -218,3 +230,21 @@ class SplitModel:
   def invoke_seconds(self) -> float:
     """Seconds inside the engine, summed over the sessions."""
     return sum(s.invoke_seconds for s in self.sessions)
+
+
+def _recalled(session: Session, part: Part, x: Array, memo: Memo) -> Tensors:
+  """What the frozen part gives for samples, run where it is not known."""
+  if not memo.keeps:
+    return run_all(session, (x,))
+  known = address("features", part.data, session.traits.runtime, x)
+  found = memo.find(known)
+  if found is not None:
+    session.credit(*found.values["ran"])
+    return tuple(found.arrays[str(n)] for n in range(len(found.arrays)))
+  before = session.forward_passes, session.samples_run
+  outputs = run_all(session, (x,))
+  if sum(a.nbytes for a in outputs) <= MOST_KEPT:
+    ran = [session.forward_passes - before[0], session.samples_run - before[1]]
+    arrays = {str(n): array for n, array in enumerate(outputs)}
+    memo.keep(known, Kept(arrays, {"ran": ran}), firmly=True)
+  return outputs

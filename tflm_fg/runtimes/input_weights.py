@@ -84,6 +84,11 @@ class InputWeightsSession:
     self.feed(inputs)
     return self.forward()
 
+  def credit(self, passes: int, samples: int) -> None:
+    """Counts passes that ran in another process."""
+    self._inner.credit(passes, samples)
+    self._count()
+
   def params(self) -> Weights:
     """The weights of the first sample, as copies of the constants' shape."""
     return [

@@ -181,6 +181,11 @@ class LiteRTSession:
     without = self._single[len(self._inputs) :]
     return tuple(y[None] if alone else y for y, alone in zip(made, without))
 
+  def credit(self, passes: int, samples: int) -> None:
+    """Counts passes that ran in another process."""
+    self.forward_passes += passes
+    self.samples_run += samples
+
   def params(self) -> Weights:
     """The weights that the engine holds now, as copies."""
     if not self._in_place:

@@ -79,6 +79,9 @@ class Session(Protocol):
   def run(self, inputs: Tensors) -> Tensors:
     """Runs one batch, fed anew; arrays [N, ...] in, arrays [N, ...] out."""
 
+  def credit(self, passes: int, samples: int) -> None:
+    """Counts passes that ran in another process, whose results are known."""
+
   def params(self) -> Weights:
     """The weights that the engine holds now, as copies."""
 

@@ -101,6 +101,11 @@ class TFLMSession:
     made = [self._interpreter.get_output(i) for i in range(self._num_outputs)]
     return [y if has_batch(y.shape) else y[None] for y in made]
 
+  def credit(self, passes: int, samples: int) -> None:
+    """Counts passes that ran in another process."""
+    self.forward_passes += passes
+    self.samples_run += samples
+
   def params(self) -> Weights:
     """The weights that TFLM points to now, as copies."""
     return self._patchable.read(self._memory)

@@ -13,6 +13,9 @@ from tflm_fg.fixed_point.arithmetic import saturate
 from tflm_fg.runtimes.session import Session
 from tflm_fg.types import NotApplicable, Tensors, TrainableTensor
 
+SAMPLES = 32
+"""Samples that the check runs."""
+
 
 class Visibility(NamedTuple):
   """The guard's verdict on one tensor."""
@@ -63,6 +66,13 @@ def check_visibility(
     verdicts.append(Visibility(tensor, seen, "" if seen else _cause(session)))
     session.load(before)
   return verdicts
+
+
+def probes_of(inputs: Tensors) -> Tensors:
+  """Some of the samples [N, ...], from the first to the last, to check by."""
+  count = len(inputs[0])
+  spread = np.linspace(0, count - 1, min(SAMPLES, count)).astype(int)
+  return tuple(x[spread] for x in inputs)
 
 
 def require_visible(

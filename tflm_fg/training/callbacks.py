@@ -42,6 +42,14 @@ class Callback:
   every_phase = False
   dry_run = False
 
+  def on_checkpoint(self, logs: Logs) -> None:
+    """When a checkpoint was opened, before any work.
+
+    Logs hold its `folder`; its `state`: "new", "continued", or "finished" where
+    all was done before; how many `pieces` of finished work it had; and
+    `cut_bytes`, of a last record that a kill had torn.
+    """
+
   def on_plan(self, logs: Logs) -> None:
     """When it is known what comes, and again where that changes.
 
@@ -215,6 +223,18 @@ class KeepUnlessWorse(ModelCheckpoint):
     self.best, self.best_step = state.params, state.step
     if worse:
       self.best, self.best_step = self._first, 0
+
+
+def keeper(ends_only: bool, labelled: bool, by_loss: bool) -> ModelCheckpoint:
+  """What chooses the step to keep.
+
+  Args:
+    ends_only: whether no step between the first and the last is looked at.
+    labelled: whether there are targets.
+    by_loss: as for `ModelCheckpoint`.
+  """
+  kind = KeepUnlessWorse if ends_only else ModelCheckpoint
+  return kind(labelled, by_loss)
 
 
 class EarlyStopping(Callback):

@@ -1,0 +1,5 @@
+"""Finished pieces of work, kept on disk, so that a killed run can go on.
+
+`memo` says what a result is and how it is found, `taken_steps` what the steps
+of a phase are; `folder` keeps them on disk, in a `record_file`.
+"""
