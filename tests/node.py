@@ -32,16 +32,23 @@ def node() -> str:
   return found
 
 
-def run(*arguments: object, timeout: int = 120) -> str:
-  """Runs a program of JavaScript; what it printed."""
-  done = subprocess.run(
+def process(
+  *arguments: object, timeout: int = 120
+) -> subprocess.CompletedProcess[str]:
+  """Runs a program of JavaScript to its end, whatever that is."""
+  return subprocess.run(
     [node(), *map(str, arguments)],
     capture_output=True,
     text=True,
     timeout=timeout,
     check=False,
   )
-  assert done.returncode == 0, done.stderr[-2000:]
+
+
+def run(*arguments: object) -> str:
+  """Runs a program of JavaScript that must do; what it printed."""
+  done = process(*arguments)
+  assert done.returncode == 0, done.stdout + done.stderr[-2000:]
   return done.stdout
 
 

@@ -2,7 +2,7 @@
 import {isSilent, oneClip, read, record} from './audio.js';
 import {features} from './frontend.js';
 import * as store from './store.js';
-import {Teachable, best, loadEngine} from './teachable.js';
+import {Teachable, best, checksum, loadEngine} from './teachable.js';
 import {
   element, enable, say, share, showHeard, showNewWords, showSamples, showWords,
 } from './view.js';
@@ -37,7 +37,9 @@ async function start() {
   const size = `${Math.round(data.length / 1024)} kB`;
   const isBack = await restored();
   show();
-  say(isBack ? `Ready. The model (${size}) knows what you taught it before.` :
+  say(isBack ?
+    `Ready. The model (${size}) knows what you taught it before (checksum ` +
+    `${checksum(await model.weights())}).` :
     `Ready. The model (${size}) has learned nothing here yet.`);
 }
 
@@ -170,8 +172,9 @@ async function listen() {
 }
 
 async function save() {
-  await store.save(key, {weights: await model.weights(), words});
-  say('Kept in this browser.');
+  const weights = await model.weights();
+  await store.save(key, {weights, words});
+  say(`Kept in this browser (checksum ${checksum(weights)}).`);
 }
 
 async function forget() {

@@ -72,8 +72,9 @@ function written(weights) {
   }));
 }
 
-/** What `written` gave, as numbers by name. */
-function readBack(like, data) {
+/** What `written` gave, read from a file, as numbers by name. */
+function readBack(like, kept) {
+  const data = fs.readFileSync(kept);
   let at = 0;
   const weights = {};
   for (const name of Object.keys(like).sort()) {
@@ -82,7 +83,9 @@ function readBack(like, data) {
       data.byteOffset + at, data.byteOffset + at + byteLength));
     at += byteLength;
   }
-  if (at !== data.length) throw new Error('holds no weights of this model');
+  if (at !== data.length) {
+    throw new Error(`${path.basename(kept)} holds no weights of this model`);
+  }
   return weights;
 }
 
@@ -109,8 +112,7 @@ async function main(what, file, data, kept) {
     told.remember_ms = remembers / train.length;
     [told.loss, told.train_ms] = await timed(() => model.train(STEPS, RATE));
   } else {
-    const saved = readBack(await model.weights(), fs.readFileSync(kept));
-    await model.restore(saved);
+    await model.restore(readBack(await model.weights(), kept));
   }
   fs.writeFileSync(`${kept}.new`, written(await model.weights()));
   fs.renameSync(`${kept}.new`, kept);

@@ -22,7 +22,7 @@ from apps.kws.model import enrolment, spotter
 from tflm_fg import files
 from tflm_fg.types import TflmFgError
 
-STEPS, RATE = 42, 0.2
+STEPS, RATE = 100, 1.0
 CAPACITY = 512
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -139,3 +139,15 @@ export class Teachable {
 export function best(numbers) {
   return numbers.indexOf(Math.max(...numbers));
 }
+
+/** Eight digits that tell whether two sets of weights are the same (FNV-1a). */
+export function checksum(weights) {
+  let hash = 0x811c9dc5;
+  for (const name of Object.keys(weights).sort()) {
+    const {buffer, byteOffset, byteLength} = weights[name];
+    for (const byte of new Uint8Array(buffer, byteOffset, byteLength)) {
+      hash = Math.imul(hash ^ byte, 0x01000193);
+    }
+  }
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}
