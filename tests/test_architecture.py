@@ -17,7 +17,7 @@ PACKAGES = """
   replaying journal plots methods callbacks requirements micro
   signatures
   marking memory placement forgetting training gradients runtimes optimizers
-  losses tflite samples fixed_point checkpoint delta files limits types
+  losses tflite samples fixed_point checkpoint slots delta files limits types
 """.split()
 
 MOST_FILES, MOST_FLOORS, MOST_LINES, MOST_LINES_A_FUNCTION = 16, 11, 350, 85

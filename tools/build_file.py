@@ -25,6 +25,7 @@ PACKAGES = {
   "tflm_fg/checkpoint": ("tflm_fg/checkpoint/*.py",),
   "tflm_fg/delta": ("tflm_fg/delta/*.py",),
   "tflm_fg/fixed_point": ("tflm_fg/fixed_point/*.py",),
+  "tflm_fg/slots": ("tflm_fg/slots.py",),
   "tflm_fg/samples": ("tflm_fg/samples/*.py",),
   "tflm_fg/tflite": ("tflm_fg/tflite/**/*.py",),
   "tflm_fg/losses": ("tflm_fg/losses/*.py",),

@@ -14,7 +14,12 @@ from tflm_fg.files.reading import (
   read_model,
 )
 from tflm_fg.files.sets import unfinished
-from tflm_fg.files.writing import write_atomically, write_folder, write_set
+from tflm_fg.files.writing import (
+  remove,
+  write_atomically,
+  write_folder,
+  write_set,
+)
 
 __all__ = [
   "TEXT_TIMES",
@@ -22,6 +27,7 @@ __all__ = [
   "open_regular",
   "read_bytes",
   "read_model",
+  "remove",
   "require_new_folder",
   "require_outputs",
   "require_writable",
