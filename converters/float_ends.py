@@ -15,10 +15,12 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite import TYPE_NAMES, ModelFile
+from converters.packing import packed
+from tflm_fg.tflite import TYPE_NAMES, ModelFile, with_tail_of
 from tflm_fg.types import TflmFgError
 
 TAKEN = ("float32", "int32", "uint8")
@@ -64,7 +66,14 @@ def with_float_ends(source: bytes | ModelFile, name: str = "model") -> bytes:
   file = ModelFile.of(source, name)
   model = file.unpack()
   give_float_ends(model, file.name)
-  return file.repacked(model)
+  try:
+    data = packed(model)
+  except flatbuffers.builder.BuilderSizeError:
+    raise TflmFgError(
+      f"{file.name}: with its constants inside, the file would pass 2 GiB, "
+      "which no browser loads; choose a smaller model"
+    ) from None
+  return with_tail_of(data, file)
 
 
 def give_float_ends(model: schema.ModelT, name: str = "model") -> None:

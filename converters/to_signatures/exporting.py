@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from converters.float_ends import described, with_float_ends
+from converters.packing import packed
 from converters.to_signatures import calls
 from converters.to_signatures.infer import add_infer
-from converters.to_signatures.packing import packed
 from converters.to_signatures.parts import taken_apart
-from tflm_fg.tflite import MarkedModel, ModelFile
+from tflm_fg.tflite import MarkedModel
 
 
 class Exported(NamedTuple):
@@ -49,5 +49,4 @@ def to_signatures(
   data = packed(parts.file.model)
   if float_ends:
     data = with_float_ends(data, marked.file.name)
-    data = packed(ModelFile.open(data, marked.file.name).unpack())
   return Exported(data, tuple(described(data, marked.file.name)))
