@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tflm_fg import requirements
+from tflm_fg import limits, requirements
 from tflm_fg.callbacks import Callback, Logs
 from tflm_fg.callbacks import in_words as in_time_words
 from tflm_fg.dry_run import Estimate
@@ -50,7 +50,8 @@ def print_estimate(estimate: Estimate) -> None:
     f"in all about {estimate.forward_passes} forward passes and "
     f"{_time(estimate.seconds)}; training the candidate that looks best now, "
     f"{estimate.trainable_parameters} numbers, would add "
-    f"{estimate.trainer_bytes} bytes to inference; nothing was written"
+    f"{estimate.trainer_bytes} bytes to inference; this process would hold "
+    f"about {limits.shown(estimate.memory_bytes)}; nothing was written"
   )
 
 

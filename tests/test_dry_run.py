@@ -7,8 +7,11 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg import dry_run
+from tflm_fg import dry_run, limits
 from tflm_fg.callbacks import Callback
+from tflm_fg.memory import working
+from tflm_fg.tflite.model_file import ModelFile
+from tflm_fg.types import TflmFgError
 
 
 class Ran(Callback):
@@ -79,3 +82,29 @@ def test_what_adapt_refuses_is_refused():
   x, y = models.separable(samples=20)
   with pytest.raises(tflm_fg.TflmFgError, match="on_interrupt"):
     dry_run.estimate(models.dense_model(), x, y, on_interrupt="never")
+
+
+def test_memory_that_all_samples_take_is_told(monkeypatch):
+  monkeypatch.setattr(dry_run.limits, "resident", lambda: 50 << 20)
+  x, y = models.separable(samples=20)
+  found = dry_run.estimate(models.dense_model(), x, y, trainable="head")
+  held = found.memory_bytes - (50 << 20)
+  file = ModelFile.open(models.dense_model())
+  assert held == working.adapting(file, 20)
+  more = working.adapting(file, 1020)
+  assert more - held == working.COPIES * 1000 * x[0].size
+
+
+@pytest.mark.parametrize("run", [tflm_fg.adapt, dry_run.estimate])
+def test_what_needs_more_memory_than_there_is_is_refused_first(
+  run, monkeypatch
+):
+  monkeypatch.setattr(limits, "resident", lambda: 40 << 20)
+  x, y = models.separable(samples=20)
+  watched = Ran()
+  given = {"callbacks": [watched]} if run is tflm_fg.adapt else {}
+  with limits.at_most("64MB"), pytest.raises(TflmFgError) as told:
+    run(models.dense_model(), x, y, trainable="head", **given)
+  assert "model to 20 samples, which takes about 32 MB" in str(told.value)
+  assert "24 MB of 64 MB are left; give fewer samples" in str(told.value)
+  assert not watched.parts

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from tflm_fg import limits
 from tflm_fg.adaptation import adapt
 from tflm_fg.callbacks.progress import Pace
-from tflm_fg.marking import Model
+from tflm_fg.marking import Model, opened
+from tflm_fg.memory.working import adapting, require_room
 from tflm_fg.training.callbacks import Callback, Logs, State
 from tflm_fg.types import Array
 
@@ -61,6 +63,7 @@ class Estimate:
     trainable: what was chosen now.
     trainable_parameters: how many numbers these tensors hold.
     samples: how many there are to learn from.
+    memory_bytes: about how many bytes this process would hold at most.
   """
 
   parts: tuple[Part, ...]
@@ -70,6 +73,7 @@ class Estimate:
   trainable: tuple[str, ...]
   trainable_parameters: int
   samples: int
+  memory_bytes: int
 
 
 def estimate(
@@ -91,6 +95,7 @@ def estimate(
     TflmFgError: in one line, where `adapt` would refuse.
   """
   began = time.perf_counter()
+  memory_bytes = limits.resident() + _room_for_all(model, x, given)
   taken, times = _some(x, y)
   clock = _Clock(times)
   labels = y if y is None else np.asarray(y)[taken]
@@ -110,7 +115,22 @@ def estimate(
     tuple(report.trainable),
     report.trainable_parameters,
     len(x),
+    memory_bytes,
   )
+
+
+def _room_for_all(model: Model, x: Array, given: dict[str, Any]) -> int:
+  """What all samples take, of which only some are tried now.
+
+  Raises:
+    TflmFgError: if that is more than there is.
+  """
+  file = opened(
+    model, given.get("name"), given.get("output"), given.get("input")
+  )
+  count = len(x) if np.ndim(x) else 0  # what is no samples `adapt` refuses
+  require_room(file, count)
+  return adapting(file, count)
 
 
 def _some(x: Array, y: Array | None) -> tuple[Array, float]:

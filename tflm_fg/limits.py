@@ -154,18 +154,19 @@ def require(need: float, what: str, cure: str) -> None:
 
   Args:
     need: about how many bytes it would take.
-    what: which thing and what it holds, for the error: "x.npz: 'x' unpacks to
+    what: which thing and what is done to it, for the error: "x.npz: reading
       3.0 GB".
     cure: what to do beside raising the limit: "give fewer samples".
 
   Raises:
     TflmFgError: in one line.
   """
-  if need <= room():
+  limit, held = memory(), resident()
+  if need <= limit - held:
     return
   raise TflmFgError(
     f"{what}, which takes about {shown(need)} of memory, and {shown(room())} "
-    f"of {shown(memory())} are left; {cure}, or raise --max_memory"
+    f"of {shown(limit)} are left; {cure}, or raise --max_memory"
   )
 
 

@@ -8,12 +8,15 @@ from tflm_fg.memory.footprint import (
   inference,
   trainer_bytes,
 )
+from tflm_fg.memory.working import adapting, require_room
 
 __all__ = [
   "PRECISIONS",
   "Footprint",
+  "adapting",
   "backpropagation",
   "forward_gradients",
   "inference",
+  "require_room",
   "trainer_bytes",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
+from tflm_fg.memory.working import require_room
 from tflm_fg.outcome.forgotten import OldSamples, old_samples
 from tflm_fg.placement.checked_samples import CheckedSamples
 from tflm_fg.placement.request import Request
@@ -35,7 +36,8 @@ class Given(NamedTuple):
       What is trained on; what is only scored; and what of before is.
 
     Raises:
-      TflmFgError: naming the array that does not fit.
+      TflmFgError: naming the array that does not fit; or if all together
+        need more memory than there is.
     """
     samples = CheckedSamples.of(file, self.x, self.y, request.objective)
     held_back = samples.others(self.test) if self.test else None
@@ -46,6 +48,8 @@ class Given(NamedTuple):
     if self.test and held_back is not None:
       samples = samples.beside(self.test, held_back)
     samples = samples.with_replay(*again) if again else samples
+    scored = 0 if held_back is None else len(held_back[0])
+    require_room(file, len(samples.x) + scored)
     if request.absent_classes == "keep":
       samples = samples.keeping(file)
       if samples.coverage is not None:  # before anything trains
