@@ -74,7 +74,9 @@ def main() -> None:
   if own.FROM_JOURNAL.value:
     _refuse_all_but_files()
     files.write_atomically(own.OUT.value, _unmarked(_replayed(model)))
-    print(f"{own.OUT.value}: made again from {own.FROM_JOURNAL.value}")
+    steps = setting_flags.STEPS.value
+    after = "" if steps is None else f" as it was after {steps} steps"
+    print(f"{own.OUT.value}: made again from {own.FROM_JOURNAL.value}{after}")
     return
   if own.BLOB.value:
     raise TflmFgError("--blob: is for --from_journal, which is missing")
@@ -82,6 +84,8 @@ def main() -> None:
     raise TflmFgError(
       "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
     )
+  if checkpoint_flags.EVERY_STEP.value and not own.JOURNAL.value:
+    raise TflmFgError("--every_step: is for --journal, which is missing")
   if own.DRY_RUN.value:
     if checkpoint_flags.CHECKPOINT.value:
       raise TflmFgError("--checkpoint: --dry_run keeps nothing; leave one out")
@@ -115,7 +119,8 @@ def _contents(
   report = cli.telling_of(result.report, adapted)
   contents: dict[str | None, bytes] = {}
   if own.JOURNAL.value:
-    contents[own.JOURNAL.value] = result.journal.to_bytes()
+    every = checkpoint_flags.EVERY_STEP.value
+    contents[own.JOURNAL.value] = result.journal.to_bytes(every)
   if own.PLOT.value:
     png = plots.training_curves(result.history, result.report)
     contents[own.PLOT.value] = png
@@ -227,6 +232,7 @@ def _refuse_all_but_files() -> None:
       own.JOURNAL,
     )
     + (own.REPORT_DIR, checkpoint_flags.CHECKPOINT)
+    + (checkpoint_flags.EVERY_STEP,)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, own.ABSENT_CLASSES)
     + (output_flags.OUTPUT, output_flags.INPUT)
@@ -234,18 +240,25 @@ def _refuse_all_but_files() -> None:
     + (*graph_flags.HOLDERS, target_flags.TARGET, *engine_flags.HOLDERS)
   )
   names = [flag.name for flag in others if flag.present]
-  for name in names + given():
-    raise TflmFgError(f"--{name}: --from_journal takes --model and --out alone")
+  names += [name for name in given() if name != setting_flags.STEPS.name]
+  for name in names:
+    raise TflmFgError(
+      f"--{name}: --from_journal takes --model, --out and --steps alone"
+    )
 
 
 def _replayed(model: bytes) -> bytes:
-  path = adapt_flags.FROM_JOURNAL.value
+  path, steps = adapt_flags.FROM_JOURNAL.value, setting_flags.STEPS.value
+  if adapt_flags.BLOB.value and steps is not None:
+    raise TflmFgError(
+      "--steps: what a device has saved holds the end alone; leave it out"
+    )
   if adapt_flags.BLOB.value:
     blob = files.read_bytes(adapt_flags.BLOB.value)
     marked = adapt_flags.MODEL.value
     return micro.read_saved(files.read_bytes(path), blob, marked, path)
   recorded = journal.parse(files.read_bytes(path), path)
-  return tflm_fg.replay(recorded, model, adapt_flags.MODEL.value)
+  return tflm_fg.replay(recorded, model, adapt_flags.MODEL.value, steps)
 
 
 def _unmarked(adapted: bytes) -> bytes:

@@ -79,8 +79,13 @@ class Journal:
     """Count of steps of all phases."""
     return sum(record.steps for record in self.records)
 
-  def to_bytes(self) -> bytes:
-    """The journal as JSON lines."""
+  def to_bytes(self, every_step: bool = False) -> bytes:
+    """The journal as JSON lines.
+
+    Args:
+      every_step: whether an exact head's steps are told too, and not its end
+        alone, which is shorter.
+    """
     head = {
       "tflm_fg_journal": VERSION,
       "model_sha256": self.model_sha256,
@@ -98,7 +103,8 @@ class Journal:
       ],
     }
     lines = [_dumped([head])]
-    lines += [_steps(record, n) for n, record in enumerate(self.records)]
+    for number, record in enumerate(self.records):
+      lines.append(_steps(record, number, every_step))
     tail = {"steps": self.steps, "adapted_sha256": self.adapted_sha256}
     return "".join([*lines, _dumped([tail])]).encode()
 
@@ -108,10 +114,10 @@ def is_one(content: bytes) -> bool:
   return content[:200].lstrip().startswith(b'{"tflm_fg_journal"')
 
 
-def _steps(record: Record, number: int) -> str:
+def _steps(record: Record, number: int, every_step: bool) -> str:
   """The lines of a phase's steps, in the shorter of the forms that it has."""
   steps = _dumped(packed(record.slopes, number))
-  if not record.masters:
+  if not record.masters or (steps and every_step):
     return steps
   masters = _dumped([masters_row(number, record.steps, record.masters)])
   return min(steps or masters, masters, key=len)

@@ -32,20 +32,27 @@ def replay(
   journal: Journal | bytes | str | os.PathLike[str],
   model: Model,
   name: str | None = None,
+  steps: int | None = None,
 ) -> bytes:
   """Applies the recorded steps to a file, without any engine.
+
+  With `steps` it goes back: the file is as it was after so many of the steps
+  that were kept. That all of them give the adapted file is made sure first.
 
   Args:
     journal: as recorded; or its file, as a path or bytes.
     model: the path or the bytes of the file that was adapted, marked or plain,
       before training.
     name: what to call the file in errors; by default its path.
+    steps: how many of the kept steps to take, over all phases; 0 for none, None
+      for all.
 
   Returns:
-    The adapted file, byte for byte, marked.
+    The adapted file, byte for byte, marked; or as it was after those steps.
 
   Raises:
-    TflmFgError: if the file is not the one that was trained.
+    TflmFgError: if the file is not the one that was trained, or the journal
+      does not hold what a phase was after such a step.
   """
   if not isinstance(journal, Journal):
     journal = parse(*files.read_model(journal, None))
@@ -68,7 +75,40 @@ def replay(
       f"{name}: the journal makes another file of it than it made then; it was "
       "changed, or another release wrote it"
     )
-  return adapted
+  if steps is None:
+    return adapted
+  masters = _replay_phases(_first(journal.records, steps), marked, mark)
+  return write_masters(marked, mark, masters).data
+
+
+def _first(records: Sequence[Record], steps: int) -> list[Record]:
+  """The records with the first of their kept steps alone.
+
+  Raises:
+    TflmFgError: if there are fewer, or the last of them ends within a phase
+      of which the end alone is known.
+  """
+  kept = sum(record.kept_step for record in records)
+  if not 0 <= steps <= kept:
+    raise TflmFgError(
+      f"steps={steps}: the journal has {kept} steps that were kept; give 0, "
+      f"for the start, to {kept}"
+    )
+  found, left = list[Record](), steps
+  for record in records:
+    own = min(left, record.kept_step)
+    if 0 < own < record.kept_step and not record.slopes:
+      begin = steps - own
+      raise TflmFgError(
+        f"steps={steps}: lies within the fit of an exact head, of which the "
+        f"journal holds the end alone; give {begin} or "
+        f"{begin + record.kept_step}, or have such a journal written with "
+        "every step: --every_step"
+      )
+    if own:
+      found.append(dataclasses.replace(record, kept_step=own))
+    left -= own
+  return found
 
 
 def _replay_phases(

@@ -75,7 +75,14 @@ _choice(
 _real(
   "huber_delta", "error up to which huber is a square, in the outputs' units"
 )
-_whole("steps", "count of steps" + _own("steps"))
+STEPS = flags.DEFINE_integer(
+  "steps",
+  _DEFAULTS["steps"],
+  "count of steps"
+  + _own("steps")
+  + "; with --from_journal, how many of those that were kept are taken again, "
+  "0 for the start",
+)
 _whole("seed", "same seed, same bytes")
 
 cli.section(cli.SELDOM)
