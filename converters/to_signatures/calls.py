@@ -10,7 +10,7 @@ from tflm_fg import signatures
 def add_initial(parts: Parts) -> None:
   """Writes the subgraph that gives variables their first content."""
   graph = Graph(parts.file, "initial")
-  signatures.forget(graph, parts.spec)
+  _forget(graph, parts)
   graph.close([], [])
   parts.initial = graph.number
 
@@ -41,25 +41,60 @@ def add_evaluate(parts: Parts) -> None:
   graph.signature({}, found._asdict())
 
 
+def add_adapt_input(parts: Parts) -> None:
+  """adapt_input(x [B, ...], y int32 [B], seed int32 [1]) -> loss, changed."""
+  spec = parts.prompt
+  assert spec is not None
+  graph = parts.graph("adapt_input")
+  x = parts.sample(graph, spec.batch)
+  y = graph.tensor([spec.batch], "int32")
+  seed = graph.tensor([1], "int32")
+  flow = parts.flow_of(graph, x, spec.batch)
+  found = signatures.adapt_input(
+    graph, parts.spec, spec, flow, y, seed, parts.prompted
+  )
+  graph.signature({"x": x, "y": y, "seed": seed}, found._asdict())
+
+
 def add_get_weights(parts: Parts) -> None:
-  """get_weights() -> kernel, bias."""
+  """get_weights() -> kernel, bias; of a file with a prompt offset, gain too."""
   graph = parts.graph("get_weights")
-  graph.signature({}, signatures.weights_now(graph, parts.spec)._asdict())
+  found = signatures.weights_now(graph, parts.spec)._asdict()
+  if parts.prompt is not None:
+    prompt = signatures.prompt_now(graph, parts.spec, parts.prompt)
+    found |= prompt._asdict()
+  graph.signature({}, found)
 
 
 def add_set_weights(parts: Parts) -> None:
-  """set_weights(kernel, bias) -> accepted."""
+  """set_weights(kernel, bias) -> accepted; with offset, gain as well."""
   graph = parts.graph("set_weights")
-  spec = parts.spec
-  kernel = graph.tensor([spec.classes, spec.inputs], "int32")
-  bias = graph.tensor([spec.classes], "int32")
-  accepted = signatures.set_weights(graph, spec, kernel, bias)
-  graph.signature({"kernel": kernel, "bias": bias}, {"accepted": accepted})
+  spec, prompt = parts.spec, parts.prompt
+  given = {
+    "kernel": graph.tensor([spec.classes, spec.inputs], "int32"),
+    "bias": graph.tensor([spec.classes], "int32"),
+  }
+  accepted = signatures.set_weights(graph, spec, **given)
+  if prompt is not None:
+    numbers = {
+      "offset": graph.tensor(prompt.offset, "int32"),
+      "gain": graph.tensor(prompt.gain, "int32"),
+    }
+    signatures.set_prompt(graph, spec, prompt, **numbers)
+    given |= numbers
+  graph.signature(given, {"accepted": accepted})
 
 
 def add_reset(parts: Parts) -> None:
   """reset() -> count."""
   graph = parts.graph("reset")
-  signatures.forget(graph, parts.spec)
+  _forget(graph, parts)
   count = graph.filled([1], 0, "int32")
   graph.signature({}, {"count": count})
+
+
+def _forget(graph: Graph, parts: Parts) -> None:
+  """Gives all variables their first content."""
+  signatures.forget(graph, parts.spec)
+  if parts.prompt is not None:
+    signatures.forget_prompt(graph, parts.spec, parts.prompt)

@@ -25,22 +25,29 @@ class Exported(NamedTuple):
 
 
 def to_signatures(
-  marked: MarkedModel, capacity: int = 512, float_ends: bool = False
+  marked: MarkedModel,
+  capacity: int = 512,
+  float_ends: bool = False,
+  batch_size: int = 8,
 ) -> Exported:
   """Writes a file that trains itself, of builtin operators alone.
 
   Args:
-    marked: a classifier whose head is marked.
+    marked: a classifier whose head is marked, and maybe an offset of its input
+      with one gain; then the file has `adapt_input`, too.
     capacity: how many samples it remembers.
     float_ends: whether inputs and outputs are float32 and int32 alone.
+    batch_size: samples of a call of `adapt_input`.
 
   Raises:
     TflmFgError: naming what of the model no such file can have.
   """
-  parts = taken_apart(marked, capacity)
+  parts = taken_apart(marked, capacity, batch_size)
   calls.add_initial(parts)
   calls.add_remember(parts)
   calls.add_train(parts)
+  if parts.prompt is not None:
+    calls.add_adapt_input(parts)
   calls.add_evaluate(parts)
   calls.add_get_weights(parts)
   calls.add_set_weights(parts)

@@ -10,13 +10,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converters.to_signatures.graph import Graph, Value
 from converters.to_signatures.parts import Parts, shape_of
-from tflm_fg.signatures import State, rounded, state_of
+from tflm_fg.signatures import State, prompt_state, rounded, state_of
 
 NAME = "infer"
 
 
 def add_infer(parts: Parts) -> None:
-  """Lets the model's head read the variables."""
+  """Lets the model's head, and its prompt, read the variables."""
   model = parts.model
   rest = model.operators
   head = rest[parts.head]
@@ -29,8 +29,11 @@ def add_infer(parts: Parts) -> None:
   into = (_as_value(graph, number) for number in (kernel, bias))
   read_head(graph, state_of(parts.spec), *into)
   once, *reading = model.operators
+  model.operators = prompt = []
+  if parts.prompt is not None:
+    read_prompt(graph, parts)
   before, after = rest[: parts.head], rest[parts.head :]
-  model.operators = [once, *before, *reading, *after]
+  model.operators = [once, *prompt, *before, *reading, *after]
   source, out = int(model.inputs[0]), int(model.outputs[0])
   parts.file.signature(NAME, 0, {"x": source}, {"probabilities": out})
 
@@ -50,6 +53,20 @@ def read_head(graph: Graph, state: State, kernel: Value, bias: Value) -> None:
   held = graph.read(state.bias)
   shape = graph.constant(list(bias.shape))
   graph.append("RESHAPE", [held, shape], [bias])
+
+
+def read_prompt(graph: Graph, parts: Parts) -> None:
+  """Fills the prompt's gain and offset from the variables."""
+  assert parts.prompt is not None
+  state = prompt_state(parts.spec, parts.prompt)
+  for number, variable in (
+    (parts.gain, state.gain),
+    (parts.offset, state.offset),
+  ):
+    parts.tensor(number).buffer = 0
+    shape = graph.constant(list(variable.shape))
+    out = _as_value(graph, number)
+    graph.append("RESHAPE", [graph.read(variable), shape], [out])
 
 
 def _as_value(graph: Graph, number: int) -> Value:

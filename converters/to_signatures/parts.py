@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,14 @@ from ai_edge_litert import schema_py_generated as schema
 from converters.to_signatures.builder import FileBuilder
 from converters.to_signatures.graph import Graph, Value
 from tflm_fg.marking import strip
-from tflm_fg.signatures import HeadSpec, head_spec
+from tflm_fg.signatures import (
+  HeadSpec,
+  PromptSpec,
+  Variable,
+  head_spec,
+  prompt_spec,
+  prompt_state,
+)
 from tflm_fg.tflite import TYPE_NAMES, MarkedModel, ModelFile, op_name
 from tflm_fg.types import TflmFgError
 
@@ -28,6 +36,10 @@ class Parts:
     head: the operator of subgraph 0 that is the head.
     source: the tensor of subgraph 0 that samples go to.
     features: the tensor of subgraph 0 that the head reads.
+    prompt: of the input; None where it has none.
+    flow: the tensor of subgraph 0 that the prompt reads; the source without.
+    gain: the tensor of subgraph 0 that is the prompt's gain; -1 without.
+    offset: that is its offset; -1 without.
     initial: the number of the subgraph that gives variables their first
       content; set when it is written.
   """
@@ -37,6 +49,10 @@ class Parts:
   head: int
   source: int
   features: int
+  prompt: PromptSpec | None = None
+  flow: int = -1
+  gain: int = -1
+  offset: int = -1
   initial: int = -1
 
   @property
@@ -61,7 +77,7 @@ class Parts:
     return graph.tensor(shape, TYPE_NAMES[own.type], like=own)
 
   def features_of(self, graph: Graph, x: Value, batch: int = 1) -> Value:
-    """Appends the frozen part to a graph.
+    """Appends the frozen part, behind the prompt that is used.
 
     Args:
       graph: another one than subgraph 0.
@@ -71,8 +87,70 @@ class Parts:
     Returns:
       int8 [batch, D]: what the head reads, without a scale.
     """
-    there: dict[int, Value] = {self.source: x}
-    for op in self._before_head():
+    there = {self.source: x}
+    if self.prompt is not None:
+      state = prompt_state(self.spec, self.prompt)
+      there[self.gain] = self.declared(graph, self.gain, state.gain)
+      there[self.offset] = self.declared(graph, self.offset, state.offset)
+    return self._features(graph, there, batch)
+
+  def declared(self, graph: Graph, number: int, variable: Variable) -> Value:
+    """What a variable holds, with the scale of a tensor of subgraph 0."""
+    held = graph.read(variable)
+    return self._with_scale(graph, held, number, variable.shape)
+
+  def flow_of(self, graph: Graph, x: Value, batch: int) -> Value:
+    """Appends what comes before the prompt: int8 [batch, n], no scale."""
+    there = {self.source: x}
+    self._run(graph, there, self.flow, batch)
+    flow = there[self.flow]
+    size = math.prod(flow.shape[1:])
+    return graph.reshaped(flow, [batch, size])
+
+  def prompted(
+    self, graph: Graph, flow: Value, gain: Value, offset: Value
+  ) -> Value:
+    """Appends the frozen part behind a prompt for every sample.
+
+    Args:
+      graph: another one than subgraph 0.
+      flow: int8 [N, n], as `flow_of` gives it.
+      gain: int8 [N, 1, ...].
+      offset: int8 [N, ...].
+
+    Returns:
+      int8 [N, D]: what the head reads, without a scale.
+    """
+    batch = flow.shape[0]
+    own = shape_of(self.tensor(self.flow))
+    shapes = [batch, *own[1:]], gain.shape, offset.shape
+    numbers = self.flow, self.gain, self.offset
+    given = zip(numbers, (flow, gain, offset), shapes)
+    there = {
+      number: self._with_scale(graph, value, number, shape)
+      for number, value, shape in given
+    }
+    return self._features(graph, there, batch)
+
+  def _with_scale(
+    self, graph: Graph, value: Value, number: int, shape: Sequence[int]
+  ) -> Value:
+    own = self.tensor(number)
+    out = graph.tensor(shape, TYPE_NAMES[own.type], like=own)
+    graph.append("RESHAPE", [value, graph.constant(list(shape))], [out])
+    return out
+
+  def _features(
+    self, graph: Graph, there: dict[int, Value], batch: int
+  ) -> Value:
+    self._run(graph, there, self.features, batch)
+    return graph.reshaped(there[self.features], [batch, self.spec.inputs])
+
+  def _run(
+    self, graph: Graph, there: dict[int, Value], wanted: int, batch: int
+  ) -> None:
+    """Appends operators until a tensor of subgraph 0 is there."""
+    for op in self._between({*there}, wanted):
       inputs = [self._input(graph, there, int(i), batch) for i in op.inputs]
       if op_name(self.file.model, op) == "RESHAPE":
         self._reshape(graph, op, inputs, there, batch)
@@ -80,8 +158,6 @@ class Parts:
       for number in op.outputs:
         there[int(number)] = self._like(graph, int(number), batch)
       graph.copied(op, inputs, [there[int(i)] for i in op.outputs])
-    shape = [batch, self.spec.inputs]
-    return graph.reshaped(there[self.features], shape)
 
   def _like(self, graph: Graph, number: int, batch: int) -> Value:
     own = self.tensor(number)
@@ -124,22 +200,28 @@ class Parts:
     graph.append("RESHAPE", [inputs[0], wanted], [out])  # type: ignore[list-item]
     there[int(op.outputs[0])] = out
 
-  def _before_head(self) -> list[schema.OperatorT]:
-    """The operators of subgraph 0 that the features come from, in order."""
-    wanted, found = {self.features}, []
+  def _between(self, there: set[int], wanted: int) -> list[schema.OperatorT]:
+    """The operators of subgraph 0 that make a tensor, in order.
+
+    Args:
+      there: tensors that need not be made.
+      wanted: the tensor.
+    """
+    needed, found = {wanted} - there, []
     for op in reversed(self.model.operators):
-      if wanted & {int(i) for i in op.outputs}:
-        wanted |= {int(i) for i in op.inputs}
+      if needed & {int(i) for i in op.outputs}:
+        needed |= {int(i) for i in op.inputs} - there
         found.append(op)
     return found[::-1]
 
 
-def taken_apart(marked: MarkedModel, capacity: int) -> Parts:
+def taken_apart(marked: MarkedModel, capacity: int, batch: int) -> Parts:
   """Takes a marked file apart.
 
   Args:
     marked: a file whose head is marked.
     capacity: how many samples are remembered.
+    batch: samples of a call of `adapt_input`.
 
   Raises:
     TflmFgError: naming what no file that trains itself can have.
@@ -165,10 +247,20 @@ def taken_apart(marked: MarkedModel, capacity: int) -> Parts:
       f"{name}: it has {len(graph.inputs)} inputs and {len(graph.outputs)} "
       "outputs; a file that trains itself has one of each"
     )
-  head = marked.mark.trainable[0].operator
-  return Parts(
-    FileBuilder(model), spec, head, graph.inputs[0], marked.mark.head_input
+  tensors = {tensor.role: tensor for tensor in marked.mark.trainable}
+  parts = Parts(
+    FileBuilder(model),
+    spec,
+    tensors["kernel"].operator,
+    graph.inputs[0],
+    marked.mark.head_input,
   )
+  parts.prompt = prompt_spec(marked, batch)
+  if parts.prompt is not None:
+    gain, offset = tensors["gain"], tensors["offset"]
+    parts.gain, parts.offset = gain.index, offset.index
+    parts.flow = int(parts.model.operators[gain.operator].inputs[0])
+  return parts
 
 
 def shape_of(tensor: schema.TensorT) -> tuple[int, ...]:

@@ -19,25 +19,45 @@ from tflm_fg.signatures.head_calls import (
   train_head,
   weights_now,
 )
-from tflm_fg.signatures.spec import folded, head_spec
+from tflm_fg.signatures.input_state import (
+  PromptNumbers,
+  PromptSpec,
+  PromptState,
+  forget_prompt,
+  prompt_now,
+  prompt_state,
+  set_prompt,
+)
+from tflm_fg.signatures.prompt import Adapted, adapt_input
+from tflm_fg.signatures.spec import folded, head_spec, prompt_spec
 
 __all__ = [
   "MOST_SAMPLES",
+  "Adapted",
   "Engine",
   "HeadSpec",
   "HeadWeights",
   "NumpyEngine",
+  "PromptNumbers",
+  "PromptSpec",
+  "PromptState",
   "Scores",
   "State",
   "Value",
   "Variable",
+  "adapt_input",
   "evaluate_head",
   "folded",
   "forget",
+  "forget_prompt",
   "head_spec",
+  "prompt_now",
+  "prompt_spec",
+  "prompt_state",
   "remember",
   "restore_weights",
   "rounded",
+  "set_prompt",
   "set_weights",
   "state_of",
   "train_head",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.signatures.head import MOST_SAMPLES, HeadSpec
+from tflm_fg.signatures.input_state import PromptSpec
 from tflm_fg.tflite import MarkedModel, tensor_spec, weights_of
 from tflm_fg.tflite.tensors import Patchable
 from tflm_fg.types import TflmFgError, TrainableTensor
 
 LEAST_SAMPLES = 8
+
+MOST_BATCH, MOST_NUMBERS = 256, 1024
+"""Samples of a call of `adapt_input`, and numbers of an offset, at most."""
 
 
 def head_spec(marked: MarkedModel, capacity: int = 512) -> HeadSpec:
@@ -62,8 +68,46 @@ def head_spec(marked: MarkedModel, capacity: int = 512) -> HeadSpec:
   )
 
 
+def prompt_spec(marked: MarkedModel, batch: int) -> PromptSpec | None:
+  """What is known of a file's input prompt; None where it has none.
+
+  Args:
+    marked: a file whose head is marked, and maybe an offset and one gain of
+      its input.
+    batch: samples of a call of `adapt_input`, 1 to 256.
+
+  Raises:
+    TflmFgError: if the batch has another size, or the prompt another form.
+  """
+  tensors = _by_role(marked)
+  if "offset" not in tensors:
+    return None
+  name = marked.file.name
+  if not 1 <= batch <= MOST_BATCH:
+    raise TflmFgError(
+      f"a batch of {batch} samples; 1 to {MOST_BATCH} are possible"
+    )
+  if "gain" not in tensors or tensors["gain"].size != 1:
+    raise TflmFgError(
+      f"{name}: a file that trains itself has a prompt with one gain for all "
+      "channels; mark it with --prompt_gain --common_gain"
+    )
+  offset = tuple(int(n) for n in tensors["offset"].shape)
+  if math.prod(offset) > MOST_NUMBERS:
+    raise TflmFgError(
+      f"{name}: a prompt of {math.prod(offset)} numbers; batches of {batch} "
+      f"samples say too little of more than {MOST_NUMBERS}; use "
+      "--trainable=head"
+    )
+  return PromptSpec(offset, batch)
+
+
 def folded(
-  marked: MarkedModel, kernel: NDArray[np.int32], bias: NDArray[np.int32]
+  marked: MarkedModel,
+  kernel: NDArray[np.int32],
+  bias: NDArray[np.int32],
+  offset: NDArray[np.int32] | None = None,
+  gain: NDArray[np.int32] | None = None,
 ) -> bytes:
   """The plain file with what `get_weights` gave in place of its head.
 
@@ -71,6 +115,8 @@ def folded(
     marked: the file that was exported, marked in the same way.
     kernel: int32 [C, D], as `get_weights` gives it: 256 units an int8 step.
     bias: int32 [C].
+    offset: int32, as `get_weights` gives it; for a file with a prompt alone.
+    gain: int32, the same.
 
   Returns:
     The file without a mark: its outputs are those of `infer`.
@@ -80,24 +126,40 @@ def folded(
   """
   own, other = _tensors(marked)
   steps = np.clip((np.asarray(kernel, np.int64) + 128) >> 8, -127, 127)
-  for what, array, tensor in (("kernel", steps, own), ("bias", bias, other)):
-    if np.size(array) != tensor.size:
+  wanted = {"kernel": steps, "bias": np.asarray(bias)}
+  tensors = {"kernel": own, "bias": other}
+  for role, given in (("offset", offset), ("gain", gain)):
+    if (role in _by_role(marked)) != (given is not None):
+      there, own_has = ("no", "a") if given is None else ("a", "no")
       raise TflmFgError(
-        f"{marked.file.name}: {np.size(array)} numbers of the {what}, the last "
-        f"layer has {tensor.size}; were they made with another model?"
+        f"{marked.file.name}: weights with {there} {role} of the input for a "
+        f"file with {own_has} prompt; were they made with another file?"
       )
-  place = Patchable.of(marked.file, [own, other])
+    if given is not None:
+      wanted[role], tensors[role] = np.asarray(given), _by_role(marked)[role]
+  for role, tensor in tensors.items():
+    if np.size(wanted[role]) != tensor.size:
+      raise TflmFgError(
+        f"{marked.file.name}: {np.size(wanted[role])} numbers of the {role}, "
+        f"the file has {tensor.size}; were they made with another model?"
+      )
+  place = Patchable.of(marked.file, list(tensors.values()))
   return place.write(
     [
-      steps.reshape(own.shape).astype(np.int8),
-      np.asarray(bias, other.dtype).reshape(other.shape),
+      np.asarray(wanted[role]).astype(tensor.dtype).reshape(tensor.shape)
+      for role, tensor in tensors.items()
     ]
   )
 
 
+def _by_role(marked: MarkedModel) -> dict[str, TrainableTensor]:
+  return {tensor.role: tensor for tensor in marked.mark.trainable}
+
+
 def _tensors(marked: MarkedModel) -> tuple[TrainableTensor, TrainableTensor]:
-  tensors = {tensor.role: tensor for tensor in marked.mark.trainable}
-  if set(tensors) != {"kernel", "bias"} or len(marked.mark.trainable) != 2:
+  tensors = _by_role(marked)
+  others = {*tensors} - {"offset", "gain"}
+  if others != {"kernel", "bias"} or len(marked.mark.trainable) != len(tensors):
     raise TflmFgError(
       f"{marked.file.name}: {', '.join(sorted(tensors))} of it may train; a "
       "file that trains itself needs the kernel and the bias of the last layer"
