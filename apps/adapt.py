@@ -26,10 +26,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tflm_fg
-from apps import cli
+from apps import cli, deltas
 from apps.flags import (
   adapt_flags,
   checkpoint_flags,
+  delta_flags,
   engine_flags,
   graph_flags,
   output_flags,
@@ -47,6 +48,7 @@ from tflm_fg.types import Array, TflmFgError
 FLAGS = (
   adapt_flags,
   checkpoint_flags,
+  delta_flags,
   sample_flags,
   setting_flags,
   engine_flags,
@@ -62,21 +64,20 @@ def main() -> None:
   own = adapt_flags
   files.require_outputs(
     cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
+    | cli.values(delta_flags.DELTA)
     | cli.in_folder(own.REPORT_DIR, "index.html", "report.json"),
     cli.values(own.MODEL, own.FROM_JOURNAL, own.BLOB)
+    | cli.values(*delta_flags.INPUTS)
     | sample_flags.sources(own.TRAIN, own.TEST, own.OLD_DATA, own.REPLAY),
     [own.REPORT_DIR.value],
   )
   _refuse_a_journal_as_samples(own.REPLAY.value)
   if own.PLOT.value:
     plots.require_matplotlib()
+  deltas.require()
   model = files.read_bytes(own.MODEL.value)
-  if own.FROM_JOURNAL.value:
-    _refuse_all_but_files()
-    files.write_atomically(own.OUT.value, _unmarked(_replayed(model)))
-    steps = setting_flags.STEPS.value
-    after = "" if steps is None else f" as it was after {steps} steps"
-    print(f"{own.OUT.value}: made again from {own.FROM_JOURNAL.value}{after}")
+  if own.FROM_JOURNAL.value or delta_flags.APPLY.value:
+    _make_again(model)
     return
   if own.BLOB.value:
     raise TflmFgError("--blob: is for --from_journal, which is missing")
@@ -100,10 +101,11 @@ def main() -> None:
       callbacks=[stop, log, CheckpointNote(), ProgbarLogger()],
     )
     with stop.deferred():
-      contents = _contents(result, log)
+      contents = _contents(model, result, log)
     cli.save(stop, contents, [own.REPORT_DIR.value])
     with stop.deferred():
       print_report(result.report)
+      deltas.print_size(contents)
       if own.REPORT_DIR.value:
         page = os.path.join(own.REPORT_DIR.value, "index.html")
         print(f"report: {page}")
@@ -111,13 +113,13 @@ def main() -> None:
 
 
 def _contents(
-  result: tflm_fg.AdaptResult, log: CSVLogger
+  model: bytes, result: tflm_fg.AdaptResult, log: CSVLogger
 ) -> dict[str | None, bytes]:
   """What is written: path -> bytes, the adapted file last."""
   own = adapt_flags
   adapted = _unmarked(result.marked_model)
   report = cli.telling_of(result.report, adapted)
-  contents: dict[str | None, bytes] = {}
+  contents = deltas.written(model, adapted)
   if own.JOURNAL.value:
     every = checkpoint_flags.EVERY_STEP.value
     contents[own.JOURNAL.value] = result.journal.to_bytes(every)
@@ -218,7 +220,25 @@ def _refuse_a_journal_as_samples(path: str | None) -> None:
     )
 
 
-def _refuse_all_but_files() -> None:
+def _make_again(model: bytes) -> None:
+  """Writes what a journal or a delta makes of a file."""
+  out, path, after = adapt_flags.OUT.value, delta_flags.APPLY.value, ""
+  if path:
+    _refuse_all_but_files(delta_flags.APPLY, "--model, --out and --verify_key")
+    files.write_atomically(out, deltas.applied(model))
+  else:
+    asked, steps = adapt_flags.FROM_JOURNAL, setting_flags.STEPS
+    needs = "--model, --out and --steps"
+    _refuse_all_but_files(asked, needs, [steps.name])
+    files.write_atomically(out, _unmarked(_replayed(model)))
+    path = asked.value
+    after = f" as it was after {steps.value} steps" * (steps.value is not None)
+  print(f"{out}: made again from {path}{after}")
+
+
+def _refuse_all_but_files(
+  asked: Any, needs: str, taken: Sequence[str] = ()
+) -> None:
   """A replay does what was done: what else is given would do nothing."""
   own = adapt_flags
   others = (
@@ -231,7 +251,7 @@ def _refuse_all_but_files() -> None:
       own.LOG,
       own.JOURNAL,
     )
-    + (own.REPORT_DIR, checkpoint_flags.CHECKPOINT)
+    + (own.REPORT_DIR, checkpoint_flags.CHECKPOINT, delta_flags.DELTA)
     + (checkpoint_flags.EVERY_STEP,)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, own.ABSENT_CLASSES)
@@ -239,12 +259,12 @@ def _refuse_all_but_files() -> None:
     + sample_flags.HOLDERS
     + (*graph_flags.HOLDERS, target_flags.TARGET, *engine_flags.HOLDERS)
   )
+  if asked is delta_flags.APPLY:
+    others += (own.FROM_JOURNAL, own.BLOB, own.KEEP_MARK)
   names = [flag.name for flag in others if flag.present]
-  names += [name for name in given() if name != setting_flags.STEPS.name]
-  for name in names:
-    raise TflmFgError(
-      f"--{name}: --from_journal takes --model, --out and --steps alone"
-    )
+  for name in names + given():
+    if name not in taken:
+      raise TflmFgError(f"--{name}: --{asked.name} takes {needs} alone")
 
 
 def _replayed(model: bytes) -> bytes:

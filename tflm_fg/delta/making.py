@@ -16,13 +16,19 @@ JOIN = 4
 """Fewer equal bytes than this between two changed runs are sent as zeros."""
 
 
-def make(base: bytes, result: bytes, sign_key: bytes | None = None) -> bytes:
+def make(
+  base: bytes,
+  result: bytes,
+  sign_key: bytes | None = None,
+  key_name: str = "sign_key",
+) -> bytes:
   """What must be sent to those who have the base.
 
   Args:
     base: the file that they have.
     result: the file that they should have.
     sign_key: an Ed25519 private key, PEM; None signs nothing.
+    key_name: what to call the key in errors.
 
   Returns:
     The delta.
@@ -49,7 +55,7 @@ def make(base: bytes, result: bytes, sign_key: bytes | None = None) -> bytes:
   body = min(bodies, key=len)
   signature = None
   if sign_key is not None:
-    signature = signing.sign(delta_file.to_sign(body), sign_key)
+    signature = signing.sign(delta_file.to_sign(body), sign_key, key_name)
   return delta_file.sealed(body, signature)
 
 
@@ -58,6 +64,7 @@ def apply(
   base: bytes,
   verify_key: bytes | None = None,
   name: str = "the delta",
+  key_name: str = "verify_key",
 ) -> bytes:
   """The file that a delta makes of its base.
 
@@ -67,6 +74,7 @@ def apply(
     verify_key: an Ed25519 public key, PEM: a delta that was not signed with the
       other half of it is refused. None checks no signature.
     name: what to call the delta in errors.
+    key_name: what to call the key in errors.
 
   Raises:
     TflmFgError: if the delta is damaged or not signed as it should be, if the
@@ -78,7 +86,7 @@ def apply(
       raise TflmFgError(
         f"{name}: is not signed; take one that was made with --sign_key"
       )
-    signing.verify(whole.signed, whole.signature, verify_key, name)
+    signing.verify(whole.signed, whole.signature, verify_key, name, key_name)
   told = delta_file.read_body(whole.body, base, name)
   if told.base != _sha256(base) or told.base_bytes != len(base):
     raise TflmFgError(

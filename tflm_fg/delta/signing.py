@@ -11,7 +11,7 @@ _MAKE = "openssl genpkey -algorithm ed25519 -out sign.pem"
 _PUBLISH = "openssl pkey -in sign.pem -pubout -out verify.pem"
 
 
-def sign(data: bytes, key: bytes, name: str = "the key to sign with") -> bytes:
+def sign(data: bytes, key: bytes, name: str) -> bytes:
   """The signature of some bytes, 64 bytes.
 
   Args:
@@ -40,7 +40,7 @@ def verify(
   signature: bytes,
   key: bytes,
   name: str,
-  key_name: str = "the key to verify with",
+  key_name: str,
 ) -> None:
   """Refuses bytes whose signature was not made with the key's other half.
 
