@@ -277,7 +277,7 @@ def _replayed(model: bytes) -> bytes:
     blob = files.read_bytes(adapt_flags.BLOB.value)
     marked = adapt_flags.MODEL.value
     return micro.read_saved(files.read_bytes(path), blob, marked, path)
-  recorded = journal.parse(files.read_bytes(path), path)
+  recorded = journal.parse(files.read_bytes(path, files.TEXT_TIMES), path)
   return tflm_fg.replay(recorded, model, adapt_flags.MODEL.value, steps)
 
 

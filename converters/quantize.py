@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg import files
 from tflm_fg.types import TflmFgError, one_line
 
 ACTIVATIONS = ("int8", "int16")
@@ -273,7 +274,8 @@ def require_loadable(path: str) -> None:
   if not os.path.exists(path):
     raise TflmFgError(f"{path}: no such file")
   if path.endswith(KERAS_SUFFIXES) and not os.path.isdir(path):
-    with open(path, "rb") as file:
+    file, _ = files.open_regular(path)
+    with file:
       start = file.read(8)
     if start[:2] != b"PK" and start != b"\x89HDF\r\n\x1a\n":
       raise TflmFgError(

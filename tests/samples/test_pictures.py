@@ -1,8 +1,13 @@
 """Folders of images become samples of the model's size, classes by name."""
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
+from tflm_fg import limits
 from tflm_fg.samples.pictures import read_pictures
 from tflm_fg.samples.wanted import Wanted
 from tflm_fg.types import TflmFgError
@@ -193,3 +198,54 @@ def test_without_pillow_the_cure_is_named(root, monkeypatch):
   monkeypatch.setitem(__import__("sys").modules, "PIL.Image", None)
   with pytest.raises(TflmFgError, match=r"pip install 'tflm-fg\[images\]'"):
     read_pictures(str(root), GREY)
+
+
+def huge_png(width, height):
+  """An image of a few bytes that says any size."""
+
+  def chunk(name, content):
+    checked = name + content
+    return (
+      struct.pack(">I", len(content))
+      + checked
+      + struct.pack(">I", zlib.crc32(checked))
+    )
+
+  header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+  return (
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", header)
+    + chunk(b"IDAT", zlib.compress(bytes(1000)))
+    + chunk(b"IEND", b"")
+  )
+
+
+def test_an_image_that_unpacks_to_more_than_memory_is_refused(
+  root, monkeypatch
+):
+  monkeypatch.setattr(limits, "resident", lambda: 0)
+  (root / "cat" / "b.png").write_bytes(huge_png(2000, 3000))
+  with limits.at_most("64MB"), pytest.raises(TflmFgError) as told:
+    read_pictures(str(root), GREY)
+  assert "b.png: 3000 x 2000 pixels, which takes about 183 MB" in str(
+    told.value
+  )
+  assert "give it smaller, or raise --max_memory" in str(told.value)
+
+
+def test_what_is_no_file_in_a_folder_is_named(root):
+  os.mkfifo(root / "cat" / "c.png")
+  with pytest.raises(
+    TflmFgError, match=r"c\.png: cannot be read: it is a pipe"
+  ):
+    read_pictures(str(root), GREY)
+
+
+def test_more_images_than_memory_takes_are_refused_before_one_is_read(
+  root, monkeypatch
+):
+  monkeypatch.setattr(limits, "resident", lambda: 0)
+  wanted = Wanted(shape=(9000, 9000, 1), outputs=2)
+  with limits.at_most("200MB"), pytest.raises(TflmFgError) as told:
+    read_pictures(str(root), wanted)
+  assert "3 images of 9000 x 9000, which takes about 232 MB" in str(told.value)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.files.test_files import sparse
+from tflm_fg import limits
 from tflm_fg.samples.tables import read_table
 from tflm_fg.samples.wanted import Wanted
 from tflm_fg.types import TflmFgError
@@ -123,3 +125,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 def test_windows_of_nothing_are_refused(name):
   with pytest.raises(TflmFgError, match=f"{name}=0: need at least 1"):
     Wanted(shape=(3,), **{name: 0})
+
+
+def test_a_table_larger_than_memory_is_refused_by_its_size(tmp_path):
+  path = sparse(tmp_path / "x.csv", 8 << 30)
+  with limits.at_most("1GB"), pytest.raises(TflmFgError) as told:
+    read_table(path, Wanted(shape=(4,)))
+  assert "x.csv: 8.0 GB, which takes about 128 GB of memory" in str(told.value)
+  assert "give fewer rows" in str(told.value)

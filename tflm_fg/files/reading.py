@@ -20,7 +20,7 @@ _KINDS = (
 """What is no file, and never read: a device has no end, a pipe may have none.
 """
 
-TEXT_TIMES = 12
+TEXT_TIMES = 16
 """Bytes of memory that a byte of text takes, as JSON or a table, once it is
 numbers and words of Python."""
 

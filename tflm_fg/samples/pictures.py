@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import collections
 import importlib
+import math
 import os
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg import limits
+from tflm_fg.files import open_regular
 from tflm_fg.samples import units
 from tflm_fg.samples.arrays import counted
 from tflm_fg.samples.wanted import Wanted, labels_of
@@ -37,6 +40,9 @@ _SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".3gp", ".amr")
 
 _MODES = {1: "L", 3: "RGB"}
 """Channels of a model's input -> Pillow's mode."""
+
+_BYTES_A_PIXEL = 32
+"""Of an image while it is turned, put on white and resized, at most."""
 
 _PART_NAMES = {"train": ("train", "training"), "test": ("test", "testing")}
 
@@ -72,10 +78,18 @@ def read_pictures(folder: str, wanted: Wanted, part: str = "train") -> Pictures:
   size, channels, first = _image_shape(wanted, folder)
   pillow = _pillow()
   paths, labels, notes = _scan(_root(folder, part))
-  read, sizes, damaged = [], collections.Counter[tuple[int, int]](), []
+  sizes, damaged = collections.Counter[tuple[int, int]](), []
+  limits.require(
+    len(paths) * math.prod(size) * channels,
+    f"{folder}: {counted(len(paths), 'image')} of {size[0]} x {size[1]}",
+    "give fewer images",
+  )
+  x = np.empty((len(paths), *size, channels), np.uint8)
   for number, path in enumerate(paths):
     try:
-      pixels, came = _pixels(pillow, path, size, channels)
+      x[sizes.total()], came = _pixels(pillow, path, size, channels)
+    except (TflmFgError, MemoryError):  # too large, or no file
+      raise
     except Exception as fault:  # image readers raise what they like
       why = one_line(fault).replace(repr(path), "").strip()[:80]
       if wanted.strict:
@@ -84,15 +98,14 @@ def read_pictures(folder: str, wanted: Wanted, part: str = "train") -> Pictures:
         ) from None
       damaged.append((number, f"{path} ({why})"))
       continue
-    read.append(pixels)
     sizes[came] += 1
-  if not read:
+  if not sizes:
     raise TflmFgError(
       f"{folder}: all {counted(len(paths), 'image')} are damaged, first "
       f"{damaged[0][1]}; save them again as PNG or JPEG"
     )
   notes += _told(folder, sizes, size, [said for _, said in damaged])
-  x = np.stack(read)
+  x = x[: sizes.total()]
   if first:
     x = x.transpose(0, 3, 1, 2)
   if labels is None:
@@ -197,8 +210,18 @@ def _listed(folder: str) -> list[str]:
 def _pixels(
   pillow: Any, path: str, size: tuple[int, int], channels: int
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-  """An image upright and on white, resized; and the size that it had."""
+  """An image upright and on white, resized; and the size that it had.
+
+  Raises:
+    TflmFgError: if it is no file, or unpacks to more than there is memory for.
+  """
+  open_regular(path)[0].close()
   with pillow.Image.open(path) as opened:
+    limits.require(
+      _BYTES_A_PIXEL * opened.width * opened.height,
+      f"{path}: {opened.height} x {opened.width} pixels",
+      "give it smaller",
+    )
     image = pillow.ImageOps.exif_transpose(opened)
     if image.mode.startswith(("I;16", "I")) or image.mode == "F":
       wide = np.asarray(image, np.float64)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.files import read_bytes
+from tflm_fg.files import TEXT_TIMES, read_bytes
 from tflm_fg.samples.arrays import counted
 from tflm_fg.samples.wanted import Wanted, labels_of
 from tflm_fg.types import Array, TflmFgError
@@ -106,7 +106,7 @@ def _lines(path: str) -> tuple[list[str], list[tuple[int, list[str]]], str]:
   Raises:
     TflmFgError: if the file is no table with names in its first line.
   """
-  content = read_bytes(path)
+  content = read_bytes(path, TEXT_TIMES, "give fewer rows")
   try:
     text = content.decode("utf-8-sig")
     first = text.split("\n", 1)[0]

@@ -134,7 +134,7 @@ def _batch(
 
 
 def _from_pickle(path: str, file_names: FileNames) -> tuple[Images, Array]:
-  held = pickled.load(files.read_bytes(path), path)
+  held = pickled.load(files.read_bytes(path, 4), path)
   if "data" not in held or file_names.labels not in held:
     raise TflmFgError(
       f"{path}: holds {', '.join(sorted(held)) or 'nothing'}; need 'data' and "
@@ -161,7 +161,7 @@ def _integers(classes: Any, path: str) -> Array:
 
 
 def _from_records(path: str, file_names: FileNames) -> tuple[Images, Array]:
-  content = np.frombuffer(files.read_bytes(path), np.uint8)
+  content = np.frombuffer(files.read_bytes(path, 3), np.uint8)
   size = file_names.label_bytes + PIXELS
   if not len(content) or len(content) % size:
     raise TflmFgError(

@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg import files
+from tflm_fg import files, limits
 from tflm_fg.types import Array, TflmFgError
 
 SPLITS = ("all", "train", "test")
@@ -143,13 +143,19 @@ def _found(folder: str, name: str) -> str:
 def _unpacked(content: bytes, path: str) -> bytes:
   if content[:2] != _GZIP:
     return content
+  most = min(_MOST_BYTES, limits.room() // 3)
   try:
     with gzip.open(io.BytesIO(content)) as packed:
-      plain = packed.read(_MOST_BYTES + 1)
+      plain = packed.read(most + 1)
   except (OSError, EOFError, zlib.error):
     raise TflmFgError(
       f"{path}: damaged gzip of {len(content)} bytes; fetch it again"
     ) from None
-  if len(plain) > _MOST_BYTES:
-    raise TflmFgError(f"{path}: unpacks to more than {_MOST_BYTES} bytes")
+  if len(plain) > most:
+    raise TflmFgError(
+      f"{path}: {limits.shown(len(content))} that unpack to more than "
+      f"{limits.shown(most)}; give fewer images"
+      + ", or raise --max_memory"
+      * (most < _MOST_BYTES)
+    )
   return plain

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tflm_fg import files, limits
 from tflm_fg.types import TflmFgError, one_line
 
 SIZE = 28
@@ -71,10 +72,11 @@ def scan(folder: str) -> dict[str, list[str]]:
 def grey(path: str) -> NDArray[np.float64]:
   """Reads one image: brightness [H, W] from 0 to 1, on white where clear."""
   try:
+    _require_room(path)
     pixels = np.asarray(_images().imread(path), np.float64)
     if not pixels.size or pixels.ndim not in (2, 3):
       raise ValueError(f"its shape is {list(pixels.shape)}")
-  except TflmFgError:
+  except (MemoryError, TflmFgError):
     raise
   except Exception as fault:  # image readers raise what they like
     raise TflmFgError(
@@ -87,6 +89,26 @@ def grey(path: str) -> NDArray[np.float64]:
     opaque = pixels[..., 3]
     brightness = brightness * opaque + (1 - opaque)
   return np.asarray(brightness)
+
+
+def _require_room(path: str) -> None:
+  """Refuses an image that unpacks to more than there is memory for.
+
+  Raises:
+    TflmFgError: in one line.
+  """
+  pillow = importlib.import_module("PIL.Image")  # Matplotlib needs it as well
+  file, _ = files.open_regular(path)
+  with file, pillow.open(file) as opened:
+    limits.require(
+      _BYTES_A_PIXEL * opened.width * opened.height,
+      f"{path}: {opened.height} x {opened.width} pixels",
+      "give it smaller",
+    )
+
+
+_BYTES_A_PIXEL = 80
+"""Of an image in four channels of float64, twice."""
 
 
 def resized(image: NDArray[np.float64], size: int) -> NDArray[np.float32]:

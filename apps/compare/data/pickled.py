@@ -2,12 +2,16 @@
 
 A pickle can call whatever it names. Here it can name NumPy's arrays alone, and
 gets stand-ins for these: what they are given is checked before NumPy gets it.
+
+A pickle can also ask for memory: for a table of any length, by one number of
+what it has noted, or for copies of copies. Both are bounded by its own length.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,11 @@ from tflm_fg.types import Array, TflmFgError, one_line
 _DTYPES = frozenset(
   f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)
 ) | {"f4", "f8"}
+
+
+COPIES = 3
+"""Bytes that are copied while a pickle is read, for each of its own: a text of
+Python 3 becomes bytes, and bytes an array."""
 
 
 class _Dtype:
@@ -44,6 +53,11 @@ class _Array:
   def __setstate__(self, state: tuple[Any, ...]) -> None:
     self._state = state
 
+  @property
+  def num_bytes(self) -> int:
+    """Of the array."""
+    return len(self._state[4])
+
   def to_numpy(self) -> Array:
     """The array, a copy."""
     _, shape, dtype, fortran, content = self._state
@@ -60,15 +74,9 @@ def _from_buffer(
   return made
 
 
-def _encode(text: str, codec: str) -> bytes:
-  """Stands for how Python 3 writes bytes for Python 2."""
-  return text.encode("latin1")
-
-
 _KNOWN: dict[tuple[str, str], Any] = {
   ("numpy", "ndarray"): _Array,
   ("numpy", "dtype"): _Dtype,
-  ("_codecs", "encode"): _encode,
 }
 for _core in ("numpy.core", "numpy._core"):
   _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Array
@@ -76,7 +84,28 @@ for _core in ("numpy.core", "numpy._core"):
 
 
 class _Unpickler(pickle.Unpickler):
+  def __init__(self, content: bytes) -> None:
+    super().__init__(io.BytesIO(content), encoding="bytes")
+    self._left = COPIES * len(content)
+
+  def spend(self, count: int) -> None:
+    """Counts bytes that are copied.
+
+    Raises:
+      ValueError: if they are more than an honest file has.
+    """
+    self._left -= count
+    if self._left < 0:
+      raise ValueError("it copies what it holds many times")
+
+  def _encode(self, text: str, codec: str) -> bytes:
+    """Stands for how Python 3 writes bytes for Python 2."""
+    self.spend(len(text))
+    return text.encode("latin1")
+
   def find_class(self, module: str, name: str) -> Any:
+    if (module, name) == ("_codecs", "encode"):
+      return self._encode
     if (module, name) not in _KNOWN:
       raise TflmFgError(
         f"it names {module}.{name}; only arrays, lists, dicts and plain values "
@@ -100,13 +129,19 @@ def load(content: bytes, name: str) -> dict[str, Any]:
       else than arrays.
   """
   try:
-    held = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    _require_short_notes(content)
+    reader = _Unpickler(content)
+    held = reader.load()
     if not isinstance(held, dict):
       raise ValueError(f"it holds a {type(held).__name__}, not a dict")
+    arrays = [v for v in held.values() if isinstance(v, _Array)]
+    reader.spend(sum(array.num_bytes for array in arrays))
     return {
       _text(key): value.to_numpy() if isinstance(value, _Array) else value
       for key, value in held.items()
     }
+  except MemoryError:
+    raise
   except TflmFgError as fault:
     raise TflmFgError(f"{name}: {fault}") from None
   except Exception as fault:  # a damaged pickle raises what it likes
@@ -114,6 +149,21 @@ def load(content: bytes, name: str) -> dict[str, Any]:
       f"{name}: not a pickle that can be read ({one_line(fault, 80)}); fetch "
       "it again"
     ) from None
+
+
+def _require_short_notes(content: bytes) -> None:
+  """Refuses a pickle that notes something under a number beyond its length.
+
+  Python makes a table as long as the largest number, before it has anything to
+  put there: five bytes ask for 16 GB.
+
+  Raises:
+    ValueError: if it does.
+  """
+  for operation, number, _ in pickletools.genops(content):
+    noted = operation.name in ("PUT", "BINPUT", "LONG_BINPUT")
+    if noted and isinstance(number, int) and number > len(content):
+      raise ValueError(f"it notes something under the number {number}")
 
 
 def _text(value: str | bytes) -> str:

@@ -145,7 +145,7 @@ def read_csv(path: str) -> list[AnalysisRow]:
   Raises:
     TflmFgError: if this program did not write it.
   """
-  text = files.read_bytes(path).decode("utf-8", "replace")
+  text = files.read_bytes(path, files.TEXT_TIMES).decode("utf-8", "replace")
   rows: list[AnalysisRow] = []
   for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
     kind = Adaptation if row.get("what") == "accuracy" else Timing
@@ -166,7 +166,7 @@ def require_same(path: str, made_with: str) -> None:
   Raises:
     TflmFgError: naming both.
   """
-  text = files.read_bytes(path).decode("utf-8", "replace")
+  text = files.read_bytes(path, files.TEXT_TIMES).decode("utf-8", "replace")
   for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
     if row.get(MADE_WITH) != made_with:
       raise TflmFgError(
@@ -181,7 +181,7 @@ def _differences(old: str, new: str) -> str:
   try:
     before, now = json.loads(old), json.loads(new)
     names = [name for name in now if before.get(name) != now[name]]
-  except (AttributeError, ValueError):
+  except (AttributeError, RecursionError, ValueError):
     names = []
   return " and ".join(names) or "data or settings"
 

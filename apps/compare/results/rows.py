@@ -101,7 +101,7 @@ def read_csv(
   """
   if not os.path.exists(path):
     return {}
-  text = files.read_bytes(path).decode("utf-8", "replace")
+  text = files.read_bytes(path, files.TEXT_TIMES).decode("utf-8", "replace")
   reader = csv.reader(io.StringIO(text))
   if tuple(next(reader, ())) != COLUMNS:
     raise TflmFgError(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg import files
+from tflm_fg import files, limits
 from tflm_fg.types import TflmFgError, one_line
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
@@ -84,6 +84,8 @@ def decode(path: str) -> tuple[NDArray[np.float64], int]:
   reader = soundfile()
   content = files.read_bytes(path)  # names its fault
   try:
+    said = reader.info(io.BytesIO(content))
+    _require_room(path, said.frames, said.samplerate, said.channels)
     samples, rate = reader.read(
       io.BytesIO(content), dtype="float32", always_2d=True
     )
@@ -106,7 +108,7 @@ def _by_ffmpeg(
 ) -> tuple[NDArray[np.float64], int]:
   """Decodes by FFmpeg, at the rate of the file."""
   av.logging.set_level(av.logging.PANIC)
-  pieces = []
+  pieces, count = [], 0
   try:
     with av.open(io.BytesIO(content)) as container:
       stream = container.streams.audio[0]
@@ -114,13 +116,43 @@ def _by_ffmpeg(
       for frame in container.decode(stream):
         # A mean of the channels, as libsndfile's: FFmpeg's own mix is louder.
         pieces += [p.to_ndarray().mean(axis=0) for p in change.resample(frame)]
+        count += frame.samples
+        _require_room(path, count, int(stream.rate))
       rate = int(stream.rate)
+  except (MemoryError, TflmFgError):
+    raise
   except IndexError:
     raise _no_sound(path, "it holds no sound") from None
   except Exception as fault:  # FFmpeg's errors have no common type
     raise _no_sound(path, _plain(fault)) from None
   samples = np.concatenate(pieces) if pieces else np.zeros(0)
   return samples.astype(np.float64), rate
+
+
+_BYTES_A_SAMPLE = 40
+"""Of a sound in float64, brought to another rate, and rounded."""
+
+
+def _require_room(
+  path: str, count: int, rate_hz: int, channels: int = 0
+) -> None:
+  """Refuses a recording that needs more memory than there is.
+
+  Args:
+    path: of the file.
+    count: samples of a channel.
+    rate_hz: samples a second.
+    channels: that are held as float32 beside their mean.
+
+  Raises:
+    TflmFgError: in one line.
+  """
+  minutes = count / max(1, rate_hz) / 60
+  limits.require(
+    count * (_BYTES_A_SAMPLE + 4 * channels),
+    f"{path}: {minutes:.0f} minutes of sound at {rate_hz} Hz",
+    "cut it into shorter recordings",
+  )
 
 
 def _plain(fault: Exception) -> str:

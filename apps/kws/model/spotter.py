@@ -192,8 +192,8 @@ def _beside(path: str) -> dict[str, Any]:
   if not os.path.isfile(beside):
     return {}
   try:
-    known = json.loads(files.read_bytes(beside))
-  except ValueError:
+    known = json.loads(files.read_bytes(beside, files.TEXT_TIMES))
+  except (ValueError, RecursionError):
     return {}  # somebody else's file
   return dict(known) if isinstance(known, dict) else {}
 

@@ -1,6 +1,7 @@
 """Sound files are read as int16 at 16 kHz, or refused."""
 
 import io
+import tracemalloc
 import wave
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 
 from apps.kws.audio import files
 from tests.apps.kws.corpora import tone
+from tflm_fg import limits
 from tflm_fg.types import TflmFgError
 
 pytest.importorskip("soundfile", reason="needs the extra kws")
@@ -126,3 +128,40 @@ def test_a_long_recording_of_noise_alone_is_one_clip():
   noise = np.random.default_rng(0).integers(-99, 99, 50_000).astype(np.int16)
   assert len(files.clips_of(noise, 16_000)) == 1
   assert len(files.clips_of(np.zeros(50_000, np.int16), 16_000)) == 1
+
+
+def test_an_odd_rate_takes_no_endless_filter(tmp_path):
+  """383,987 Hz made a filter of 7.7 million numbers for any recording."""
+  times = np.arange(40_000) / 383_987
+  path = _file(
+    tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * times), 383_987
+  )
+  tracemalloc.start()
+  try:
+    found = files.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert abs(len(found) - 40_000 / 383_987 * 16_000) <= 1
+  middle = found[300:-300]
+  wanted = 0.5 * np.sin(
+    2 * np.pi * 440 * np.arange(300, len(found) - 300) / 16e3
+  )
+  assert np.abs(middle / 32768 - wanted).max() < 0.02
+  assert peak < 24 << 20
+
+
+def test_hours_of_sound_are_refused_before_they_are_decoded(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(limits, "resident", lambda: 0)
+  path = str(tmp_path / "long.wav")
+  with wave.open(path, "wb") as made:
+    made.setparams((1, 1, 8000, 0, "NONE", ""))
+    made.writeframes(bytes(8000 * 60 * 10))
+  with limits.at_most("64MB"), pytest.raises(TflmFgError) as told:
+    files.read(path)
+  assert "10 minutes of sound at 8000 Hz, which takes about 201 MB" in str(
+    told.value
+  )
+  assert "cut it into shorter recordings" in str(told.value)
