@@ -167,6 +167,7 @@ def _work(job: dict[str, Any]) -> None:
   os.environ.clear()
   os.environ.update(job["environment"])
   signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)  # pytest may run under nohup
   signal.alarm(TIMEOUT_SECONDS)
   sys.argv = [job["program"], *job["arguments"]]
   exec(job["before"], {})

@@ -24,7 +24,7 @@ from tests.programs import own_lines
 from tflm_fg.tflite.select_trainable import present_mark
 
 DONE, REFUSED, WRONG_FLAG = 0, 1, 2
-INTERRUPTED, TERMINATED = 130, 143
+HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 PROGRAMS = ("apps.adapt", "apps.convert", "apps.evaluate", "apps.inspect_model")
 
 
@@ -276,7 +276,7 @@ def test_missing_flags_have_status_two(program, folder):
     ("--steps=0", "steps"),
     (
       "--from_journal=no.jsonl",
-      "--train: --from_journal takes --model and --out alone",
+      "--train: --from_journal takes --model, --out and --steps alone",
     ),
   ],
 )
@@ -436,7 +436,8 @@ CentralDifference.__call__ = interrupted
 
 
 @pytest.mark.parametrize(
-  ("name", "status"), [("SIGINT", INTERRUPTED), ("SIGTERM", TERMINATED)]
+  ("name", "status"),
+  [("SIGINT", INTERRUPTED), ("SIGTERM", TERMINATED), ("SIGHUP", HUNG_UP)],
 )
 def test_a_signal_keeps_the_best_so_far_with_its_journal(name, status, folder):
   flags = folder.adapt_flags(
@@ -461,6 +462,34 @@ def test_a_signal_keeps_the_best_so_far_with_its_journal(name, status, folder):
   )
   assert folder.read("again.tflite") == folder.read("out.tflite")
   assert not folder.leftovers()
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(folder):
+  before = INTERRUPT_AT_WORK.format(steps=[2], name="SIGHUP")
+  result = programs.run(
+    folder.path, "apps.adapt", *folder.adapt_flags("--report=r"),
+    before="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    + before,
+  )  # fmt: skip
+  assert result.returncode == DONE
+  assert not json.loads(folder.read("r"))["interrupted"]
+
+
+@pytest.mark.parametrize(
+  ("name", "status"), [("SIGTERM", TERMINATED), ("SIGHUP", HUNG_UP)]
+)
+def test_a_signal_ends_programs_that_keep_nothing_in_one_line(
+  name, status, folder
+):
+  result = programs.run(
+    folder.path, "apps.inspect_model", "--model=model.tflite",
+    before="import os, signal, tflm_fg.files as files\n"
+    f"files.read_bytes = lambda path: os.kill(os.getpid(), signal.{name})\n"
+    f"files.read_model = lambda *a: os.kill(os.getpid(), signal.{name})\n",
+  )  # fmt: skip
+  assert result.returncode == status, result.stderr
+  (line,) = own_lines(result.stderr)
+  assert "nothing was written" in line
 
 
 def test_a_signal_before_anything_is_better_writes_nothing(folder):

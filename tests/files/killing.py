@@ -61,6 +61,26 @@ def killed_at(monkeypatch, number, end=None):
 
 
 @contextlib.contextmanager
+def failing_at(monkeypatch, number, fault):
+  """One call that changes the disk fails, and those behind it work again."""
+  count = Count()
+
+  def watched(call):
+    def watch(*args, **kwargs):
+      count.calls += 1
+      if count.calls == number + 1:
+        raise fault
+      return call(*args, **kwargs)
+
+    return watch
+
+  with monkeypatch.context() as patch:
+    for name in CALLS:
+      patch.setattr(os, name, watched(getattr(os, name)))
+    yield count
+
+
+@contextlib.contextmanager
 def another_process(monkeypatch):
   """Names that were given so far are of a process that is gone."""
   with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ import pytest
 
 import tflm_fg
 from tests import models
-from tflm_fg.callbacks import Interrupted, StopOnInterrupt
+from tflm_fg.callbacks import SIGNALS, Interrupted, StopOnInterrupt
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.types import TflmFgError
 
@@ -98,11 +98,11 @@ def test_without_keep_it_is_a_keyboard_interrupt_as_ever(signal_at):
 
 
 def test_handlers_are_those_of_before_when_it_ends(signal_at):
-  before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+  before = [signal.getsignal(n) for n in SIGNALS]
   signal_at(5)
   with pytest.raises(Interrupted):
     adapted(on_interrupt="keep")
-  after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+  after = [signal.getsignal(n) for n in SIGNALS]
   assert after == before
 
 
