@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from converters.to_signatures.graph import Graph
 from converters.to_signatures.parts import Parts
+from converters.to_signatures.values import Value
 from tflm_fg import signatures
+
+
+def forgetting(parts: Parts) -> Callable[[Graph], list[Value]]:
+  """What gives all variables their first content."""
+
+  def function(e: Graph) -> list[Value]:
+    signatures.forget(e, parts.spec)
+    if parts.prompt is not None:
+      signatures.forget_prompt(e, parts.spec, parts.prompt)
+    return [e.filled([1], 0, "int32")]
+
+  return function
 
 
 def add_initial(parts: Parts) -> None:
   """Writes the subgraph that gives variables their first content."""
   graph = Graph(parts.file, "initial")
-  _forget(graph, parts)
+  graph.call("forget", forgetting(parts), [])
   graph.close([], [])
   parts.initial = graph.number
 
@@ -88,13 +103,5 @@ def add_set_weights(parts: Parts) -> None:
 def add_reset(parts: Parts) -> None:
   """reset() -> count."""
   graph = parts.graph("reset")
-  _forget(graph, parts)
-  count = graph.filled([1], 0, "int32")
+  (count,) = graph.call("forget", forgetting(parts), [])
   graph.signature({}, {"count": count})
-
-
-def _forget(graph: Graph, parts: Parts) -> None:
-  """Gives all variables their first content."""
-  signatures.forget(graph, parts.spec)
-  if parts.prompt is not None:
-    signatures.forget_prompt(graph, parts.spec, parts.prompt)

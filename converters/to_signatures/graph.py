@@ -10,9 +10,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.to_signatures.builder import (
-  OPTIONS,
   VERSIONS,
-  WITHOUT_OPTIONS,
+  WITH_OPTIONS,
   FileBuilder,
 )
 from converters.to_signatures.values import Value
@@ -41,6 +40,7 @@ class Graph:
     made.name = name.encode()
     self.made = made
     self.number = file.model.subgraphs.index(made)
+    self._handles: dict[str, Value] = {}
     self._constants: dict[tuple[bytes, str, tuple[int, ...]], Value] = {}
 
   def close(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
@@ -114,8 +114,8 @@ class Graph:
     op.opcodeIndex = self.file.code(name, VERSIONS[name])
     op.inputs = np.array([v.number for v in inputs], np.int32)
     op.outputs = np.array([v.number for v in outputs], np.int32)
-    if name not in WITHOUT_OPTIONS:
-      kind = OPTIONS.get(name) or name.title().replace("_", "")
+    if name in WITH_OPTIONS and any(options.values()):
+      kind = WITH_OPTIONS[name]
       table = getattr(schema, f"{kind}OptionsT")()
       for field, value in options.items():
         setattr(table, field, value)
@@ -147,14 +147,7 @@ class Graph:
 
   def cast(self, x: Value, dtype: str) -> Value:
     """The same numbers as another type; floats are cut off."""
-    return self.one(
-      "CAST",
-      [x],
-      x.shape,
-      dtype,
-      inDataType=_TYPES[x.dtype],
-      outDataType=_TYPES[dtype],
-    )
+    return self.one("CAST", [x], x.shape, dtype)
 
   def minimum(self, a: Value, b: Any) -> Value:
     """The lesser of two."""
@@ -190,7 +183,7 @@ class Graph:
   def take(self, table: Value, index: Value) -> Value:
     """Rows of a table."""
     shape = index.shape + table.shape[1:]
-    return self.one("GATHER", [table, index], shape, table.dtype, axis=0)
+    return self.one("GATHER", [table, index], shape, table.dtype)
 
   def matmul(self, a: Value, b: Value) -> Value:
     """Multiplies a [M, K] and the transpose of b [N, K], both int8.
@@ -203,7 +196,6 @@ class Graph:
       [a, b],
       (a.shape[0], b.shape[0]),
       "int32",
-      adjX=False,
       adjY=True,
     )
 
@@ -212,10 +204,10 @@ class Graph:
     order = self.constant([1, 0])
     return self.one("TRANSPOSE", [x, order], x.shape[::-1], x.dtype)
 
-  def cumulated(self, x: Value) -> Value:
-    """Sums of the rows up to each row."""
-    axis = self.constant(0)
-    return self.one("CUMSUM", [x, axis], x.shape, x.dtype)
+  def counted(self, count: int) -> Value:
+    """The numbers from 0 to below a count, int32."""
+    ends = [self.constant(n) for n in (0, count, 1)]
+    return self.one("RANGE", ends, [count], "int32")
 
   def reshaped(self, x: Value, shape: Sequence[int]) -> Value:
     """The same numbers in another shape."""
@@ -231,7 +223,7 @@ class Graph:
     """Arrays one after the other along the first axis."""
     rows = sum(part.shape[0] for part in parts)
     shape = (rows, *parts[0].shape[1:])
-    return self.one("CONCATENATION", parts, shape, parts[0].dtype, axis=0)
+    return self.one("CONCATENATION", parts, shape, parts[0].dtype)
 
   def with_row(self, x: Value, row: Value, slot: Value) -> Value:
     """Puts a row [1, ...] into a slot, int32 [1], of x [N, ...]."""
@@ -240,8 +232,41 @@ class Graph:
     inputs = [x, row, start]
     return self.one("DYNAMIC_UPDATE_SLICE", inputs, x.shape, x.dtype)
 
+  def call(
+    self,
+    name: str,
+    function: Callable[..., Sequence[Value]],
+    inputs: Sequence[Value],
+  ) -> list[Value]:
+    """Runs a function that is written once, however often it is called.
+
+    It is an IF that is always true, whose two branches are the function.
+
+    Args:
+      name: of it.
+      function: (engine, *inputs) -> outputs.
+      inputs: of the function.
+    """
+    if name not in self.file.functions:
+      inside = Graph(self.file, name)
+      own = [inside.tensor(v.shape, v.dtype) for v in inputs]
+      inside.close(own, list(function(inside, *own)))
+      self.file.functions[name] = inside
+    inside = self.file.functions[name]
+    made = [inside.made.tensors[n] for n in inside.made.outputs]
+    out = [self.tensor(t.shape, TYPE_NAMES[t.type]) for t in made]
+    self.append(
+      "IF",
+      [self.constant(True, "bool"), *inputs],
+      out,
+      thenSubgraphIndex=inside.number,
+      elseSubgraphIndex=inside.number,
+    )
+    return out
+
   def loop(
     self,
+    name: str,
     steps: Value,
     state: Sequence[Value],
     kept: Sequence[Value],
@@ -250,6 +275,7 @@ class Graph:
     """Runs a body for step 0, 1, ... below `steps`.
 
     Args:
+      name: of it.
       steps: int32 [1].
       state: what a step changes.
       kept: what steps read only.
@@ -259,8 +285,8 @@ class Graph:
       The state after the last step.
     """
     first = [self.filled([1], 0, "int32"), steps, *state, *kept]
-    condition = Graph(self.file, f"{self.name}_more")
-    inside = Graph(self.file, f"{self.name}_step")
+    condition = Graph(self.file, f"{name}_more")
+    inside = Graph(self.file, f"{name}_step")
     asked = [condition.tensor(v.shape, v.dtype) for v in first]
     condition.close(asked, [condition.reshaped(asked[0] < asked[1], [])])
     step, most, *rest = (inside.tensor(v.shape, v.dtype) for v in first)
@@ -287,9 +313,12 @@ class Graph:
     self.append("ASSIGN_VARIABLE", [self._handle(variable), value], [])
 
   def _handle(self, variable: Variable) -> Value:
-    return self.one(
-      "VAR_HANDLE", [], [], "resource", container="", sharedName=variable.name
-    )
+    name = variable.name
+    if name not in self._handles:
+      self._handles[name] = self.one(
+        "VAR_HANDLE", [], [], "resource", sharedName=name
+      )
+    return self._handles[name]
 
   def once(self, number: int) -> None:
     """Runs a subgraph if no call of this session has run it."""

@@ -98,9 +98,9 @@ class NumpyEngine:
     """The transpose of a matrix."""
     return x.T
 
-  def cumulated(self, x: Value) -> Value:
-    """Sums of the rows up to each row."""
-    return np.cumsum(x, axis=0, dtype=x.dtype)
+  def counted(self, count: int) -> Value:
+    """The numbers from 0 to below a count, int32."""
+    return np.arange(count, dtype=np.int32)
 
   def reshaped(self, x: Value, shape: Sequence[int]) -> Value:
     """The same numbers in another shape."""
@@ -120,8 +120,25 @@ class NumpyEngine:
     changed[slot] = row
     return changed
 
+  def call(
+    self,
+    name: str,
+    function: Callable[..., Sequence[Value]],
+    inputs: Sequence[Value],
+  ) -> list[Value]:
+    """Runs a function that is written once, however often it is called.
+
+    Args:
+      name: of it.
+      function: (engine, *inputs) -> outputs.
+      inputs: of the function.
+    """
+    del name
+    return list(function(self, *inputs))
+
   def loop(
     self,
+    name: str,
     steps: Value,
     state: Sequence[Value],
     kept: Sequence[Value],
@@ -130,6 +147,7 @@ class NumpyEngine:
     """Runs a body for step 0, 1, ... below `steps`.
 
     Args:
+      name: of it.
       steps: int32 [1].
       state: what a step changes.
       kept: what steps read only.
@@ -138,6 +156,7 @@ class NumpyEngine:
     Returns:
       The state after the last step.
     """
+    del name
     now = list(state)
     for step in range(int(steps[0])):
       now = list(body(self, np.array([step], np.int32), now, list(kept)))
@@ -150,3 +169,8 @@ class NumpyEngine:
   def assign(self, variable: Variable, value: Value) -> None:
     """Gives a variable another content."""
     self.variables[variable.name] = value.astype(variable.dtype)
+
+
+def within(e: Engine, x: Value, low: int, high: int) -> Value:
+  """Clips an array to two numbers."""
+  return e.minimum(e.maximum(x, low), high)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.signatures.engine import Engine, Value, Variable
+from tflm_fg.signatures.engine import Engine, Value, Variable, within
 
 UNITS = 128
 """Units of a logit a bit: a doubling of a class's odds."""
@@ -76,9 +76,15 @@ class HeadSpec:
     return (self.kernel.astype(np.int16) * 256).astype(np.int16)
 
   @property
+  def imagined(self) -> int:
+    """How many inputs are imagined of a class without samples."""
+    return max(4, min(32, 512 // self.classes))
+
+  @property
   def residual_bits(self) -> int:
     """Fraction bits of a residual: so many that no sum over samples wraps."""
-    return min(13, 22 - math.ceil(math.log2(self.capacity)))
+    most = max(self.capacity, self.classes * self.imagined)
+    return min(13, 22 - math.ceil(math.log2(most)))
 
   @property
   def unit_scales(self) -> NDArray[np.float64]:
@@ -234,24 +240,9 @@ def logits(
   """
   how = logits_of(spec)
   sums = e.matmul(kernel, features) + offset
-  sums = e.minimum(e.maximum(sums, -how.most), how.most) >> how.dropped
+  sums = within(e, sums, -how.most, how.most) >> how.dropped
   found = (sums * e.constant(how.factors)) >> e.constant(how.bits)
-  return e.minimum(e.maximum(found, how.low), how.high)
-
-
-class Told(NamedTuple):
-  """What logits say beside labels.
-
-  Attributes:
-    residual: int32 [C, N]: probability minus 1 for the label's class, in
-      `HeadSpec.residual_bits` fraction bits; 0 where a sample does not count.
-    loss: int32 [N], cross-entropy in 1/128 bit; 0 where it does not count.
-    right: int32 [N]: 1 where the label's logit is the only largest one.
-  """
-
-  residual: Value
-  loss: Value
-  right: Value
+  return within(e, found, how.low, how.high)
 
 
 def one_hot(e: Engine, spec: HeadSpec, labels: Value) -> Value:
@@ -260,33 +251,72 @@ def one_hot(e: Engine, spec: HeadSpec, labels: Value) -> Value:
   return e.cast(e.reshaped(labels, [1, labels.shape[0]]) == classes, "int32")
 
 
-def tell(e: Engine, spec: HeadSpec, found: Value, hot: Value) -> Told:
-  """Compares logits with labels.
+class Odds(NamedTuple):
+  """What logits say.
+
+  Attributes:
+    gaps: int32 [C, N], how far each lies below the largest, in 1/128 bit.
+    total: int32 [1, N], the sum of 2**-gap over the classes, in 14 bits.
+    shares: int32 [C, N], probabilities in `HeadSpec.residual_bits`.
+  """
+
+  gaps: Value
+  total: Value
+  shares: Value
+
+
+def odds(e: Engine, spec: HeadSpec, found: Value) -> Odds:
+  """Of logits, int32 [C, N]."""
+  gaps = e.max(found, 0, keepdims=True) - found
+  near = e.minimum(gaps, _FAR)
+  powers = e.take(e.constant(_POWERS), near % UNITS) >> (near // UNITS)
+  total = e.sum(powers, 0, keepdims=True)
+  shares = powers * (1 << spec.residual_bits) // total
+  return Odds(gaps, total, shares)
+
+
+def scored(
+  e: Engine, spec: HeadSpec, found: Value, said: Odds, hot: Value
+) -> Value:
+  """How well logits fit labels.
 
   Args:
     e: the engine.
     spec: of the head.
     found: int32 [C, N], logits.
-    hot: int32 [C, N], as `one_hot` gives them, 0 for all classes of a sample
-      that does not count.
+    said: what they say.
+    hot: int32 [C, N], as `one_hot` gives them.
+
+  Returns:
+    int32 [2, N]. First 1 where the label's logit is the only largest one, else
+    0. Then the cross-entropy in 1/128 bit. For a sample without a label neither
+    means anything.
   """
-  counts = e.sum(hot, 0, keepdims=True)
-  gaps = e.max(found, 0, keepdims=True) - found
-  near = e.minimum(gaps, _FAR)
-  powers = e.take(e.constant(_POWERS), near % UNITS) >> (near // UNITS)
-  total = e.sum(powers, 0, keepdims=True)
-  one = 1 << spec.residual_bits
-  shares = (powers * one + (total >> 1)) // total
-  loss = _log2(e, spec, total) + e.sum(gaps * hot, 0, keepdims=True)
+  own = e.sum(said.gaps * hot, 0, keepdims=True)
   others = e.max(found - hot * (1 << 24), 0, keepdims=True)
-  own = e.sum(found * hot, 0, keepdims=True)
-  right = e.cast(others < own, "int32")
-  rows = found.shape[1]
-  return Told(
-    (shares - hot * one) * counts,
-    e.reshaped(loss * counts, [rows]),
-    e.reshaped(right * counts, [rows]),
-  )
+  right = e.cast(others < e.sum(found * hot, 0, keepdims=True), "int32")
+  return e.joined([right, _log2(e, spec, said.total) + own])
+
+
+class Told(NamedTuple):
+  """How well logits fit labels, of samples that may have none.
+
+  Attributes:
+    loss: int32 [N], cross-entropy in 1/128 bit; 0 where there is no label.
+    right: int32 [N]: 1 where the label's logit is the only largest one.
+  """
+
+  loss: Value
+  right: Value
+
+
+def tell(e: Engine, spec: HeadSpec, found: Value, hot: Value) -> Told:
+  """Compares logits, int32 [C, N], with labels as `one_hot` gives them."""
+  counts = e.sum(hot, 0, keepdims=True)
+  score = scored(e, spec, found, odds(e, spec, found), hot) * counts
+  right, loss = (e.take(score, e.constant([row])) for row in range(2))
+  rows = [found.shape[1]]
+  return Told(e.reshaped(loss, rows), e.reshaped(right, rows))
 
 
 def _log2(e: Engine, spec: HeadSpec, total: Value) -> Value:

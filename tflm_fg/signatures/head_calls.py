@@ -1,4 +1,10 @@
-"""What the signatures of a head do: train, evaluate, give and take weights."""
+"""What the signatures of a head do: train, evaluate, give and take weights.
+
+Training is guarded. Of each class every fifth remembered sample, from the third
+on, is kept aside. The head trains on the others first. If that leaves it no
+worse on the samples that were kept aside, it trains on all of them, from where
+it began; else it stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +15,23 @@ from tflm_fg.signatures.engine import Engine, Value
 from tflm_fg.signatures.head import (
   UNITS,
   HeadSpec,
-  logits,
+  one_hot,
   rounded,
   state_of,
-  tell,
 )
-from tflm_fg.signatures.head_training import (
-  MOST_RATE,
-  RATE_BITS,
-  Samples,
-  samples_of,
-  train,
-)
+from tflm_fg.signatures.head_samples import Samples
+from tflm_fg.signatures.head_scales import MOST_RATE, RATE_BITS
+from tflm_fg.signatures.head_training import fit
+from tflm_fg.signatures.imagined import Ring, imagined, ring_of
 
 MOST_STEPS = 10000
 """Steps of one call at most."""
+
+_KEPT_OF = 5
+_KEPT_FIRST = 3
+
+_ABSENT = 2
+"""How often a class without samples counts."""
 
 _MOST_MASTER = 127 * 256
 
@@ -54,20 +62,163 @@ class HeadWeights(NamedTuple):
   bias: Value
 
 
-def scores(
-  e: Engine, spec: HeadSpec, kernel: Value, bias: Value, samples: Samples
-) -> Scores:
-  """Of weights, int16 [C, D] and int32 [C], on samples."""
-  steps = rounded(e, kernel)
-  ones = e.sum(e.cast(steps, "int32"), 1, keepdims=True)
+class _Start(NamedTuple):
+  """What both rounds of training begin with.
+
+  Attributes:
+    kernel: int16 [C, D].
+    bias: int32 [C].
+    features: int8 [T, D], remembered and imagined.
+    columns: int8 [D, T].
+    hot: int32 [C, T].
+    parts: int32 [2, 1].
+    kept: int32 [1, T], 1 where a sample is kept aside.
+    scored: int32 [2, T].
+    steps: int32 [1].
+    rate: int32 [1].
+  """
+
+  kernel: Value
+  bias: Value
+  features: Value
+  columns: Value
+  hot: Value
+  parts: Value
+  kept: Value
+  scored: Value
+  steps: Value
+  rate: Value
+
+
+def guarded(
+  e: Engine, spec: HeadSpec, steps: Value, rate: Value
+) -> tuple[Value, Value, Value, Value]:
+  """Trains, and stays where it was where that is no better.
+
+  Args:
+    e: the engine.
+    spec: of the head.
+    steps: int32 [1]; 0 to measure alone.
+    rate: int32 [1], in 1/1024.
+
+  Returns:
+    Mean loss float32 [1], and int32 [1] each: how many are right, how many
+    there are, all of what is remembered; and 1 where the head has moved.
+  """
+  state = state_of(spec)
+  kernel, bias = e.read(state.kernel), e.read(state.bias)
+  features, labels = e.read(state.features), e.read(state.labels)
+  hot = one_hot(e, spec, labels)
+  ring = ring_of(e, spec, features, labels, hot)
+  start = _start(e, spec, ring, kernel, bias, steps, rate)
+
+  def round_of(
+    e: Engine, number: Value, state: list[Value], kept: list[Value]
+  ) -> list[Value]:
+    return _round(e, spec, number, state, _Start(*kept))
+
+  count = e.sum(ring.per_class, 0)
+  may_train = e.minimum(count, 1)
+  best = [kernel, bias, may_train, e.filled([2, 2], 0, "int32")]
+  found = e.loop("round", e.constant([2]), best, list(start), round_of)
+  e.assign(state.kernel, found[0])
+  e.assign(state.bias, found[1])
+  right, loss = (_picked(e, found[3], row, 1) for row in range(2))
+  return mean_loss(e, loss, count), right, count, found[2]
+
+
+def _start(
+  e: Engine,
+  spec: HeadSpec,
+  ring: Ring,
+  kernel: Value,
+  bias: Value,
+  steps: Value,
+  rate: Value,
+) -> _Start:
+  """Imagines samples of absent classes, and keeps others aside."""
+  more = spec.classes * spec.imagined
+  own = rounded(e, kernel)
+  ones = e.sum(e.cast(own, "int32"), 1, keepdims=True)
   offset = e.reshaped(bias, [spec.classes, 1]) - ones * spec.input_zero_point
-  found = logits(e, spec, steps, offset, samples.features)
-  told = tell(e, spec, found, samples.hot)
-  rows = samples.features.shape[0]
-  count = e.sum(e.reshaped(e.sum(samples.hot, 0), [1, rows]), 1)
-  loss = e.sum(e.reshaped(told.loss, [1, rows]), 1)
-  right = e.sum(e.reshaped(told.right, [1, rows]), 1)
-  return Scores(mean_loss(e, loss, count), right, count)
+  features = e.joined([ring.features, imagined(e, spec, ring, own, offset)])
+  absent = e.cast(ring.per_class < 1, "int32")
+  classes = e.counted(more) // spec.imagined
+  away = e.take(e.reshaped(absent, [spec.classes]), classes)
+  labels = e.joined([ring.labels, (classes + 1) * away - 1])
+  hot = one_hot(e, spec, labels)
+  # How many samples of its class lie in the slots up to each one.
+  slots = e.counted(spec.capacity)
+  later = e.reshaped(slots, [spec.capacity, 1]) >= slots
+  ranks = e.matmul(e.cast(ring.hot, "int8"), e.cast(later, "int8"))
+  ranks = e.sum(ranks * ring.hot, 0, keepdims=True)
+  aside = e.cast((ranks % _KEPT_OF) == _KEPT_FIRST, "int32")
+  rest = e.filled([1, more], 0, "int32")
+  there = e.sum(ring.hot, 0, keepdims=True)
+  some = e.max(aside, 1, keepdims=True)
+  # Where nothing is kept aside, what trains is what is compared.
+  judged = aside + there * (some * -1 + 1)
+  number = e.sum(absent, 0, keepdims=True)
+  parts = e.joined([number * -1 + spec.classes, number * _ABSENT])
+  return _Start(
+    kernel,
+    bias,
+    features,
+    e.transposed(features),
+    hot,
+    parts,
+    _beside(e, aside, rest),
+    e.joined([_beside(e, judged, rest), _beside(e, there, rest)]),
+    steps,
+    rate,
+  )
+
+
+def _picked(e: Engine, x: Value, row: int, column: int) -> Value:
+  """One number of four, [2, 2], as int32 [1]."""
+  return e.take(e.reshaped(x, [4]), e.constant([2 * row + column]))
+
+
+def _beside(e: Engine, left: Value, right: Value) -> Value:
+  """Two rows [1, N] and [1, M] as one, [1, N + M]."""
+  sizes = left.shape[1], right.shape[1]
+  ends = [e.reshaped(x, [n]) for x, n in zip((left, right), sizes)]
+  return e.reshaped(e.joined(ends), [1, sum(sizes)])
+
+
+def _round(
+  e: Engine, spec: HeadSpec, number: Value, state: list[Value], start: _Start
+) -> list[Value]:
+  """Trains without what is kept aside (round 0) or with it (round 1).
+
+  The state is the best kernel and bias, 1 where they may still train, and how
+  well they do.
+  """
+  kernel, bias, alive, score = state
+  there = e.sum(start.hot, 0, keepdims=True)
+  left = e.reshaped(e.minimum(number * -1 + 1, 1), [1, 1])
+  counted = there * (start.kept * left * -1 + 1)
+  imagined = e.cast(e.counted(there.shape[1]) >= spec.capacity, "int32")
+  imagined = counted * imagined
+  groups = e.joined([counted - imagined, imagined])
+  samples = Samples(
+    start.features, start.columns, start.hot, groups, start.parts, start.scored
+  )
+  steps = start.steps * alive
+  trained, other, first, last = fit(
+    e, spec, start.kernel, start.bias, samples, steps, start.rate
+  )
+  change = last - first
+  right, loss = (_picked(e, change, row, 0) for row in range(2))
+  better = right * 2 + e.cast(loss < 1, "int32") >= 1
+  ok = better & (alive >= 1)
+  before = e.select(number >= 1, score, first)
+  return [
+    e.select(ok, trained, kernel),
+    e.select(ok, other, bias),
+    e.cast(ok, "int32"),
+    e.select(ok, last, before),
+  ]
 
 
 def mean_loss(e: Engine, total: Value, count: Value) -> Value:
@@ -79,12 +230,6 @@ def mean_loss(e: Engine, total: Value, count: Value) -> Value:
   nats = e.cast(total, "float32") * (math.log(2) / UNITS)
   mean = nats / e.cast(e.maximum(count, 1), "float32")
   return e.select(count >= 1, mean, e.constant([-1], "float32"))
-
-
-def remembered(e: Engine, spec: HeadSpec) -> Samples:
-  """The samples of the ring."""
-  state = state_of(spec)
-  return samples_of(e, spec, e.read(state.features), e.read(state.labels))
 
 
 def train_head(e: Engine, spec: HeadSpec, steps: Value, rate: Value) -> Value:
@@ -101,38 +246,36 @@ def train_head(e: Engine, spec: HeadSpec, steps: Value, rate: Value) -> Value:
     the weights are as they were, where nothing is remembered, where steps or
     rate are not above 0, or where the rate is no number.
   """
-  state = state_of(spec)
-  samples = remembered(e, spec)
-  kernel, bias = e.read(state.kernel), e.read(state.bias)
   sane = (rate >= 2.0**-RATE_BITS) & (steps >= 1)
   rate = e.select(sane, rate, e.constant([1], "float32"))
   units = e.cast(
     e.minimum(rate, float(MOST_RATE)) * float(1 << RATE_BITS), "int32"
   )
-  before = scores(e, spec, kernel, bias, samples)
-  sane = sane & (before.count >= 1)
   steps = e.select(sane, e.minimum(steps, MOST_STEPS), e.constant([0]))
-  trained, other = train(e, spec, kernel, bias, samples, steps, units)
-  trained, other = e.select(sane, trained, kernel), e.select(sane, other, bias)
-  e.assign(state.kernel, trained)
-  e.assign(state.bias, other)
-  after = scores(e, spec, trained, other, samples)
-  return e.select(sane, after.loss, e.constant([-1], "float32"))
+  loss, *_ = _called(e, spec, steps, units)
+  return e.select(sane, loss, e.constant([-1], "float32"))
 
 
 def evaluate_head(e: Engine, spec: HeadSpec) -> Scores:
   """How well the head does on what is remembered."""
-  state = state_of(spec)
-  kernel, bias = e.read(state.kernel), e.read(state.bias)
-  return scores(e, spec, kernel, bias, remembered(e, spec))
+  loss, right, count, _ = _called(e, spec, e.constant([0]), e.constant([0]))
+  return Scores(loss, right, count)
+
+
+def _called(
+  e: Engine, spec: HeadSpec, steps: Value, rate: Value
+) -> list[Value]:
+  def function(e: Engine, steps: Value, rate: Value) -> tuple[Value, ...]:
+    return guarded(e, spec, steps, rate)
+
+  return list(e.call("guarded", function, [steps, rate]))
 
 
 def weights_now(e: Engine, spec: HeadSpec) -> HeadWeights:
   """The weights as they are."""
   state = state_of(spec)
   kernel = e.cast(e.read(state.kernel), "int32")
-  # An output must be a tensor of its own, not a variable's.
-  return HeadWeights(kernel, e.read(state.bias) + 0)
+  return HeadWeights(kernel, e.read(state.bias))
 
 
 def set_weights(e: Engine, spec: HeadSpec, kernel: Value, bias: Value) -> Value:
