@@ -223,7 +223,7 @@ def test_the_adapter_is_the_only_file_that_includes_tflm():
     (models.conv_model(), ("--samples=70000",), 1, "65535"),
     (models.regression_model(), ("--loss=mse",), 1, "SquaredError"),
     (b"no model", (), 1, "model.tflite"),
-    (models.conv_model(), ("--target=web",), 2, "web"),
+    (models.conv_model(), ("--target=paper",), 2, "web"),
     (models.conv_model(), ("--out=nowhere/board",), 1, "no folder"),
   ],
   ids=[
