@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 import tflm_fg
 from tests import models, node
 from tests.programs import run
+from tflm_fg.tflite import read_mark
 
 MODELS = {
   "int8": models.dense_model,
@@ -41,6 +42,11 @@ def test_what_is_printed_names_sizes_and_ends(tmp_path):
     f"{made - len(MODELS['int8']()):,} more than int8.tflite",
     "(x float32 [1, 8]) -> softmax float32 [1, 4]",
   ]
+
+
+def test_a_mark_is_taken_off_since_its_ends_are_no_more(tmp_path):
+  assert exported(tmp_path, "marked").returncode == 0
+  assert read_mark((tmp_path / "marked_page.tflite").read_bytes()) is None
 
 
 def test_the_model_itself_is_not_overwritten(tmp_path):

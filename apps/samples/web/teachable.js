@@ -86,7 +86,7 @@ export class Teachable {
     }
   }
 
-  /** What the model takes a sample for: the probability of each class. */
+  /** What the model takes a sample for: the score of each class. */
   async infer(x) {
     return (await this.call('infer', {x})).probabilities;
   }

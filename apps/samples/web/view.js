@@ -77,8 +77,21 @@ export function showSamples(words, samples) {
   element('samples').replaceChildren(...rows.filter(Boolean));
 }
 
+/** Scores as probabilities; many models, ours too, end before the softmax. */
+export function probabilitiesOf(scores) {
+  const sum = scores.reduce((total, score) => total + score, 0);
+  if (scores.every((score) => score >= 0) && Math.abs(sum - 1) < 0.1) {
+    return scores;
+  }
+  const most = Math.max(...scores);
+  const powers = scores.map((score) => Math.exp(score - most));
+  const all = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / all);
+}
+
 /** The three most probable words. */
-export function showHeard(words, probabilities) {
+export function showHeard(words, scores) {
+  const probabilities = probabilitiesOf(scores);
   const order = [...probabilities.keys()]
     .sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 3);
   element('heard').textContent = order

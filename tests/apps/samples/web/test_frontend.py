@@ -18,10 +18,11 @@ SECOND = np.arange(16_000) / 16_000
 
 
 def clips():
-  """int16 [n, 16000]: silence, noise, decaying tones, and the loudest."""
+  """int16 [n, 16000]: silence, noise, tones that stay or go, the loudest."""
   random = np.random.default_rng(0)
   found = [np.zeros(16_000), np.full(16_000, -32768)]
   found.append(np.where(np.arange(16_000) % 2, 32767, -32768))
+  found.append(2e4 * np.sin(2 * np.pi * 1000 * SECOND))  # noise, by its end
   for loudness in (3, 300, 30_000):
     found.append(random.normal(0, loudness, 16_000))
     tone = np.sin(2 * np.pi * random.uniform(100, 7000) * SECOND)
