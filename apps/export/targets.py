@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from apps.export import (
-  c_array,
+  c_target,
   patch_target,
   signatures_target,
   tflm_target,
@@ -23,6 +23,6 @@ TARGETS: Mapping[str, Export] = {
   "tflm": tflm_target.export,
   "signatures": signatures_target.export,
   "web": web_target.export,
-  "c": c_array.export,
+  "c": c_target.export,
   "patch": patch_target.export,
 }

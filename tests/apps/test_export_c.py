@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from apps.export import c_array
+from apps.export import c_target
 from tests import models
 from tests.micro.compiling import compiled, needs_gcc, output_of
 from tflm_fg.types import TflmFgError
@@ -26,11 +26,13 @@ int main(void) {{
 @pytest.mark.parametrize("name", ["model", "1-my kws", "int"])
 def test_the_array_holds_the_file_on_a_boundary_of_16_bytes(name, tmp_path):
   data = models.conv_model(seed=2)
-  made = c_array.pair(data, str(tmp_path / f"{name}.h"), "some.tflite")
+  made = c_target.pair(data, str(tmp_path / f"{name}.h"), "some.tflite")
   assert sorted(p.rsplit(".")[-1] for p in made) == ["c", "h"]
   for path, content in made.items():
     with open(path, "wb") as file:
       file.write(content)
+  source = made[str(tmp_path / f"{name}.c")]
+  assert b"__attribute__((aligned(16)))" in source
   (array,) = re.findall(
     rb"extern const uint8_t (\w+)\[", made[str(tmp_path / f"{name}.h")]
   )
@@ -45,9 +47,9 @@ def test_the_array_holds_the_file_on_a_boundary_of_16_bytes(name, tmp_path):
 def test_a_name_that_ends_no_header_is_refused_with_one_that_does():
   for out in ("model.c", "model", ".h"):
     with pytest.raises(TflmFgError, match=r"--out=model\.h"):
-      c_array.pair(b"data", out, "some.tflite")
+      c_target.pair(b"data", out, "some.tflite")
 
 
 def test_letters_that_c_does_not_know_stay_out_of_the_comment():
-  made = c_array.pair(b"data", "m.h", "some/caf\u00e9\n.tflite")
+  made = c_target.pair(b"data", "m.h", "some/caf\u00e9\n.tflite")
   assert made["m.h"].startswith(b"/* caf??.tflite as an array in C: 4 bytes.")

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -125,8 +127,28 @@ def python_sample(folder):
   return [sys.executable, SAMPLES / "python" / "teach.py"], []
 
 
-PROGRAMS = {"c": compiled_c, "java": compiled_java, "python": python_sample}
-programs = pytest.mark.parametrize("language", PROGRAMS)
+WITHOUT_LITERT = """
+import runpy, sys
+sys.modules["ai_edge_litert"] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def tflite_runtime_sample(folder):
+  """The Python sample on the other engine, or a skip."""
+  if importlib.util.find_spec("tflite_runtime") is None:
+    pytest.skip("tflite-runtime is not installed")
+  program, first = python_sample(folder)
+  return [program[0], "-c", WITHOUT_LITERT, *program[1:]], first
+
+
+PROGRAMS = {
+  "c": compiled_c,
+  "java": compiled_java,
+  "python": python_sample,
+  "tflite-runtime": tflite_runtime_sample,
+}
 
 
 def told(folder, language, what, weights, model="T.tflite", data="data"):
@@ -144,7 +166,7 @@ def lesson(folder, language):
 
 
 @pytest.mark.xdist_group("samples")
-@programs
+@pytest.mark.parametrize("language", PROGRAMS)
 def test_a_sample_teaches_and_a_new_process_restores(language, taught):
   first, kept = lesson(taught, language)
   assert first["count"] == 80
@@ -156,7 +178,7 @@ def test_a_sample_teaches_and_a_new_process_restores(language, taught):
 
 
 @pytest.mark.xdist_group("samples")
-@programs
+@pytest.mark.parametrize("language", ["c", "java"])
 def test_a_sample_learns_the_bytes_that_python_learns(language, taught):
   assert lesson(taught, language)[1] == lesson(taught, "python")[1]
 
@@ -241,6 +263,7 @@ def patched(folder, *flags, model="T.tflite"):
     ((), "say with --base which file"),
     (("--base=model.tflite",), "say with --learned what its get_weights gave"),
     (("--base=model.tflite", "--learned=short.bin"), "short.bin: 5 bytes; the"),
+    (("--base=model.tflite", "--learned=long.bin"), "long.bin: 99 bytes; the"),
     (("--base=other.tflite", "--learned=python.bin"), "says other things than"),
     (("--base=model.tflite", "--learned=wrong.npz"), "bias int32 [3], kernel"),
     (("--base=model.tflite", "--learned=torn.npz"), "not a readable .npz"),
@@ -252,6 +275,7 @@ def test_a_patch_of_what_does_not_belong_together_is_refused(
 ):
   lesson(taught, "python")
   (taught / "short.bin").write_bytes(b"short")
+  (taught / "long.bin").write_bytes(bytes(99))
   (taught / "other.tflite").write_bytes(models.conv_model(seed=9))
   np.savez(taught / "wrong.npz", kernel=np.zeros(3))
   torn = bytearray((taught / "wrong.npz").read_bytes())
@@ -288,3 +312,27 @@ def test_an_adapted_file_becomes_a_patch(taught):
   assert done.stdout == (
     f"p.bin: {len(made)} bytes, {length} of them new, for {len(base):,} bytes\n"
   )
+
+
+def page_commands(*pages):
+  """The commands of the project that pages tell, each as its words."""
+  for page in pages:
+    text = (ROOT / page).read_text()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S):
+      for line in block.replace("\\\n", " ").splitlines():
+        words = shlex.split(line)
+        if words[:1] == ["tflm-fg-export"]:
+          yield words[1:]
+
+
+@pytest.mark.xdist_group("samples")
+def test_the_commands_of_the_guide_and_the_samples_run(taught):
+  lesson(taught, "python")
+  shutil.copy(taught / "python.bin", taught / "weights.bin")
+  shutil.copy(taught / "model.tflite", taught / "adapted.tflite")
+  commands = [*page_commands("docs/mobile.md", "apps/samples/README.md")]
+  assert len(commands) >= 5
+  for words in commands:
+    done = run(taught, "apps.export", *words)
+    assert done.returncode == 0, (words, done.stderr)
+  assert (taught / "T.tflite").exists() and (taught / "p.bin").exists()
