@@ -27,6 +27,7 @@ from typing import Any
 
 import tflm_fg
 from apps import cli, deltas
+from apps.checkpoints import CheckpointNote
 from apps.flags import (
   adapt_flags,
   checkpoint_flags,
@@ -39,7 +40,7 @@ from apps.flags import (
   target_flags,
 )
 from apps.flags.setting_flags import given
-from apps.printed_report import CheckpointNote, print_estimate, print_report
+from apps.printed_report import print_estimate, print_report
 from apps.report_page.adaptation_page import adaptation_page
 from tflm_fg import dry_run, files, journal, micro, plots
 from tflm_fg.callbacks import CSVLogger, ProgbarLogger, StopOnInterrupt
@@ -85,7 +86,7 @@ def main() -> None:
     raise TflmFgError(
       "--train=T.npz is missing: the samples to adapt to, in a file or a folder"
     )
-  if checkpoint_flags.EVERY_STEP.value and not own.JOURNAL.value:
+  if adapt_flags.EVERY_STEP.value and not own.JOURNAL.value:
     raise TflmFgError("--every_step: is for --journal, which is missing")
   if own.DRY_RUN.value:
     if checkpoint_flags.CHECKPOINT.value:
@@ -121,7 +122,7 @@ def _contents(
   report = cli.telling_of(result.report, adapted)
   contents = deltas.written(model, adapted)
   if own.JOURNAL.value:
-    every = checkpoint_flags.EVERY_STEP.value
+    every = adapt_flags.EVERY_STEP.value
     contents[own.JOURNAL.value] = result.journal.to_bytes(every)
   if own.PLOT.value:
     png = plots.training_curves(result.history, result.report)
@@ -252,7 +253,7 @@ def _refuse_all_but_files(
       own.JOURNAL,
     )
     + (own.REPORT_DIR, checkpoint_flags.CHECKPOINT, delta_flags.DELTA)
-    + (checkpoint_flags.EVERY_STEP,)
+    + (own.EVERY_STEP,)
     + (own.OLD_DATA, own.REPLAY)
     + (own.TRAINABLE, own.ABSENT_CLASSES)
     + (output_flags.OUTPUT, output_flags.INPUT)

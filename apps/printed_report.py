@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tflm_fg import limits, requirements
-from tflm_fg.callbacks import Callback, Logs
 from tflm_fg.callbacks import in_words as in_time_words
 from tflm_fg.dry_run import Estimate
 from tflm_fg.forgetting import in_words
 from tflm_fg.training import NATURAL
-
-
-class CheckpointNote(Callback):
-  """Says on stderr what a checkpoint holds that is gone on with."""
-
-  def on_checkpoint(self, logs: Logs) -> None:
-    """Says it before any work."""
-    folder, torn = logs["folder"], logs["cut_bytes"]
-    if torn:
-      self._say(
-        f"{folder}: the last record was torn by a kill; its {torn} bytes were "
-        "cut off, and what it held is done again"
-      )
-    if logs["state"] == "continued":
-      self._say(f"{folder}: goes on behind {logs['pieces']} finished pieces")
-    if logs["state"] == "finished":
-      self._say(
-        f"{folder}: all was done before; the result is made from there, and "
-        "only scored anew"
-      )
-
-  @staticmethod
-  def _say(text: str) -> None:
-    print(f"checkpoint {text}", file=sys.stderr)
 
 
 def print_estimate(estimate: Estimate) -> None:

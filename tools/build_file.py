@@ -43,6 +43,7 @@ PACKAGES = {
   "converters": ("converters/**/*.py",),
   "apps/base": (
     "apps/__init__.py",
+    "apps/checkpoints.py",
     "apps/cli.py",
     "apps/printed_report.py",
     "apps/streams.py",

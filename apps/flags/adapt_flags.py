@@ -80,6 +80,12 @@ BLOB = flags.DEFINE_string(
   "the blob.bin of tflm-fg-export: --from_journal is what a device has saved, "
   "and --model the marked.tflite beside the blob",
 )
+EVERY_STEP = flags.DEFINE_boolean(
+  "every_step",
+  False,
+  "record every step of an exact head in --journal too, so that --from_journal "
+  "with --steps can stop at any of them; else it holds the head's end alone",
+)
 KEEP_MARK = flags.DEFINE_boolean(
   "keep_mark", False, "leave the training mark in the adapted file"
 )

@@ -6,9 +6,12 @@ the last one that it is done.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from tflm_fg.checkpoint.memo import Kept, Memo, address
 from tflm_fg.checkpoint.record_file import RecordFile
@@ -25,6 +28,9 @@ _HEAD, _DONE = address("head"), address("done")
 
 _MOST_TOLD = 3
 """Differences that an error names."""
+
+_DIGITS = 16
+"""Of a SHA-256: enough to tell files apart, and short enough to read."""
 
 
 class Checkpoint(Memo):
@@ -141,3 +147,19 @@ def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     for name in names
     if then.get(name) != now.get(name)
   ]
+
+
+def described(value: Any) -> str:
+  """An array's type, shape and hash, to say what work belongs to."""
+  if value is None:
+    return "not given"
+  array = np.asarray(value)
+  if array.dtype.hasobject:
+    return digest(repr(array.tolist()).encode())
+  data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+  return f"{array.dtype} {list(array.shape)} {digest(data.data)}"
+
+
+def digest(data: bytes | memoryview) -> str:
+  """The beginning of a SHA-256."""
+  return hashlib.sha256(data).hexdigest()[:_DIGITS]

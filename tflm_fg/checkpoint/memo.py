@@ -84,6 +84,9 @@ class Memo:
         too; without that it outlasts the end of the process.
     """
 
+  def finish(self) -> None:
+    """Notes that all is done."""
+
   def result(
     self,
     run: Callable[[], Kept],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tflm_fg.files import primitives, sets
 from tflm_fg.files.names import require_replaceable
@@ -70,14 +70,17 @@ def remove(path: str) -> None:
     primitives.sync_folder(os.path.dirname(os.path.realpath(path)))
 
 
-def write_folder(path: str, contents: Mapping[str, bytes]) -> None:
+def write_folder(
+  path: str, contents: Mapping[str, bytes] | Iterable[tuple[str, bytes]]
+) -> None:
   """Writes a new folder: all of it, or nothing.
 
   It is filled beside its place and then renamed.
 
   Args:
     path: of the folder, which must not be there yet; its parent must.
-    contents: the files' bytes by their paths in the folder, with slashes.
+    contents: the files' bytes by their paths in the folder, with slashes; or
+      pairs of these, which are written as they come.
 
   Raises:
     TflmFgError: if there is something at the path, or it cannot be written;
@@ -92,7 +95,8 @@ def write_folder(path: str, contents: Mapping[str, bytes]) -> None:
     with naming(path):
       os.mkdir(own, 0o700)
       folders = {own}
-      for name, content in contents.items():
+      pairs = contents.items() if isinstance(contents, Mapping) else contents
+      for name, content in pairs:
         inner = os.path.join(own, *name.split("/"))
         os.makedirs(os.path.dirname(inner), exist_ok=True)
         folders.add(os.path.dirname(inner))

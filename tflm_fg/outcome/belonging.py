@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import marshal
 import os
@@ -12,18 +11,13 @@ import platform
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from tflm_fg.checkpoint.folder import Checkpoint
+from tflm_fg.checkpoint.folder import Checkpoint, described, digest
 from tflm_fg.losses.base import LossFunction
 from tflm_fg.placement.request import Request
 from tflm_fg.runtimes.registry import versions
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.training.interruption import Interrupted
 from tflm_fg.training.settings_record import to_record
-
-_DIGITS = 16
-"""Of a SHA-256: enough to tell files apart, and short enough to read."""
 
 _OTHERS = {"tf": "tensorflow", "tflm": "tflite-micro"}
 """Runtimes whose packages count only where they run."""
@@ -94,11 +88,11 @@ def belonging(
   options = dataclasses.asdict(request.runtime_options)
   options.pop("workers")
   return {
-    "the model": _digest(model.data),
-    "x": _array(given["x"]),
-    "y": _array(given["y"]),
-    **{f"old_data {n}": _array(a) for n, a in _pair(given["old_data"])},
-    **{f"replay {n}": _array(a) for n, a in _pair(given["replay"])},
+    "the model": digest(model.data),
+    "x": described(given["x"]),
+    "y": described(given["y"]),
+    **{f"old_data {n}": described(a) for n, a in _pair(given["old_data"])},
+    **{f"replay {n}": described(a) for n, a in _pair(given["replay"])},
     "trainable": str(trainable),
     "absent_classes": request.absent_classes,
     "loss function": _function(objective.function),
@@ -119,25 +113,10 @@ def _texts(values: dict[str, Any]) -> dict[str, str]:
   return {name: json.dumps(v, default=str) for name, v in values.items()}
 
 
-def _array(value: Any) -> str:
-  """An array's type, shape and hash."""
-  if value is None:
-    return "not given"
-  array = np.asarray(value)
-  if array.dtype.hasobject:
-    return _digest(repr(array.tolist()).encode())
-  data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-  return f"{array.dtype} {list(array.shape)} {_digest(data.data)}"
-
-
 def _function(function: LossFunction | None) -> str:
   """A user's loss, known by its code, or by its type where it has none."""
   if function is None:
     return "none"
   code = getattr(function, "__code__", None)
   name = getattr(function, "__qualname__", type(function).__qualname__)
-  return name if code is None else f"{name} {_digest(marshal.dumps(code))}"
-
-
-def _digest(data: bytes | memoryview) -> str:
-  return hashlib.sha256(data).hexdigest()[:_DIGITS]
+  return name if code is None else f"{name} {digest(marshal.dumps(code))}"

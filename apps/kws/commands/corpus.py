@@ -6,32 +6,34 @@
 
 Makes WORD/SPEAKER_nohash_N.wav (16-bit mono, 16 kHz) and _background_noise_.
 Two parts of --split never share an utterance: train on one, test on another.
-With --recording it speaks into one long file instead, or besides, and writes
-what was said when into a .csv of the same name.
+With --checkpoint clips are kept as they are spoken, and the same command goes
+on behind them. With --recording it speaks into one long file instead, or
+besides, and writes what was said when into a .csv of the same name.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
 from absl import flags
 from numpy.typing import NDArray
 
-from apps import cli
+from apps import checkpoints, cli
+from apps.flags import checkpoint_flags
 from apps.kws.audio.files import to_wav, write
 from apps.kws.synthetic import recordings, speakers, voices
+from tflm_fg.checkpoint import Kept, Memo, address
 from tflm_fg.files import (
+  require_new_folder,
   require_outputs,
-  require_writable,
-  umask,
   write_atomically,
+  write_folder,
 )
 from tflm_fg.types import TflmFgError
 
@@ -103,26 +105,15 @@ def plan() -> speakers.Corpus:
 def make_folder(out: str, corpus: speakers.Corpus) -> None:
   """Writes the corpus, whole or not at all."""
   began = time.perf_counter()
-  if os.path.exists(out):
-    raise TflmFgError(f"{out}: is there already; name a new folder")
-  require_writable(out)
+  require_new_folder(out)
   plans = corpus.plans()
-  made = zip(
-    (place for place, _ in plans), speakers.record([one for _, one in plans])
-  )
-  bar = tqdm.tqdm(made, "speaking", len(plans), unit="clip", disable=None)
-  folder = tempfile.mkdtemp(
-    prefix=".tflm_fg-", dir=os.path.dirname(os.path.abspath(out))
-  )
-  try:
-    write_all(folder, bar)
-    write_all(folder, corpus.noises())
-    os.chmod(folder, 0o777 & ~umask())
-    os.rename(folder, out)
-  except OSError as fault:
-    raise TflmFgError(f"{out}: cannot be written: {fault.strerror}") from None
-  finally:
-    shutil.rmtree(folder, ignore_errors=True)
+  kept = checkpoint_flags.CHECKPOINT.value
+  with checkpoints.opened(kept, corpus.belonging) as memo:
+    made = spoken(plans, memo)
+    bar = tqdm.tqdm(made, "speaking", len(plans), unit="clip", disable=None)
+    clips = itertools.chain(bar, corpus.noises())
+    write_folder(out, ((place, to_wav(clip)) for place, clip in clips))
+    memo.finish()
   print(
     f"{out}: {len(plans)} clips of {len({p.split('/')[0] for p, _ in plans})} "
     f"words by {corpus.voices} speakers of {corpus.domain!r} in "
@@ -130,15 +121,24 @@ def make_folder(out: str, corpus: speakers.Corpus) -> None:
   )
 
 
-def write_all(
-  folder: str, clips: Iterable[tuple[str, NDArray[np.int16]]]
-) -> None:
-  """Writes clips below a folder that nobody reads yet."""
-  for place, clip in clips:
-    path = os.path.join(folder, place)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-      file.write(to_wav(clip))
+def spoken(
+  plans: Sequence[tuple[str, voices.Plan]], memo: Memo
+) -> Iterator[tuple[str, NDArray[np.int16]]]:
+  """Clips and their places, in order; those that are kept are not made again.
+
+  Args:
+    plans: each clip's place, and its plan.
+    memo: where they are kept.
+  """
+  places = {place: address("clip", place) for place, _ in plans}
+  missing = [plan for place, plan in plans if memo.find(places[place]) is None]
+  made = speakers.record(missing)
+  for place, _ in plans:
+    found = memo.find(places[place])
+    if found is None:
+      found = Kept({"pcm": next(made)})
+      memo.keep(places[place], found)
+    yield place, found.arrays["pcm"]
 
 
 def make_recording(path: str) -> None:
@@ -162,7 +162,7 @@ def make_recording(path: str) -> None:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(main, __name__, also=[checkpoint_flags.__name__])
 
 
 if __name__ == "__main__":

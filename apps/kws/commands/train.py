@@ -13,7 +13,8 @@ tflm-fg-convert. Without --data it makes the synthetic speech of the model that
 ships with this package, and that model.
 
 With --data, Ctrl-C or SIGTERM keeps what the epochs before it gave, if there
-are any; the .json says so.
+are any; the .json says so. With --checkpoint finished epochs are kept, and the
+same command goes on behind the last of them, to the same bytes.
 
 Reproducible: on one machine with the same versions of TensorFlow, NumPy,
 SciPy and espeakng-loader, the same flags give the same clips, the same
@@ -26,6 +27,7 @@ may too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import sys
@@ -35,13 +37,13 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli
-from apps.flags import sound_flags
+from apps import checkpoints, cli
+from apps.flags import checkpoint_flags, sound_flags
 from apps.kws.audio import folders
 from apps.kws.features import micro
 from apps.kws.features.registry import NAMES, named
 from apps.kws.model import replay_set, saved_clips, shipped, training
-from apps.kws.model.network import ds_cnn, fit, for_conversion
+from apps.kws.model.network import belonging, ds_cnn, fit, for_conversion
 from apps.kws.synthetic import features, voices
 from converters import quantize
 from tflm_fg import files
@@ -107,7 +109,11 @@ def train(
   tf.config.experimental.enable_op_determinism()
   x, y = features.make("source", "train", clips_per_class, seed)
   model = ds_cnn()
-  fit(model, x, y, epochs)
+  folder = checkpoint_flags.CHECKPOINT.value
+  work = functools.partial(belonging, x, y, epochs, seed)
+  with checkpoints.opened(folder, work) as memo:
+    fit(model, x, y, epochs, memo=memo)
+    memo.finish()
   quantized = quantize.to_integer(
     for_conversion(model), x[:REPRESENTATIVE_CLIPS]
   )
@@ -168,7 +174,7 @@ def train_on_folder(beside: str) -> None:
     raise TflmFgError(f"--out={_OUT.value}: need a .tflite or a .keras")
   with StopOnInterrupt() as stop:
     _train_and_write(beside, as_keras, stop)
-    cli.end(stop, _OUT.value)
+    cli.end(stop, _OUT.value, checkpoint_flags.CHECKPOINT.value)
 
 
 def _train_and_write(
@@ -186,6 +192,7 @@ def _train_and_write(
     spare=_SPARE.value,
     strict=sound_flags.STRICT.value,
     stop=stop,
+    checkpoint=checkpoint_flags.CHECKPOINT.value,
   )
   spotter = trained.spotter
   text = cli.to_json(
@@ -228,7 +235,9 @@ def _versions() -> dict[str, str]:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__, also=[sound_flags.__name__])
+  return cli.launch(
+    main, __name__, also=[sound_flags.__name__, checkpoint_flags.__name__]
+  )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import platform
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,13 @@ from apps.kws.features import micro
 from apps.kws.synthetic import voices
 from converters import quantize
 from tflm_fg.callbacks import StopOnInterrupt
+from tflm_fg.checkpoint import (
+  NOTHING_KEPT,
+  Kept,
+  Memo,
+  address,
+  described,
+)
 
 BATCH_SIZE = 64
 
@@ -119,10 +128,12 @@ def fit(
   y: NDArray[np.int32],
   epochs: int,
   stop: StopOnInterrupt | None = None,
+  memo: Memo = NOTHING_KEPT,
 ) -> None:
   """Trains the model in place: Adam, with a cosine that ends at 0.
 
   A signal ends it after the present batch, if an epoch has been finished.
+  Weights and the optimizer's state are kept behind every epoch.
 
   Args:
     model: What `ds_cnn` builds.
@@ -130,6 +141,7 @@ def fit(
     y: int32 [N].
     epochs: Passes over the clips.
     stop: What waits for signals.
+    memo: Where finished epochs are kept, and found again.
 
   Raises:
     Interrupted: If a signal came in the first epoch.
@@ -145,7 +157,7 @@ def fit(
     loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
   )
-  finished: list[int] = []
+  finished = [*range(_recalled(model, epochs, memo))]
 
   def end_of_batch(batch: int, logs: object = None) -> None:
     del batch, logs
@@ -154,9 +166,14 @@ def fit(
       if not finished:
         stop.check()
 
+  def end_of_epoch(epoch: int, logs: object = None) -> None:
+    del logs
+    finished.append(epoch)
+    if memo.keeps and not stop.interrupted:
+      memo.keep(_address(epoch), Kept(_arrays(model)), firmly=True)
+
   watcher = tf.keras.callbacks.LambdaCallback(
-    on_train_batch_end=end_of_batch,
-    on_epoch_end=lambda epoch, logs: finished.append(epoch),
+    on_train_batch_end=end_of_batch, on_epoch_end=end_of_epoch
   )
   with stop.deferred():
     model.fit(
@@ -164,6 +181,57 @@ def fit(
       y,
       batch_size=BATCH_SIZE,
       epochs=epochs,
+      initial_epoch=len(finished),
       verbose=2,
       callbacks=[watcher],
     )
+
+
+def belonging(
+  x: NDArray[np.float32], y: NDArray[np.int32], epochs: int, seed: int
+) -> dict[str, str]:
+  """What the weights depend on, for a checkpoint.
+
+  Args:
+    x: As for `fit`.
+    y: As for `fit`.
+    epochs: As for `fit`.
+    seed: Of weights and order.
+  """
+  packages = ("keras", "numpy", "tensorflow")
+  return {
+    "clips": described(x),
+    "labels": described(y),
+    "epochs": str(epochs),
+    "seed": str(seed),
+    **{f"version of {p}": importlib.metadata.version(p) for p in packages},
+    "machine": platform.machine(),
+  }
+
+
+def _address(epoch: int) -> str:
+  return address("epoch", epoch)
+
+
+def _arrays(model: Any) -> dict[str, NDArray[Any]]:
+  """All that training goes on from: weights, and the optimizer's state."""
+  return {n: np.asarray(v.numpy()) for n, v in _variables(model).items()}
+
+
+def _variables(model: Any) -> dict[str, Any]:
+  held = {f"model {n}": v for n, v in enumerate(model.variables)}
+  own = model.optimizer.variables
+  return held | {f"optimizer {n}": v for n, v in enumerate(own)}
+
+
+def _recalled(model: Any, epochs: int, memo: Memo) -> int:
+  """Takes up the last epoch that is known; how many were finished by then."""
+  known = [n for n in range(epochs) if memo.find(_address(n)) is not None]
+  if not known:
+    return 0
+  model.optimizer.build(model.trainable_variables)
+  kept = memo.find(_address(known[-1]))
+  assert kept is not None
+  for name, held in _variables(model).items():
+    held.assign(kept.arrays[name])
+  return known[-1] + 1

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 import tflm_fg
+from apps import checkpoints
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
 from apps.kws.features import examples
 from apps.kws.features.registry import Frontend
 from apps.kws.model import saved_clips, scores
-from apps.kws.model.network import ds_cnn, fit, for_conversion
+from apps.kws.model.network import belonging, ds_cnn, fit, for_conversion
 from apps.kws.model.spotter import Spotter
 from converters import quantize
 from tflm_fg import files
@@ -56,6 +57,7 @@ def train(
   spare: int = 0,
   strict: bool = False,
   stop: StopOnInterrupt | None = None,
+  checkpoint: str | None = None,
 ) -> Trained:
   """Trains, converts, marks and measures.
 
@@ -70,6 +72,7 @@ def train(
     spare: outputs that no word has yet, for words that are enrolled later.
     strict: whether a recording that cannot be read stops it all.
     stop: what waits for signals, to keep what the epochs before them gave.
+    checkpoint: folder that keeps finished epochs; None for none.
 
   Raises:
     Interrupted: if a signal came before the first epoch was finished.
@@ -97,7 +100,15 @@ def train(
   }
   built = ds_cnn(**options)
   stop = stop or StopOnInterrupt()
-  fit(built, learning.x, learning.y, epochs, stop)
+  x, y = learning.x, learning.y
+
+  def belongs_to() -> dict[str, str]:
+    return belonging(x, y, epochs, seed) | {"words": ", ".join(classes)}
+
+  with checkpoints.opened(checkpoint, belongs_to) as memo:
+    fit(built, x, y, epochs, stop, memo)
+    if not stop.interrupted:
+      memo.finish()
   with stop.deferred():
     return _trained(
       built,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Iterator, Sequence
 
@@ -64,6 +65,14 @@ class Corpus:
   def voices(self) -> int:
     """How many speakers there are: by default one a clip of a word."""
     return self.speakers or max(self.clips_per_word, 1)
+
+  def belonging(self) -> dict[str, str]:
+    """What the clips depend on, for a checkpoint."""
+    packages = ("numpy", "scipy", "espeakng-loader")
+    return {
+      **{n: str(v) for n, v in dataclasses.asdict(self).items()},
+      **{f"version of {p}": importlib.metadata.version(p) for p in packages},
+    }
 
   def plans(self) -> list[tuple[str, Plan]]:
     """Every clip's place in the folder, and its plan."""

@@ -45,6 +45,36 @@ def test_two_runs_make_the_same_files_in_the_layout_of_speech_commands(
   assert not list(tmp_path.glob(".tflm_fg-*"))
 
 
+def test_speech_that_was_killed_goes_on_and_is_the_same(tmp_path):
+  flags = ("--words=lamp,up", "--clips_per_word=3", "--domain=whisper")
+
+  def make(out, *more, before=""):
+    return programs.run(
+      tmp_path, KWS, "corpus", *flags, f"--out={out}", *more, before=before
+    )
+
+  assert make("one").returncode == 0
+  kill = (
+    "import os\nfrom tflm_fg.checkpoint.record_file import RecordFile as File\n"
+    "whole, left = File._write, [4]\n"
+    "def write(self, line):\n"
+    "  left[0] -= 1\n"
+    "  whole(self, line if left[0] else line[:99])\n"
+    "  if not left[0]: os.kill(os.getpid(), 9)\n"
+    "File._write = write\n"
+  )
+  assert make("two", "--checkpoint=c", before=kill).returncode not in (0, 1)
+  assert not (tmp_path / "two").exists()
+  done = make("two", "--checkpoint=c")
+  assert (done.returncode, "behind 2 finished" in done.stderr) == (0, True)
+  assert "99 bytes were cut off" in done.stderr
+  assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
+  assert not list(tmp_path.glob(".tflm_fg-*"))  # what the kill left is swept
+  other = make("three", "--checkpoint=c", "--seed=1")
+  assert other.returncode == 1
+  assert "seed was 0 and is 1" in other.stderr
+
+
 def test_another_seed_or_split_is_another_corpus():
   def plans(**change):
     one = {"words": ("yes",), "clips_per_word": 30, **change}

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from apps.kws.model.network import BATCH_SIZE, ds_cnn, fit
+from converters import quantize
 from tests import programs
 from tflm_fg.callbacks import Interrupted, StopOnInterrupt
+from tflm_fg.checkpoint import NOTHING_KEPT, Kept, Memo
 
 pytestmark = pytest.mark.tensorflow
 
@@ -91,6 +93,51 @@ def _fitted(stop):
 
 def test_a_signal_ends_training_behind_its_batch_if_an_epoch_is_finished():
   assert _fitted(_SignalAtBatch(3)) == 3  # of two batches an epoch
+
+
+class _KilledError(Exception):
+  """As if the process were killed."""
+
+
+class _Epochs(Memo):
+  """Keeps epochs in memory, up to the one in which it is killed."""
+
+  keeps = True
+
+  def __init__(self, until):
+    self.kept, self._until = {}, until
+
+  def find(self, address):
+    return self.kept.get(address)
+
+  def keep(self, address, kept, firmly=False):
+    assert firmly
+    self.kept[address] = Kept.from_text(kept.to_text())
+    if len(self.kept) == self._until:
+      raise _KilledError
+
+
+def _trained(memo, epochs=3):
+  tf = quantize.tensorflow()
+  tf.keras.utils.set_random_seed(0)
+  tf.config.experimental.enable_op_determinism()
+  model = ds_cnn(4, 1)
+  rng = np.random.default_rng(0)
+  shape = (2 * BATCH_SIZE + 5, *model.input_shape[1:])
+  x = rng.normal(size=shape).astype(np.float32)
+  fit(model, x, np.arange(len(x)) % 12, epochs, memo=memo)
+  return model.get_weights()
+
+
+def test_training_that_was_killed_goes_on_to_the_same_weights():
+  want = _trained(NOTHING_KEPT)
+  memo = _Epochs(until=2)
+  with pytest.raises(_KilledError):
+    _trained(memo)
+  again = _trained(memo)
+  assert len(memo.kept) == 3
+  for one, other in zip(want, again, strict=True):
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_signal_in_the_first_epoch_leaves_nothing():
