@@ -9,11 +9,11 @@ from ai_edge_litert import interpreter as litert
 
 import tflm_fg
 from apps.export import kept_weights, patch
-from apps.export.marked_model import marked_model
+from apps.export.signatures_target import marked_for
 from apps.flags import export_flags
 from tflm_fg import files
 from tflm_fg.runtimes import require_runs
-from tflm_fg.signatures import folded
+from tflm_fg.signatures import folded, with_prompt
 from tflm_fg.tflite import ModelFile
 from tflm_fg.types import TflmFgError
 
@@ -85,8 +85,9 @@ def _learned(file: ModelFile, base_path: str, weights_path: str) -> bytes:
       f"{weights_path}: {file.name} refuses these weights; were they learned "
       "with another model?"
     )
-  marked = marked_model(base_path)
-  made = tflm_fg.strip(folded(marked, weights["kernel"], weights["bias"]))
+  used = with_prompt(weights)
+  marked = marked_for(base_path, "auto" if "offset" in used else "head")
+  made = tflm_fg.strip(folded(marked, **used))
   plain = ModelFile.open(made, base_path)
   require_runs(plain, "litert-reference")
   _require_equal(call["infer"], plain, file.name)

@@ -13,7 +13,9 @@ TRAINABLE = flags.DEFINE_string(
   "what trains on the device: head (the last layer), wide-head, prompt (an "
   "offset a channel of the input, and with --prompt_gain a gain), or, with "
   "--target=tflm, a regular expression on tensors' names; by default what the "
-  "file's mark says, or head",
+  "file's mark says, or head. With --target=signatures also prompt,wide-head "
+  "and auto, a head and a prompt where the input takes one, which is the "
+  "default there; a prompt then has an offset a channel and one gain",
 )
 SAMPLES = flags.DEFINE_integer(
   "samples",

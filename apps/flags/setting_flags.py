@@ -195,6 +195,12 @@ def given() -> list[str]:
   return [name for name in _DEFAULTS if flags.FLAGS[name].present]
 
 
+def batch_size(otherwise: int) -> int:
+  """Samples of a batch, where the command line says it."""
+  held = flags.FLAGS["batch_size"]
+  return int(held.value) if held.present else otherwise
+
+
 def method() -> methods.Method:
   """The method that the command line says.
 

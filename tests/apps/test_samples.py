@@ -224,8 +224,13 @@ def test_the_c_sample_runs_with_the_model_as_an_array(taught):
 def test_a_patch_of_what_was_learned_says_what_the_app_says(kept, taught):
   _, learned = lesson(taught, "python")
   numbers = np.frombuffer(learned, np.int32)
-  np.savez(  # in the order of names
-    taught / "python.npz", bias=numbers[:3], kernel=numbers[3:].reshape(3, -1)
+  bias, gain, kernel, offset = np.split(numbers, [3, 4, 16])  # by their names
+  np.savez(
+    taught / "python.npz",
+    bias=bias,
+    gain=gain.reshape(1, 1, 1, 1),
+    kernel=kernel.reshape(3, 4),
+    offset=offset.reshape(1, 1, 1, 2),
   )
   done = patched(taught, f"--learned={kept}", "--base=model.tflite")
   assert done.returncode == 0, done.stderr
@@ -265,7 +270,7 @@ def patched(folder, *flags, model="T.tflite"):
     (("--base=model.tflite", "--learned=short.bin"), "short.bin: 5 bytes; the"),
     (("--base=model.tflite", "--learned=long.bin"), "long.bin: 99 bytes; the"),
     (("--base=other.tflite", "--learned=python.bin"), "says other things than"),
-    (("--base=model.tflite", "--learned=wrong.npz"), "bias int32 [3], kernel"),
+    (("--base=model.tflite", "--learned=wrong.npz"), "bias int32 [3], gain"),
     (("--base=model.tflite", "--learned=torn.npz"), "not a readable .npz"),
     (("--base=p.bin", "--learned=python.bin"), "--out and by --base"),
   ],

@@ -29,9 +29,16 @@ from tflm_fg.signatures.input_state import (
   set_prompt,
 )
 from tflm_fg.signatures.prompt import Adapted, adapt_input
-from tflm_fg.signatures.spec import folded, head_spec, prompt_spec
+from tflm_fg.signatures.spec import (
+  LEAST_SAMPLES,
+  folded,
+  head_spec,
+  prompt_spec,
+  with_prompt,
+)
 
 __all__ = [
+  "LEAST_SAMPLES",
   "MOST_SAMPLES",
   "Adapted",
   "Engine",
@@ -62,4 +69,5 @@ __all__ = [
   "state_of",
   "train_head",
   "weights_now",
+  "with_prompt",
 ]

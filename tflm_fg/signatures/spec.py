@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.signatures.head import MOST_SAMPLES, HeadSpec
-from tflm_fg.signatures.input_state import PromptSpec
+from tflm_fg.signatures.input_state import GAIN_ONE, PromptSpec
 from tflm_fg.tflite import MarkedModel, tensor_spec, weights_of
 from tflm_fg.tflite.tensors import Patchable
-from tflm_fg.types import TflmFgError, TrainableTensor
+from tflm_fg.types import Array, NotApplicable, TflmFgError, TrainableTensor
 
 LEAST_SAMPLES = 8
 
@@ -94,7 +95,7 @@ def prompt_spec(marked: MarkedModel, batch: int) -> PromptSpec | None:
     )
   offset = tuple(int(n) for n in tensors["offset"].shape)
   if math.prod(offset) > MOST_NUMBERS:
-    raise TflmFgError(
+    raise NotApplicable(
       f"{name}: a prompt of {math.prod(offset)} numbers; batches of {batch} "
       f"samples say too little of more than {MOST_NUMBERS}; use "
       "--trainable=head"
@@ -150,6 +151,21 @@ def folded(
       for role, tensor in tensors.items()
     ]
   )
+
+
+def with_prompt(weights: Mapping[str, Array]) -> dict[str, Array]:
+  """What `folded` needs of weights: no prompt where it changes nothing.
+
+  Args:
+    weights: what `get_weights` gave, by name.
+  """
+  kept = dict(weights)
+  offset, gain = kept.get("offset"), kept.get("gain")
+  if offset is None or gain is None:
+    return kept
+  if not offset.any() and (gain == GAIN_ONE).all():
+    del kept["offset"], kept["gain"]
+  return kept
 
 
 def _by_role(marked: MarkedModel) -> dict[str, TrainableTensor]:
