@@ -15,6 +15,7 @@ from tflm_fg.signatures.engine import Engine, Value
 from tflm_fg.signatures.head import (
   UNITS,
   HeadSpec,
+  logits,
   one_hot,
   rounded,
   state_of,
@@ -30,7 +31,7 @@ MOST_STEPS = 10000
 _KEPT_OF = 5
 _KEPT_FIRST = 3
 
-_ABSENT = 2
+_ABSENT = 3
 """How often a class without samples counts."""
 
 _MOST_MASTER = 127 * 256
@@ -141,11 +142,16 @@ def _start(
   own = rounded(e, kernel)
   ones = e.sum(e.cast(own, "int32"), 1, keepdims=True)
   offset = e.reshaped(bias, [spec.classes, 1]) - ones * spec.input_zero_point
-  features = e.joined([ring.features, imagined(e, spec, ring, own, offset)])
+  rows = imagined(e, spec, ring, own, offset)
+  features = e.joined([ring.features, rows])
   absent = e.cast(ring.per_class < 1, "int32")
   classes = e.counted(more) // spec.imagined
   away = e.take(e.reshaped(absent, [spec.classes]), classes)
-  labels = e.joined([ring.labels, (classes + 1) * away - 1])
+  # Points that the head takes for another class would teach it wrongly.
+  found = logits(e, spec, own, offset, rows)
+  top = e.max(found, 0)
+  taken = e.cast(e.sum(found * one_hot(e, spec, classes), 0) >= top, "int32")
+  labels = e.joined([ring.labels, (classes + 1) * away * taken - 1])
   hot = one_hot(e, spec, labels)
   # How many samples of its class lie in the slots up to each one.
   slots = e.counted(spec.capacity)
