@@ -2967,4 +2967,11 @@ MUTANTS = (
     "",
     ("tests/apps/samples/web/test_page.py",),
   ),
+  Mutant(
+    "more outputs: at zero is at the bottom",
+    "tflm_fg/tflite/surgery/class_outputs.py",
+    "  start = 0 if at_zero else ",
+    "  start = ",
+    ("tests/tflite/surgery/test_class_outputs.py",),
+  ),
 )

@@ -35,6 +35,15 @@ def test_old_logits_stay_and_new_ones_start_at_the_bottom(count, runtime):
   assert (after[:, old:] == -128).all()
 
 
+@pytest.mark.parametrize("runtime", ENGINES)
+def test_new_logits_may_start_at_zero_and_old_ones_stay(runtime):
+  model = models.dense_model(softmax=False)
+  before = _logits(model, runtime)
+  after = _logits(class_outputs.add_rows(model, 2, at_zero=True), runtime)
+  assert np.array_equal(after[:, :-2], before)
+  assert (after[:, -2:] == models.SIGNED).all()  # the logits' zero point
+
+
 def test_the_new_rows_can_be_trained():
   plan = class_outputs.add_rows(models.dense_model(), 1)
   x, y = models.separable(samples=64)

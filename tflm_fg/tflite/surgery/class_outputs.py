@@ -31,7 +31,9 @@ from tflm_fg.types import TflmFgError
 _BEHIND = ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE")
 
 
-def add_rows(source: Source, count: int, name: str = "model") -> bytes:
+def add_rows(
+  source: Source, count: int, name: str = "model", *, at_zero: bool = False
+) -> bytes:
   """Gives a classifier more outputs.
 
   Args:
@@ -39,6 +41,8 @@ def add_rows(source: Source, count: int, name: str = "model") -> bytes:
       without a SOFTMAX behind it; a mark is taken off.
     count: how many outputs to add.
     name: what to call the file in errors.
+    at_zero: whether the new logits are 0, from where they are learnt in fewer
+      steps, and not the lowest that there is, from where they never win.
 
   Returns:
     The file with `count` more outputs, unmarked. For every input the logits
@@ -57,8 +61,8 @@ def add_rows(source: Source, count: int, name: str = "model") -> bytes:
   _widen_scales(kernel, old, count)
   _widen_scales(bias, old, count)
   scale = float(bias.quantization.scale[-1])
-  lowest = _lowest(logits) / scale
-  _extend(model, bias, np.full(count, round(lowest), TYPE_NAMES[bias.type]))
+  start = 0 if at_zero else round(_lowest(logits) / scale)
+  _extend(model, bias, np.full(count, start, TYPE_NAMES[bias.type]))
   _resize_outputs(model, site, old + count, name)
   return ModelFile.of(source, name).repacked(model)
 
