@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tflm_fg
-from apps import cli, deltas
+from apps import cli, deltas, outputs
 from apps.checkpoints import CheckpointNote
 from apps.flags import (
   adapt_flags,
@@ -66,7 +66,7 @@ def main() -> None:
   files.require_outputs(
     cli.values(own.OUT, own.PLOT, own.REPORT, own.LOG, own.JOURNAL)
     | cli.values(delta_flags.DELTA)
-    | cli.in_folder(own.REPORT_DIR, "index.html", "report.json"),
+    | outputs.in_folder(own.REPORT_DIR, "index.html", "report.json"),
     cli.values(own.MODEL, own.FROM_JOURNAL, own.BLOB)
     | cli.values(*delta_flags.INPUTS)
     | sample_flags.sources(own.TRAIN, own.TEST, own.OLD_DATA, own.REPLAY),
@@ -103,7 +103,7 @@ def main() -> None:
     )
     with stop.deferred():
       contents = _contents(model, result, log)
-    cli.save(stop, contents, [own.REPORT_DIR.value])
+    outputs.save(stop, contents, [own.REPORT_DIR.value])
     with stop.deferred():
       print_report(result.report)
       deltas.print_size(contents)
@@ -119,7 +119,7 @@ def _contents(
   """What is written: path -> bytes, the adapted file last."""
   own = adapt_flags
   adapted = _unmarked(result.marked_model)
-  report = cli.telling_of(result.report, adapted)
+  report = outputs.telling_of(result.report, adapted)
   contents = deltas.written(model, adapted)
   if own.JOURNAL.value:
     every = adapt_flags.EVERY_STEP.value

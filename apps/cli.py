@@ -7,7 +7,6 @@ stderr that says whether anything was written. A traceback is a bug of ours.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -24,7 +23,7 @@ from absl import flags
 
 from apps import streams
 from apps.flags import memory_flags
-from tflm_fg import files, limits
+from tflm_fg import limits
 from tflm_fg.callbacks import (
   SIGNALS,
   Interrupted,
@@ -135,37 +134,6 @@ def _interrupted(number: int, *unused: object) -> None:
   raise Interrupted(number)
 
 
-def save(
-  stop: StopOnInterrupt,
-  contents: Mapping[str | None, bytes],
-  folders: Sequence[str | None] = (),
-) -> None:
-  """Writes files that belong together: all of them, or none.
-
-  No signal comes between them.
-
-  Args:
-    stop: what waits for signals.
-    contents: path -> bytes, what they tell of last; nothing is written for
-      None.
-    folders: that are made if they are not there; None for none.
-  """
-  with stop.deferred(firmly=True):
-    files.write_set(
-      {path: content for path, content in contents.items() if path is not None},
-      [folder for folder in folders if folder is not None],
-    )
-
-
-def telling_of(report: Mapping[str, Any], written: bytes) -> dict[str, Any]:
-  """A report with the SHA-256 of the file that it tells of, as `out_sha256`.
-
-  Where a report and a model lie side by side, it says whether they belong
-  together.
-  """
-  return {**report, "out_sha256": hashlib.sha256(written).hexdigest()}
-
-
 def end(
   stop: StopOnInterrupt, path: str, checkpoint: str | None = None
 ) -> None:
@@ -229,16 +197,6 @@ def version(program: str) -> str:
 def values(*holders: Any) -> dict[str, Any]:
   """Flag names with their values, None where a flag is not given."""
   return {holder.name: holder.value for holder in holders}
-
-
-def in_folder(holder: Any, *names: str) -> dict[str, str]:
-  """Files of a flag's folder, as `values` has files of flags."""
-  if not holder.value:
-    return {}
-  return {
-    f"{holder.name} ({name})": os.path.join(holder.value, name)
-    for name in names
-  }
 
 
 def command_line(

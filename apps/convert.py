@@ -24,7 +24,7 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, outputs
 from apps.flags import graph_flags, output_flags, sample_flags, target_flags
 from converters import conversion, float_file, quantize
 from tflm_fg import files
@@ -110,7 +110,7 @@ def main() -> None:
   told = {"notes": list(marked.notes), "needs": needs}
   contents = {_OUT.value: marked.data}
   if _REPORT.value:
-    report = cli.to_json(cli.telling_of(told, marked.data))
+    report = cli.to_json(outputs.telling_of(told, marked.data))
     contents = {_REPORT.value: report, **contents}
   files.write_set(contents)
   _tell_of(plain, marked, needs)

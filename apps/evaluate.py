@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, outputs
 from apps.flags import output_flags, sample_flags
 from tflm_fg import files
 from tflm_fg.runtimes import NAMES
@@ -81,6 +81,7 @@ def main() -> None:
     output=output_flags.OUTPUT.value,
     input=output_flags.INPUT.value,
   )
+  outputs.note_unfinished(_MODEL.value)
   if report["output_note"]:
     print(f"note: {report['output_note']}")
   if report["accuracy"] is not None:

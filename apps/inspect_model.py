@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, outputs
 from apps.flags import output_flags
 from tflm_fg import files, runtimes
 from tflm_fg.types import TflmFgError
@@ -45,6 +45,7 @@ def main() -> None:
     output=output_flags.OUTPUT.value,
     input=output_flags.INPUT.value,
   )
+  outputs.note_unfinished(_MODEL.value)
   print_file(report)
   marked = (
     f"{len(report['tensors'])} tensors" if report["is_marked"] else "none"

@@ -35,8 +35,8 @@ EXTRAS = re.findall(
 # What a shell, a Python or a system has. `pip`, `python` and `pytest` are
 # looked at more closely below.
 SYSTEM = {
-  ".", "adb", "bash", "bazel", "cd", "cmp", "mkdir", "mypy", "pip", "pytest",
-  "python", "python3", "ruff", "sed", "xxd",
+  ".", "adb", "bash", "bazel", "cd", "cmp", "mkdir", "mypy", "openssl", "pip",
+  "pytest", "python", "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
 SHARED_FLAGS = {p.stem for p in (ROOT / "apps/flags").glob("*_flags.py")}
@@ -288,6 +288,16 @@ def test_the_python_of_the_page_on_running_runs(names):
   for block in python_blocks("docs/running.md"):
     exec(compile(block, "docs/running.md", "exec"), names)
   assert pathlib.Path("adapted.tflite").read_bytes()[4:8] == b"TFL3"
+
+
+def test_the_python_of_the_page_on_updates_runs(names, monkeypatch, capsys):
+  pytest.importorskip("cbor2", reason="needs the extra delta")
+  monkeypatch.chdir("..")
+  for block in python_blocks("docs/updates.md"):
+    exec(compile(block, "docs/updates.md", "exec"), names)
+  sizes, booted = capsys.readouterr().out.splitlines()
+  assert re.fullmatch(r"48032 bytes, [78]\d\d to send", sizes)
+  assert booted == "models/slot0.tflite True"
 
 
 def test_the_python_of_the_data_page_runs(names, capsys):

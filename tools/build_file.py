@@ -45,6 +45,7 @@ PACKAGES = {
     "apps/__init__.py",
     "apps/checkpoints.py",
     "apps/cli.py",
+    "apps/outputs.py",
     "apps/printed_report.py",
     "apps/streams.py",
     "apps/flags/*.py",

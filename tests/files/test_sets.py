@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from apps import outputs
 from tests.files.killing import another_process, failing_at, killed_at
 from tflm_fg import files
 from tflm_fg.files import temporaries, writing
@@ -288,3 +289,22 @@ def test_a_folder_of_a_killed_process_is_swept_or_whole(tmp_path, monkeypatch):
       break
   assert outcomes == sorted(outcomes)
   assert len(outcomes) > 12
+
+
+def test_an_old_file_whose_new_one_waits_is_told(tmp_path, monkeypatch, capsys):
+  model = str(tmp_path / "model.tflite")
+  told = set()
+  for number in range(50):
+    write(tmp_path, OLD)
+    with killed_at(monkeypatch, number):
+      write(tmp_path, NEW)
+    with another_process(monkeypatch):
+      outputs.note_unfinished(model)
+      note = capsys.readouterr().out
+      waits = (tmp_path / "model.tflite").read_bytes() == OLD["model.tflite"]
+      left = after_a_next_run(tmp_path)
+    if note:
+      assert "model.tflite is the old file" in note
+      assert waits and left == NEW, number
+    told.add((bool(note), left == NEW))
+  assert told == {(False, False), (True, True), (False, True)}

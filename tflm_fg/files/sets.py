@@ -254,7 +254,12 @@ def _sha256(path: str) -> str:
 
 
 def unfinished(folder: str) -> Iterator[str]:
-  """Files whose set a killed process left unfinished in a folder."""
+  """Files that a killed process had written, and not yet put in their places.
+
+  Args:
+    folder: where they stand.
+  """
   for path in abandoned(folder):
     if path.endswith(f".{RECORD}"):
-      yield from (member.target for member in _read(path))
+      waiting = (m for m in _read(path) if os.path.exists(m.written))
+      yield from (member.target for member in waiting)

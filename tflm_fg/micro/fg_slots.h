@@ -5,6 +5,9 @@
  * its checksum fits, so that a save that was cut off at any byte leaves what
  * was there before. There is no allocation, and nothing global.
  *
+ * Where there are files, tflm_fg/slots.py is the same idea for whole models,
+ * with a trial for new ones: the words (slot, sequence, magic) mean the same.
+ *
  * Flash wears out: each save erases one slot once, so that a flash of 10,000
  * erasures lasts for 20,000 saves. Save at the end of a phase, not at a step.
  */

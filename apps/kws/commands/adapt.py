@@ -20,7 +20,7 @@ import sys
 
 from absl import flags
 
-from apps import cli
+from apps import cli, outputs
 from apps.flags import sound_flags, target_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
@@ -129,7 +129,7 @@ _OPERATORS = flags.DEFINE_enum(
 def main() -> None:
   """Reads, adapts, saves, reports."""
   files.require_outputs(
-    cli.values(_OUT) | report_page.outputs(_REPORT_DIR),
+    cli.values(_OUT) | report_page.paths(_REPORT_DIR),
     cli.values(_MODEL, _REPLAY),
     [_REPORT_DIR.value],
   )
@@ -143,7 +143,7 @@ def main() -> None:
     with stop.deferred():
       told = report_page.contents(_REPORT_DIR.value, result)
     contents = {**told, _OUT.value: result.spotter.model}
-    cli.save(stop, contents, [_REPORT_DIR.value])
+    outputs.save(stop, contents, [_REPORT_DIR.value])
     with stop.deferred():
       outcome.print_outcome(result)
       report_page.print_path(_REPORT_DIR.value)

@@ -29,7 +29,7 @@ import numpy as np
 from absl import flags
 
 import tflm_fg
-from apps import cli
+from apps import cli, outputs
 from apps.kws.model.adaptation import method_of
 from apps.kws.model.learning_curve import CurvePhase, curve_of
 from apps.kws.model.scores import score
@@ -101,13 +101,13 @@ def main() -> None:
     clips[name] = clips_of(name, _CLIPS.value, _TEST_CLIPS.value, _SEED.value)
     result = adapt_to(name, model, *clips[name])
     models[f"{name}.tflite"] = result.model
-    reports[name] = cli.telling_of(result.report, result.model)
+    reports[name] = outputs.telling_of(result.report, result.model)
     curves[name] = curve_of(result, clips[name][1], _RUNTIME.value)
   told = None
   if _TWO_WORDS.value:
     result, words = adapt_to_two_words(_DOMAIN.value[0], model, clips)
     models["two_words.tflite"] = result.model
-    told = cli.telling_of(result.report, result.model) | {"misheard": words}
+    told = outputs.telling_of(result.report, result.model) | {"misheard": words}
   told_of_all = {**reports, **({MISHEARD: told} if told else {})}
   contents = {
     "demo.png": draw(curves, reports),

@@ -24,7 +24,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from apps import cli
+from apps import cli, outputs
 from apps.flags import sound_flags, target_flags
 from apps.kws.audio import folders
 from apps.kws.audio.augment import Augment
@@ -111,7 +111,7 @@ def main() -> None:
   aside = beside(_OUT.value)
   files.require_outputs(
     {**cli.values(_OUT), "out's replay set": aside}
-    | report_page.outputs(_REPORT_DIR),
+    | report_page.paths(_REPORT_DIR),
     cli.values(_MODEL, _REPLAY),
     [_REPORT_DIR.value],
   )
@@ -129,7 +129,7 @@ def main() -> None:
       told = report_page.contents(_REPORT_DIR.value, result)
     told |= {aside: kept} if kept else {}
     contents = {**told, _OUT.value: result.spotter.model}
-    cli.save(stop, contents, [_REPORT_DIR.value])
+    outputs.save(stop, contents, [_REPORT_DIR.value])
     with stop.deferred():
       if kept:
         print(f"{aside}: {len(kept)} bytes, for the next time")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from apps import cli
+from apps import cli, outputs
 from apps.kws.model.adaptation import SpotterResult
 from apps.kws.model.outcome import TITLES
 from apps.kws.model.scores import WordScores
@@ -36,9 +36,9 @@ MOST_CONFUSED = 24
 """Words up to which a table of confusions can be read."""
 
 
-def outputs(holder: Any) -> dict[str, str]:
+def paths(holder: Any) -> dict[str, str]:
   """The files of a flag's folder, for `files.require_outputs`."""
-  return cli.in_folder(holder, PAGE, NUMBERS)
+  return outputs.in_folder(holder, PAGE, NUMBERS)
 
 
 def contents(
@@ -52,7 +52,7 @@ def contents(
   """
   if folder is None:
     return {}
-  told = cli.telling_of(result.report, result.spotter.model)
+  told = outputs.telling_of(result.report, result.spotter.model)
   result = dataclasses.replace(result, report=told)
   return {
     os.path.join(folder, PAGE): spotter_page(result).encode(),
