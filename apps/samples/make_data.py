@@ -9,7 +9,9 @@ they are. The folder gets train_x.bin and test_x.bin, one sample behind the
 other in the type of the input of `infer`, and train_y.bin and test_y.bin, the
 classes as int32, little endian.
 
-Without --test, every fourth sample of each class is kept aside to test on.
+Training samples come in a random order, always the same: what learns from a
+few at a time should not see one class after the other. Without --test, every
+fourth sample of each class is kept aside to test on.
 
 Needs NumPy and ai-edge-litert; nothing of tflm_fg.
 """
@@ -78,6 +80,8 @@ def main() -> None:
     test = samples(given.test, details)
   else:
     train, test = parted(*train)
+  order = np.random.default_rng(0).permutation(len(train[1]))
+  train = train[0][order], train[1][order]
   os.makedirs(given.out, exist_ok=True)
   for name, (x, y) in (("train", train), ("test", test)):
     x.tofile(os.path.join(given.out, f"{name}_x.bin"))

@@ -59,6 +59,7 @@ def taught(tmp_path_factory):
   np.savez(folder / "mine.npz", x=x[:80], y=y[:80])
   np.savez(folder / "others.npz", x=x[80:], y=y[80:])
   exported(folder, "T.tflite")
+  exported(folder, "head.tflite", "--trainable=head")
   done_by(
     sys.executable,
     SAMPLES / "make_data.py",
@@ -159,10 +160,11 @@ def told(folder, language, what, weights, model="T.tflite", data="data"):
 
 
 @functools.cache
-def lesson(folder, language):
+def lesson(folder, language, model="T.tflite"):
   """What a program says when it teaches, and the bytes that it keeps."""
-  said = told(folder, language, "train", f"{language}.bin")
-  return said, (folder / f"{language}.bin").read_bytes()
+  kept = f"{language}.bin" if model == "T.tflite" else f"{model}.bin"
+  said = told(folder, language, "train", kept, model)
+  return said, (folder / kept).read_bytes()
 
 
 @pytest.mark.xdist_group("samples")
@@ -178,9 +180,13 @@ def test_a_sample_teaches_and_a_new_process_restores(language, taught):
 
 
 @pytest.mark.xdist_group("samples")
-@pytest.mark.parametrize("language", ["c", "java"])
-def test_a_sample_learns_the_bytes_that_python_learns(language, taught):
-  assert lesson(taught, language)[1] == lesson(taught, "python")[1]
+@pytest.mark.parametrize(
+  ("language", "model"),
+  [("c", "T.tflite"), ("java", "T.tflite"), ("c", "head.tflite")],
+)
+def test_a_sample_learns_the_bytes_that_python_learns(language, model, taught):
+  own, other = (lesson(taught, n, model)[1] for n in (language, "python"))
+  assert own == other
 
 
 @pytest.mark.xdist_group("samples")
@@ -223,20 +229,12 @@ def test_the_c_sample_runs_with_the_model_as_an_array(taught):
 @pytest.mark.parametrize("kept", ["python.bin", "python.npz"])
 def test_a_patch_of_what_was_learned_says_what_the_app_says(kept, taught):
   _, learned = lesson(taught, "python")
-  numbers = np.frombuffer(learned, np.int32)
-  bias, gain, kernel, offset = np.split(numbers, [3, 4, 16])  # by their names
-  np.savez(
-    taught / "python.npz",
-    bias=bias,
-    gain=gain.reshape(1, 1, 1, 1),
-    kernel=kernel.reshape(3, 4),
-    offset=offset.reshape(1, 1, 1, 2),
-  )
+  np.savez(taught / "python.npz", **by_name(taught, learned))
   done = patched(taught, f"--learned={kept}", "--base=model.tflite")
   assert done.returncode == 0, done.stderr
   base = (taught / "model.tflite").read_bytes()
   plain = patch.apply(base, (taught / "p.bin").read_bytes())
-  assert len(plain) == len(base) and plain != base
+  assert plain != base
   x, y = sounds(120)
   model = Interpreter(model_content=plain)
   model.allocate_tensors()
@@ -247,6 +245,30 @@ def test_a_patch_of_what_was_learned_says_what_the_app_says(kept, taught):
     model.invoke()
     right += model.get_tensor(out["index"]).argmax() == label
   assert right / 40 == pytest.approx(lesson(taught, "python")[0]["after"])
+
+
+def by_name(folder, learned):
+  """What the bytes hold that a sample keeps."""
+  model = Interpreter(model_path=str(folder / "T.tflite"))
+  details = model.get_signature_runner("set_weights").get_input_details()
+  held, numbers = {}, np.frombuffer(learned, np.int32)
+  for name in sorted(details):
+    count = int(np.prod(details[name]["shape"]))
+    held[name] = numbers[:count].reshape(details[name]["shape"])
+    numbers = numbers[count:]
+  return held
+
+
+@pytest.mark.xdist_group("samples")
+def test_a_patch_of_a_head_leaves_the_file_as_long_as_it_was(taught):
+  lesson(taught, "python", "head.tflite")
+  flags = ("--learned=head.tflite.bin", "--base=model.tflite")
+  assert patched(taught, *flags, model="head.tflite").returncode == 0
+  base, made = (
+    (taught / name).read_bytes() for name in ("model.tflite", "p.bin")
+  )
+  assert len(patch.apply(base, made)) == len(base)
+  assert len(made) < 100
 
 
 def patched(folder, *flags, model="T.tflite"):

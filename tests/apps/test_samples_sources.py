@@ -8,9 +8,9 @@ import re
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-import tflm_fg
-from converters.to_signatures import to_signatures
+from converters.to_signatures import chosen, to_signatures
 from tests import models
+from tflm_fg.tflite import ModelFile
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "apps" / "samples"
@@ -29,7 +29,7 @@ SOURCES = {
 @pytest.fixture(scope="module")
 def known():
   """The signatures of a file, with the names of their tensors."""
-  marked = tflm_fg.mark_trainable(models.conv_model(), "head")
+  marked = chosen(ModelFile.open(models.conv_model()), "auto")
   made = Interpreter(model_content=to_signatures(marked).data)
   return made.get_signature_list()
 

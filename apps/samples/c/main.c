@@ -26,8 +26,8 @@
 #include "model.h"
 #endif
 
-enum { STEPS = 42 };
-static const float RATE = 0.2f;
+enum { STEPS = 100, EPOCHS = 8 };
+static const float RATE = 1.0f;
 
 typedef struct samples {
   unsigned char *x; /* one behind the other, in the type of the model's input */
@@ -36,7 +36,7 @@ typedef struct samples {
 } samples;
 
 typedef struct story {
-  double before, after, infer_ms, remember_ms, train_ms;
+  double before, after, infer_ms, adapt_input_ms, remember_ms, train_ms;
   int32_t count;
   float loss;
 } story;
@@ -148,6 +148,45 @@ static double accuracy(trainable *model, const samples *test, double *ms) {
   return (double)right / (double)test->count;
 }
 
+/* Fits the input to the samples, in files that can: a batch a call, and each
+ * epoch in other batches. A label of -1 marks a row that does not count. */
+static void adapt_input(trainable *model, const samples *train, story *told) {
+  trainable_signature *adapt = trainable_find(model, "adapt_input");
+  const double start = now_ms();
+  trainable_tensor *x, *y;
+  unsigned char *rows;
+  int32_t *labels, seed = 0;
+  size_t batch, epoch, first, i;
+  if (!adapt) return;
+  x = input(adapt, "x");
+  y = input(adapt, "y");
+  batch = y->bytes / sizeof *labels;
+  rows = calloc(1, x->bytes);
+  labels = malloc(y->bytes);
+  if (!rows || !labels) die("no memory", "adapt_input");
+  for (epoch = 0; epoch < EPOCHS; ++epoch) {
+    for (first = 0; first < train->count; first += batch) {
+      memset(rows, 0, x->bytes);
+      for (i = 0; i < batch; ++i) {
+        const size_t from = (first + i + epoch) % train->count;
+        labels[i] = first + i < train->count ? train->y[from] : -1;
+        if (labels[i] >= 0) {
+          memcpy(rows + i * train->bytes, train->x + from * train->bytes,
+                 train->bytes);
+        }
+      }
+      put(x, rows, x->bytes);
+      put(y, labels, y->bytes);
+      put(input(adapt, "seed"), &seed, sizeof seed);
+      run(model, adapt);
+      ++seed;
+    }
+  }
+  told->adapt_input_ms = now_ms() - start;
+  free(rows);
+  free(labels);
+}
+
 static void teach(trainable *model, const samples *train, story *told) {
   trainable_signature *remember = signature(model, "remember");
   trainable_signature *learn = signature(model, "train");
@@ -251,6 +290,7 @@ int main(int argc, char **argv) {
   told.before = accuracy(&model, &test, &told.infer_ms);
   printf("accuracy before: %.4f\n", told.before);
   if (strcmp(argv[1], "train") == 0) {
+    adapt_input(&model, &train, &told);
     teach(&model, &train, &told);
     printf("remembered %d samples, loss %.4f\n", told.count, told.loss);
     save(&model, argv[4]);
@@ -261,9 +301,10 @@ int main(int argc, char **argv) {
   told.after = accuracy(&model, &test, &told.infer_ms);
   printf("accuracy after: %.4f\n", told.after);
   printf("{\"before\": %.4f, \"after\": %.4f, \"count\": %d, \"loss\": %.6f, "
-         "\"infer_ms\": %.4f, \"remember_ms\": %.4f, \"train_ms\": %.4f}\n",
+         "\"infer_ms\": %.4f, \"adapt_input_ms\": %.4f, "
+         "\"remember_ms\": %.4f, \"train_ms\": %.4f}\n",
          told.before, told.after, told.count, told.loss, told.infer_ms,
-         told.remember_ms, told.train_ms);
+         told.adapt_input_ms, told.remember_ms, told.train_ms);
   trainable_close(&model);
   return 0;
 }

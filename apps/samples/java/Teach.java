@@ -24,8 +24,9 @@ import java.util.TreeMap;
  * the file that keeps what was learned. The last line is JSON, for programs.
  */
 public final class Teach {
-  private static final int STEPS = 42;
-  private static final float RATE = 0.2f;
+  private static final int STEPS = 100;
+  private static final float RATE = 1.0f;
+  private static final int EPOCHS = 8;
 
   private record Samples(byte[][] x, int[] y) {
     static Samples read(Path folder, String what, int bytes) throws IOException {
@@ -80,6 +81,34 @@ public final class Teach {
     return most;
   }
 
+  /**
+   * Fits the input to the samples, in files that can: a batch a call, and each epoch in other
+   * batches. A label of -1 marks a row that does not count.
+   */
+  private static void adaptInput(Trainable model, Samples train) {
+    if (!model.has("adapt_input")) {
+      return;
+    }
+    SortedMap<String, Integer> sizes = model.inputSizes("adapt_input");
+    int batch = sizes.get("y") / 4;
+    int count = train.y.length;
+    int seed = 0;
+    for (int epoch = 0; epoch < EPOCHS; epoch++) {
+      for (int first = 0; first < count; first += batch) {
+        ByteBuffer x = ByteBuffer.allocate(sizes.get("x"));
+        ByteBuffer y = ByteBuffer.allocate(sizes.get("y")).order(ByteOrder.LITTLE_ENDIAN);
+        for (int i = first; i < first + batch; i++) {
+          if (i < count) {
+            x.put(train.x[(i + epoch) % count]);
+          }
+          y.putInt(i < count ? train.y[(i + epoch) % count] : -1);
+        }
+        model.run("adapt_input", Map.of("x", x.array(), "y", y.array(), "seed", bytes(seed)));
+        seed++;
+      }
+    }
+  }
+
   /** Writes beside the place and renames, so that a reader finds all or what was before. */
   private static void save(Trainable model, Path path) throws IOException {
     SortedMap<String, byte[]> weights = model.run("get_weights", Map.of());
@@ -127,9 +156,13 @@ public final class Teach {
       System.out.printf(Locale.ROOT, "accuracy before: %.4f%n", before);
       int count = 0;
       float loss = 0;
+      double adaptInputMs = 0;
       double rememberMs = 0;
       double trainMs = 0;
       if (arguments[0].equals("train")) {
+        start = System.nanoTime();
+        adaptInput(model, train);
+        adaptInputMs = (System.nanoTime() - start) / 1e6;
         start = System.nanoTime();
         for (int i = 0; i < train.y.length; i++) {
           Map<String, byte[]> sample = Map.of("x", train.x[i], "y", bytes(train.y[i]));
@@ -150,8 +183,9 @@ public final class Teach {
       System.out.printf(
           Locale.ROOT,
           "{\"before\": %.4f, \"after\": %.4f, \"count\": %d, \"loss\": %.6f, "
-              + "\"infer_ms\": %.4f, \"remember_ms\": %.4f, \"train_ms\": %.4f}%n",
-          before, after, count, loss, inferMs, rememberMs, trainMs);
+              + "\"infer_ms\": %.4f, \"adapt_input_ms\": %.4f, \"remember_ms\": %.4f, "
+              + "\"train_ms\": %.4f}%n",
+          before, after, count, loss, inferMs, adaptInputMs, rememberMs, trainMs);
     }
   }
 }

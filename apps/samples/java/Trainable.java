@@ -143,6 +143,11 @@ public final class Trainable implements AutoCloseable {
     return values;
   }
 
+  /** Whether the file has a signature. */
+  public boolean has(String key) {
+    return signatures.containsKey(key);
+  }
+
   /** The bytes that each input of a signature takes, by name. */
   public SortedMap<String, Integer> inputSizes(String key) {
     SortedMap<String, Integer> sizes = new TreeMap<>();

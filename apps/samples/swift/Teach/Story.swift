@@ -6,7 +6,7 @@ import Foundation
 /// wrote; what was learned is kept in the app's own folder, which no other app
 /// can read.
 func teach(
-  bundle: Bundle = .main, steps: Int32 = 42, rate: Float = 0.2, say: (String) -> Void
+  bundle: Bundle = .main, steps: Int32 = 100, rate: Float = 1, say: (String) -> Void
 ) throws {
   guard let path = bundle.path(forResource: "T", ofType: "tflite") else {
     throw CocoaError(.fileNoSuchFile)
@@ -20,8 +20,10 @@ func teach(
   }
   let test = try samples("test", in: bundle)
   say("accuracy before: \(try accuracy(model, test))")
+  let train = try samples("train", in: bundle)
+  try adaptInput(model, train)
   var count: Int32 = 0
-  for (x, y) in try samples("train", in: bundle) {
+  for (x, y) in train {
     count = try model.remember(x, label: y)
   }
   let loss = try model.train(steps: steps, rate: rate)
@@ -29,6 +31,26 @@ func teach(
   // All of the new file or all of the old, and unreadable while the phone is locked.
   try model.weights().write(to: kept, options: [.atomic, .completeFileProtection])
   say("accuracy after: \(try accuracy(model, test))")
+}
+
+/// Fits the input, in files that can: a batch a call, and each epoch in other
+/// batches.
+private func adaptInput(
+  _ model: Trainable, _ train: [([Float], Int32)], epochs: Int = 8
+) throws {
+  let batch = model.batchSize
+  guard batch > 0 else { return }
+  let empty = [Float](repeating: 0, count: train[0].0.count)
+  var seed: Int32 = 0
+  for epoch in 0..<epochs {
+    for first in stride(from: 0, to: train.count, by: batch) {
+      let rows = (first..<first + batch).map { i in
+        i < train.count ? train[(i + epoch) % train.count] : (empty, -1)
+      }
+      _ = try model.adaptInput(rows.flatMap { $0.0 }, labels: rows.map { $0.1 }, seed: seed)
+      seed += 1
+    }
+  }
 }
 
 private func accuracy(_ model: Trainable, _ test: [([Float], Int32)]) throws -> Double {

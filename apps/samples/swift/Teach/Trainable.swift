@@ -31,6 +31,23 @@ final class Trainable {
     return try values("remember", "count")[0]
   }
 
+  /// How many samples a call of `adaptInput` takes; 0 for a file that has none.
+  var batchSize: Int {
+    guard interpreter.signatureKeys.contains("adapt_input"),
+      let y = try? runner("adapt_input").input(named: "y")
+    else { return 0 }
+    return y.shape.dimensions[0]
+  }
+
+  /// Fits the input to `batchSize` samples, one behind the other. A label of -1
+  /// marks one that does not count. True if `infer` has a new input by now: what
+  /// was remembered is then forgotten.
+  func adaptInput(_ x: [Float], labels: [Int32], seed: Int32) throws -> Bool {
+    try run("adapt_input", ["x": data(x), "y": data(labels), "seed": data([seed])])
+    let changed: [Int32] = try values("adapt_input", "changed")
+    return changed[0] != 0
+  }
+
   /// Learns from all that is remembered; the loss afterwards.
   func train(steps: Int32, rate: Float) throws -> Float {
     try run("train", ["steps": data([steps]), "rate": data([rate])])

@@ -28,12 +28,33 @@ class MainActivity : Activity() {
       if (kept.exists()) model.restore(kept.readBytes())
       val test = samples("test")
       say("accuracy before: ${accuracy(model, test)}")
+      val train = samples("train")
+      adaptInput(model, train)
       var count = 0
-      for ((x, y) in samples("train")) count = model.remember(x, y)
+      for ((x, y) in train) count = model.remember(x, y)
       val loss = model.train(STEPS, RATE)
       say("remembered $count samples, loss $loss")
       save(kept, model.weights())
       say("accuracy after: ${accuracy(model, test)}")
+    }
+  }
+
+  /** Fits the input, in files that can: a batch a call, and each epoch in other batches. */
+  private fun adaptInput(model: Trainable, train: List<Pair<ByteArray, Int>>) {
+    if (model.batchSize == 0) return
+    val size = train[0].first.size
+    var seed = 0
+    for (epoch in 0 until EPOCHS) {
+      for (first in train.indices step model.batchSize) {
+        val x = ByteArray(model.batchSize * size)
+        val labels = IntArray(model.batchSize) { -1 }
+        for (i in first until minOf(first + model.batchSize, train.size)) {
+          val (sample, label) = train[(i + epoch) % train.size]
+          sample.copyInto(x, (i - first) * size)
+          labels[i - first] = label
+        }
+        model.adaptInput(x, labels, seed++)
+      }
     }
   }
 
@@ -61,7 +82,8 @@ class MainActivity : Activity() {
   }
 
   private companion object {
-    const val STEPS = 42
-    const val RATE = 0.2f
+    const val STEPS = 100
+    const val RATE = 1.0f
+    const val EPOCHS = 8
   }
 }
