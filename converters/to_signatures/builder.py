@@ -39,6 +39,7 @@ VERSIONS: Mapping[str, int] = {
   "MINIMUM": 1,
   "MUL": 1,
   "NOT_EQUAL": 1,
+  "PAD": 1,
   "QUANTIZE": 1,
   "RANGE": 1,
   "READ_VARIABLE": 1,

@@ -225,6 +225,11 @@ class Graph:
     shape = (rows, *parts[0].shape[1:])
     return self.one("CONCATENATION", parts, shape, parts[0].dtype)
 
+  def widened(self, x: Value, more: int) -> Value:
+    """A matrix with more columns behind, of zeros."""
+    sizes = self.constant([[0, 0], [0, more]])
+    return self.one("PAD", [x, sizes], (x.shape[0], x.shape[1] + more), x.dtype)
+
   def with_row(self, x: Value, row: Value, slot: Value) -> Value:
     """Puts a row [1, ...] into a slot, int32 [1], of x [N, ...]."""
     zeros = [self.constant([0] * (len(x.shape) - 1))] if x.shape[1:] else []

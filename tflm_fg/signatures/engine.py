@@ -114,6 +114,10 @@ class NumpyEngine:
     """Arrays one after the other along the first axis."""
     return np.concatenate(parts)
 
+  def widened(self, x: Value, more: int) -> Value:
+    """A matrix with more columns behind, of zeros."""
+    return np.pad(x, [(0, 0), (0, more)])
+
   def with_row(self, x: Value, row: Value, slot: Value) -> Value:
     """Puts a row [1, ...] into a slot, int32 [1], of x [N, ...]."""
     changed = x.copy()

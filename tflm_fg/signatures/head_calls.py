@@ -15,7 +15,6 @@ from tflm_fg.signatures.engine import Engine, Value
 from tflm_fg.signatures.head import (
   UNITS,
   HeadSpec,
-  logits,
   one_hot,
   rounded,
   state_of,
@@ -110,7 +109,7 @@ def guarded(
   kernel, bias = e.read(state.kernel), e.read(state.bias)
   features, labels = e.read(state.features), e.read(state.labels)
   hot = one_hot(e, spec, labels)
-  ring = ring_of(e, spec, features, labels, hot)
+  ring = ring_of(e, features, labels, hot)
   start = _start(e, spec, ring, kernel, bias, steps, rate)
 
   def round_of(
@@ -138,32 +137,23 @@ def _start(
   rate: Value,
 ) -> _Start:
   """Imagines samples of absent classes, and keeps others aside."""
-  more = spec.classes * spec.imagined
   own = rounded(e, kernel)
   ones = e.sum(e.cast(own, "int32"), 1, keepdims=True)
   offset = e.reshaped(bias, [spec.classes, 1]) - ones * spec.input_zero_point
-  rows = imagined(e, spec, ring, own, offset)
+  rows, more = imagined(e, spec, ring, own, offset)
   features = e.joined([ring.features, rows])
-  absent = e.cast(ring.per_class < 1, "int32")
-  classes = e.counted(more) // spec.imagined
-  away = e.take(e.reshaped(absent, [spec.classes]), classes)
-  # Points that the head takes for another class would teach it wrongly.
-  found = logits(e, spec, own, offset, rows)
-  top = e.max(found, 0)
-  taken = e.cast(e.sum(found * one_hot(e, spec, classes), 0) >= top, "int32")
-  labels = e.joined([ring.labels, (classes + 1) * away * taken - 1])
-  hot = one_hot(e, spec, labels)
+  hot = one_hot(e, spec, e.joined([ring.labels, more]))
   # How many samples of its class lie in the slots up to each one.
   slots = e.counted(spec.capacity)
   later = e.reshaped(slots, [spec.capacity, 1]) >= slots
   ranks = e.matmul(e.cast(ring.hot, "int8"), e.cast(later, "int8"))
   ranks = e.sum(ranks * ring.hot, 0, keepdims=True)
   aside = e.cast((ranks % _KEPT_OF) == _KEPT_FIRST, "int32")
-  rest = e.filled([1, more], 0, "int32")
   there = e.sum(ring.hot, 0, keepdims=True)
   some = e.max(aside, 1, keepdims=True)
   # Where nothing is kept aside, what trains is what is compared.
   judged = aside + there * (some * -1 + 1)
+  absent = e.cast(ring.per_class < 1, "int32")
   number = e.sum(absent, 0, keepdims=True)
   parts = e.joined([number * -1 + spec.classes, number * _ABSENT])
   return _Start(
@@ -173,8 +163,8 @@ def _start(
     e.transposed(features),
     hot,
     parts,
-    _beside(e, aside, rest),
-    e.joined([_beside(e, judged, rest), _beside(e, there, rest)]),
+    e.widened(aside, rows.shape[0]),
+    e.widened(e.joined([judged, there]), rows.shape[0]),
     steps,
     rate,
   )
@@ -183,13 +173,6 @@ def _start(
 def _picked(e: Engine, x: Value, row: int, column: int) -> Value:
   """One number of four, [2, 2], as int32 [1]."""
   return e.take(e.reshaped(x, [4]), e.constant([2 * row + column]))
-
-
-def _beside(e: Engine, left: Value, right: Value) -> Value:
-  """Two rows [1, N] and [1, M] as one, [1, N + M]."""
-  sizes = left.shape[1], right.shape[1]
-  ends = [e.reshaped(x, [n]) for x, n in zip((left, right), sizes)]
-  return e.reshaped(e.joined(ends), [1, sum(sizes)])
 
 
 def _round(

@@ -1,10 +1,11 @@
 """Imagine features of classes that nothing remembered shows.
 
 Where a class has no samples, the head itself says what it takes for the class:
-from the mean of what is remembered a point climbs until the head is sure of the
-class. Around it lie points as remembered samples lie around the mean of their
-own class. Training counts them as samples, so that the class is kept. It is the
-integer form of `forgetting.imagined`, for what a file can do by itself.
+points lie on a line from the mean of what is remembered in the direction in
+which the class gains most on the mean of all classes, up to as far away as
+samples lie from the mean of their own class; and around that line as samples
+lie around their mean. Training counts those that the head takes for the class
+as samples of it. It is a form of `forgetting.imagined` without a climb.
 """
 
 from __future__ import annotations
@@ -14,22 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg.signatures.engine import Engine, Value, within
-from tflm_fg.signatures.head import HeadSpec, logits, odds
-
-_STEPS = 64
-"""Steps that a point climbs at most."""
-
-_SURE = 0.9
-"""Probability of its class at which a point stays."""
+from tflm_fg.signatures.head import HeadSpec, logits, one_hot
 
 _SPREAD = 3
 """Halves of a sample's distance from its mean that points lie away."""
 
-_PART = 8
-"""A step of a climb is one part of so many of the largest distance."""
-
-_LEAST = 2
-"""A step of a climb has as many int8 steps at least."""
+_LEAST = 8
+"""int8 steps that the line is long at least."""
 
 
 class Ring(NamedTuple):
@@ -52,9 +44,7 @@ class Ring(NamedTuple):
   means: Value
 
 
-def ring_of(
-  e: Engine, spec: HeadSpec, features: Value, labels: Value, hot: Value
-) -> Ring:
+def ring_of(e: Engine, features: Value, labels: Value, hot: Value) -> Ring:
   """Counts what is remembered and finds the means."""
   per_class = e.sum(hot, 1, keepdims=True)
   total = e.matmul(e.cast(hot, "int8"), e.transposed(features))
@@ -65,7 +55,7 @@ def ring_of(
 
 def imagined(
   e: Engine, spec: HeadSpec, ring: Ring, kernel: Value, offset: Value
-) -> Value:
+) -> tuple[Value, Value]:
   """Imagines features of all classes.
 
   Args:
@@ -76,65 +66,43 @@ def imagined(
     offset: int32 [C, 1], what is added to a sum of products.
 
   Returns:
-    int8 [C * K, D]: K points of each class, one class after the other.
+    Points int8 [C * K, D], K of each class, one class after the other; and
+    their labels int32 [C * K], -1 where the head takes a point for another
+    class, or where the class has samples.
   """
-  count = spec.imagined
+  classes, inputs, count = spec.classes, spec.inputs, spec.imagined
   # Samples all over the ring; they lie in its first slots.
-  parts = e.constant(np.arange(count)) * e.reshaped(ring.number, [1])
-  slots = parts // count
+  slots = e.counted(count) * e.reshaped(ring.number, [1]) // count
   chosen = e.cast(e.take(ring.features, slots), "int32")
   own = e.maximum(e.take(ring.labels, slots), 0)
-  away = chosen - e.take(ring.means, own)
-  largest = e.max(e.maximum(away, away * -1), 1, keepdims=True)
-  step = e.maximum(
-    e.max(largest, 0, keepdims=True) * (256 // _PART), 256 * _LEAST
-  )
+  spread = ((chosen - e.take(ring.means, own)) * _SPREAD) >> 1
+  reach = e.max(largest(e, spread), 0, keepdims=True)
   start = e.sum(ring.means * ring.per_class, 0, keepdims=True) // ring.number
-  x = e.filled([spec.classes, spec.inputs], 0, "int32") + start * 256
-  kept = [kernel, e.transposed(kernel), offset, step]
-  steps = e.constant([_STEPS])
-
-  def climb(
-    e: Engine, number: Value, state: list[Value], kept: list[Value]
-  ) -> list[Value]:
-    del number
-    return [_climbed(e, spec, state[0], *kept)]
-
-  (x,) = e.loop("climb", steps, [x], kept, climb)
-  spread = e.reshaped((away * _SPREAD) >> 1, [1, count, spec.inputs])
-  points = e.reshaped(as_steps(e, x), [spec.classes, 1, spec.inputs]) + spread
-  rows = e.reshaped(points, [spec.classes * count, spec.inputs])
-  return e.cast(within(e, rows, -128, 127), "int8")
-
-
-def as_steps(e: Engine, x: Value) -> Value:
-  """int8 steps, as int32, of numbers in 1/256."""
-  return within(e, (x + 128) >> 8, -128, 127)
+  ways = e.reshaped(directions(e, spec, kernel), [classes, 1, inputs])
+  # More of them lie near the mean than far from it.
+  parts = e.constant((np.arange(count) + 1)[None, :, None] ** 2)
+  lengths = parts * e.reshaped(e.maximum(reach, _LEAST), [1, 1, 1])
+  points = ways * lengths // (127 * count * count)
+  points = points + e.reshaped(spread + start, [1, count, inputs])
+  rows = e.reshaped(points, [classes * count, inputs])
+  rows = e.cast(within(e, rows, -128, 127), "int8")
+  labels = e.counted(classes * count) // count
+  found = logits(e, spec, kernel, offset, rows)
+  own = e.sum(found * one_hot(e, spec, labels), 0)
+  absent = e.reshaped(e.cast(ring.per_class < 1, "int32"), [classes])
+  wanted = e.cast(own >= e.max(found, 0), "int32") * e.take(absent, labels)
+  return rows, (labels + 1) * wanted - 1
 
 
-def _climbed(
-  e: Engine,
-  spec: HeadSpec,
-  x: Value,
-  kernel: Value,
-  columns: Value,
-  offset: Value,
-  step: Value,
-) -> Value:
-  """Points, int32 [C, D] in 1/256 of an int8 step, one step further."""
-  found = logits(e, spec, kernel, offset, e.cast(as_steps(e, x), "int8"))
-  own = e.constant(np.eye(spec.classes))
-  missing = own * (1 << spec.residual_bits) - odds(e, spec, found).shares
-  unsure = e.sum(missing * own, 0) >= round(
-    (1 - _SURE) * (1 << spec.residual_bits)
-  )
-  # Each class's row of weights counts by its scale.
+def largest(e: Engine, x: Value) -> Value:
+  """The largest magnitude in each row: int32 [N, 1]."""
+  return e.max(e.maximum(x, x * -1), 1, keepdims=True)
+
+
+def directions(e: Engine, spec: HeadSpec, kernel: Value) -> Value:
+  """Where each class gains on the mean of all: int32 [C, D], up to 127."""
   scales = spec.kernel_scales / spec.kernel_scales.max()
   shares = np.round(scales * 127).astype(np.int32)[:, None]
-  pull = ((missing >> (spec.residual_bits - 7)) * e.constant(shares)) >> 7
-  uphill = e.matmul(e.cast(e.transposed(pull), "int8"), columns)
-  most = e.max(e.maximum(uphill, uphill * -1), 1, keepdims=True)
-  move = uphill * step // e.maximum(most, 1)
-  go = e.reshaped(e.cast(unsure, "int32"), [spec.classes, 1])
-  # Kept within int8, so that a point never runs away.
-  return within(e, x + move * go, -128 * 256, 127 * 256)
+  real = e.cast(kernel, "int32") * e.constant(shares)
+  beyond = real - e.sum(real, 0, keepdims=True) // spec.classes
+  return beyond * 127 // e.maximum(largest(e, beyond), 1)
