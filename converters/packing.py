@@ -18,15 +18,18 @@ _ALIGNMENT = 16
 
 
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]
-  """Starts constants on 16 bytes, and writes equal vectors of numbers once."""
+  """Writes equal vectors of numbers once, and starts constants on 16 bytes.
+
+  Those of a few bytes start on 4 or 8, as their numbers need it.
+  """
 
   def __init__(self, size: int) -> None:
     super().__init__(size)
     self._vectors: dict[tuple[str, bytes], int] = {}
 
   def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802,N803
-    if elemSize == 1:
-      alignment = _ALIGNMENT
+    if elemSize == 1:  # no number is longer than its constant
+      alignment = min(_ALIGNMENT, 1 << max(numElems.bit_length() - 1, 2))
     return super().StartVector(elemSize, numElems, alignment)
 
   def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802

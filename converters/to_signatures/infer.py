@@ -23,6 +23,7 @@ def add_infer(parts: Parts) -> None:
   kernel, bias = (int(head.inputs[i]) for i in (1, 2))
   for number in (kernel, bias):
     parts.tensor(number).buffer = 0
+  _without_notes(model)
   model.operators = []
   graph = Graph(parts.file, NAME, model)
   graph.once(parts.initial)
@@ -67,6 +68,16 @@ def read_prompt(graph: Graph, parts: Parts) -> None:
     shape = graph.constant(list(variable.shape))
     out = _as_value(graph, number)
     graph.append("RESHAPE", [graph.read(variable), shape], [out])
+
+
+def _without_notes(model: schema.SubGraphT) -> None:
+  """Drops what no runtime reads: names of inner tensors, ranges of values."""
+  ends = {int(i) for i in (*model.inputs, *model.outputs)}
+  for number, tensor in enumerate(model.tensors):
+    if number not in ends:
+      tensor.name = None
+    if tensor.quantization is not None:
+      tensor.quantization.min = tensor.quantization.max = None
 
 
 def _as_value(graph: Graph, number: int) -> Value:
