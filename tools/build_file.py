@@ -56,7 +56,7 @@ PACKAGES = {
   "apps/export": ("apps/export/*.py",),
   "apps/samples": ("apps/samples/**/*.py",),
   "apps": ("apps/*.py",),
-  "tools": ("tools/*.py",),
+  "tools": ("tools/**/*.py",),
 }
 """Target -> the patterns of its files; a file is in the first that fits."""
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import struct
@@ -17,6 +18,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import outside
 from tflm_fg.tflite.subgraph import Operator, Subgraph, Tensor
+from tflm_fg.tflite.verify import (
+  arity,
+  indices,
+  operators,
+  options,
+  rearranging,
+  scales,
+  shapes,
+)
 from tflm_fg.tflite.verify.indices import (
   ITEM_BYTES,
   check_indices,
@@ -31,16 +41,7 @@ from tflm_fg.tflite.verify.structure import (
 )
 from tflm_fg.types import TflmFgError
 
-OP_NAMES: dict[int, str] = {
-  code: name
-  for name, code in vars(schema.BuiltinOperator).items()
-  if isinstance(code, int)
-}
-TYPE_NAMES: dict[int, str] = {
-  code: name.lower()
-  for name, code in vars(schema.TensorType).items()
-  if isinstance(code, int)
-}
+OP_NAMES, TYPE_NAMES = operators.NAMES, indices.TYPE_NAMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +172,11 @@ class ModelFile:
     )
 
 
+_FITS = functools.partial(
+  shapes.shapes_fault, checks={**shapes.CHECKS, **rearranging.CHECKS}
+)
+_CHECKS = arity.arity_fault, options.options_fault, scales.scales_fault, _FITS
+
 Source = bytes | ModelFile
 """A file as bytes, or opened. Bytes are opened anew wherever they come."""
 
@@ -196,6 +202,7 @@ def verify(data: bytes, name: str = "model") -> schema.ModelT:
     check_root(root)
     model = _unpack(data)
     check_indices(model)
+    operators.check_graphs(model, _CHECKS)
   except (struct.error, IndexError, ValueError, TypeError) as broken:
     raise TflmFgError(f"{name}: {CORRUPTED.format(broken)}") from None
   return model

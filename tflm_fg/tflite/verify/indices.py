@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+TYPE_NAMES: dict[int, str] = {
+  code: name.lower()
+  for name, code in vars(schema.TensorType).items()
+  if isinstance(code, int)
+}
 ITEM_BYTES = {
   schema.TensorType.FLOAT32: 4,
   schema.TensorType.FLOAT16: 2,
@@ -87,7 +91,7 @@ def _check_tensor(
   if any(d < 0 for d in shape) or math.prod(shape) > MAX_ELEMENTS:
     raise ValueError(f"{what} has shape {shape}")
   (tensor.name or b"").decode()  # engines raise on names that are no text
-  _check_quantization(tensor.quantization, shape, what)
+  _check_quantization(tensor, shape, what)
   content = buffers[tensor.buffer].data
   held = 0 if content is None else len(content)
   item = ITEM_BYTES.get(tensor.type)
@@ -100,27 +104,59 @@ def _check_tensor(
   return bool(held) or bool(tensor.isVariable)
 
 
-def _check_quantization(
+_LIMITS = {
+  schema.TensorType.INT8: (-128, 127),
+  schema.TensorType.UINT8: (0, 255),
+  schema.TensorType.INT16: (-(1 << 15), (1 << 15) - 1),
+}
+"""Types that kernels read as quantized, with the zero points that they take."""
+
+
+def _quantization_fault(
   quantization: schema.QuantizationParametersT | None,
-  shape: list[int],
-  what: str,
-) -> None:
+  kind: int,
+  shape: Sequence[int],
+  axis: int,
+) -> str:
+  """What is wrong with a tensor's quantization by itself; empty for nothing.
+
+  Args:
+    quantization: as the file has it.
+    kind: the tensor's type.
+    shape: of the tensor.
+    axis: along which several scales lie.
+  """
   if quantization is None or quantization.scale is None:
-    return
+    return ""
   scales = np.asarray(quantization.scale)
   count = len(scales)
   if not count:
-    return
+    return ""
   if not np.all(np.isfinite(scales)) or np.any(scales < 0):
-    raise ValueError(f"{what} has a scale that is negative or not finite")
-  axis = meant_axis(int(quantization.quantizedDimension), count, shape)
+    return "has a scale that is negative or not finite"
   if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
-    raise ValueError(
-      f"{what} of shape {shape} has {count} scales on axis {axis}"
-    )
-  points = len(_integers(quantization.zeroPoint))
-  if points not in (1, count):
-    raise ValueError(f"{what} has {points} zero points for {count} scales")
+    return f"of shape {list(shape)} has {count} scales on axis {axis}"
+  points = quantization.zeroPoint
+  points = [] if points is None else [int(point) for point in points]
+  if len(points) not in (1, count):
+    return f"has {len(points)} zero points for {count} scales"
+  low, high = _LIMITS.get(kind, (-(1 << 31), (1 << 31) - 1))
+  for point in points:
+    if not low <= point <= high:
+      kind_name = TYPE_NAMES.get(kind, "its type")
+      return f"has zero point {point}, {kind_name} takes {low} to {high}"
+  return ""
+
+
+def _check_quantization(
+  tensor: schema.TensorT, shape: list[int], what: str
+) -> None:
+  held = tensor.quantization
+  if held is None or held.scale is None:
+    return
+  axis = meant_axis(int(held.quantizedDimension), len(held.scale), shape)
+  if fault := _quantization_fault(held, tensor.type, shape, axis):
+    raise ValueError(f"{what} {fault}")
 
 
 def _check_operators(
@@ -149,7 +185,9 @@ def _check_operators(
       if index in known - variables:
         raise ValueError(f"{what} writes tensor {index}, which is taken")
       known.add(index)
-    _check_strides(model.operatorCodes[operator.opcodeIndex], operator, what)
+    for i, index in enumerate(_integers(operator.intermediates)):
+      if index != -1:
+        _check_range(index, len(tensors), f"{what} intermediate {i}")
   for i, index in enumerate(_integers(graph.outputs)):
     _check_range(index, len(tensors), f"{where} output {i}")
     _require_known(tensors, index, known, f"{where} output {i}")
@@ -160,36 +198,6 @@ def _require_known(
 ) -> None:
   if index not in known and 0 not in _integers(tensors[index].shape):
     raise ValueError(f"{what} reads tensor {index} before anything writes it")
-
-
-_STRIDED: dict[int, type[Any]] = {
-  getattr(schema.BuiltinOperator, operator): options
-  for operator, options in (
-    ("CONV_2D", schema.Conv2DOptionsT),
-    ("DEPTHWISE_CONV_2D", schema.DepthwiseConv2DOptionsT),
-    ("TRANSPOSE_CONV", schema.TransposeConvOptionsT),
-    ("AVERAGE_POOL_2D", schema.Pool2DOptionsT),
-    ("MAX_POOL_2D", schema.Pool2DOptionsT),
-    ("L2_POOL_2D", schema.Pool2DOptionsT),
-  )
-}
-"""Operators whose kernels divide by what their options say."""
-
-
-def _check_strides(
-  code: schema.OperatorCodeT, operator: schema.OperatorT, what: str
-) -> None:
-  number = max(code.builtinCode, code.deprecatedBuiltinCode)
-  if number not in _STRIDED:
-    return
-  options = operator.builtinOptions
-  if not isinstance(options, _STRIDED[number]):
-    raise ValueError(f"{what} lacks its strides")
-  for field in ("strideW", "strideH", "filterWidth", "filterHeight"):
-    value = getattr(options, field, 1)
-    if not 0 < value < 2**15:
-      name = field[0].upper() + field[1:]
-      raise ValueError(f"{what} has {name} {value}")
 
 
 _AXIS_FIELD = 4 + 2 * 6  # slot 6 of a QuantizationParameters table

@@ -1,0 +1,1 @@
+"""Damage models in every place that an engine reads, and see how that ends."""
