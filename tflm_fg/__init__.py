@@ -11,6 +11,7 @@ from tflm_fg.marking import mark_trainable, strip
 from tflm_fg.replaying import replay
 from tflm_fg.report import Report
 from tflm_fg.samples.reading import LoadedSamples
+from tflm_fg.signatures.simulation import simulate_signatures
 from tflm_fg.tflite.graph_options import GraphOptions
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.types import TflmFgError
@@ -38,5 +39,6 @@ __all__ = [
   "optimizers",
   "replay",
   "runtimes",
+  "simulate_signatures",
   "strip",
 ]

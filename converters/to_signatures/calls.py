@@ -95,7 +95,7 @@ def add_set_weights(parts: Parts) -> None:
       "offset": graph.tensor(prompt.offset, "int32"),
       "gain": graph.tensor(prompt.gain, "int32"),
     }
-    signatures.set_prompt(graph, spec, prompt, **numbers)
+    signatures.set_prompt(graph, spec, prompt, **numbers, accepted=accepted)
     given |= numbers
   graph.signature(given, {"accepted": accepted})
 

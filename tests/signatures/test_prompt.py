@@ -12,6 +12,7 @@ from tflm_fg.signatures.signs import signs
 
 CHANNELS, CLASSES, BATCH = 6, 4, 8
 SPEC = input_state.PromptSpec((1, CHANNELS), BATCH)
+ONE = np.array([1], np.int32)
 CENTRES = np.random.default_rng(3).integers(-60, 61, (CLASSES, CHANNELS))
 """Where each class lies."""
 
@@ -182,9 +183,8 @@ def test_a_new_prompt_forgets_what_was_seen_through_the_old_one():
 def test_a_prompt_that_is_set_is_used_and_trained_from():
   e = begun()
   offset = np.arange(CHANNELS, dtype=np.int32)[None]
-  input_state.set_prompt(
-    e, HEAD, SPEC, offset * 100, np.array([[-5]], np.int32)
-  )
+  gain = np.array([[-5]], np.int32)
+  input_state.set_prompt(e, HEAD, SPEC, offset * 100, gain, ONE)
   offset = np.minimum(offset * 100, 127)
   assert e.variables["offset"].tolist() == offset.tolist()
   assert e.variables["gain"].item() == 0
@@ -195,13 +195,26 @@ def test_a_prompt_that_is_set_is_used_and_trained_from():
   assert e.variables["input_counts"].tolist() == [0, SPEC.scans, 0, 0, 0, 0]
 
 
+def test_weights_that_are_refused_leave_the_prompt_and_its_training():
+  e = begun()
+  for number in range(40):
+    call(e, *samples(BATCH, number, moved=MOVED))
+  before = state_bytes(e)
+  offset = np.full((1, CHANNELS), 3, np.int32)
+  input_state.set_prompt(
+    e, HEAD, SPEC, offset, np.array([[9]], np.int32), ONE - 1
+  )
+  assert state_bytes(e) == before
+
+
 def test_the_files_own_prompt_set_is_a_reset():
   e = begun()
   fresh = state_bytes(e)
   for number in range(40):
     call(e, *samples(BATCH, number, moved=MOVED))
   one = np.full((1, 1), input_state.GAIN_ONE, np.int32)
-  input_state.set_prompt(e, HEAD, SPEC, np.zeros((1, CHANNELS), np.int32), one)
+  none = np.zeros((1, CHANNELS), np.int32)
+  input_state.set_prompt(e, HEAD, SPEC, none, one, ONE)
   assert state_bytes(e) == fresh
 
 
@@ -226,7 +239,7 @@ def test_signs_of_steps_and_numbers_do_not_go_together():
   assert abs((drawn[1:] * drawn[:-1]).mean()) < 0.02
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_no_number_of_the_program_wraps_around(seed):
   e, random = begun(CheckedEngine), np.random.default_rng(seed)

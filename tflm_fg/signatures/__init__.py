@@ -29,6 +29,10 @@ from tflm_fg.signatures.input_state import (
   set_prompt,
 )
 from tflm_fg.signatures.prompt import Adapted, adapt_input
+from tflm_fg.signatures.simulation import (
+  SimulatedSignatures,
+  simulate_signatures,
+)
 from tflm_fg.signatures.spec import (
   LEAST_SAMPLES,
   folded,
@@ -49,6 +53,7 @@ __all__ = [
   "PromptSpec",
   "PromptState",
   "Scores",
+  "SimulatedSignatures",
   "State",
   "Value",
   "Variable",
@@ -66,6 +71,7 @@ __all__ = [
   "rounded",
   "set_prompt",
   "set_weights",
+  "simulate_signatures",
   "state_of",
   "train_head",
   "weights_now",

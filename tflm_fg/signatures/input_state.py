@@ -135,7 +135,12 @@ def prompt_now(e: Engine, head: HeadSpec, spec: PromptSpec) -> PromptNumbers:
 
 
 def set_prompt(
-  e: Engine, head: HeadSpec, spec: PromptSpec, offset: Value, gain: Value
+  e: Engine,
+  head: HeadSpec,
+  spec: PromptSpec,
+  offset: Value,
+  gain: Value,
+  accepted: Value,
 ) -> None:
   """Gives `infer` a prompt, from which training goes on.
 
@@ -148,18 +153,22 @@ def set_prompt(
     spec: of the prompt.
     offset: int32 in the offset's shape, from -127 to 127.
     gain: int32 in the gain's shape, from 0 to 127.
+    accepted: int32 [1]: 1; or 0 to leave all as it was.
   """
-  state = prompt_state(head, spec)
+  state, fits = prompt_state(head, spec), accepted >= 1
   parts = e.reshaped(offset, [spec.channels]), e.reshaped(gain, [1])
   low, high = (e.constant(limit) for limit in limits(spec))
   given = clipped(e, e.joined(parts), low, high)
-  use_prompt(e, spec, state, given)
-  e.assign(state.masters, e.cast(given * UNITS, "int16"))
+  old = given_prompt(e, spec, e.read(state.offset), e.read(state.gain))
+  use_prompt(e, spec, state, e.select(fits, given, old))
+  masters = e.cast(e.read(state.masters), "int32")
+  masters = e.select(fits, given * UNITS, masters)
+  e.assign(state.masters, e.cast(masters, "int16"))
   for variable in state[3:6]:
-    e.assign(variable, e.filled(variable.shape, 0, "int32"))
+    e.assign(variable, e.read(variable) * (1 - accepted))
   # A gain that was found is not looked for again.
   scans = differs(e, spec, given) * e.constant([0, spec.scans, 0, 0, 0, 0])
-  e.assign(state.counts, scans)
+  e.assign(state.counts, e.select(fits, scans, e.read(state.counts)))
 
 
 def use_prompt(

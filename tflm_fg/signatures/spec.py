@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tflm_fg.signatures.head import MOST_SAMPLES, HeadSpec
 from tflm_fg.signatures.input_state import GAIN_ONE, PromptSpec
@@ -105,10 +104,10 @@ def prompt_spec(marked: MarkedModel, batch: int) -> PromptSpec | None:
 
 def folded(
   marked: MarkedModel,
-  kernel: NDArray[np.int32],
-  bias: NDArray[np.int32],
-  offset: NDArray[np.int32] | None = None,
-  gain: NDArray[np.int32] | None = None,
+  kernel: Array,
+  bias: Array,
+  offset: Array | None = None,
+  gain: Array | None = None,
 ) -> bytes:
   """The plain file with what `get_weights` gave in place of its head.
 
