@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from tflm_fg import files
 from tflm_fg.runtimes import require_runs
 from tflm_fg.signatures import folded, with_prompt
 from tflm_fg.tflite import ModelFile
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import Array, TflmFgError
 
 ASKED = 16
 """Samples at random on which the plain file must say what `infer` says."""
@@ -85,13 +87,26 @@ def _learned(file: ModelFile, base_path: str, weights_path: str) -> bytes:
       f"{weights_path}: {file.name} refuses these weights; were they learned "
       "with another model?"
     )
-  used = with_prompt(weights)
-  marked = marked_for(base_path, "auto" if "offset" in used else "head")
-  made = tflm_fg.strip(folded(marked, **used))
+  made = _folded(base_path, with_prompt(weights))
   plain = ModelFile.open(made, base_path)
   require_runs(plain, "litert-reference")
   _require_equal(call["infer"], plain, file.name)
   return made
+
+
+def _folded(base_path: str, weights: Mapping[str, Array]) -> bytes:
+  """The base with weights, which fit its head or a wide one."""
+
+  def made(trainable: str) -> bytes:
+    return tflm_fg.strip(folded(marked_for(base_path, trainable), **weights))
+
+  prompt = "offset" in weights
+  try:
+    return made("auto" if prompt else "head")
+  except TflmFgError as fault:
+    with contextlib.suppress(TflmFgError):
+      return made("prompt,wide-head" if prompt else "wide-head")
+    raise fault from None
 
 
 def _interpreter(data: bytes) -> Any:

@@ -47,6 +47,11 @@ def samples(path: str, details: dict) -> tuple[np.ndarray, np.ndarray]:
     raise SystemExit(
       f"{path}: x {x.shape} and y {y.shape} are not samples of {shape}"
     )
+  if dtype.kind == "f" and x.dtype in (np.int8, np.int16):
+    raise SystemExit(
+      f"{path}: x holds {x.dtype}, steps of a quantized input; a model with "
+      "--io=float32 takes the real numbers behind them"
+    )
   if x.dtype != dtype and dtype.kind == "i":
     scale, zero_point = details["quantization"]
     limits = np.iinfo(dtype)

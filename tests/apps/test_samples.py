@@ -19,6 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import tflm_fg
 from apps.export import patch
+from converters.to_signatures import chosen, to_signatures
 from tests import models
 from tests.micro.compiling import STRICT
 from tests.programs import own_lines, run
@@ -59,7 +60,7 @@ def taught(tmp_path_factory):
   np.savez(folder / "mine.npz", x=x[:80], y=y[:80])
   np.savez(folder / "others.npz", x=x[80:], y=y[80:])
   exported(folder, "T.tflite")
-  exported(folder, "head.tflite", "--trainable=head")
+  exported(folder, "head.tflite", "head")
   done_by(
     sys.executable,
     SAMPLES / "make_data.py",
@@ -81,10 +82,10 @@ def sounds(count):
   return x.astype(np.int8), y
 
 
-def exported(folder, out, *flags):
-  flags = ("--model=model.tflite", "--target=signatures", *flags)
-  done = run(folder, "apps.export", *flags, f"--out={out}")
-  assert done.returncode == 0, done.stderr
+def exported(folder, out, trainable="auto", **options):
+  """Writes what tflm-fg-export --target=signatures writes."""
+  marked = chosen(str(folder / "model.tflite"), trainable)
+  (folder / out).write_bytes(to_signatures(marked, **options).data)
 
 
 @functools.cache
@@ -247,6 +248,47 @@ def test_a_patch_of_what_was_learned_says_what_the_app_says(kept, taught):
   assert right / 40 == pytest.approx(lesson(taught, "python")[0]["after"])
 
 
+@pytest.mark.xdist_group("samples")
+def test_a_patch_of_a_wide_head_needs_no_flag(taught):
+  exported(taught, "wide.tflite", "wide-head")
+  lesson(taught, "python", "wide.tflite")
+  flags = ("--learned=wide.tflite.bin", "--base=model.tflite")
+  done = patched(taught, *flags, model="wide.tflite")
+  assert done.returncode == 0, done.stderr
+  base = (taught / "model.tflite").read_bytes()
+  made = patch.apply(base, (taught / "p.bin").read_bytes())
+  ModelFile.open(made)
+
+
+@pytest.mark.xdist_group("samples")
+def test_the_sample_learns_with_floats_at_the_ends_and_real_numbers(taught):
+  exported(taught, "float.tflite", float_ends=True)
+  for name in ("mine", "others"):
+    with np.load(taught / f"{name}.npz") as held:
+      (details,) = Interpreter(
+        model_path=str(taught / "model.tflite")
+      ).get_input_details()
+      scale, zero_point = details["quantization"]
+      x = (held["x"].astype(np.float64) - zero_point) * scale
+      np.savez(taught / f"real_{name}.npz", x=x, y=held["y"])
+  make = [sys.executable, SAMPLES / "make_data.py", "--model=float.tflite"]
+  names = "--train=real_mine.npz", "--test=real_others.npz", "--out=reals"
+  done_by(*make, *names, folder=taught)
+  said = told(taught, "python", "train", "f.bin", "float.tflite", "reals")
+  assert said["after"] == lesson(taught, "python")[0]["after"]
+  assert (taught / "f.bin").read_bytes() == lesson(taught, "python")[1]
+  done = subprocess.run(
+    [*make, "--train=mine.npz", "--out=none"],
+    cwd=taught,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert "mine.npz: x holds int8" in done.stderr
+  assert not (taught / "none").exists()
+
+
 def by_name(folder, learned):
   """What the bytes hold that a sample keeps."""
   model = Interpreter(model_path=str(folder / "T.tflite"))
@@ -363,3 +405,18 @@ def test_the_commands_of_the_guide_and_the_samples_run(taught):
     done = run(taught, "apps.export", *words)
     assert done.returncode == 0, (words, done.stderr)
   assert (taught / "T.tflite").exists() and (taught / "p.bin").exists()
+
+
+@pytest.mark.xdist_group("samples")
+def test_the_python_of_the_samples_page_runs(taught, monkeypatch, capsys):
+  text = (SAMPLES / "python" / "README.md").read_text()
+  first, second = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+  monkeypatch.chdir(taught)
+  shutil.copy("head.tflite", "T10.tflite")
+  x, y = sounds(80)
+  scope = {"samples": x[:, None], "labels": y}
+  first = first.replace('"T.tflite"', '"T10.tflite"')
+  exec(first, scope)
+  assert capsys.readouterr().out.startswith("[[")
+  assert len(first.splitlines()) <= 11
+  exec(second, scope)
