@@ -2,6 +2,7 @@
  * The same model in Node, without a page:
  *
  *   node node_run.mjs train MODEL DATA WEIGHTS     remember, train, save
+ *   node node_run.mjs adapt MODEL DATA WEIGHTS     the input first, then that
  *   node node_run.mjs restore MODEL DATA WEIGHTS   a new process: load
  *
  * MODEL is what tflm-fg-export --target=signatures --io=float32 wrote, DATA and
@@ -103,7 +104,11 @@ async function main(what, file, data, kept) {
   const told = {count: 0, loss: 0, remember_ms: 0, train_ms: 0};
   const [before, infers] = await timed(() => model.accuracy(test));
   Object.assign(told, {before, infer_ms: infers / test.length});
-  if (what === 'train') {
+  if (what === 'adapt') {
+    [told.changed, told.adapt_ms] = await timed(() => model.adaptInput(train));
+    told.adapted = await model.accuracy(test);
+  }
+  if (what !== 'restore') {
     const [, remembers] = await timed(async () => {
       for (const {features, label} of train) {
         told.count = await model.remember(features, label);
@@ -122,8 +127,8 @@ async function main(what, file, data, kept) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [what, ...rest] = process.argv.slice(2);
-  if (!['train', 'restore'].includes(what) || rest.length !== 3) {
-    console.log('node node_run.mjs train|restore MODEL DATA WEIGHTS');
+  if (!['train', 'adapt', 'restore'].includes(what) || rest.length !== 3) {
+    console.log('node node_run.mjs train|adapt|restore MODEL DATA WEIGHTS');
     process.exit(2);
   }
   try {

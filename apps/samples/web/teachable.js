@@ -102,6 +102,42 @@ export class Teachable {
     return loss[0];
   }
 
+  /** Whether the model can adapt its input (--trainable=auto or prompt). */
+  get adaptsInput() {
+    return 'adapt_input' in this.#model.signatures;
+  }
+
+  /**
+   * Lets the model adapt its input to a new voice or microphone. Samples of
+   * all classes must be among them; call it before `remember`, since what was
+   * remembered is forgotten where the input changes.
+   *
+   * @param {{features: Float32Array, label: number}[]} samples
+   * @param {number} epochs how often all of them are shown.
+   * @return {Promise<boolean>} whether `infer` has another input now.
+   */
+  async adaptInput(samples, epochs = 8) {
+    const {shape} = this.#details('adapt_input', 'Input')
+      .find(({name}) => name === 'x');
+    const batch = shape[0], size = samples[0].features.length;
+    let calls = 0, isChanged = false;
+    for (let epoch = 0; epoch < epochs; epoch++) {
+      const order = shuffled(samples.length, epoch);
+      for (let start = 0; start < order.length; start += batch) {
+        const x = new Float32Array(batch * size);
+        const y = new Int32Array(batch).fill(-1); // no class: left out
+        order.slice(start, start + batch).forEach((index, place) => {
+          x.set(samples[index].features, place * size);
+          y[place] = samples[index].label;
+        });
+        const {changed} = await this.call(
+          'adapt_input', {x, y, seed: [calls++]});
+        isChanged ||= changed[0] > 0;
+      }
+    }
+    return isChanged;
+  }
+
   /** What was learned, as numbers by name; it says nothing of the samples. */
   weights() {
     return this.call('get_weights');
@@ -133,6 +169,13 @@ export class Teachable {
     }
     return samples.length ? right / samples.length : NaN;
   }
+}
+
+/** The numbers below `count` in an order that the epoch decides. */
+function shuffled(count, epoch) {
+  const key = (i) => Math.imul(i + 7919 * epoch + 1, 0x9e3779b1) >>> 0;
+  return Array.from({length: count}, (_, i) => i)
+    .sort((a, b) => key(a) - key(b));
 }
 
 /** The place of the largest number; the first of several. */

@@ -21,16 +21,19 @@ def sample_files(folder):
   model = with_float_ends(to_signatures(marked, capacity=32).data)
   (folder / "T.tflite").write_bytes(model)
   x, y = models.separable(samples=48)
-  (folder / "data").mkdir()
-  for name, part in (("train", slice(0, 24)), ("test", slice(24, 48))):
-    x[part].astype("<f4").tofile(folder / f"data/{name}_x.bin")
-    y[part].astype("<i4").tofile(folder / f"data/{name}_y.bin")
+  write_samples(folder, x, y, 24)
   return model, x[:24].astype(np.float32), y[:24].astype(np.int32)
 
 
-def trained_in_python(model, x, y):
+def write_samples(folder, x, y, train):
+  (folder / "data").mkdir()
+  for name, part in (("train", slice(train)), ("test", slice(train, None))):
+    x[part].astype("<f4").tofile(folder / f"data/{name}_x.bin")
+    y[part].astype("<i4").tofile(folder / f"data/{name}_y.bin")
+
+
+def remembered_and_trained(engine, x, y):
   """What get_weights gives, one output behind the other by name."""
-  engine = Interpreter(model_content=model)
   for one, label in zip(x, y):
     engine.get_signature_runner("remember")(x=one[None], y=label[None])
   engine.get_signature_runner("train")(
@@ -38,6 +41,48 @@ def trained_in_python(model, x, y):
   )
   held = engine.get_signature_runner("get_weights")()
   return b"".join(held[name].tobytes() for name in sorted(held))
+
+
+def shuffled(count, epoch):
+  """The order in which teachable.js shows samples."""
+  return sorted(
+    range(count), key=lambda i: (i + 7919 * epoch + 1) * 0x9E3779B1 % 2**32
+  )
+
+
+def test_node_adapts_the_input_as_python_does(tmp_path):
+  """Samples are too soft, which an input prompt undoes."""
+  site = node.site(tmp_path)
+  marked = tflm_fg.mark_trainable(
+    models.dense_model(),
+    "prompt,head",
+    graph_options=tflm_fg.GraphOptions(gain=True, common_gain=True),
+  )
+  model = to_signatures(marked, capacity=64, float_ends=True, batch_size=8).data
+  (tmp_path / "T.tflite").write_bytes(model)
+  x = np.random.default_rng(0).normal(0, 1.5, (60, 8)).astype(np.float32)
+  infer = Interpreter(model_content=model).get_signature_runner("infer")
+  y = [infer(x=one[None])["probabilities"].argmax() for one in x]
+  x, y = np.float32(0.4) * x, np.array(y, np.int32)
+  write_samples(tmp_path, x, y, len(y))
+  given = tmp_path / "T.tflite", tmp_path / "data", tmp_path / "weights.bin"
+  done = told(site / "node_run.mjs", "adapt", *given)
+  engine = Interpreter(model_content=model)
+  adapt, calls = engine.get_signature_runner("adapt_input"), 0
+  changed = False
+  for epoch in range(8):
+    order = shuffled(len(y), epoch)
+    for start in range(0, len(y), 8):
+      taken = order[start : start + 8]
+      batch, labels = np.zeros((8, 8), np.float32), np.full(8, -1, np.int32)
+      batch[: len(taken)], labels[: len(taken)] = x[taken], y[taken]
+      found = adapt(x=batch, y=labels, seed=np.array([calls], np.int32))
+      changed |= bool(found["changed"][0])
+      calls += 1
+  assert done["changed"] is changed is True
+  assert (tmp_path / "weights.bin").read_bytes() == remembered_and_trained(
+    engine, x, y
+  )
 
 
 def told(*arguments):
@@ -50,8 +95,8 @@ def test_node_learns_the_bytes_that_python_learns_and_gives_them_back(tmp_path):
   given = tmp_path / "T.tflite", tmp_path / "data", tmp_path / "weights.bin"
   first = told(site / "node_run.mjs", "train", *given)
   assert first["count"] == len(y)
-  assert (tmp_path / "weights.bin").read_bytes() == trained_in_python(
-    model, x, y
+  assert (tmp_path / "weights.bin").read_bytes() == remembered_and_trained(
+    Interpreter(model_content=model), x, y
   )
   second = told(site / "node_run.mjs", "restore", *given)
   assert second["before"] == first["before"]
