@@ -2,7 +2,6 @@
  * The same model in Node, without a page:
  *
  *   node node_run.mjs train MODEL DATA WEIGHTS     remember, train, save
- *   node node_run.mjs adapt MODEL DATA WEIGHTS     the input first, then that
  *   node node_run.mjs restore MODEL DATA WEIGHTS   a new process: load
  *
  * MODEL is what tflm-fg-export --target=signatures --io=float32 wrote, DATA and
@@ -15,7 +14,8 @@ import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import vm from 'node:vm';
 
-const STEPS = 42, RATE = 0.2;
+const STEPS = 100, RATE = 1.0;
+const EPOCHS = 8; // of adapt_input, in files that have it
 
 /**
  * Gives LiteRT.js what it expects of a browser: a loader of scripts.
@@ -101,14 +101,14 @@ async function main(what, file, data, kept) {
   const size = model.shape.reduce((product, n) => product * n, 1);
   const train = samplesOf(data, 'train', size);
   const test = samplesOf(data, 'test', size);
-  const told = {count: 0, loss: 0, remember_ms: 0, train_ms: 0};
+  const told = {
+    count: 0, loss: 0, adapt_input_ms: 0, remember_ms: 0, train_ms: 0,
+  };
   const [before, infers] = await timed(() => model.accuracy(test));
   Object.assign(told, {before, infer_ms: infers / test.length});
-  if (what === 'adapt') {
-    [told.changed, told.adapt_ms] = await timed(() => model.adaptInput(train));
-    told.adapted = await model.accuracy(test);
-  }
-  if (what !== 'restore') {
+  if (what === 'train') {
+    [told.changed, told.adapt_input_ms] = await timed(() =>
+      model.adaptsInput && model.adaptInput(train, EPOCHS));
     const [, remembers] = await timed(async () => {
       for (const {features, label} of train) {
         told.count = await model.remember(features, label);
@@ -127,8 +127,8 @@ async function main(what, file, data, kept) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [what, ...rest] = process.argv.slice(2);
-  if (!['train', 'adapt', 'restore'].includes(what) || rest.length !== 3) {
-    console.log('node node_run.mjs train|adapt|restore MODEL DATA WEIGHTS');
+  if (!['train', 'restore'].includes(what) || rest.length !== 3) {
+    console.log('node node_run.mjs train|restore MODEL DATA WEIGHTS');
     process.exit(2);
   }
   try {

@@ -112,7 +112,8 @@ export class Teachable {
    * all classes must be among them; call it before `remember`, since what was
    * remembered is forgotten where the input changes.
    *
-   * @param {{features: Float32Array, label: number}[]} samples
+   * @param {{features: Float32Array, label: number}[]} samples in an order that
+   *   mixes the classes; each epoch begins one sample later.
    * @param {number} epochs how often all of them are shown.
    * @return {Promise<boolean>} whether `infer` has another input now.
    */
@@ -122,14 +123,15 @@ export class Teachable {
     const batch = shape[0], size = samples[0].features.length;
     let calls = 0, isChanged = false;
     for (let epoch = 0; epoch < epochs; epoch++) {
-      const order = shuffled(samples.length, epoch);
-      for (let start = 0; start < order.length; start += batch) {
+      for (let start = 0; start < samples.length; start += batch) {
         const x = new Float32Array(batch * size);
         const y = new Int32Array(batch).fill(-1); // no class: left out
-        order.slice(start, start + batch).forEach((index, place) => {
+        const count = Math.min(batch, samples.length - start);
+        for (let place = 0; place < count; place++) {
+          const index = (start + place + epoch) % samples.length;
           x.set(samples[index].features, place * size);
           y[place] = samples[index].label;
-        });
+        }
         const {changed} = await this.call(
           'adapt_input', {x, y, seed: [calls++]});
         isChanged ||= changed[0] > 0;
@@ -169,13 +171,6 @@ export class Teachable {
     }
     return samples.length ? right / samples.length : NaN;
   }
-}
-
-/** The numbers below `count` in an order that the epoch decides. */
-function shuffled(count, epoch) {
-  const key = (i) => Math.imul(i + 7919 * epoch + 1, 0x9e3779b1) >>> 0;
-  return Array.from({length: count}, (_, i) => i)
-    .sort((a, b) => key(a) - key(b));
 }
 
 /** The place of the largest number; the first of several. */

@@ -3,104 +3,80 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 import tflm_fg
-from converters.float_ends import with_float_ends
 from converters.to_signatures import to_signatures
 from tests import models, node
 
-STEPS, RATE = 42, 0.2  # as node_run.mjs has them
+TEACH = node.ROOT / "apps/samples/python/teach.py"
+
+FORMS = {
+  "head": tflm_fg.GraphOptions(),
+  "prompt,head": tflm_fg.GraphOptions(gain=True, common_gain=True),
+}
 
 
-def sample_files(folder):
-  """A model with float ends and samples, as apps/samples/make_data.py does."""
-  marked = tflm_fg.mark_trainable(models.dense_model())
-  model = with_float_ends(to_signatures(marked, capacity=32).data)
-  (folder / "T.tflite").write_bytes(model)
-  x, y = models.separable(samples=48)
-  write_samples(folder, x, y, 24)
-  return model, x[:24].astype(np.float32), y[:24].astype(np.int32)
+def sample_files(folder, trainable="head"):
+  """A model with float ends, and samples with an offset a channel.
 
-
-def write_samples(folder, x, y, train):
-  (folder / "data").mkdir()
-  for name, part in (("train", slice(train)), ("test", slice(train, None))):
-    x[part].astype("<f4").tofile(folder / f"data/{name}_x.bin")
-    y[part].astype("<i4").tofile(folder / f"data/{name}_y.bin")
-
-
-def remembered_and_trained(engine, x, y):
-  """What get_weights gives, one output behind the other by name."""
-  for one, label in zip(x, y):
-    engine.get_signature_runner("remember")(x=one[None], y=label[None])
-  engine.get_signature_runner("train")(
-    steps=np.array([STEPS], np.int32), rate=np.array([RATE], np.float32)
-  )
-  held = engine.get_signature_runner("get_weights")()
-  return b"".join(held[name].tobytes() for name in sorted(held))
-
-
-def shuffled(count, epoch):
-  """The order in which teachable.js shows samples."""
-  return sorted(
-    range(count), key=lambda i: (i + 7919 * epoch + 1) * 0x9E3779B1 % 2**32
-  )
-
-
-def test_node_adapts_the_input_as_python_does(tmp_path):
-  """Samples are too soft, which an input prompt undoes."""
-  site = node.site(tmp_path)
+  An input prompt undoes that, so that `adapt_input` has something to learn.
+  """
   marked = tflm_fg.mark_trainable(
-    models.dense_model(),
-    "prompt,head",
-    graph_options=tflm_fg.GraphOptions(gain=True, common_gain=True),
+    models.dense_model(), trainable, graph_options=FORMS[trainable]
   )
-  model = to_signatures(marked, capacity=64, float_ends=True, batch_size=8).data
-  (tmp_path / "T.tflite").write_bytes(model)
-  x = np.random.default_rng(0).normal(0, 1.5, (60, 8)).astype(np.float32)
+  model = to_signatures(
+    marked, capacity=128, float_ends=True, batch_size=8
+  ).data
+  (folder / "T.tflite").write_bytes(model)
+  x = np.random.default_rng(1).normal(0, 1.5, (110, 1, 8)).astype(np.float32)
   infer = Interpreter(model_content=model).get_signature_runner("infer")
-  y = [infer(x=one[None])["probabilities"].argmax() for one in x]
-  x, y = np.float32(0.4) * x, np.array(y, np.int32)
-  write_samples(tmp_path, x, y, len(y))
-  given = tmp_path / "T.tflite", tmp_path / "data", tmp_path / "weights.bin"
-  done = told(site / "node_run.mjs", "adapt", *given)
-  engine = Interpreter(model_content=model)
-  adapt, calls = engine.get_signature_runner("adapt_input"), 0
-  changed = False
-  for epoch in range(8):
-    order = shuffled(len(y), epoch)
-    for start in range(0, len(y), 8):
-      taken = order[start : start + 8]
-      batch, labels = np.zeros((8, 8), np.float32), np.full(8, -1, np.int32)
-      batch[: len(taken)], labels[: len(taken)] = x[taken], y[taken]
-      found = adapt(x=batch, y=labels, seed=np.array([calls], np.int32))
-      changed |= bool(found["changed"][0])
-      calls += 1
-  assert done["changed"] is changed is True
-  assert (tmp_path / "weights.bin").read_bytes() == remembered_and_trained(
-    engine, x, y
+  y = np.array([infer(x=one)["probabilities"].argmax() for one in x], "<i4")
+  (folder / "data").mkdir()
+  x += np.float32(1.5) * np.float32([-1, 1, 1, -1, 1, 1, -1, 1])
+  for name, part in (("train", slice(90)), ("test", slice(90, None))):
+    x[part].tofile(folder / f"data/{name}_x.bin")
+    y[part].tofile(folder / f"data/{name}_y.bin")
+
+
+def given(folder, weights):
+  return folder / "T.tflite", folder / "data", folder / weights
+
+
+def in_python(*arguments):
+  done = subprocess.run(
+    [sys.executable, TEACH, *arguments],
+    capture_output=True,
+    text=True,
+    check=True,
   )
+  return json.loads(done.stdout.splitlines()[-1])
 
 
-def told(*arguments):
-  return json.loads(node.run(*arguments).splitlines()[-1])
+def in_node(site, *arguments):
+  return json.loads(node.run(site / "node_run.mjs", *arguments))
 
 
-def test_node_learns_the_bytes_that_python_learns_and_gives_them_back(tmp_path):
+@pytest.mark.parametrize("trainable", FORMS)
+def test_node_learns_what_python_learns_and_takes_it(tmp_path, trainable):
+  """The same bytes; and what Python learned is there in another process."""
   site = node.site(tmp_path)
-  model, x, y = sample_files(tmp_path)
-  given = tmp_path / "T.tflite", tmp_path / "data", tmp_path / "weights.bin"
-  first = told(site / "node_run.mjs", "train", *given)
-  assert first["count"] == len(y)
-  assert (tmp_path / "weights.bin").read_bytes() == remembered_and_trained(
-    Interpreter(model_content=model), x, y
-  )
-  second = told(site / "node_run.mjs", "restore", *given)
-  assert second["before"] == first["before"]
-  assert second["after"] == first["after"]
+  sample_files(tmp_path, trainable)
+  ours = in_node(site, "train", *given(tmp_path, "ours.bin"))
+  theirs = in_python("train", *given(tmp_path, "theirs.bin"))
+  learned = (tmp_path / "theirs.bin").read_bytes()
+  assert (tmp_path / "ours.bin").read_bytes() == learned
+  assert ours["changed"] == (trainable != "head")
+  for name in ("before", "after", "count", "loss"):
+    assert ours[name] == theirs[name]
+  taken = in_node(site, "restore", *given(tmp_path, "theirs.bin"))
+  assert (tmp_path / "theirs.bin").read_bytes() == learned
+  assert (taken["before"], taken["after"]) == (ours["before"], ours["after"])
 
 
 def test_weights_of_another_model_are_refused_in_one_line(tmp_path):
@@ -108,8 +84,9 @@ def test_weights_of_another_model_are_refused_in_one_line(tmp_path):
   sample_files(tmp_path)
   (tmp_path / "weights.bin").write_bytes(bytes(64))
   done = node.process(
-    site / "node_run.mjs", "restore", tmp_path / "T.tflite",
-    tmp_path / "data", tmp_path / "weights.bin",
-  )  # fmt: skip
+    site / "node_run.mjs", "restore", *given(tmp_path, "weights.bin")
+  )
   assert done.returncode == 1
-  assert done.stdout == "node_run: weights.bin holds no weights of this model\n"
+  assert done.stdout == (
+    "node_run: weights.bin holds no weights of this model\n"
+  )
