@@ -25,6 +25,27 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "patch: weights of a wide head are refused",
+    "apps/export/patch_target.py",
+    '      return made("prompt,wide-head" if prompt else "wide-head")\n',
+    '      return made("head")\n',
+    ("tests/apps/test_samples.py", "-kwide"),
+  ),
+  Mutant(
+    "sample in C: an empty row counts as one of class 0",
+    "apps/samples/c/main.c",
+    "train->y[from] : -1;",
+    "train->y[from] : 0;",
+    ("tests/apps/test_samples.py", "-kthat_python_learns"),
+  ),
+  Mutant(
+    "samples' data: steps of a quantized input are taken for real numbers",
+    "apps/samples/make_data.py",
+    '  if dtype.kind == "f" and x.dtype in (np.int8, np.int16):\n',
+    "  if False:\n",
+    ("tests/apps/test_samples.py", "-kreal_numbers"),
+  ),
+  Mutant(
     "patch: a copy begins where the last one did",
     "apps/export/patch.py",
     "      yield piece.source + by_now, at - by_now, fresh\n",

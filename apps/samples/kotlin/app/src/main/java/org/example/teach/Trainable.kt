@@ -11,8 +11,7 @@ import java.nio.ByteOrder
 /**
  * A .tflite that trains itself: its signatures as functions.
  *
- * It runs on the CPU: what a GPU or an NPU compiles cannot keep variables. One thread at a time;
- * calls of [train] belong on a worker thread.
+ * It is made for the CPU. One thread at a time; calls of [train] belong on a worker thread.
  *
  * Each signature gets its buffers once. What was learned lives in variables inside [compiled], and
  * is gone when it is closed: [weights] and [restore] carry it over.
