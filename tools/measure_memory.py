@@ -95,16 +95,13 @@ def _peak(process: int) -> int:
 
 def _descendants(process: int) -> list[int]:
   """The processes that a process has started, and those that they have."""
-  found: list[int] = []
-  for task in pathlib.Path(f"/proc/{process}/task").glob("*/children"):
-    try:
-      own = [int(number) for number in task.read_text().split()]
-    except OSError:
-      continue
-    found += own
-    for number in own:
-      found += _descendants(number)
-  return found
+  try:
+    tasks = list(pathlib.Path(f"/proc/{process}/task").iterdir())
+    texts = [(task / "children").read_text() for task in tasks]
+  except OSError:  # it has ended
+    return []
+  own = [int(number) for text in texts for number in text.split()]
+  return own + [number for child in own for number in _descendants(child)]
 
 
 def rows(model: str, samples: str) -> list[tuple[str, list[str]]]:

@@ -137,6 +137,134 @@ MUTANTS = (
     ("tests/test_dry_run.py", "-kmany"),
   ),
   Mutant(
+    "memory: what needs more than is left is begun",
+    "tflm_fg/limits.py",
+    "  if need <= limit - held:\n",
+    "  if need <= limit:\n",
+    ("tests/test_limits.py",),
+  ),
+  Mutant(
+    "memory: the widest of the control groups counts",
+    "tflm_fg/limits.py",
+    "  return min([_available(), *_left_in_groups()])\n",
+    "  return max([_available(), *_left_in_groups()])\n",
+    (
+      "tests/test_limits.py",
+      "-kgroup",
+    ),
+  ),
+  Mutant(
+    "memory: what files alone take counts as taken",
+    "tflm_fg/limits.py",
+    "      found.append(max(0, int(limit) - max(0, int(taken) - back)))\n",
+    "      found.append(max(0, int(limit) - int(taken)))\n",
+    (
+      "tests/test_limits.py",
+      "-kgroups",
+    ),
+  ),
+  Mutant(
+    "memory: a child does not inherit the limit",
+    "tflm_fg/limits.py",
+    "  os.environ[VARIABLE] = str(limit)\n",
+    "",
+    (
+      "tests/test_limits.py",
+      "-kinherits",
+    ),
+  ),
+  Mutant(
+    "memory: the last rows of all are left out",
+    "tflm_fg/limits.py",
+    "  for start in range(0, len(x), each):\n",
+    "  for start in range(0, len(x) - 1, each):\n",
+    (
+      "tests/test_limits.py",
+      "-kparts",
+    ),
+  ),
+  Mutant(
+    "files: a pipe is waited for",
+    "tflm_fg/files/reading.py",
+    "  if stat.S_ISREG(status.st_mode):\n",
+    "  if stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFIFO):\n",
+    (
+      "tests/files/test_files.py",
+      "-kpipe",
+    ),
+  ),
+  Mutant(
+    "samples: what an archive unpacks to is not asked",
+    "tflm_fg/samples/numpy_files.py",
+    "        _require(list(headers.values()), path, size)\n",
+    "",
+    ("tests/samples/test_numpy_files.py",),
+  ),
+  Mutant(
+    "samples: a header is believed",
+    "tflm_fg/samples/numpy_files.py",
+    "          if found is None or found.size != unpacked - found.start:\n",
+    "          if found is None:\n",
+    ("tests/samples/test_numpy_files.py",),
+  ),
+  Mutant(
+    "samples: all of them are copied in float64",
+    "tflm_fg/samples/inputs.py",
+    "  for rows in parts(x):\n    made[rows] = change(x[rows])\n",
+    "  made[:] = change(x)\n",
+    (
+      "tests/samples/test_inputs.py",
+      "-kwide",
+    ),
+  ),
+  Mutant(
+    "pickles: a note may have any number",
+    "apps/compare/data/pickled.py",
+    "number > len(content):\n",
+    "number > 1 << 62:\n",
+    (
+      "tests/apps/compare/data/test_limits.py",
+      "-kmillions",
+    ),
+  ),
+  Mutant(
+    "pickles: copies are not counted",
+    "apps/compare/data/pickled.py",
+    "    if self._left < 0:\n",
+    "    if self._left < -(10**12):\n",
+    ("tests/apps/compare/data/test_limits.py",),
+  ),
+  Mutant(
+    "streams: what could not be printed is no failure",
+    "apps/streams.py",
+    "    if out.fault is None or out.reader_has_gone or status:\n",
+    "    if True:\n",
+    (
+      "tests/apps/test_streams.py",
+      "-kasked_again",
+    ),
+  ),
+  Mutant(
+    "streams: a stream that failed ends the work",
+    "apps/streams.py",
+    "    except (OSError, ValueError) as fault:\n      self.fault = fault\n",
+    "    except ZeroDivisionError as fault:\n      self.fault = fault\n",
+    (
+      "tests/apps/test_streams.py",
+      "-kasked_again",
+    ),
+  ),
+  Mutant(
+    "streams: who reads no more is a failure",
+    "apps/streams.py",
+    "    return isinstance(self.fault, BrokenPipeError)\n",
+    "    return False\n",
+    (
+      "tests/apps/test_streams.py",
+      "-kreader",
+    ),
+  ),
+  Mutant(
     "progress: a part that fails does not end",
     "tflm_fg/placement/request.py",
     "      for callback in self.callbacks:\n"

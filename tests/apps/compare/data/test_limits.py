@@ -27,7 +27,9 @@ def small(monkeypatch):
     b"\x80\x02}r\xff\xff\xff\x7f.",
     b"\x80\x02}p2147483647\n.",
     b"\x80\x02}r\xff\xff\xff\xff.",
+    b"\x80\x02}r\x00\x00\x00\x01.",
   ],
+  ids=["binary", "text", "the last", "millions"],
 )
 def test_a_pickle_that_asks_for_an_endless_table_is_refused(content):
   """Python would make a table of 16 GB for five bytes."""
