@@ -1064,8 +1064,8 @@ MUTANTS = (
   Mutant(
     "closed_form: no zero point in the measure",
     "tflm_fg/gradients/closed_form.py",
-    ".astype(np.int64) - zero_point\n  found",
-    ".astype(np.int64)\n  found",
+    ".astype(np.int32) - zero_point\n  found",
+    ".astype(np.int32)\n  found",
     ("tests/gradients/test_closed_form.py",),
   ),
   Mutant(
@@ -2046,16 +2046,16 @@ MUTANTS = (
   ),
   Mutant(
     "files: a file is left behind",
-    "tflm_fg/files/writing.py",
-    "        os.unlink(temporary)",
-    "        pass",
-    ("tests/files/test_files.py",),
+    "tflm_fg/files/temporaries.py",
+    "    os.unlink(path)\n",
+    "    pass\n",
+    ("tests/files",),
   ),
   Mutant(
     "cli: a refusal has status 0",
     "apps/cli.py",
-    "    return FAILED\n",
-    "    return DONE\n",
+    'one_line(fault)}", file=sys.stderr)\n    return FAILED\n',
+    'one_line(fault)}", file=sys.stderr)\n    return DONE\n',
     (
       "tests/apps/test_programs.py::test_refused_input_is_one_line_that_names_it",
     ),
