@@ -7,7 +7,7 @@
 A row is a command with all processes that it starts. For each process Linux
 keeps the highest count of bytes that were resident (VmHWM, pages of libraries
 that processes share counted in each); a row gives the program's own, and the
-sum over all that ran with it, which is more than what was needed at any time.
+highest sum over those that ran at the same time.
 With --limit a command runs with --max_memory as large, which the system holds
 (RLIMIT_DATA). Prints a table in Markdown.
 """
@@ -51,7 +51,7 @@ for x in np.load(samples)["x"]:
 """What an application does that infers and no more."""
 
 
-def peaks(command: Sequence[str], folder: str) -> tuple[dict[int, int], int]:
+def peaks(command: Sequence[str], folder: str) -> tuple[int, int, int]:
   """Runs a command.
 
   Args:
@@ -59,8 +59,8 @@ def peaks(command: Sequence[str], folder: str) -> tuple[dict[int, int], int]:
     folder: where it runs.
 
   Returns:
-    The peak of each process in bytes, that of the program itself first; and
-    the exit status.
+    The program's own peak in bytes; the highest sum of the peaks of those that
+    ran at the same time; and the exit status.
   """
   environment = {**os.environ, "PYTHONPATH": str(ROOT)}
   started = subprocess.Popen(
@@ -71,16 +71,29 @@ def peaks(command: Sequence[str], folder: str) -> tuple[dict[int, int], int]:
     stderr=subprocess.PIPE,
     text=True,
   )
-  found = {started.pid: 0}
+  own = everything = 0
   while started.poll() is None:
-    for number in (started.pid, *_descendants(started.pid)):
-      # A child holds its parent's memory until it becomes a program itself.
-      found[number] = _peak(number) or found.get(number, 0)
+    own = _peak(started.pid) or own
+    # A child holds its parent's memory until it becomes a program itself.
+    others = [n for n in _descendants(started.pid) if _is_program(n, started)]
+    everything = max(everything, own + sum(map(_peak, others)))
     time.sleep(PAUSE_SECONDS)
   assert started.stderr is not None
   if started.returncode:
     print(started.stderr.read().strip().splitlines()[-1], file=sys.stderr)
-  return found, started.returncode
+  return own, everything, started.returncode
+
+
+def _is_program(process: int, parent: subprocess.Popen[str]) -> bool:
+  """Whether a child has become a program of its own."""
+  try:
+    texts = [
+      pathlib.Path(f"/proc/{number}/cmdline").read_bytes()
+      for number in (process, parent.pid)
+    ]
+  except OSError:
+    return False
+  return texts[0] != texts[1]
 
 
 def _peak(process: int) -> int:
@@ -143,8 +156,7 @@ def main() -> None:
     if given.limit and command[1] == "-m":
       command = [*command, f"--max_memory={given.limit}"]
     with tempfile.TemporaryDirectory() as folder:
-      found, status = peaks(command, folder)
-    own, everything = next(iter(found.values())), sum(found.values())
+      own, everything, status = peaks(command, folder)
     print(f"| {name} | {own / MB:.0f} | {everything / MB:.0f} | {status} |")
 
 
