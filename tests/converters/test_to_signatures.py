@@ -198,3 +198,25 @@ def test_the_oldest_samples_go_where_more_come_than_fit(marked, exported):
   ]
   assert counts == list(range(1, 21))
   assert run["evaluate"]()["count"] == 16
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_head_trains_in_the_file_as_in_numpy(seed):
+  """Of any size, of a scale a class or one, with classes that are absent."""
+  random = np.random.default_rng(seed)
+  classes, inputs = int(random.integers(2, 9)), int(random.integers(1, 20))
+  net = models.Network(seed, False, bool(seed % 2))
+  x = net.activation("x", (1, inputs), 4.0, models.FEATURES)
+  flow = net.dense(x, classes, "head", reach=float(random.uniform(1, 40)))
+  model = net.finish([x.index], [net.softmax(flow).index])
+  marked = tflm_fg.mark_trainable(model, "head")
+  run = runners(to_signatures(marked, capacity=16).data, KERNELS[seed % 3])
+  x = random.integers(-128, 128, (20, inputs)).astype(np.int8)
+  y = random.integers(0, max(1, classes - 1), 20)
+  for sample, label in zip(x, y):
+    run["remember"](x=sample[None], y=np.int32([label]))
+  run["train"](steps=np.int32([7]), rate=np.float32([9.5]))
+  found = run["get_weights"]()
+  _, wanted = simulated(signatures.head_spec(marked, 16), x, y, 7, 9.5)
+  assert (found["kernel"] == wanted.kernel).all()
+  assert (found["bias"] == wanted.bias).all()

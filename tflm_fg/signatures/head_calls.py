@@ -30,9 +30,6 @@ MOST_STEPS = 10000
 _KEPT_OF = 5
 _KEPT_FIRST = 3
 
-_ABSENT = 3
-"""How often a class without samples counts."""
-
 _MOST_MASTER = 127 * 256
 
 
@@ -153,21 +150,30 @@ def _start(
   some = e.max(aside, 1, keepdims=True)
   # Where nothing is kept aside, what trains is what is compared.
   judged = aside + there * (some * -1 + 1)
-  absent = e.cast(ring.per_class < 1, "int32")
-  number = e.sum(absent, 0, keepdims=True)
-  parts = e.joined([number * -1 + spec.classes, number * _ABSENT])
+  absent = e.sum(e.cast(ring.per_class < 1, "int32"), 0, keepdims=True)
   return _Start(
     kernel,
     bias,
     features,
     e.transposed(features),
     hot,
-    parts,
+    _parts(e, spec, absent),
     e.widened(aside, rows.shape[0]),
     e.widened(e.joined([judged, there]), rows.shape[0]),
     steps,
     rate,
   )
+
+
+def _parts(e: Engine, spec: HeadSpec, absent: Value) -> Value:
+  """What remembered and imagined samples count, int32 [2, 1].
+
+  A class with samples counts once, a class without them twice; and what is
+  imagined counts as much again as what is remembered. With less, few classes
+  that are absent lose more than two points.
+  """
+  shown = absent * -1 + spec.classes
+  return e.joined([shown, (absent * 2 + shown) * e.minimum(absent, 1)])
 
 
 def _picked(e: Engine, x: Value, row: int, column: int) -> Value:
