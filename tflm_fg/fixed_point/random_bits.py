@@ -119,6 +119,10 @@ def permutation(seed: int, epoch: ArrayLike, size: int) -> NDArray[np.int64]:
   return np.argsort(keys.view("<u4")[..., :size], axis=-1, kind="stable")
 
 
+MOST_PROBED = 1 << 22
+"""Numbers of a probe that are drawn; a larger one repeats them."""
+
+
 def probe_input(
   shape: tuple[int, ...], dtype: str, number: int, samples: int = 8
 ) -> NDArray[np.generic]:
@@ -134,11 +138,12 @@ def probe_input(
   Returns:
     [samples, *shape] of `dtype`.
   """
-  size = samples * int(np.prod(shape))
+  total = samples * int(np.prod(shape))
+  size = min(total, MOST_PROBED)
   blocks = np.arange(-(-size // 4), dtype=np.uint32)
   tensor = np.full_like(blocks, PROBE_TENSOR)
   raw = random_bytes(key_of(0, number, 0), tensor, blocks)
-  values = raw.view("<i2")[:size].reshape(samples, *shape)
+  values = np.resize(raw.view("<i2")[:size], (samples, *shape))
   if dtype == "float32":
     return (values / 8192.0).astype(dtype)
   if dtype == "int32":

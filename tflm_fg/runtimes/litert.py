@@ -105,7 +105,7 @@ class LiteRTSession:
     try:
       self._resize()
       both = self._invoke(samples)
-    except RuntimeError:
+    except (RuntimeError, TflmFgError):
       both = ()
     self._batch = 1
     self._rebuild()
@@ -170,10 +170,16 @@ class LiteRTSession:
   def _invoke(self, inputs: Tensors) -> Tensors:
     if self._keeps_state:
       self._interpreter.reset_all_variables()
-    for index, x, alone in zip(self._inputs, inputs, self._single):
-      self._interpreter.set_tensor(index, x[0] if alone else x)
     start = time.perf_counter()
-    self._interpreter.invoke()
+    try:
+      for index, x, alone in zip(self._inputs, inputs, self._single):
+        self._interpreter.set_tensor(index, x[0] if alone else x)
+      start = time.perf_counter()
+      self._interpreter.invoke()
+    except (RuntimeError, ValueError) as fault:
+      raise TflmFgError(
+        f"the engine refused the samples: {one_line(fault, 300)}"
+      ) from None
     self.invoke_seconds += time.perf_counter() - start
     made = [self._interpreter.get_tensor(i) for i in self._outputs]
     if not self._any_single:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point import random_bits
 from tflm_fg.runtimes import trial
 from tflm_fg.tflite.choice.own_mark import unmarked
+from tflm_fg.tflite.inputs import spec_of
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import up_to
 from tflm_fg.tflite.workload import int8_work
@@ -31,8 +32,8 @@ def told_change(before: ModelFile, after: ModelFile, x: Array | None) -> str:
   """
   kind = "of your" if x is not None else "random"
   if x is None:
-    tensor = before.subgraph.tensors[before.subgraph.inputs[0]]
-    x = random_bits.probe_input(tensor.shape[1:], tensor.dtype, 0, MOST_SAMPLES)
+    spec = spec_of(before)  # an input may have no axis of a batch
+    x = random_bits.probe_input(spec.shape[1:], spec.dtype, 0, MOST_SAMPLES)
   count = max(4, MOST_WORK // max(1, int8_work(after)))
   x = x[: min(MOST_SAMPLES, count)]
   # Logits that the user's file gives may stand behind a QUANTIZE now.

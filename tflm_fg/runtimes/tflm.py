@@ -20,7 +20,7 @@ from tflm_fg.tflite.tensors import (
   private_copy,
   require_no_gains,
 )
-from tflm_fg.types import Array, Tensors, TflmFgError, Weights
+from tflm_fg.types import Array, Tensors, TflmFgError, Weights, one_line
 
 LSB_TO_REFERENCE = 1
 """FULLY_CONNECTED, MEAN and SOFTMAX round once where LiteRT rounds twice."""
@@ -92,11 +92,17 @@ class TFLMSession:
     if self._keeps_state:
       self._interpreter.reset()
     # TFLM's arena is reused: an input is gone after every invoke.
-    for place, (x, alone) in enumerate(zip(self._fed, self._single)):
-      sample = x[number] if alone else x[number : number + 1]
-      self._interpreter.set_input(sample, place)
     start = time.perf_counter()
-    self._interpreter.invoke()
+    try:
+      for place, (x, alone) in enumerate(zip(self._fed, self._single)):
+        sample = x[number] if alone else x[number : number + 1]
+        self._interpreter.set_input(sample, place)
+      start = time.perf_counter()
+      self._interpreter.invoke()
+    except (RuntimeError, ValueError) as fault:
+      raise TflmFgError(
+        f"the engine refused the samples: {one_line(fault, 300)}"
+      ) from None
     self.invoke_seconds += time.perf_counter() - start
     made = [self._interpreter.get_output(i) for i in range(self._num_outputs)]
     return [y if has_batch(y.shape) else y[None] for y in made]

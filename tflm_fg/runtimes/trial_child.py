@@ -57,11 +57,7 @@ class Write(NamedTuple):
 
 
 def main() -> None:
-  """Answers requests until the standard input ends.
-
-  Its one argument is how many bytes a model may take in all.
-  """
-  most_bytes = int(sys.argv[1])
+  """Answers requests until the standard input ends."""
   answers = os.fdopen(os.dup(1), "wb")
   os.dup2(2, 1)  # engines print where they like
   _leave_no_core()
@@ -72,7 +68,7 @@ def main() -> None:
     except EOFError:
       return
     try:
-      answer: dict[str, Any] = _answer(most_bytes, **request)
+      answer: dict[str, Any] = _answer(**request)
     except Exception as fault:  # engines raise what they like
       answer = {"fault": f"{fault}" or type(fault).__name__}
     pickle.dump(answer, answers)
@@ -112,24 +108,24 @@ def _filled(byte: int) -> Iterator[None]:
 
 
 def _answer(
-  most_bytes: int,
   engine: str,
   model: bytes,
   inputs: list[Any],
   outputs: int,
   arena: int,
+  most_bytes: int,
   first: tuple[Sequence[Any], bool, bool] | None = None,
 ) -> dict[str, Any]:
   """Opens a model and runs samples one by one, each from a fresh state.
 
   Args:
-    most_bytes: of memory that the model may take.
     engine: one of `LITERT_LIKE`, or "tflm".
     model: a .tflite.
     inputs: an array [N, *shape] for each input of the model; none to open it
       and run nothing.
     outputs: how many the model has.
     arena: bytes that TFLM may use for activations.
+    most_bytes: of memory that the model may take.
     first: what else to try of a file of which nothing is known, as
       `trial.First` has it; None for nothing.
 

@@ -16,6 +16,7 @@ import tempfile
 import threading
 from typing import Any, BinaryIO, NamedTuple
 
+from tflm_fg import limits
 from tflm_fg.types import Array, one_line
 
 LIMIT_SECONDS = 60.0
@@ -25,7 +26,8 @@ START_SECONDS = 60.0
 """A new process may take so much longer: it imports an engine."""
 
 MOST_BYTES = 16 << 30
-"""Memory that a model may take in it: one may ask for any amount."""
+"""Memory that a model may take in it at most, and no more than this program may
+take in all (`limits.memory`): a model may ask for any amount."""
 
 _ENVIRONMENT = {
   # Small blocks are filled too when they are given out; see `trial_child`.
@@ -86,7 +88,8 @@ class Child:
       timer.daemon = True
       timer.start()
       try:
-        pickle.dump(request, process.stdin)
+        most_bytes = min(MOST_BYTES, limits.memory())
+        pickle.dump({**request, "most_bytes": most_bytes}, process.stdin)
         process.stdin.flush()
         answer = pickle.load(process.stdout)
       except (EOFError, OSError, pickle.UnpicklingError):
@@ -114,7 +117,7 @@ class Child:
     # of engines.
     code = f"import runpy; runpy.run_path({str(_CHILD)!r}, run_name='__main__')"
     self._process = subprocess.Popen(
-      [sys.executable, "-c", code, str(MOST_BYTES)],
+      [sys.executable, "-c", code],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=self._words,

@@ -6,6 +6,7 @@ for: another exception, a signal, or no end.
 
 from __future__ import annotations
 
+import math
 import traceback
 import warnings
 from typing import Any, NamedTuple
@@ -119,8 +120,16 @@ def _converted(file: ModelFile, number: int, engine: str) -> None:
     to_float(marked.data)
 
 
+MOST_NUMBERS = 1 << 20
+"""Larger samples would cost seconds, and are tried by the first run alone."""
+
+_KNOWN = ("int8", "uint8", "int16", "int32", "float32")
+
+
 def _samples(file: ModelFile) -> tuple[Any, Any]:
   spec = input_spec(file)
+  if math.prod(spec.shape) > MOST_NUMBERS or spec.dtype not in _KNOWN:
+    raise TflmFgError("nobody has such samples")
   x = probe_input(spec.shape[1:], spec.dtype, 0, 12)
   return x, np.arange(len(x)) % 3
 

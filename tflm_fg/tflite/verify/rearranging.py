@@ -57,6 +57,20 @@ def _over_axes(own: Seen) -> str:
   return ""
 
 
+def _reduced(own: Seen) -> str:
+  """Axes that are there, and an output of as many as are left."""
+  axes, rank = own.numbers(1), len(own.shape(0))
+  if fault := _over_axes(own):
+    return fault
+  if axes is None or not own.outputs[0]:
+    return ""
+  keeps = own.options is not None and own.options.keepDims
+  left = rank if keeps else rank - len({axis % rank for axis in axes})
+  if len(own.outputs[0]) != left:
+    return f"leaves {left} axes, and its output has shape {own.outputs[0]}"
+  return ""
+
+
 def _of_one_axis(place: int, axis_place: int) -> Callable[[Seen], str]:
   """One axis stands in a constant."""
 
@@ -271,10 +285,10 @@ def _batches(own: Seen) -> str:
 
 CHECKS: Mapping[str, Callable[[Seen], str]] = {
   **dict.fromkeys(
-    "MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD REDUCE_ANY REDUCE_ALL "
-    "REVERSE_V2".split(),
-    _over_axes,
+    "MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD REDUCE_ANY REDUCE_ALL".split(),
+    _reduced,
   ),
+  "REVERSE_V2": _over_axes,
   "ARG_MAX": _of_one_axis(0, 1),
   "ARG_MIN": _of_one_axis(0, 1),
   "CUMSUM": _of_one_axis(0, 1),

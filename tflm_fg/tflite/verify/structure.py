@@ -15,7 +15,13 @@ IDENTIFIER = b"TFL3"
 
 CORRUPTED = "corrupted .tflite: {}; copy or convert it again"
 
-_MAX_TABLES = 1_000_000
+_MOST_OVERLAP = 16
+"""Tables and vectors may lie over each other, as equal names do, but not so
+often that a small file becomes an enormous model: no more bytes are read than
+so many times the file's."""
+
+_LEAST_TABLE = 8
+"""Bytes of the smallest table, with the offset that points to it."""
 
 # A field is a scalar's size, "N" + size for a vector of scalars, "S" for a
 # string, a table's name, or a list with a table's name for a vector of tables.
@@ -118,7 +124,7 @@ class _Walker:
   def __init__(self, data: bytes) -> None:
     self._data = data
     self.end = 0
-    self._tables = 0
+    self._left = _MOST_OVERLAP * len(data) + (1 << 16)
 
   def _read(self, form: str, at: int) -> int:
     if at < 0 or at + struct.calcsize(form) > len(self._data):
@@ -135,9 +141,7 @@ class _Walker:
 
   def table(self, kind: str, at: int, option_type: int) -> None:
     """Checks a table, its vtable and all that its known fields point to."""
-    self._tables += 1
-    if self._tables > _MAX_TABLES:
-      raise ValueError("more tables than any real model has")
+    self._spend(_LEAST_TABLE)
     vtable = at - self._read("<i", at)
     vtable_bytes = self._read("<H", vtable)
     table_bytes = self._read("<H", vtable + 2)
@@ -190,4 +194,11 @@ class _Walker:
     if at + 4 + length * size > len(self._data):
       raise ValueError(f"vector of {length} at {at} runs over the file's end")
     self.end = max(self.end, at + 4 + length * size)
+    self._spend(length * size)
     return length
+
+  def _spend(self, count: int) -> None:
+    """Counts bytes that are read, whatever else lies there."""
+    self._left -= count
+    if self._left < 0:
+      raise ValueError("its tables lie over each other")
