@@ -130,7 +130,6 @@ class Slots:
     slot = 0 if used is None else 1 - used
     last = self._newest(found)
     sequence = 0 if last is None else found[last].sequence
-    self._forget(slot)
     files.write_set({self.path(slot): bytes(model)}, [self._folder])
     record = _Record(
       (sequence + 1) % 2**32, len(model), zlib.crc32(model), TRIAL, 0
@@ -264,11 +263,6 @@ class Slots:
 
   def _write(self, slot: int, record: _Record) -> None:
     files.write_atomically(self._record_path(slot), record.to_bytes())
-
-  def _forget(self, slot: int) -> None:
-    """Empties a slot, before its content changes under the record."""
-    if os.path.lexists(self._record_path(slot)):
-      files.remove(self._record_path(slot))
 
   def _factory_model(self) -> Booted:
     if self._factory is None:

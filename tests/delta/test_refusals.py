@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import tracemalloc
 import zlib
 
 import cbor2
@@ -124,6 +125,17 @@ def test_sizes_that_would_take_all_memory_are_refused():
   bomb = zlib.compress(bytes(delta.SPARE_BYTES + 2000), 9)
   assert len(bomb) < 20000
   refused("damaged", delta_file.sealed(bomb, None))
+
+
+def test_no_more_is_unpacked_than_a_delta_may_hold(monkeypatch):
+  monkeypatch.setattr(delta_file, "SPARE_BYTES", 1000)
+  bomb = delta_file.sealed(zlib.compress(bytes(1 << 22), 9), None)
+  tracemalloc.start()
+  try:
+    refused("damaged", bomb)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+  finally:
+    tracemalloc.stop()
 
 
 def test_a_result_that_a_delta_could_not_make_is_not_sent():

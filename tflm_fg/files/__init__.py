@@ -15,7 +15,6 @@ from tflm_fg.files.reading import (
 )
 from tflm_fg.files.sets import unfinished
 from tflm_fg.files.writing import (
-  remove,
   write_atomically,
   write_folder,
   write_set,
@@ -27,7 +26,6 @@ __all__ = [
   "open_regular",
   "read_bytes",
   "read_model",
-  "remove",
   "require_new_folder",
   "require_outputs",
   "require_writable",

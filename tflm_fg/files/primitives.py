@@ -122,12 +122,8 @@ def _given(handle: int, group: int) -> bool:
 
 
 @contextlib.contextmanager
-def naming(path: str, what: str = "written") -> Iterator[None]:
+def naming(path: str) -> Iterator[None]:
   """Turns the system's faults into one line that names the file.
-
-  Args:
-    path: of the file.
-    what: it cannot be.
 
   Raises:
     TflmFgError: where OSError was raised inside.
@@ -138,7 +134,7 @@ def naming(path: str, what: str = "written") -> Iterator[None]:
     folder = os.path.dirname(path)
     if folder and not os.path.isdir(folder):
       raise TflmFgError(
-        f"{path}: cannot be {what}: there is no folder {folder!r} (any more); "
+        f"{path}: cannot be written: there is no folder {folder!r} (any more); "
         "make it first"
       ) from None
-    raise TflmFgError(f"{path}: cannot be {what}: {why(fault)}") from None
+    raise TflmFgError(f"{path}: cannot be written: {why(fault)}") from None

@@ -59,17 +59,6 @@ def write_set(
       sets.write(contents)
 
 
-def remove(path: str) -> None:
-  """Removes a file, for good before anything that is written later.
-
-  Raises:
-    TflmFgError: if it cannot be removed.
-  """
-  with naming(path, "removed"):
-    primitives.remove(path)
-    primitives.sync_folder(os.path.dirname(os.path.realpath(path)))
-
-
 def write_folder(
   path: str, contents: Mapping[str, bytes] | Iterable[tuple[str, bytes]]
 ) -> None:
