@@ -159,7 +159,8 @@ def test_a_replay_of_no_journal_is_refused_by_its_name(folder, journal):
 
 
 @pytest.mark.parametrize(
-  "flag", ["--steps=5", "--runtime=tflm", "--weights=int16", "--kernel_wise"]
+  "flag",
+  ["--momentum=0.5", "--runtime=tflm", "--weights=int16", "--kernel_wise"],
 )
 def test_a_replay_refuses_flags_that_it_does_not_use(flag, folder):
   flags = (
