@@ -2046,10 +2046,6 @@ MUTANTS = (
   ),
   Mutant(
     "files: a file is left behind",
-    "tflm_fg/files/temporaries.py",
-    "    os.unlink(path)\n",
-    "    pass\n",
-    ("tests/files",),
     "tflm_fg/files/sets.py",
     "    for path in [m.written for m in members] + list(records):\n",
     "    for path in list(records):\n",
