@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
 
 from converters.float_ends import described, with_float_ends
 from converters.packing import packed
@@ -14,16 +14,22 @@ from tflm_fg.tflite import MarkedModel
 from tflm_fg.types import TflmFgError
 
 
-class Exported(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Exported:
   """A file that trains itself.
 
   Attributes:
     data: its bytes.
-    table: a line for each signature, with its inputs and outputs.
+    name: of the model, for errors.
   """
 
   data: bytes
-  table: tuple[str, ...]
+  name: str
+
+  @property
+  def table(self) -> list[str]:
+    """A line for each signature, with its inputs and outputs."""
+    return described(self.data, self.name)
 
 
 def to_signatures(
@@ -68,4 +74,4 @@ def to_signatures(
   data = packed(parts.file.model)
   if float_ends:
     data = with_float_ends(data, marked.file.name)
-  return Exported(data, tuple(described(data, marked.file.name)))
+  return Exported(data, marked.file.name)
