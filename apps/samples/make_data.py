@@ -42,7 +42,8 @@ def samples(path: str, details: dict) -> tuple[np.ndarray, np.ndarray]:
     if not {"x", "y"} <= set(held.files):
       raise SystemExit(f"{path}: need arrays x and y, got {held.files}")
     x, y = held["x"], held["y"]
-  shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
+  shape = tuple(int(n) for n in details["shape"])
+  dtype = np.dtype(details["dtype"])
   if len(x) != len(y) or x[:1].size != np.prod(shape):
     raise SystemExit(
       f"{path}: x {x.shape} and y {y.shape} are not samples of {shape}"

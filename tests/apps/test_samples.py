@@ -21,8 +21,10 @@ import tflm_fg
 from apps.export import patch
 from converters.to_signatures import chosen, to_signatures
 from tests import models
+from tests.converters.test_to_signatures import head_alone, plain
 from tests.micro.compiling import STRICT
 from tests.programs import own_lines, run
+from tflm_fg.signatures import head_spec
 from tflm_fg.tflite import ModelFile
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -64,16 +66,30 @@ def taught(tmp_path_factory):
   np.savez(folder / "others.npz", x=x[TRAIN:], y=y[TRAIN:])
   exported(folder, "T.tflite")
   exported(folder, "head.tflite", "head")
-  done_by(
-    sys.executable,
-    SAMPLES / "make_data.py",
-    "--model=T.tflite",
-    "--train=mine.npz",
-    "--test=others.npz",
-    "--out=data",
-    folder=folder,
-  )
+  made_data(folder, "T.tflite", "mine.npz", "--test=others.npz", "--out=data")
+  moved_inputs(folder)
   return folder
+
+
+def made_data(folder, model, train, *flags):
+  script = [sys.executable, SAMPLES / "make_data.py", f"--model={model}"]
+  done_by(*script, f"--train={train}", *flags, folder=folder)
+
+
+def moved_inputs(folder):
+  """A model whose input moved, so that adapt_input finds where to."""
+  data = head_alone()
+  (folder / "flat_model.tflite").write_bytes(data)
+  marked = chosen(data)
+  (folder / "flat.tflite").write_bytes(to_signatures(marked).data)
+  random = np.random.default_rng(1)
+  shape = marked.file.subgraph.tensors[marked.file.subgraph.inputs[0]].shape
+  x = random.integers(-95, 96, (200, *shape[1:]))
+  y = plain(data, x.astype(np.int8)).argmax(axis=1)
+  kernel = head_spec(marked).kernel.astype(int)
+  moved = np.sign(2 * kernel[0] - kernel[1] - kernel[2]) * 30
+  np.savez(folder / "moved.npz", x=(x + moved).astype(np.int8), y=y)
+  made_data(folder, "flat.tflite", "moved.npz", "--out=flat_data")
 
 
 def sounds(count):
@@ -167,7 +183,8 @@ def told(folder, language, what, weights, model="T.tflite", data="data"):
 def lesson(folder, language, model="T.tflite"):
   """What a program says when it teaches, and the bytes that it keeps."""
   kept = f"{language}.bin" if model == "T.tflite" else f"{model}.bin"
-  said = told(folder, language, "train", kept, model)
+  data = "flat_data" if model == "flat.tflite" else "data"
+  said = told(folder, language, "train", kept, model, data)
   return said, (folder / kept).read_bytes()
 
 
@@ -186,7 +203,7 @@ def test_a_sample_teaches_and_a_new_process_restores(language, taught):
 @pytest.mark.xdist_group("samples")
 @pytest.mark.parametrize(
   ("language", "model"),
-  [("c", "T.tflite"), ("java", "T.tflite"), ("c", "head.tflite")],
+  [("c", "flat.tflite"), ("java", "flat.tflite"), ("c", "head.tflite")],
 )
 def test_a_sample_learns_the_bytes_that_python_learns(language, model, taught):
   own, other = (lesson(taught, n, model)[1] for n in (language, "python"))
@@ -294,9 +311,16 @@ def test_the_sample_learns_with_floats_at_the_ends_and_real_numbers(taught):
   assert not (taught / "none").exists()
 
 
-def by_name(folder, learned):
+@pytest.mark.xdist_group("samples")
+def test_a_sample_finds_how_the_input_moved(taught):
+  said, learned = lesson(taught, "python", "flat.tflite")
+  assert said["after"] > said["before"] + 0.1
+  assert by_name(taught, learned, "flat.tflite")["offset"].any()
+
+
+def by_name(folder, learned, name="T.tflite"):
   """What the bytes hold that a sample keeps."""
-  model = Interpreter(model_path=str(folder / "T.tflite"))
+  model = Interpreter(model_path=str(folder / name))
   details = model.get_signature_runner("set_weights").get_input_details()
   held, numbers = {}, np.frombuffer(learned, np.int32)
   for name in sorted(details):
