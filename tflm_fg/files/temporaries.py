@@ -23,7 +23,7 @@ from tflm_fg.files.names import TEMPORARY
 
 FOREIGN_SECONDS = 24 * 3600
 """Age at which files of other machines, of which nothing is known, are swept.
-None of ours is written for longer than seconds."""
+Nothing of ours takes as long to be written."""
 
 _NAME = re.compile(
   re.escape(TEMPORARY) + r"([0-9a-f]{8})-(\d{1,10})-([0-9a-f]{8})-\d+\.\w+"

@@ -26,7 +26,7 @@ from apps.kws.features.registry import NAMES
 from apps.kws.model import spotter, streaming
 from apps.kws.synthetic import recordings
 from tflm_fg import runtimes
-from tflm_fg.files import require_outputs, write_atomically
+from tflm_fg.files import require_outputs, write_set
 from tflm_fg.types import TflmFgError
 
 cli.section(cli.NEEDED)
@@ -73,6 +73,7 @@ def main() -> None:
   )
   model = spotter.load(_MODEL.value, _FRONTEND.value, _CLASSES.value)
   listener = model.open(_RUNTIME.value)
+  contents = {}
   if _WAV.value is None:
     sound = live_input.microphone(_DEVICE.value, hearing.hop, _SECONDS.value)
     heard = list(print_hits(streaming.hear(listener, sound, hearing)))
@@ -81,9 +82,12 @@ def main() -> None:
     samples = read(_WAV.value)
     sound = streaming.pieces(samples)
     heard = list(print_hits(streaming.hear(listener, sound, hearing)))
-    compare(heard, said, model, len(samples))
+    counted = compare(heard, said, model, len(samples))
+    if counted and _REPORT.value:
+      contents[_REPORT.value] = cli.to_json(counted.to_json())
   if _OUT.value:
-    write_atomically(_OUT.value, to_csv(heard))
+    contents[_OUT.value] = to_csv(heard)
+  write_set(contents)
 
 
 def print_hits(hits: Iterable[streaming.Hit]) -> Iterator[streaming.Hit]:
@@ -119,15 +123,14 @@ def compare(
   said: Sequence[recordings.Spoken] | None,
   model: spotter.Spotter,
   samples: int,
-) -> None:
+) -> streaming.Count | None:
   """Counts hits and misses where it is known what was said."""
   if said is None:
     print(f"{len(heard)} words heard in {samples / SAMPLE_RATE_HZ:.0f} s")
-    return
+    return None
   counted = streaming.count(heard, said, model.words, samples)
   print(counted)
-  if _REPORT.value:
-    write_atomically(_REPORT.value, cli.to_json(counted.to_json()))
+  return counted
 
 
 def to_csv(heard: Sequence[streaming.Hit]) -> bytes:
