@@ -8,6 +8,7 @@ import pytest
 import tflm_fg
 from tests import models
 from tests.refusals import adapt, edited, refused
+from tflm_fg import limits
 from tflm_fg.runtimes import installed, require_runs, trial, trial_process
 from tflm_fg.runtimes.registry import open_session
 from tflm_fg.tflite import model_file, whole
@@ -188,8 +189,11 @@ def test_what_never_ends_is_ended_and_not_tried_again(monkeypatch, own_child):
   assert "longer than 0.01 s" in ran.fault
 
 
-def test_a_model_may_not_take_all_memory(monkeypatch, own_child):
-  monkeypatch.setattr(trial_process, "MOST_BYTES", 1 << 24)
+@pytest.mark.parametrize(
+  ("most", "limit"), [(1 << 24, None), (1 << 40, "64MB")]
+)
+def test_a_model_may_not_take_all_memory(most, limit, monkeypatch, own_child):
+  monkeypatch.setattr(trial_process, "MOST_BYTES", most)
   monkeypatch.setattr(trial, "_child", lambda _: own_child)
   net = models.Network()
   x = net.activation("x", (1, 8), 4.0)
@@ -197,7 +201,8 @@ def test_a_model_may_not_take_all_memory(monkeypatch, own_child):
   many = net.tensor("many", (2,), "int32", data=np.array([1, 1 << 24]))
   net.operator("TILE", [x.index, many], wide.index)
   file = ModelFile.open(net.finish([x.index], [wide.index]))
-  ran = trial.run(file, "litert", trial._probes(file))
+  with limits.at_most(limit):
+    ran = trial.run(file, "litert", trial._probes(file))
   assert ran.fault and ran.outputs is None
 
 
