@@ -92,14 +92,14 @@ MUTANTS = (
     "apps/export/kept_weights.py",
     "  for name in sorted(details):\n    dtype",
     "  for name in sorted(details, reverse=True):\n    dtype",
-    ("tests/apps/test_samples.py", "-kwhat_was_learned"),
+    ("tests/apps/test_kept_weights.py",),
   ),
   Mutant(
     "kept weights: too many bytes are let in",
     "apps/export/kept_weights.py",
     "  if len(data) != start:\n",
     "  if len(data) < start:\n",
-    ("tests/apps/test_samples.py", "-kbelong"),
+    ("tests/apps/test_kept_weights.py",),
   ),
   Mutant(
     "array in C: it starts anywhere",
