@@ -9,8 +9,11 @@ import {
 
 const ENGINE = new URL('./node_modules/@litertjs/core/wasm/', import.meta.url);
 const MODEL = 'model/spotter.tflite', ABOUT = 'model/spotter.json';
+const AGAIN = 'model/again.bin';
 
 const samples = []; // {label, role, features, kept, first, now}
+let again = []; // clips of what it knew, shown again while it learns
+let areAgainKept = false;
 let model, key, about, words;
 
 async function fetched(path) {
@@ -26,6 +29,7 @@ async function start() {
   about = await (await fetched(ABOUT)).json();
   const data = new Uint8Array(await (await fetched(MODEL)).arrayBuffer());
   key = await store.keyOf(data);
+  again = shownAgain(new Int8Array(await (await fetched(AGAIN)).arrayBuffer()));
   await loadEngine(ENGINE.href);
   model = await Teachable.open(data);
   words = [...about.classes];
@@ -41,6 +45,14 @@ async function start() {
     `Ready. The model (${size}) knows what you taught it before (checksum ` +
     `${checksum(await model.weights())}).` :
     `Ready. The model (${size}) has learned nothing here yet.`);
+}
+
+/** Clips as the model's input holds them, as samples. */
+function shownAgain(numbers) {
+  const {labels, scale, zero_point: zero} = about.again;
+  const size = numbers.length / labels.length;
+  return labels.map((label, i) => ({label, features: Float32Array.from(
+    numbers.subarray(i * size, (i + 1) * size), (n) => (n - zero) * scale)}));
 }
 
 async function restored() {
@@ -148,10 +160,11 @@ async function learn() {
   }
   say('Learning…');
   const before = await judge(tests);
-  for (const sample of fresh) {
+  for (const sample of [...(areAgainKept ? [] : again), ...fresh]) {
     await model.remember(sample.features, sample.label);
     sample.kept = true;
   }
+  areAgainKept = true;
   const loss = await model.train(about.steps, about.rate);
   const after = await judge(tests);
   element('before').textContent = share(before, tests.length);
@@ -179,6 +192,7 @@ async function save() {
 
 async function forget() {
   await model.reset();
+  areAgainKept = false;
   await store.remove(key);
   words.splice(0, words.length, ...about.classes);
   samples.length = 0;

@@ -76,7 +76,7 @@ def site(folder):
 
   made = node.site(folder)
   (made / "model").mkdir()
-  for name, content in prepare.made(None, 2).items():
+  for name, content in prepare.made(None, 2, clips=4).items():
     (made / "model" / name).write_bytes(content)
   return made
 
