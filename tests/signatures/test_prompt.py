@@ -188,11 +188,12 @@ def test_a_prompt_that_is_set_is_used_and_trained_from():
   offset = np.minimum(offset * 100, 127)
   assert e.variables["offset"].tolist() == offset.tolist()
   assert e.variables["gain"].item() == 0
-  assert e.variables["input_masters"].tolist() == [
-    *(offset[0] * input_state.UNITS),
-    0,
-  ]
-  assert e.variables["input_counts"].tolist() == [0, SPEC.scans, 0, 0, 0, 0]
+  masters, velocity, mean, used = e.variables["input_training"]
+  assert used.tolist() == [*offset[0], 0]
+  assert masters.tolist() == [*(offset[0] * input_state.UNITS), 0]
+  assert not velocity.any()
+  assert mean.tolist() == masters.tolist()
+  assert e.variables["input_counts"].sum() == SPEC.scans
 
 
 def test_weights_that_are_refused_leave_the_prompt_and_its_training():
@@ -222,16 +223,18 @@ def test_the_files_own_prompt_set_is_a_reset():
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**31 - 1))
 def test_signs_are_balanced_and_no_product_wraps(seed, step):
   e = CheckedEngine()
-  drawn = np.asarray(signs(e, e.constant([seed]), e.constant([step]), 64, 33))
+  drawn = np.asarray(
+    signs(e, e.constant([[seed]]), e.constant([[step]]), 64, 33)
+  )
   assert set(np.unique(drawn)) == {-1, 1}
   assert abs(drawn.mean()) < 0.12
   assert len(np.unique(drawn, axis=0)) > 60
 
 
 def test_signs_of_steps_and_numbers_do_not_go_together():
-  e, seed = signatures.NumpyEngine(), np.array([3], np.int32)
+  e, seed = signatures.NumpyEngine(), np.array([[3]], np.int32)
   drawn = np.array(
-    [signs(e, seed, np.array([step], np.int32), 8, 11) for step in range(400)]
+    [signs(e, seed, np.array([[step]], np.int32), 8, 11) for step in range(400)]
   )
   flat = drawn.reshape(-1, 11).astype(float)
   together = flat.T @ flat / len(flat)

@@ -11,22 +11,20 @@ from tflm_fg.signatures.engine import Engine, Value
 from tflm_fg.signatures.head import (
   HeadSpec,
   logits,
+  odds,
   one_hot,
   rounded,
+  scored,
   state_of,
-  tell,
 )
 from tflm_fg.signatures.input_state import (
   COUNTS,
-  GAIN_ONE,
   STARTS,
   UNITS,
   PromptSpec,
   PromptState,
   clipped,
   gain_alone,
-  given_prompt,
-  limits,
   neutral,
 )
 from tflm_fg.signatures.signs import signs
@@ -46,60 +44,83 @@ FeaturesOf = Callable[[Engine, Value, Value, Value], Value]
 in 1/64, and then moved by their offset, in quarters of an input step."""
 
 
-class Batch(NamedTuple):
-  """The samples of a call, and where they go in.
-
-  Attributes:
-    learned: int32 [B, 1]: 1 for a sample to learn from, else 0.
-    kept: int32 [B, 1]: 1 for a sample that is kept aside, else 0.
-    directions: int32 [B, K] of 1 and -1.
-    losses: int32 [2, B], at one side and the other.
-    difference: int32 [B, 1], of the losses.
-    righter: int32 [B, 1], 1 where the first side alone is right, -1 where the
-      second is.
-    counts: bool [1], whether there is a sample to learn from, and what is
-      learned may be used.
-  """
-
-  learned: Value
-  kept: Value
-  directions: Value
-  losses: Value
-  difference: Value
-  righter: Value
-  counts: Value
-
-
 class Now(NamedTuple):
   """What the variables hold when a call begins.
 
   Attributes:
-    masters: int32 [K].
-    centre: int32 [K], the prompt that is being trained.
-    used: int32 [K], the one that `infer` uses.
-    counts: six of int32 [1].
-    scanning: bool [1], whether gains are still tried.
+    masters: int32 [1, K], the prompt that is being trained, in 1/256.
+    velocity: int32 [1, K].
+    mean: int32 [1, K], the running mean of masters.
+    used: int32 [1, K], the prompt that `infer` uses.
+    centre: int32 [1, K], the one that is being trained, in whole steps.
+    settled: int32 [1, K], the running mean in whole steps.
+    steps: int32 [1, 1].
+    scans: int32 [1, 1].
+    turn: int32 [1, 1], which start of the gain is tried next.
+    scanning: int32 [1, 1], 1 while starts are tried, else 0.
+    kept: int32 [4, 1], the sums of samples that were kept aside.
+    starts: int32 [4, 1].
   """
 
   masters: Value
-  centre: Value
+  velocity: Value
+  mean: Value
   used: Value
-  counts: tuple[Value, ...]
+  centre: Value
+  settled: Value
+  steps: Value
+  scans: Value
+  turn: Value
   scanning: Value
+  kept: Value
+  starts: Value
 
 
 def now_of(e: Engine, spec: PromptSpec, state: PromptState) -> Now:
   """Reads the variables."""
-  masters = e.cast(e.read(state.masters), "int32")
-  counts = e.read(state.counts)
-  single = tuple(e.take(counts, e.constant([i])) for i in range(COUNTS))
+  training, counts = e.read(state.training), e.read(state.counts)
+  masters, velocity, mean, used = (
+    e.take(training, e.constant([row])) for row in range(4)
+  )
+  steps, scans = (e.take(counts, e.constant([i])) for i in range(2))
+  starts = np.arange(COUNTS, COUNTS + len(STARTS))
   return Now(
     masters,
+    velocity,
+    mean,
+    used,
     (masters + UNITS // 2) >> 8,
-    given_prompt(e, spec, e.read(state.offset), e.read(state.gain)),
-    single,
-    single[1] < spec.scans,
+    (mean + UNITS // 2) >> 8,
+    steps,
+    scans,
+    scans % len(STARTS),
+    e.cast(scans < spec.scans, "int32"),
+    e.take(counts, e.constant(np.arange(2, COUNTS))),
+    e.take(counts, e.constant(starts)),
   )
+
+
+class Batch(NamedTuple):
+  """The samples of a call, and what came of them.
+
+  Attributes:
+    hot: int32 [C, 2 B], one-hot labels of the batch, twice.
+    learned: int32 [B, 1]: 1 for a sample to learn from, else 0.
+    kept: int32 [B, 1]: 1 for a sample that is kept aside, else 0.
+    directions: int32 [B, K] of 1 and -1.
+    losses: int32 [2, B], at one side and the other, in 1/128 bit.
+    worse: int32 [B, 1], by how much the loss at the first side is higher.
+    righter: int32 [B, 1], 1 where the first side alone is right, -1 where the
+      second is.
+  """
+
+  hot: Value
+  learned: Value
+  kept: Value
+  directions: Value
+  losses: Value
+  worse: Value
+  righter: Value
 
 
 def run_both(
@@ -109,47 +130,52 @@ def run_both(
   now: Now,
   x: Value,
   labels: Value,
-  hot: Value,
   seed: Value,
   features_of: FeaturesOf,
 ) -> Batch:
   """Both passes, as one batch of twice the samples."""
-  rows, numbers = spec.batch, spec.numbers
-  known = e.reshaped(e.sum(hot, 0), [rows, 1])
-  kept = _is_kept(e, x)
-  drawn = signs(e, seed, now.counts[0], rows, numbers)
-  way = drawn * EPSILON * (1 - kept)
-  start = e.take(e.constant(STARTS), now.counts[1] % len(STARTS))
-  without = e.constant(neutral(spec)[None])
-  tried = without + (start - GAIN_ONE) * e.constant(gain_alone(spec)[None])
-  centre, used = (e.reshaped(v, [1, numbers]) for v in (now.centre, now.used))
-  plus = e.select(now.scanning, tried, centre + way)
-  minus = e.select(
-    now.scanning, without, (centre - way) * (1 - kept) + used * kept
-  )
+  rows = spec.batch
+  hot = one_hot(e, head, e.joined([labels, labels]))
+  known = e.reshaped(e.sum(hot, 0), [2 * rows, 1])
+  known = e.take(known, e.constant(np.arange(rows)))
+  kept = _is_kept(e, x) * known
+  learned = known - kept
+  drawn = signs(e, e.reshaped(seed, [1, 1]), now.steps, rows, spec.numbers)
+  plus, minus = _sides(e, spec, now, drawn * learned * EPSILON, kept)
   gain, offset = _flowing(e, spec, e.joined([plus, minus]))
   features = features_of(e, e.joined([x, x]), gain, offset)
-  twice = one_hot(e, head, e.joined([labels, labels]))
-  told = tell(e, head, _logits(e, head, features), twice)
-  difference = _difference(e, told.loss)
-  learned = (1 - kept) * known
+  found = _logits(e, head, features)
+  score = scored(e, head, found, odds(e, head, found), hot)
+  sides = e.reshaped(score, [4, rows])  # right or not, and losses
+  more = e.take(sides, e.constant([0, 2])) - e.take(sides, e.constant([1, 3]))
+  righter, worse = (
+    e.reshaped(e.take(more, e.constant([row])), [rows, 1]) for row in (0, 1)
+  )
+  most = MOST_DIFFERENCE
   return Batch(
+    hot,
     learned,
-    kept * known,
+    kept,
     drawn,
-    e.reshaped(told.loss, [2, rows]),
-    clipped(e, difference, -MOST_DIFFERENCE, MOST_DIFFERENCE),
-    _difference(e, told.right),
-    e.reshaped(e.sum(learned, 0), [1]) >= 1,
+    e.take(sides, e.constant([2, 3])),
+    e.minimum(e.maximum(worse, -most), most),
+    righter,
   )
 
 
-def _difference(e: Engine, both: Value) -> Value:
-  """What the first half of [2 B] is beyond the second: [B, 1]."""
-  rows = both.shape[0] // 2
-  sides = e.reshaped(both, [2, rows])
-  first, second = (e.take(sides, e.constant([side])) for side in (0, 1))
-  return e.reshaped(first - second, [rows, 1])
+def _sides(
+  e: Engine, spec: PromptSpec, now: Now, way: Value, kept: Value
+) -> tuple[Value, Value]:
+  """The prompts of the two passes, int32 [B, K] or [1, K] each."""
+  starts = np.array(STARTS)[:, None] * gain_alone(spec)
+  tried = e.take(e.constant(starts), e.reshaped(now.turn, [1]))
+  scans = now.scanning >= 1
+  ahead = now.centre + way + (now.settled - now.centre) * kept
+  back = now.centre - way + (now.used - now.centre) * kept
+  return (
+    e.select(scans, tried, ahead),
+    e.select(scans, e.constant(neutral(spec)), back),
+  )
 
 
 def _is_kept(e: Engine, x: Value) -> Value:
@@ -162,9 +188,7 @@ def _flowing(
   e: Engine, spec: PromptSpec, prompts: Value
 ) -> tuple[Value, Value]:
   """A gain and an offset for every sample, int8, of int32 [2 B, K]."""
-  low, high = limits(spec)
-  fit = clipped(e, prompts, e.constant(low[None]), e.constant(high[None]))
-  turned = e.transposed(e.cast(fit, "int8"))
+  turned = e.transposed(e.cast(clipped(e, spec, prompts, 1), "int8"))
   rows, channels = 2 * spec.batch, np.arange(spec.channels)
   offset = e.transposed(e.take(turned, e.constant(channels)))
   gain = e.take(turned, e.constant([spec.channels]))

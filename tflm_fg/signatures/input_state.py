@@ -29,7 +29,7 @@ SCANNED = 64
 """Samples, about, that each start of the gain is tried on."""
 
 COUNTS = 6
-"""Numbers that a prompt's training counts, see `PromptState`."""
+"""Rows of the counts in front of those of the starts, see `PromptState`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PromptSpec:
 
   @property
   def numbers(self) -> int:
-    """Numbers of the offset, and then the gain."""
+    """Numbers of the offset, and then the gain: K."""
     return self.channels + 1
 
   @property
@@ -66,26 +66,24 @@ class PromptSpec:
 
 
 class PromptState(NamedTuple):
-  """The variables of a prompt.
+  """The variables of a prompt. The offset's numbers come first, then the gain.
 
   Attributes:
     offset: int8, what `infer` adds to its input, in quarters of its steps.
     gain: int8, what `infer` multiplies its input by, in 1/64.
-    masters: int16 [channels + 1], the offset that is being trained and then
-      the gain, in 1/256 of their steps.
-    velocity: int32 [channels + 1].
-    starts: int32 [4], what each start of the gain loses against a gain of 1.
-    shown: int32 [C], 1 for each class that there were samples of, else 0.
-    counts: int32 [6]: steps; scans; and of samples kept aside since the last
-      decision how many, the sum of what their losses gained, and of its
-      squares, and how many more are right.
+    training: int32 [4, K]: the prompt that is being trained, in 1/256 of its
+      steps; its velocity; its running mean, in 1/256 of steps too; and the
+      prompt that `infer` uses, in steps.
+    shown: int32 [C, 1], 1 for each class that there were samples of, else 0.
+    counts: int32 [10, 1]: steps; scans; of the samples kept aside since the
+      last decision how many, the sum of what their losses gained, and of its
+      squares, and how many more are right; and what each start of the gain
+      loses against a gain of 1.
   """
 
   offset: Variable
   gain: Variable
-  masters: Variable
-  velocity: Variable
-  starts: Variable
+  training: Variable
   shown: Variable
   counts: Variable
 
@@ -95,11 +93,9 @@ def prompt_state(head: HeadSpec, spec: PromptSpec) -> PromptState:
   return PromptState(
     Variable("offset", spec.offset, "int8"),
     Variable("gain", spec.gain, "int8"),
-    Variable("input_masters", (spec.numbers,), "int16"),
-    Variable("input_velocity", (spec.numbers,), "int32"),
-    Variable("input_starts", (len(STARTS),), "int32"),
-    Variable("input_shown", (head.classes,), "int32"),
-    Variable("input_counts", (COUNTS,), "int32"),
+    Variable("input_training", (4, spec.numbers), "int32"),
+    Variable("input_shown", (head.classes, 1), "int32"),
+    Variable("input_counts", (COUNTS + len(STARTS), 1), "int32"),
   )
 
 
@@ -108,9 +104,8 @@ def forget_prompt(e: Engine, head: HeadSpec, spec: PromptSpec) -> None:
   state = prompt_state(head, spec)
   e.assign(state.offset, e.filled(spec.offset, 0, "int8"))
   e.assign(state.gain, e.filled(spec.gain, GAIN_ONE, "int8"))
-  masters = e.constant(neutral(spec) * UNITS)
-  e.assign(state.masters, e.cast(masters, "int16"))
-  for variable in state[3:]:
+  e.assign(state.training, _begun(e, e.constant(neutral(spec))))
+  for variable in (state.shown, state.counts):
     e.assign(variable, e.filled(variable.shape, 0, "int32"))
 
 
@@ -156,63 +151,53 @@ def set_prompt(
     accepted: int32 [1]: 1; or 0 to leave all as it was.
   """
   state, fits = prompt_state(head, spec), accepted >= 1
-  parts = e.reshaped(offset, [spec.channels]), e.reshaped(gain, [1])
-  low, high = (e.constant(limit) for limit in limits(spec))
-  given = clipped(e, e.joined(parts), low, high)
-  old = given_prompt(e, spec, e.read(state.offset), e.read(state.gain))
-  use_prompt(e, spec, state, e.select(fits, given, old))
-  masters = e.cast(e.read(state.masters), "int32")
-  masters = e.select(fits, given * UNITS, masters)
-  e.assign(state.masters, e.cast(masters, "int16"))
-  for variable in state[3:6]:
-    e.assign(variable, e.read(variable) * (1 - accepted))
+  parts = e.reshaped(offset, [spec.channels, 1]), e.reshaped(gain, [1, 1])
+  given = clipped(e, spec, e.reshaped(e.joined(parts), [1, spec.numbers]), 1)
+  training = e.select(fits, _begun(e, given), e.read(state.training))
+  e.assign(state.training, training)
+  use_prompt(e, spec, state, e.take(training, e.constant([3])))
   # A gain that was found is not looked for again.
-  scans = differs(e, spec, given) * e.constant([0, spec.scans, 0, 0, 0, 0])
-  e.assign(state.counts, e.select(fits, scans, e.read(state.counts)))
+  turns = np.eye(COUNTS + len(STARTS), 1, -1, np.int32) * spec.scans
+  counts = differs(e, spec, given) * e.constant(turns)
+  e.assign(state.counts, e.select(fits, counts, e.read(state.counts)))
+  e.assign(state.shown, e.read(state.shown) * (1 - accepted))
 
 
 def use_prompt(
   e: Engine, spec: PromptSpec, state: PromptState, numbers: Value
 ) -> None:
-  """Lets `infer` have a prompt, int32 [K]."""
-  used = e.cast(numbers, "int8")
-  channels = e.constant(np.arange(spec.channels))
-  e.assign(state.offset, e.reshaped(e.take(used, channels), spec.offset))
+  """Lets `infer` have a prompt, int32 [1, K]."""
+  used = e.cast(e.reshaped(numbers, [spec.numbers]), "int8")
+  offset = e.take(used, e.constant(np.arange(spec.channels)))
+  e.assign(state.offset, e.reshaped(offset, spec.offset))
   gain = e.take(used, e.constant([spec.channels]))
   e.assign(state.gain, e.reshaped(gain, spec.gain))
 
 
-def given_prompt(
-  e: Engine, spec: PromptSpec, offset: Value, gain: Value
-) -> Value:
-  """The offset's numbers and the gain in a row: int32 [K]."""
-  row = e.joined([e.reshaped(offset, [spec.channels]), e.reshaped(gain, [1])])
-  return e.cast(row, "int32")
+def differs(e: Engine, spec: PromptSpec, numbers: Value) -> Value:
+  """1 where a prompt, [1, K], is not the neutral one, else 0: int32 [1, 1]."""
+  same = e.cast(numbers == e.constant(neutral(spec)), "int32")
+  return e.cast(e.sum(same, 1, keepdims=True) < spec.numbers, "int32")
 
 
-def differs(e: Engine, spec: PromptSpec, given: Value) -> Value:
-  """1 where a prompt is not the neutral one, else 0: int32 [1]."""
-  same = e.cast(given == e.constant(neutral(spec)), "int32")
-  whole = e.reshaped(e.sum(same, 0), [1]) >= spec.numbers
-  return 1 - e.cast(whole, "int32")
-
-
-def clipped(e: Engine, x: Value, low: Value, high: Value) -> Value:
-  """x, within limits."""
-  return e.minimum(e.maximum(x, low), high)
+def clipped(e: Engine, spec: PromptSpec, x: Value, unit: int) -> Value:
+  """Prompts [N, K] within the range, in steps of so many units."""
+  high = np.full((1, spec.numbers), 127 * unit)
+  low = high * (gain_alone(spec) - 1)
+  return e.minimum(e.maximum(x, e.constant(low)), e.constant(high))
 
 
 def neutral(spec: PromptSpec) -> NDArray[np.int32]:
-  """No offset and a gain of 1: int32 [K]."""
+  """No offset and a gain of 1: int32 [1, K]."""
   return gain_alone(spec) * GAIN_ONE
 
 
 def gain_alone(spec: PromptSpec) -> NDArray[np.int32]:
-  """1 at the gain's place, else 0: int32 [K]."""
-  return np.eye(spec.numbers, dtype=np.int32)[-1]
+  """1 at the gain's place, else 0: int32 [1, K]."""
+  return np.eye(1, spec.numbers, spec.channels, np.int32)
 
 
-def limits(spec: PromptSpec) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-  """The least and the most that a prompt's numbers can be: int32 [K]."""
-  high = np.full(spec.numbers, 127, np.int32)
-  return high * (gain_alone(spec) - 1), high
+def _begun(e: Engine, numbers: Value) -> Value:
+  """What training begins with at a prompt, [1, K]: int32 [4, K]."""
+  masters = numbers * UNITS
+  return e.joined([masters, numbers * 0, masters, numbers])

@@ -8,9 +8,10 @@ runs its batch twice through the model, as one batch of twice the samples:
   every number of the prompt moves by the rate, against the sign of its velocity
   (`tflm_fg.methods.PerSample` has the same step).
 - Every fifth sample, by its own content, is kept aside. It goes in at the
-  prompt that is being trained and at the one that `infer` uses. Where the
-  former is surely better, `infer` gets it. So `infer` never gets worse on
-  samples that nothing was learned from, whatever order they come in.
+  running mean of the prompt that is being trained and at the one that `infer`
+  uses. Where the former is surely better, `infer` gets it. So `infer` never
+  gets worse on samples that nothing was learned from, in whatever order they
+  come.
 
 A prompt that was learned from some of the classes may harm the others, so
 nothing is learned before every class has been shown. The first calls then try
@@ -25,11 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg.signatures.engine import Engine, Value
-from tflm_fg.signatures.head import (
-  HeadSpec,
-  one_hot,
-  state_of,
-)
+from tflm_fg.signatures.head import HeadSpec, state_of
 from tflm_fg.signatures.head_calls import mean_loss
 from tflm_fg.signatures.input_passes import (
   MOST_DIFFERENCE,
@@ -44,26 +41,23 @@ from tflm_fg.signatures.input_state import (
   STARTS,
   UNITS,
   PromptSpec,
-  PromptState,
   clipped,
   differs,
   gain_alone,
-  limits,
-  neutral,
   prompt_state,
   use_prompt,
 )
 
-RATE, SLOWING, LAST = 512, 60, 4096
-"""How far a number moves in the first step, in units of a master; after how
-many steps it moves a quarter of that; and after how many it stays as slow.
-
-The way falls with the square of the steps, so that a number comes as far as the
-ends of its range, and yet hardly moves behind some hundreds of steps.
+RATE, HALVED = 256, 20
+"""How far a number moves in the first step, in units of a master, and after how
+many steps it moves half as far; after twice as many it is a third, and so on.
 """
 
 MEMORY_BITS = 5
 """A velocity loses 1/32 of itself a step."""
+
+MEAN_BITS = 4
+"""The running mean of a prompt comes 1/16 of the way to it with a step."""
 
 WINDOW = 32
 """Samples kept aside that a decision is made on."""
@@ -113,110 +107,103 @@ def adapt_input(
   """
   state = prompt_state(head, spec)
   now = now_of(e, spec, state)
-  hot = one_hot(e, head, labels)
-  batch = run_both(e, head, spec, now, x, labels, hot, seed, features_of)
-  batch = batch._replace(counts=_all_shown(e, head, state, hot) & batch.counts)
-  _step(e, spec, state, now, batch)
-  changed = _decide(e, head, spec, state, now, batch)
+  batch = run_both(e, head, spec, now, x, labels, seed, features_of)
+  number = e.sum(batch.learned, 0, keepdims=True)
+  shown = e.maximum(e.read(state.shown), e.max(batch.hot, 1, keepdims=True))
+  e.assign(state.shown, shown)
+  complete = e.sum(shown, 0, keepdims=True) >= head.classes
+  active = e.cast(complete & (number >= 1), "int32")
+  scans, steps = active * now.scanning, active * (1 - now.scanning)
+
+  lost = batch.worse * batch.learned
+  starts = _scored_start(e, now, lost, scans)
+  masters, velocity = _stepped(e, spec, now, batch, lost, steps)
+  is_last = scans * e.cast(now.scans >= spec.scans - 1, "int32")
+  mean = now.mean + ((masters - now.mean) >> MEAN_BITS)
+  both = e.joined([masters, mean])
+  masters = e.select(is_last >= 1, _begun(e, spec, starts), both)
+  kept = now.kept + _kept_sums(e, spec, batch, steps)
+  due, changed = _decided(e, spec, now, kept)
+
+  used = e.select(changed, now.settled, now.used)
+  masters, mean = (e.take(masters, e.constant([row])) for row in range(2))
+  e.assign(state.training, e.joined([masters, velocity, mean, used]))
+  counts = [now.steps + steps, now.scans + scans, kept * (1 - due), starts]
+  e.assign(state.counts, e.joined(counts))
+  use_prompt(e, spec, state, used)
+  changed = e.reshaped(changed, [1])
   _forget_features(e, head, changed)
-  return Adapted(_loss(e, batch), e.cast(changed, "int32"))
+  return Adapted(_loss(e, batch, number), e.cast(changed, "int32"))
 
 
-def _all_shown(
-  e: Engine, head: HeadSpec, state: PromptState, hot: Value
+def _stepped(
+  e: Engine, spec: PromptSpec, now: Now, batch: Batch, lost: Value, steps: Value
+) -> tuple[Value, Value]:
+  """The prompt that is being trained, and its velocity, after a step.
+
+  Args:
+    e: the engine.
+    spec: of the prompt.
+    now: what the variables hold.
+    batch: what came of the samples.
+    lost: int32 [B, 1], by how much the first side is worse, of the samples to
+      learn from.
+    steps: int32 [1, 1]: 1; or 0 to leave both as they are.
+  """
+  slopes = e.sum(lost * batch.directions, 0, keepdims=True) * 16
+  faster = (slopes - (now.velocity >> MEMORY_BITS)) * steps
+  velocity = now.velocity + faster
+  rate = (RATE * HALVED) // (now.steps + HALVED) * steps
+  way = e.minimum(e.maximum(velocity, -1), 1) * rate
+  return clipped(e, spec, now.masters - way, UNITS), velocity
+
+
+def _scored_start(e: Engine, now: Now, lost: Value, scans: Value) -> Value:
+  """What each start of the gain loses against a gain of 1: int32 [4, 1]."""
+  places = np.arange(len(STARTS))[:, None]
+  own = e.cast(e.constant(places) == now.turn, "int32") * scans
+  return now.starts + own * e.sum(lost, 0, keepdims=True)
+
+
+def _begun(e: Engine, spec: PromptSpec, starts: Value) -> Value:
+  """Where training begins: the gain that loses least, int32 [1, K]."""
+  gains = e.constant(np.array(STARTS)[:, None])
+  least = 0 - e.max(0 - starts, 0, keepdims=True)
+  best = e.max(e.cast(starts == least, "int32") * gains, 0, keepdims=True)
+  gain = e.select(least < 0, best, GAIN_ONE)
+  return gain * e.constant(gain_alone(spec) * UNITS)
+
+
+def _kept_sums(
+  e: Engine, spec: PromptSpec, batch: Batch, steps: Value
 ) -> Value:
-  """Whether there have been samples of all classes: bool [1]."""
-  there = e.maximum(e.read(state.shown), e.max(hot, 1))
-  e.assign(state.shown, there)
-  return e.reshaped(e.sum(there, 0), [1]) >= head.classes
-
-
-def _step(
-  e: Engine, spec: PromptSpec, state: PromptState, now: Now, batch: Batch
-) -> None:
-  """Moves the prompt that is being trained, or scores a start of its gain."""
-  steps, scans = now.counts[:2]
-  learned = batch.difference * batch.learned
-  velocity = e.read(state.velocity)
-  slower = velocity - (velocity >> MEMORY_BITS)
-  faster = slower + e.sum(learned * batch.directions, 0) * 16
-  gone = e.minimum(steps, LAST) + SLOWING
-  rate = (RATE * SLOWING * SLOWING) // (gone * gone)
-  low, high = limits(spec)
-  moved = now.masters - clipped(e, faster, -1, 1) * rate
-  moved = clipped(e, moved, e.constant(low * UNITS), e.constant(high * UNITS))
-
-  held = e.read(state.starts)
-  turn = e.constant(np.arange(len(STARTS))) == scans % len(STARTS)
-  scored = held + e.cast(turn, "int32") * e.sum(learned, 0)
-  least = 0 - e.reshaped(e.max(0 - scored, 0), [1])
-  best = e.max(
-    e.cast(scored == least, "int32") * e.constant(np.array(STARTS)), 0
-  )
-  gain = e.select(least < 0, e.reshaped(best, [1]) - GAIN_ONE, 0)
-  begun = e.constant(neutral(spec) * UNITS) + gain * e.constant(
-    gain_alone(spec) * UNITS
-  )
-  is_last = e.cast(scans >= spec.scans - 1, "int32")
-  begun = begun * is_last + now.masters * (1 - is_last)
-
-  def chosen(scanned: Value, stepped: Value, old: Value) -> Value:
-    done = e.select(now.scanning, scanned, stepped)
-    return e.select(batch.counts, done, old)
-
-  masters = chosen(begun, moved, now.masters)
-  e.assign(state.masters, e.cast(masters, "int16"))
-  e.assign(state.velocity, chosen(velocity, faster, velocity))
-  e.assign(state.starts, chosen(scored, held, held))
-
-
-def _decide(
-  e: Engine,
-  head: HeadSpec,
-  spec: PromptSpec,
-  state: PromptState,
-  now: Now,
-  batch: Batch,
-) -> Value:
-  """Judges by what was kept aside; whether `infer` got another prompt."""
-  steps, scans, count, total, squares, right = now.counts
-  scanning = e.cast(now.scanning, "int32")
-  went_on = e.cast(batch.counts, "int32")
-  kept = batch.kept * went_on * (1 - scanning)
-  bits = _kept_bits(spec)
-  gained = ((0 - batch.difference) * kept) >> bits
-  count = count + e.reshaped(e.sum(kept, 0), [1])
-  total = total + e.reshaped(e.sum(gained, 0), [1])
-  squares = squares + e.reshaped(e.sum(gained * gained, 0), [1])
-  right = right + e.reshaped(e.sum(batch.righter * kept, 0), [1])
-  first = 1 - differs(e, spec, now.used)
-  needed = squares * (SURELY * SURELY) * first
-  due = count >= WINDOW
-  better = (total >= 1) & (needed < total * total)
-  better = better & (right >= first * MORE_RIGHT)
-  changed = due & better
-  use_prompt(e, spec, state, e.select(changed, now.centre, now.used))
-  go_on = 1 - e.cast(due, "int32")
-  e.assign(
-    state.counts,
-    e.joined(
-      [
-        steps + went_on * (1 - scanning),
-        scans + went_on * scanning,
-        count * go_on,
-        total * go_on,
-        squares * go_on,
-        right * go_on,
-      ]
-    ),
-  )
-  return changed
-
-
-def _kept_bits(spec: PromptSpec) -> int:
-  """By how much differences are shifted down, so that squares of sums fit."""
+  """How the samples kept aside do: int32 [4, 1], as `PromptState.counts`."""
+  kept = batch.kept * steps
   most = (1 << 15) // (WINDOW + spec.batch)
-  return max(0, math.ceil(math.log2(MOST_DIFFERENCE / most)))
+  bits = max(0, math.ceil(math.log2(MOST_DIFFERENCE / most)))
+  gained = ((0 - batch.worse) * kept) >> bits  # so that no square wraps
+  columns = [kept, gained, gained * gained, batch.righter * kept]
+  table = e.reshaped(e.joined(columns), [len(columns), spec.batch])
+  return e.sum(table, 1, keepdims=True)
+
+
+def _decided(
+  e: Engine, spec: PromptSpec, now: Now, kept: Value
+) -> tuple[Value, Value]:
+  """Whether enough was kept aside, and whether `infer` gets another prompt.
+
+  Returns:
+    int32 [1, 1] and bool [1, 1].
+  """
+  count, total, squares, right = (
+    e.take(kept, e.constant([row])) for row in range(4)
+  )
+  first = 1 - differs(e, spec, now.used)
+  due = count >= WINDOW
+  better = (squares * first * (SURELY * SURELY) < total * total) & (total >= 1)
+  enough = right >= first * MORE_RIGHT - (1 - first) * WINDOW
+  changed = due & better & enough
+  return e.cast(due, "int32"), changed
 
 
 def _forget_features(e: Engine, head: HeadSpec, changed: Value) -> None:
@@ -227,8 +214,9 @@ def _forget_features(e: Engine, head: HeadSpec, changed: Value) -> None:
   e.assign(state.count, e.select(changed, 0, count))
 
 
-def _loss(e: Engine, batch: Batch) -> Value:
+def _loss(e: Engine, batch: Batch, number: Value) -> Value:
   """Mean loss of both sides in nats, float32 [1]; -1 where there is none."""
-  learned = e.reshaped(batch.learned, [1, batch.learned.shape[0]])
-  both = e.reshaped(e.sum(batch.losses * learned, 1), [1, 2])
-  return mean_loss(e, e.sum(both, 1), e.sum(learned, 1) * 2)
+  rows = batch.learned.shape[0]
+  own = batch.losses * e.reshaped(batch.learned, [1, rows])
+  total = e.reshaped(e.sum(e.sum(own, 1, keepdims=True), 0), [1])
+  return mean_loss(e, total, e.reshaped(number, [1]) * 2)

@@ -10,8 +10,9 @@ import numpy as np
 
 from tflm_fg.signatures.engine import Engine, Value
 
-_MIXERS = ((7, 0x2C1B), (8, 0x5A4D))
-_STEP_OF_ROWS, _STEP_OF_COLUMNS = 0x9E37, 0x79B9
+_WORDS = 1 << 16
+_ROUNDS = ((7, 0x2C1B), (8, 0x5A4D))
+_ROW, _COLUMN = 0x9E37, 0x79B9
 
 
 def signs(
@@ -21,27 +22,23 @@ def signs(
 
   Args:
     e: the engine.
-    seed: int32 [1].
-    step: int32 [1], at least 0; two steps that differ modulo 2**16 start from
-      different states.
+    seed: int32 [1, 1].
+    step: int32 [1, 1], at least 0; what differs modulo 2**16 gives others.
     rows: of the result.
     columns: of the result.
 
   Returns:
     int32 [rows, columns] of 1 and -1.
   """
-  words = 1 << 16
-  state = _mixed(_mixed(seed % words) ^ ((seed >> 16) % words))
-  state = e.reshaped(_mixed(state ^ (step % words)), [1, 1])
-  numbers = np.arange(rows)[:, None] * _STEP_OF_ROWS % words
-  row = _mixed((state + e.constant(numbers)) % words)
-  numbers = np.arange(columns)[None] * _STEP_OF_COLUMNS % words
-  cell = _mixed(_mixed((row + e.constant(numbers)) % words))
-  return 1 - (cell >> 15) * 2
+  state = _mixed(((seed >> 16) ^ seed ^ step) % _WORDS)
+  across = np.arange(columns)[None] * _COLUMN % _WORDS
+  down = np.arange(rows)[:, None] * _ROW % _WORDS
+  cell = (state + e.constant(across) + e.constant(down)) % _WORDS
+  return 1 - (_mixed(cell) >> 15) * 2
 
 
 def _mixed(h: Value) -> Value:
   """Mixes 16 bits; what differs still differs."""
-  for bits, factor in _MIXERS:
-    h = (h ^ (h >> bits)) * factor % (1 << 16)
-  return h ^ (h >> 9)
+  for bits, factor in _ROUNDS:
+    h = ((h >> bits) ^ h) * factor % _WORDS
+  return h
