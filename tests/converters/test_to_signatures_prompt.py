@@ -113,6 +113,20 @@ def test_it_infers_what_the_plain_file_with_the_prompt_gives():
   assert (found != plain(FLAT, x[:12])).any()
 
 
+def test_a_prompt_that_changes_nothing_needs_no_operators():
+  weights = runners(exported())["get_weights"]()
+  assert {*signatures.with_prompt(weights)} == {"kernel", "bias"}
+  for name in ("offset", "gain"):
+    other = weights | {name: weights[name] + 1}
+    assert {*signatures.with_prompt(other)} == {*weights}
+  found = in_a_runtime()[1]["get_weights"]()
+  with_one = {**found, "gain": np.full_like(found["gain"], 64)}
+  assert {*signatures.with_prompt(with_one)} == {*weights}
+  bare = {n: weights[n] for n in ("kernel", "bias")}
+  assert signatures.with_prompt(bare) == bare
+  refusals.refused(lambda: signatures.folded(marked(), **bare), "no offset")
+
+
 def test_what_is_remembered_is_seen_through_the_prompt():
   x, y = samples()
   _, run = in_a_runtime()
