@@ -3437,7 +3437,7 @@ MUTANTS = (
     "prompt in the file: what is remembered does not go through it",
     "converters/to_signatures/parts.py",
     "self.declared(graph, self.offset, state.offset)",
-    "graph.filled(state.offset.shape, 0, \"int8\")",
+    'graph.filled(state.offset.shape, 0, "int8")',
     ("tests/converters/test_to_signatures_prompt.py",),
   ),
   Mutant(

@@ -119,7 +119,7 @@ def adapt_input(
   starts = _scored_start(e, now, lost, scans)
   masters, velocity = _stepped(e, spec, now, batch, lost, steps)
   is_last = scans * e.cast(now.scans >= spec.scans - 1, "int32")
-  mean = now.mean + ((masters - now.mean) >> MEAN_BITS)
+  mean = now.mean + ((masters - now.mean) >> MEAN_BITS) * steps
   both = e.joined([masters, mean])
   masters = e.select(is_last >= 1, _begun(e, spec, starts), both)
   kept = now.kept + _kept_sums(e, spec, batch, steps)
