@@ -7,9 +7,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 import tflm_fg
-from converters.to_signatures import to_signatures
+from converters.to_signatures import builder, to_signatures
 from tests import models
+from tests.refusals import refused
 from tflm_fg import signatures
+from tflm_fg.tflite import ModelFile, op_name, pack
 
 KERNELS = ("BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN")
 
@@ -220,3 +222,67 @@ def test_any_head_trains_in_the_file_as_in_numpy(seed):
   _, wanted = simulated(signatures.head_spec(marked, 16), x, y, 7, 9.5)
   assert (found["kernel"] == wanted.kernel).all()
   assert (found["bias"] == wanted.bias).all()
+
+
+@pytest.mark.parametrize(
+  ("model", "why"),
+  [
+    (models.conv_model(wide=True), "reads int16"),
+    (models.two_headed_model(), "--output=NAME"),
+    (models.regression_model(tail="logistic"), "one number"),
+    (models.regression_model(3, tail="logistic"), "3 sigmoids"),
+  ],
+)
+def test_what_no_file_can_train_by_itself_is_refused_by_name(model, why):
+  told = refused(
+    lambda: to_signatures(tflm_fg.mark_trainable(model, "head", name="m"))
+  )
+  assert why in told
+  assert told.startswith("m: ")
+
+
+def test_a_model_with_state_is_refused():
+  told = refused(
+    lambda: to_signatures(
+      tflm_fg.mark_trainable(models.recurrent_model(), "head")
+    )
+  )
+  assert "state" in told
+
+
+def test_a_mark_of_more_than_the_head_is_refused():
+  marked = tflm_fg.mark_trainable(models.deep_model(), "all")
+  assert "last layer" in refused(lambda: to_signatures(marked))
+
+
+def test_only_operators_that_were_run_in_the_oldest_runtime_are_added(
+  marked, exported
+):
+  """They and their versions are those of `VERSIONS`."""
+
+  def codes(data):
+    found = ModelFile.open(data).unpack()
+    return {
+      (op_name(found, op), found.operatorCodes[op.opcodeIndex].version)
+      for graph in found.subgraphs
+      for op in graph.operators
+    }
+
+  added = codes(exported) - codes(marked.data)
+  assert added
+  assert added <= set(builder.VERSIONS.items())
+
+
+def test_the_features_and_their_labels_take_no_bytes_of_the_file(marked):
+  """The ring is filled when it is needed, whatever its size."""
+  small, large = (len(to_signatures(marked, n).data) for n in (16, 2048))
+  assert abs(large - small) < 100
+
+
+def test_what_is_equal_is_written_once(exported):
+  """Functions that two signatures call, and tensors of one shape and type."""
+  model = ModelFile.open(exported).unpack()
+  names = [graph.name for graph in model.subgraphs]
+  assert names.count(b"guarded") == names.count(b"forget") == 1
+  tensors = sum(len(graph.tensors) for graph in model.subgraphs)
+  assert len(exported) < len(pack(model)) - 16 * tensors

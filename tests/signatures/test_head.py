@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.signatures import heads
 from tests.signatures.checked import CheckedEngine
 from tflm_fg import signatures
-from tflm_fg.signatures import head_calls
+from tflm_fg.signatures import head_calls, imagined
 
 
 def accuracy(spec, weights, x, y):
@@ -45,6 +47,22 @@ def test_labels_by_chance_do_not_move_a_head_that_is_right(seed):
     engine.variables["labels"][slot] = label
   _, after = heads.trained(engine, spec)
   assert heads.right(spec, after, x[kept], wrong[kept]).sum() >= before
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4])
+def test_what_can_only_be_learned_by_heart_moves_nothing(seed):
+  """Labels by chance of inputs by chance, fewer than there are weights."""
+  spec, x, y = by_chance(seed)
+  _, weights = heads.trained(heads.engine_with(spec, x, y), spec)
+  assert (weights.kernel == spec.masters).all()
+  assert (weights.bias == spec.bias).all()
+
+
+def by_chance(seed):
+  spec = heads.random_head(seed, inputs=60, capacity=32)
+  random = np.random.default_rng(seed)
+  x = random.integers(-90, 91, (32, 60)).astype(np.int8)
+  return spec, x, random.integers(0, 4, 32).astype(np.int32)
 
 
 def kept_aside(y):
@@ -118,6 +136,21 @@ def test_nothing_wraps_around_in_32_bits(
   assert loss >= 0
 
 
+def test_no_sum_wraps_around_where_all_samples_pull_one_way():
+  """All of them lie at an end, and the head is sure that they are another."""
+  spec = heads.random_head(0, 2, 4, 2048, reach=60.0)
+  wrong = np.array([[127] * 4, [-127] * 4], np.int8)
+  spec = dataclasses.replace(
+    spec, kernel=wrong, bias=np.zeros(2, np.int32), input_zero_point=0
+  )
+  engine = CheckedEngine()
+  signatures.forget(engine, spec)
+  engine.variables["features"] = np.full((2048, 4), -128, np.int8)
+  engine.variables["labels"] = np.zeros(2048, np.int32)
+  heads.trained(engine, spec, 3)
+  assert (engine.variables["bias"] != spec.bias).any()
+
+
 def test_two_runs_give_the_same_bytes():
   spec = heads.random_head(5)
   x, y = heads.clusters(spec, 30, 5)
@@ -151,3 +184,40 @@ def test_a_capacity_that_does_not_fit_is_refused(capacity):
   marked = tflm_fg.mark_trainable(models.conv_model(), "head")
   told = refused(lambda: signatures.head_spec(marked, capacity))
   assert "8 to 2048" in str(told)
+
+
+def test_measuring_moves_nothing():
+  spec = heads.random_head(6, capacity=16)
+  x, y = heads.clusters(spec, 12, 6)
+  engine = heads.engine_with(spec, x, y)
+  loss, _ = heads.trained(engine, spec, 3)
+  before = engine.variables["kernel"].copy()
+  found = signatures.evaluate_head(engine, spec)
+  assert found.count == 12
+  assert found.loss == np.float32(loss)
+  assert (
+    found.correct
+    == heads.right(spec, signatures.weights_now(engine, spec), x, y).sum()
+  )
+  assert (engine.variables["kernel"] == before).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_imagined_is_what_the_head_takes_for_the_class(seed):
+  spec = heads.random_head(seed, classes=5, inputs=8, capacity=32)
+  x, y = heads.clusters(spec, 20, seed, classes=[0, 1])
+  hot = (y == np.arange(5)[:, None]).astype(np.int32)
+  ring = imagined.ring_of(signatures.NumpyEngine(), x, y, hot)
+  offset = spec.bias - spec.input_zero_point * spec.kernel.sum(
+    axis=1, dtype=np.int32
+  )
+  points, labels = imagined.imagined(
+    signatures.NumpyEngine(), spec, ring, spec.kernel, offset[:, None]
+  )
+  assert set(labels) <= {-1, 2, 3, 4}
+  assert len(set(labels)) > 2
+  own = labels >= 0
+  sums = points[own].astype(int) @ spec.kernel.T.astype(int) + offset
+  reals = sums * spec.unit_scales
+  beyond = reals.max(axis=1) - reals[np.arange(own.sum()), labels[own]]
+  assert (beyond < 0.02).all()

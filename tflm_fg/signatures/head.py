@@ -84,7 +84,7 @@ class HeadSpec:
   def residual_bits(self) -> int:
     """Fraction bits of a residual: so many that no sum over samples wraps."""
     most = max(self.capacity, self.classes * self.imagined)
-    return min(13, 22 - math.ceil(math.log2(most)))
+    return min(13, 23 - math.ceil(math.log2(most)))
 
   @property
   def unit_scales(self) -> NDArray[np.float64]:
