@@ -3537,6 +3537,8 @@ MUTANTS = (
     "  if not offset.any() and (gain == GAIN_ONE).all():\n",
     "  if True:\n",
     ("tests/converters/test_to_signatures_prompt.py",),
+  ),
+  Mutant(
     "checkpoint: a torn record counts",
     "tflm_fg/checkpoint/record_file.py",
     'return line[:_SUM] == b"%08x" % zlib.crc32(line[_SUM + 1 : -1])',

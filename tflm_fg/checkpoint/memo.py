@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tflm_fg.types import Array
 
-PACKED = 1 << 16
+PACKED = 1 << 13
 """Bytes of an array up to which it is packed: slopes of signs become a tenth.
 More would take longer to pack than to write."""
 
