@@ -153,8 +153,8 @@ MUTANTS = (
   Mutant(
     "patch: the mark of the base goes into the plain file",
     "apps/export/patch_target.py",
-    "  made = tflm_fg.strip(folded(",
-    "  made = bytes(folded(",
+    "    return tflm_fg.strip(folded(",
+    "    return bytes(folded(",
     ("tests/apps/test_samples.py", "-kwhat_was_learned"),
   ),
   Mutant(
