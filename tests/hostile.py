@@ -54,6 +54,14 @@ REFUSED: dict[str, tuple[Mutant, str]] = {
     _lacks("space_to_batch_nd", 0, 2), "SPACE_TO_BATCH_ND lacks its input 2"),
   "axes of -1": (_lacks("sum", 0, 1), "SUM lacks its input 1"),
   "an order of -1": (_lacks("transpose", 0, 1), "TRANSPOSE lacks its input 1"),
+  "a shape of -1": (_lacks("mul", 2, 1), "RESHAPE lacks its input 1"),
+  "no outputs of the graph": (
+    Mutant("conv", (Edit(("subgraphs", 0, "outputs"), None, "kept"),)),
+    "has no outputs"),
+  "an activation of strings": (_tensor("dense_16x8", 7, "type", value=5),
+                               "which has no numbers"),
+  "an input of 30 million numbers and more": (
+    _tensor("abs", 0, "shape", 1, value=1 << 22), "input 0 has shape"),
   "no inputs": (_operator("abs", 1, "inputs", value=None),
                 "RESHAPE reads 0 tensors"),
   "inputs that are too many": (

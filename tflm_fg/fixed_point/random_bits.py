@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tflm_fg.types import TrainableTensor
+from tflm_fg.types import TflmFgError, TrainableTensor
 
 Array8 = NDArray[np.uint8]
 UInt32 = NDArray[np.uint32]
@@ -119,6 +119,9 @@ def permutation(seed: int, epoch: ArrayLike, size: int) -> NDArray[np.int64]:
   return np.argsort(keys.view("<u4")[..., :size], axis=-1, kind="stable")
 
 
+PROBED = ("int8", "uint8", "int16", "int32", "int64", "float32")
+"""Types of inputs that samples go to."""
+
 MOST_PROBED = 1 << 22
 """Numbers of a probe that are drawn; a larger one repeats them."""
 
@@ -130,14 +133,19 @@ def probe_input(
 
   Args:
     shape: one sample's shape.
-    dtype: "int8", "uint8", "int16", "int32" (then 0 or 1, as it may be rows of
-      a table that are looked up) or "float32" (then in [-4, 4)).
+    dtype: one of `PROBED`; of "int32" and "int64" 0 or 1, as they may be rows
+      of a table that are looked up, and of "float32" numbers in [-4, 4).
     number: which of the inputs.
     samples: how many.
 
   Returns:
     [samples, *shape] of `dtype`.
+
+  Raises:
+    TflmFgError: if there are no such samples.
   """
+  if dtype not in PROBED:
+    raise TflmFgError(f"input {number} is {dtype}, need {', '.join(PROBED)}")
   total = samples * int(np.prod(shape))
   size = min(total, MOST_PROBED)
   blocks = np.arange(-(-size // 4), dtype=np.uint32)
@@ -146,7 +154,7 @@ def probe_input(
   values = np.resize(raw.view("<i2")[:size], (samples, *shape))
   if dtype == "float32":
     return (values / 8192.0).astype(dtype)
-  if dtype == "int32":
+  if dtype in ("int32", "int64"):
     return (values & 1).astype(dtype)
   return (values >> (8 if np.dtype(dtype).itemsize == 1 else 0)).astype(dtype)
 

@@ -9,6 +9,7 @@ never sees a later write.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -60,6 +61,7 @@ class LiteRTSession:
     )
     self._single = [not has_batch(d["shape"]) for d in (*inputs, *outputs)]
     self._any_single = any(self._single)
+    _require_sizes(part, outputs)
     self._keeps_state = part.file.subgraph.keeps_state
     self.traits = Traits(
       runtime=runtime,
@@ -201,6 +203,18 @@ class LiteRTSession:
   def flatbuffer(self) -> bytes:
     """This part of the model with its present weights, as a .tflite."""
     return self._patchable.write(self.params())
+
+
+def _require_sizes(part: Part, details: list[dict[str, Any]]) -> None:
+  """Refuses a part whose outputs are not of the size that the file says."""
+  for index, detail in zip(part.file.subgraph.outputs, details):
+    declared = part.file.subgraph.tensors[index]
+    computed = [int(size) for size in detail["shape"]]
+    if math.prod(computed) != math.prod(declared.shape):
+      raise TflmFgError(
+        f"{declared.name}: the file says shape {list(declared.shape)}, its "
+        f"operator gives {computed}; convert the model again"
+      )
 
 
 def _same(some: Array, others: Array) -> bool:

@@ -156,8 +156,8 @@ def can_run(engine: str) -> bool:
   return package is not None and importlib.util.find_spec(package) is not None
 
 
-_passed: dict[tuple[bytes, str, object], Ran] = {}
-"""How files ran that did, without what they gave."""
+_known: dict[tuple[bytes, str, object], Ran] = {}
+"""How files ran that did, without what they gave, or took too long."""
 
 
 def verdict(file: ModelFile, engine: str) -> Ran:
@@ -207,15 +207,17 @@ def _verdict(
 ) -> Ran:
   """How a file runs in an engine that has not seen it, written or not."""
   key = _digest(file, [write[0] for write in writes]), engine, writes or None
-  if key in _passed:
-    return _passed[key]
+  if key in _known:
+    return _known[key]
   if engine == "tflm" and (fault := shape_fault(file)):
     return Ran(None, fault)
   repeats = not any("RANDOM" in name for name in file.operator_names)
   first = First(writes, in_place, repeats)
   ran = run(file, engine, _probes(file), first)
   if ran.outputs is not None:
-    ran = _passed[key] = ran._replace(outputs=[])
+    ran = ran._replace(outputs=[])
+  if ran.outputs is not None or ran.is_late:
+    _known[key] = ran
   return ran
 
 
@@ -255,12 +257,12 @@ def shape_fault(file: ModelFile) -> str:
 def computed_shapes(file: ModelFile) -> Ran:
   """Opens a file in LiteRT's reference kernels, in the child, and no more."""
   key = hashlib.sha256(file.data).digest(), "shapes", None
-  if key not in _passed:
+  if key not in _known:
     ran = run(file, "litert-reference", ())
     if ran.outputs is None:
       return ran
-    _passed[key] = ran
-  return _passed[key]
+    _known[key] = ran
+  return _known[key]
 
 
 def _probes(file: ModelFile) -> Tensors:
@@ -271,11 +273,8 @@ def _probes(file: ModelFile) -> Tensors:
       random_bits.probe_input(tensor.shape, tensor.dtype, number, samples=1)
       for number, tensor in enumerate(tensors)
     )
-  except (TypeError, ValueError):
-    types = ", ".join(tensor.dtype for tensor in tensors)
-    raise TflmFgError(
-      f"{file.name}: inputs of {types}; need int8, int16, uint8, int32 or float"
-    ) from None
+  except TflmFgError as fault:
+    raise TflmFgError(f"{file.name}: {fault}") from None
 
 
 class First(NamedTuple):

@@ -22,7 +22,7 @@ from tflm_fg.types import Array, one_line
 LIMIT_SECONDS = 60.0
 """A run of a sample that takes longer counts as one that never ends."""
 
-START_SECONDS = 60.0
+START_SECONDS = 30.0
 """A new process may take so much longer: it imports an engine."""
 
 MOST_BYTES = 16 << 30

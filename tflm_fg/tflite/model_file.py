@@ -117,10 +117,12 @@ class ModelFile:
     """A model to edit, made anew at each call."""
     model = schema.ModelT.InitFromPackedBuf(self.data, 0)
     outside.take_in(model, self.data)
-    for graph in model.subgraphs:
-      for op in graph.operators or []:  # engines take a missing vector as empty
+    for graph in model.subgraphs:  # engines take a missing vector as empty
+      for op in graph.operators or []:
         op.inputs = [] if op.inputs is None else op.inputs
         op.outputs = [] if op.outputs is None else op.outputs
+      for tensor in graph.tensors or []:
+        tensor.shape = [] if tensor.shape is None else tensor.shape
     return model
 
   def repacked(self, model: schema.ModelT) -> bytes:

@@ -120,7 +120,7 @@ def _converted(file: ModelFile, number: int, engine: str) -> None:
     to_float(marked.data)
 
 
-MOST_NUMBERS = 1 << 20
+MOST_NUMBERS = 1 << 16
 """Larger samples would cost seconds, and are tried by the first run alone."""
 
 _KNOWN = ("int8", "uint8", "int16", "int32", "float32")

@@ -69,7 +69,7 @@ ARITIES: Mapping[str, Arity] = {
   **_same("CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED CONV_3D",
           Arity(2, 3, frozenset({2}))),
   "TRANSPOSE_CONV": Arity(3, 4, frozenset({3})),
-  "RESHAPE": Arity(1, 2, frozenset({1})),
+  "RESHAPE": Arity(1, 2),
   "STRIDED_SLICE": Arity(4, 4),
   "ONE_HOT": Arity(4, 4),
   "SPLIT": Arity(2, 2, outputs=MANY),

@@ -37,6 +37,9 @@ ITEM_BYTES = {
 MAX_ELEMENTS = 1 << 28
 """No tensor of a model for phones and microcontrollers is larger."""
 
+MOST_INPUT = 1 << 25
+"""Nor has a sample as many numbers: a picture of 3840 x 2160 has 25 million."""
+
 
 def check_root(root: schema.Model) -> None:
   """Refuses another schema and weights that the file does not hold.
@@ -62,6 +65,8 @@ def check_indices(model: schema.ModelT) -> None:
     ValueError: naming the subgraph, operator or tensor.
   """
   buffers = model.buffers or []
+  if not _integers(model.subgraphs[0].outputs):
+    raise ValueError("subgraph 0 has no outputs")
   for number, graph in enumerate(model.subgraphs):
     where = f"subgraph {number}"
     constants = [
@@ -169,6 +174,9 @@ def _check_operators(
   known = {i for i, constant in enumerate(constants) if constant}
   for i, index in enumerate(_integers(graph.inputs)):
     _check_range(index, len(tensors), f"{where} input {i}")
+    shape = _integers(tensors[index].shape)
+    if math.prod(shape) > MOST_INPUT:
+      raise ValueError(f"{where} input {i} has shape {shape}")
     known.add(index)
   variables = {i for i, tensor in enumerate(tensors) if tensor.isVariable}
   for number, operator in enumerate(graph.operators or []):

@@ -164,10 +164,11 @@ def _transpose(own: Seen) -> str:
 
 
 def _reshape(own: Seen) -> str:
-  wanted = own.numbers(1)
+  wanted, size = own.numbers(1), math.prod(own.shape(0))
+  if math.prod(own.outputs[0]) != size:
+    return f"reshapes {own.shape(0)} to {own.outputs[0]}"
   if wanted is None:
     return ""
-  size = math.prod(own.shape(0))
   known = math.prod(n for n in wanted if n != -1)
   is_open = wanted.count(-1) == 1
   fits = known == size or (is_open and known > 0 and size % known == 0)

@@ -22,6 +22,15 @@ QUANTIZED = frozenset(
 )
 """Types that kernels read as quantized."""
 
+NO_NUMBERS = frozenset(
+  (
+    schema.TensorType.STRING,
+    schema.TensorType.RESOURCE,
+    schema.TensorType.VARIANT,
+  )
+)
+"""Types that hold addresses."""
+
 COMPUTING = frozenset(
   "ADD SUB MUL DIV SQUARED_DIFFERENCE CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV "
   "FULLY_CONNECTED BATCH_MATMUL SOFTMAX LOG_SOFTMAX LOGISTIC TANH HARD_SWISH "
@@ -64,6 +73,9 @@ def scales_fault(
     and tensors[operator.outputs[0]].type not in QUANTIZED
   ):
     return ""  # sums of products as int32, which have no scale
+  for index in [*_list(operator.inputs), *_list(operator.outputs)]:
+    if index >= 0 and tensors[index].type in NO_NUMBERS:
+      return f"computes with tensor {index}, which has no numbers"
   made = [] if name == "SOFTMAX" else _list(operator.outputs)
   used = [
     int(i)
