@@ -124,11 +124,11 @@ def _record(members: Sequence[Member], records: list[str]) -> None:
   content = json.dumps(told).encode()
   folders = _folders(members)
   for folder in folders:
-    with naming(os.path.join(folder, "a record")):
+    with naming(os.path.join(folder, "")):
       records.append(temporary(folder, RECORD))
       primitives.create(records[-1], content)
   for folder in folders:
-    with naming(os.path.join(folder, "a record")):
+    with naming(os.path.join(folder, "")):
       primitives.sync_folder(folder)
 
 
