@@ -141,9 +141,9 @@ def _print(runs: dict[tuple[str, ...], list[Ran]]) -> None:
   """A row for each shift, form and runtime, means over the splits."""
   print(
     "| shift | file | runtime | before | after | spread | worst gain | "
-    "same bytes | infer | adapt_input | remember | train |"
+    "same bytes | infer | adapt_input | remember | train | peak |"
   )
-  print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+  print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
   for (shift, form, name), found in runs.items():
     first = next(r for (s, f, _), r in runs.items() if (s, f) == (shift, form))
     same = [a.weights == b.weights for a, b in zip(found, first)]
@@ -159,7 +159,7 @@ def _print(runs: dict[tuple[str, ...], list[Ran]]) -> None:
       f"| {min(ran.after - ran.before for ran in found):+.3f} "
       f"| {sum(same)} of {len(same)} | "
       + " | ".join(f"{ms:,.2f} ms" for ms in times)
-      + " |",
+      + f" | {max(ran.peak_mb for ran in found):.0f} MB |",
       flush=True,
     )
 

@@ -10,11 +10,12 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -29,13 +30,13 @@ class Program:
   """A sample program, ready to run.
 
   Attributes:
-    command: what runs it; then come what it does, model, data and weights.
-    last: arguments behind these.
+    command: what runs it; then comes what it does.
+    first: arguments in front of model, data and weights.
     floats: whether it takes the file with float32 at its ends.
   """
 
   command: tuple[str, ...]
-  last: tuple[str, ...] = ()
+  first: tuple[str, ...] = ()
   floats: bool = False
 
 
@@ -126,13 +127,17 @@ def run(
   weights = work / "weights.bin"
   weights.unlink(missing_ok=True)
   kind = "float32" if program.floats else "int8"
-  given = ["train", model, data / kind, weights]
-  command = [*program.command, *map(str, given), *program.last]
-  before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-  done = subprocess.run(command, capture_output=True, text=True, check=True)
-  # The largest of all children so far: it tells of one that is larger yet.
-  peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-  told = json.loads(done.stdout.splitlines()[-1])
+  given = ["train", *program.first, model, data / kind, weights]
+  command = [*program.command, *map(str, given)]
+  with tempfile.TemporaryFile() as said:
+    process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    said.seek(0)
+    lines = said.read().decode().splitlines()
+  if process.returncode:
+    raise SystemExit(f"{' '.join(command)}: status {process.returncode}")
+  told = json.loads(lines[-1])
   return Ran(
     told["before"],
     told["after"],
@@ -141,5 +146,5 @@ def run(
     told.get("adapt_input_ms", 0.0),
     told.get("remember_ms", 0.0),
     told.get("train_ms", 0.0),
-    peak / 1024 if peak > before else 0.0,
+    used.ru_maxrss / 1024,
   )
