@@ -93,6 +93,11 @@ MUTANTS = (
     "    if key not in self._known:\n",
     "    if True:\n",
     ("tests/converters/test_to_signatures.py", "-kwritten_once"),
+    "sample in C: scores of uint8 have a sign",
+    "apps/samples/c/main.c",
+    "  if (scores->type == LITERT_UINT8) return",
+    "  if (scores->type == -1) return",
+    ("tests/apps/test_samples.py", "-kno_sign"),
   ),
   Mutant(
     "patch: weights of a wide head are refused",

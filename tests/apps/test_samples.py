@@ -318,6 +318,26 @@ def test_a_sample_finds_how_the_input_moved(taught):
   assert by_name(taught, learned, "flat.tflite")["offset"].any()
 
 
+@pytest.mark.xdist_group("samples")
+@pytest.mark.parametrize("language", ["c", "java"])
+def test_scores_of_uint8_have_no_sign(language, taught):
+  legacy = models.uint8_model(models.conv_model(seed=2, per_channel=False))
+  marked = chosen(legacy, "head")
+  (taught / "uint8.tflite").write_bytes(to_signatures(marked).data)
+  x, _ = sounds(35)
+  y = np.resize([0, 1, 1, 2, 2, 2, 2], 35)  # each class has its own share
+  numbers = x.astype(int) + 128
+  np.savez(taught / "pixels.npz", x=numbers.astype(np.uint8), y=y)
+  made_data(taught, "uint8.tflite", "pixels.npz", "--out=uint8_data")
+  files = "uint8.tflite", "uint8_data"
+  own, other = (
+    told(taught, program, "train", "u.bin", *files)
+    for program in (language, "python")
+  )
+  for when in ("before", "after"):
+    assert own[when] == pytest.approx(other[when], abs=1e-3)
+
+
 def by_name(folder, learned, name="T.tflite"):
   """What the bytes hold that a sample keeps."""
   model = Interpreter(model_path=str(folder / name))

@@ -17,7 +17,7 @@ SAMPLES = ROOT / "apps" / "samples"
 
 SOURCES = {
   "c": r'(?:signature|find)\([&\w]+, "(\w+)"\)',
-  "java": r'(?:run|inputSizes|isFloat)\("(\w+)"',
+  "java": r'(?:run|inputSizes|type)\("(\w+)"',
   "kotlin": r'\b(?:call|run)\("(\w+)"',
   "swift": r'\b(?:run|values|runner)\("(\w+)"',
   "flutter": r"getSignatureRunner\('(\w+)'\)",

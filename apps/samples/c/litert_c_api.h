@@ -28,7 +28,12 @@ typedef struct LiteRtTensorBufferRequirementsT *LiteRtTensorBufferRequirements;
 
 enum { LITERT_CPU = 1 };                  /* a set of accelerators: bits */
 enum { LITERT_READ = 0, LITERT_WRITE = 1 }; /* what a buffer is locked for */
-enum { LITERT_FLOAT32 = 1, LITERT_INT32 = 2, LITERT_INT8 = 9 };
+enum {
+  LITERT_FLOAT32 = 1,
+  LITERT_INT32 = 2,
+  LITERT_UINT8 = 3,
+  LITERT_INT8 = 9
+}; /* types of elements */
 
 typedef struct LiteRtLayout {
   unsigned int rank : 7;

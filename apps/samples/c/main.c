@@ -116,15 +116,19 @@ static void get(trainable_tensor *tensor, void *data, size_t bytes) {
   if (trainable_read(tensor, data, bytes)) die("not read", tensor->name);
 }
 
-/* The class with the highest score: probabilities are int8 or float32. */
+/* Score i of probabilities, which are float32, int8 or uint8. */
+static float score(const trainable_tensor *scores, const void *data, size_t i) {
+  if (scores->type == LITERT_FLOAT32) return ((const float *)data)[i];
+  if (scores->type == LITERT_UINT8) return ((const unsigned char *)data)[i];
+  return ((const signed char *)data)[i];
+}
+
+/* The class with the highest score. */
 static int32_t best(const trainable_tensor *scores, const void *data) {
-  const float *floats = data;
-  const signed char *bytes = data;
-  const int is_float = scores->type == LITERT_FLOAT32;
-  const size_t classes = scores->bytes / (is_float ? sizeof(float) : 1);
+  const size_t size = scores->type == LITERT_FLOAT32 ? sizeof(float) : 1;
   size_t i, most = 0;
-  for (i = 1; i < classes; ++i) {
-    if (is_float ? floats[i] > floats[most] : bytes[i] > bytes[most]) most = i;
+  for (i = 1; i < scores->bytes / size; ++i) {
+    if (score(scores, data, i) > score(scores, data, most)) most = i;
   }
   return (int32_t)most;
 }

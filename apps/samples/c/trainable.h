@@ -19,7 +19,7 @@ extern "C" {
 
 typedef struct trainable_tensor {
   const char *name; /* as the signature has it */
-  int type;         /* LITERT_FLOAT32, LITERT_INT32, LITERT_INT8, ... */
+  int type;         /* LITERT_FLOAT32, LITERT_INT8, ... */
   size_t bytes;
   LiteRtTensorBuffer buffer;
 } trainable_tensor;

@@ -15,6 +15,7 @@ public interface LiteRt extends Library {
   int READ = 0;
   int WRITE = 1;
   int FLOAT32 = 1;
+  int UINT8 = 3;
 
   /** Bytes of a LiteRtRankedTensorType; its first int is the type of elements. */
   int TENSOR_TYPE_BYTES = 72;

@@ -59,20 +59,25 @@ public final class Teach {
   }
 
   private static double accuracy(Trainable model, Samples test) {
-    boolean isFloat = model.isFloat("infer", "probabilities");
+    int type = model.type("infer", "probabilities");
     int right = 0;
     for (int i = 0; i < test.y.length; i++) {
       byte[] scores = model.run("infer", Map.of("x", test.x[i])).get("probabilities");
-      right += best(scores, isFloat) == test.y[i] ? 1 : 0;
+      right += best(scores, type) == test.y[i] ? 1 : 0;
     }
     return right / (double) test.y.length;
   }
 
-  private static int best(byte[] scores, boolean isFloat) {
+  private static int best(byte[] scores, int type) {
     int most = 0;
     double highest = Double.NEGATIVE_INFINITY;
-    for (int i = 0; i < scores.length / (isFloat ? 4 : 1); i++) {
-      double score = isFloat ? numbers(scores).getFloat(4 * i) : scores[i];
+    for (int i = 0; i < scores.length / (type == LiteRt.FLOAT32 ? 4 : 1); i++) {
+      double score =
+          switch (type) {
+            case LiteRt.FLOAT32 -> numbers(scores).getFloat(4 * i);
+            case LiteRt.UINT8 -> Byte.toUnsignedInt(scores[i]);
+            default -> scores[i];
+          };
       if (score > highest) {
         highest = score;
         most = i;

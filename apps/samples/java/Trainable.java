@@ -155,9 +155,9 @@ public final class Trainable implements AutoCloseable {
     return sizes;
   }
 
-  /** Whether an output of a signature holds float32, and not int8. */
-  public boolean isFloat(String key, String output) {
-    return signature(key).outputs.get(output).type == LiteRt.FLOAT32;
+  /** The type of an output of a signature: LiteRt.FLOAT32, LiteRt.UINT8 and so on. */
+  public int type(String key, String output) {
+    return signature(key).outputs.get(output).type;
   }
 
   private Signature signature(String key) {
