@@ -93,6 +93,8 @@ MUTANTS = (
     "    if key not in self._known:\n",
     "    if True:\n",
     ("tests/converters/test_to_signatures.py", "-kwritten_once"),
+  ),
+  Mutant(
     "sample in C: scores of uint8 have a sign",
     "apps/samples/c/main.c",
     "  if (scores->type == LITERT_UINT8) return",
