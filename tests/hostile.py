@@ -159,6 +159,8 @@ REFUSED: dict[str, tuple[Mutant, str]] = {
 
 # What ended in a traceback, or what an engine alone can tell.
 KEPT: dict[str, Mutant] = {
+  "an output without a shape": _tensor("uint8", 6, "shape", value=None),
+  "an input of int4": _tensor("uint8", 0, "type", value=17),
   "an input of eight without a batch": _tensor("uint8", 0, "shape", 0, value=8),
   "an operator code of another operator": Mutant(
     "fully_connected", (Edit(("operatorCodes", 0, "builtinCode"), 49, "kept"),)

@@ -65,7 +65,10 @@ def _check_calls(model: schema.ModelT) -> None:
   while ends := {n for n, called in calls.items() if not called}:
     calls = {n: c - ends for n, c in calls.items() if n not in ends}
   if calls:
-    raise ValueError(f"subgraph {min(calls)} runs itself")
+    names = ", ".join(map(str, sorted(calls)))
+    raise ValueError(
+      f"running subgraph {names} never ends: they run themselves"
+    )
 
 
 def _called(operator: schema.OperatorT) -> Iterator[int]:
