@@ -165,13 +165,18 @@ async function learn() {
     sample.kept = true;
   }
   areAgainKept = true;
+  const old = checksum(await model.weights());
   const loss = await model.train(about.steps, about.rate);
+  const isSame = checksum(await model.weights()) === old;
   const after = await judge(tests);
   element('before').textContent = share(before, tests.length);
   element('after').textContent = share(after, tests.length);
   show();
   if (loss < 0) {
     say('It did not learn: it needs samples of two words or more.', true);
+  } else if (isSame) {
+    say('Nothing changed: on the samples that it keeps aside it would not have ' +
+      'been better. More samples help.', true);
   } else {
     say(`Learned from ${samples.filter(({kept}) => kept).length} samples.`);
   }
