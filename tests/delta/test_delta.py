@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from tflm_fg import delta
 from tflm_fg.types import TflmFgError
 
+pytest.importorskip("cbor2", reason="needs the extra delta")
+
 
 def random_bytes(count, seed=0):
   return np.random.default_rng(seed).integers(0, 256, count, np.uint8).tobytes()

@@ -5,7 +5,6 @@ import sys
 import tracemalloc
 import zlib
 
-import cbor2
 import pytest
 
 from tests import keys
@@ -13,6 +12,8 @@ from tests.delta.test_delta import random_bytes
 from tflm_fg import delta
 from tflm_fg.delta import delta_file
 from tflm_fg.types import TflmFgError
+
+cbor2 = pytest.importorskip("cbor2", reason="needs the extra delta")
 
 BASE = random_bytes(300)
 RESULT = BASE[:100] + b"changed" + BASE[107:200] + b"more" + BASE[200:]
