@@ -26,6 +26,10 @@ SEARCHES = {
     "trainable": "bias",
     "method": tflm_fg.methods.SignSPSA(steps=70, validate_every=20),
   },
+  "rates that are tried": {
+    "trainable": "bias",
+    "method": tflm_fg.methods.SignSPSA(steps=208, validate_every=104),
+  },
   "candidates one by one": {
     "trainable": "auto",
     "method": tflm_fg.methods.SignSPSA(steps=40, validate_every=10),
