@@ -6,6 +6,7 @@ from apps.flags import export_flags, graph_flags, output_flags, setting_flags
 from converters.to_signatures import chosen, to_signatures
 from tflm_fg import MarkedModel, files
 from tflm_fg.marking import opened
+from tflm_fg.signatures import head_spec
 from tflm_fg.tflite import read_mark
 
 BATCH_SIZE = 8
@@ -59,5 +60,18 @@ def export(path: str, out: str) -> list[str]:
   return [
     *(f"mended: {note}" for note in marked.notes),
     f"{out}: {size:,} bytes, {more:,} more than {path}",
+    *_memory(marked),
     *made.table,
+  ]
+
+
+def _memory(marked: MarkedModel) -> list[str]:
+  """A line on what `train` takes, where the file has it."""
+  if export_flags.TRAINABLE.value == "prompt":
+    return []
+  spec = head_spec(marked, export_flags.CAPACITY.value)
+  megabytes = max(1, round(spec.training_bytes / 1e6))
+  return [
+    f"training takes about {megabytes} MB of memory; a lower --capacity takes "
+    "less"
   ]

@@ -81,6 +81,16 @@ class HeadSpec:
     return max(4, min(32, 512 // self.classes))
 
   @property
+  def training_bytes(self) -> int:
+    """About how much memory `train` takes beside the file and the model.
+
+    Five int32 arrays of all features are alive at once where these are
+    measured, by what was seen of LiteRT's arena.
+    """
+    samples = self.capacity + self.classes * self.imagined
+    return 20 * samples * self.inputs
+
+  @property
   def residual_bits(self) -> int:
     """Fraction bits of a residual: so many that no sum over samples wraps."""
     most = max(self.capacity, self.classes * self.imagined)
