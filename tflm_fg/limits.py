@@ -14,6 +14,7 @@ hold it (`enforced`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -80,6 +81,13 @@ def memory() -> int:
     return _given[-1]
   if said := os.environ.get(VARIABLE):
     return parse(said, VARIABLE)
+  return _of_the_machine(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _of_the_machine(process: int) -> int:
+  """The limit where none is given; what a process found first stays."""
+  del process  # a forked one looks anew
   return resident() + int(SHARE * left())
 
 

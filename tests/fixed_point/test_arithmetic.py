@@ -155,3 +155,21 @@ def test_what_was_at_an_end_before_has_not_saturated():
   after = np.array([end, end, -end, -7], np.int16)
   assert arithmetic.saturated_share(before, after) == 0.5
   assert arithmetic.saturated_share(after[:0], after[:0]) == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float64])
+def test_clipping_is_numpys(dtype):
+  x = np.array([-(1 << 20), -129, -1, 0, 127, 128, 1 << 20], dtype)
+  assert np.array_equal(arithmetic.clipped(x, -128, 127), np.clip(x, -128, 127))
+  assert arithmetic.clipped(x, -128, 127).dtype == dtype
+
+
+def test_narrow_integers_saturate_in_a_wider_type():
+  x = np.array([-128, 127], np.int8)
+  assert arithmetic.saturate(x, np.int16).tolist() == [-128, 127]
+  assert arithmetic.saturate(
+    np.array([-32768, 32767], np.int16), np.int8
+  ).tolist() == [
+    -128,
+    127,
+  ]

@@ -127,12 +127,14 @@ def test_a_reversed_sign_climbs_in_the_interpreter(converted, monkeypatch):
   assert report["loss_after"] > 1.2 * report["loss_before"]
 
 
-def test_adapting_ends_within_three_points_of_keras_backpropagation(
-  network, converted
-):
+TEST = models.separable(600, INPUTS, CLASSES, seed=5)
+
+
+@pytest.fixture(scope="module")
+def backpropagation(network):
+  """The accuracy of the same network whose head Keras has trained."""
   import keras
 
-  test = models.separable(600, INPUTS, CLASSES, seed=5)
   clone = keras.models.clone_model(network)
   clone.set_weights(network.get_weights())
   clone.get_layer("hidden").trainable = False
@@ -141,10 +143,15 @@ def test_adapting_ends_within_three_points_of_keras_backpropagation(
     keras.losses.SparseCategoricalCrossentropy(True),
   )
   clone.fit(X, Y, epochs=60, batch_size=60, verbose=0)
-  predicted = clone.predict(test[0], verbose=0).argmax(axis=1)
-  backpropagation = (predicted == test[1]).mean()
+  predicted = clone.predict(TEST[0], verbose=0).argmax(axis=1)
+  return (predicted == TEST[1]).mean()
+
+
+def test_adapting_ends_within_three_points_of_keras_backpropagation(
+  converted, backpropagation
+):
   reached = [
-    tflm_fg.adapt(converted, X, Y, test=test, **options(seed=seed)).report
+    tflm_fg.adapt(converted, X, Y, test=TEST, **options(seed=seed)).report
     for seed in range(3)
   ]
   mean = np.mean([r["accuracy_after"] for r in reached])

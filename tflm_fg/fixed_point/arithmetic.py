@@ -137,7 +137,20 @@ def clip_into(
 def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
   """Samples integers into `dtype` and casts them."""
   low, high = LIMITS[np.dtype(dtype)]
-  return np.clip(x, low, high).astype(dtype)
+  if x.dtype.itemsize < 4:  # its own type may not hold the limits
+    return np.clip(x, low, high).astype(dtype)
+  return clipped(x, low, high).astype(dtype)
+
+
+def clipped(x: NDArray[Any], low: Any, high: Any) -> NDArray[Any]:
+  """What np.clip gives; that asks for the limits of x's type at every call.
+
+  Args:
+    x: of a type that holds the limits.
+    low: the least.
+    high: the most.
+  """
+  return np.minimum(np.maximum(x, low), high)
 
 
 def symmetric(x: NDArray[np.signedinteger]) -> Int8:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg.fixed_point.arithmetic import (
+  clipped,
   integer_root,
   round_divide,
   round_shift,
@@ -190,7 +191,7 @@ def scaled(sums: Int64, factors: Int64, bits: Int64) -> Int64:
     out = np.empty(sums.shape, np.int64)
     c.scaled(sums, factors, bits, out)
     return out
-  product = np.clip(sums, -_SUM, _SUM) * factors
-  down = round_shift(product, np.clip(bits, 1, 62))
-  up = np.clip(product, -_RESULT, _RESULT) << np.clip(-bits, 0, 31)
+  product = clipped(sums, -_SUM, _SUM) * factors
+  down = round_shift(product, clipped(bits, 1, 62))
+  up = clipped(product, -_RESULT, _RESULT) << clipped(-bits, 0, 31)
   return np.where(bits > 0, down, up)

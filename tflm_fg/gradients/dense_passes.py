@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.fixed_point.arithmetic import LIMITS
+from tflm_fg.fixed_point.arithmetic import LIMITS, clipped
 from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.losses.base import Loss
 from tflm_fg.tflite.layers import SHAPING, TRAINABLE_OPS, reads_one_vector
@@ -73,7 +73,7 @@ class DenseLayer:
     scaled = _requantized(sums, *self._multipliers)
     low, high = LIMITS[np.dtype(self.outputs.dtype)]
     scaled += self.outputs.zero_point
-    return np.clip(scaled, low, high).astype(self.outputs.dtype)
+    return clipped(scaled, low, high).astype(self.outputs.dtype)
 
   @functools.cached_property
   def _multipliers(self) -> tuple[Int64, Int64]:

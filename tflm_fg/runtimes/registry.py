@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tflm_fg.runtimes.interpreters import interpreter_maker
@@ -228,6 +229,12 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
   """Versions of this project and of the engines that are installed."""
+  return dict(_versions())
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+  """They stay as they are while a process runs, and are slow to read."""
   found = {}
   for package in _PACKAGES:
     try:
