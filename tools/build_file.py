@@ -107,6 +107,7 @@ py_library(
         "BUILD",
         ".ci/*",
         "docs/**",
+        "tests/apps/samples/**",
         "tests/golden/*",
         "tests/micro/**",
         "**/*.py",
