@@ -3285,6 +3285,13 @@ MUTANTS = (
     ("tests/tflite/surgery/test_class_outputs.py",),
   ),
   Mutant(
+    "adapt: the model is not the last of its set",
+    "apps/adapt.py",
+    "  return {**contents, own.OUT.value: adapted}\n",
+    "  return {own.OUT.value: adapted, **contents}\n",
+    ("tests/apps/test_deltas.py",),
+  ),
+  Mutant(
     "sets: the model takes its place first",
     "tflm_fg/files/sets.py",
     ("    _place_others(members)\n    _place(members[-1])\n    done = True\n"),
