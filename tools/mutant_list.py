@@ -1288,7 +1288,7 @@ MUTANTS = (
   Mutant(
     "spread: sums that wrap",
     "tflm_fg/fixed_point/spread.py",
-    "np.clip(sums, -_SUM, _SUM) * factors",
+    "clipped(sums, -_SUM, _SUM) * factors",
     "sums * factors",
     ("tests/fixed_point/test_spread.py",),
   ),

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -29,10 +30,6 @@ NO_TMPDIR = (
   "\n"
 )
 NO_HOME = "import os; os.environ.pop('HOME', None)\n"
-NOWHERE_TO_WRITE = (
-  "import tempfile; tempfile.tempdir = None\n"
-  "tempfile._candidate_tempdir_list = lambda: ['/none']\n"
-)
 ASCII = (
   "import sys; sys.stdout.reconfigure(encoding='ascii', errors='strict')\n"
 )
@@ -107,11 +104,6 @@ def test_the_file_is_written_whatever_becomes_of_the_streams(name, folder):
       "the working folder is gone; change to one that is there",
     ),
     (
-      NOWHERE_TO_WRITE,
-      "No usable temporary directory found in ['/none']; set TMPDIR to a "
-      "folder that can be written",
-    ),
-    (
       "from tflm_fg import files\n"
       "def full(*unused): raise OSError(28, 'No space left on device', 'x')\n"
       "files.require_outputs = full\n",
@@ -168,6 +160,18 @@ def test_no_program_leaves_a_traceback_on_a_full_disk(words, tmp_path):
   assert done.returncode == cli.FAILED
   (line,) = programs.own_lines(done.stderr)
   assert "standard output: No space left on device" in line
+
+
+def test_without_a_folder_for_temporary_files_the_variable_is_named():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(tempfile, "tempdir", None)
+    patch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/none"])
+    with pytest.raises(OSError) as fault:
+      tempfile.gettempdir()
+  assert cli._of_the_system(fault.value) == (
+    "No usable temporary directory found in ['/none']; set TMPDIR to a folder "
+    "that can be written"
+  )
 
 
 class Failing(io.StringIO):
