@@ -260,6 +260,13 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
   assert (other / FILE).read_text() == "my own diary\n"
 
 
+def test_a_folder_in_which_a_kill_left_a_trial_alone_is_taken(tmp_path):
+  (tmp_path / ".tflm_fg-3423fde0-14485-aeb290c8-4.try").write_bytes(b"")
+  heard = Heard()
+  adapted(tmp_path, trainable="head", callbacks=[heard])
+  assert heard.logs["state"] == "new"
+
+
 def test_a_record_that_was_damaged_is_done_again(tmp_path):
   given = SEARCHES["forward gradients"]
   want = told(adapted(tmp_path / "c", **given))

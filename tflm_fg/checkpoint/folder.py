@@ -16,6 +16,8 @@ import numpy as np
 from tflm_fg.checkpoint.memo import Kept, Memo, address
 from tflm_fg.checkpoint.record_file import RecordFile
 from tflm_fg.files import make_folder
+from tflm_fg.files.names import TEMPORARY
+from tflm_fg.files.temporaries import abandoned, discard
 from tflm_fg.types import TflmFgError
 
 FORM = 1
@@ -59,7 +61,10 @@ class Checkpoint(Memo):
     self.folder = folder
     make_folder(folder)
     path = os.path.join(folder, FILE)
-    others = [name for name in os.listdir(folder) if name != FILE]
+    for left in abandoned(folder):  # a kill while the folder was tried
+      discard(left)
+    names = [n for n in os.listdir(folder) if not n.startswith(TEMPORARY)]
+    others = [name for name in names if name != FILE]
     if others and not os.path.exists(path):
       raise TflmFgError(
         f"{folder}: holds {min(others)!r} and no checkpoint; name a new or an "
