@@ -160,6 +160,13 @@ REFUSED: dict[str, tuple[Mutant, str]] = {
 # What ended in a traceback, or what an engine alone can tell.
 KEPT: dict[str, Mutant] = {
   "an output without a shape": _tensor("uint8", 6, "shape", value=None),
+  "sixteen million classes": Mutant(
+    "squeeze",
+    (
+      _edit("tensors", 6, "shape", 1, value=1 << 24),
+      Edit(("operatorCodes", 2, "builtinCode"), 121, "kept"),
+    ),
+  ),
   "an input of int4": _tensor("uint8", 0, "type", value=17),
   "an input of eight without a batch": _tensor("uint8", 0, "shape", 0, value=8),
   "an operator code of another operator": Mutant(
@@ -167,3 +174,6 @@ KEPT: dict[str, Mutant] = {
   ),
 }
 """What is wrong -> the model."""
+
+ENDING = _tensor("batch_matmul", 2, "type", value=4)
+"""Passes the verifier and ends LiteRT's process: products of int8 as int64."""

@@ -60,6 +60,11 @@ __all__ = [
 ]
 
 
+MOST_OUTPUTS = 1 << 20
+"""Classes or numbers of one output. A million take seconds and a megabyte a
+sample; the largest vocabularies have a quarter of that."""
+
+
 def output_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
   """The tensor that a loss looks at: logits, or a regression's output.
 
@@ -86,6 +91,11 @@ def output_spec(marked: Source, mark: Mark, name: str = "model") -> TensorSpec:
       + ", numbers at each of several positions" * (len(spec.shape) > 2)
       + "; need a classifier with [1, classes], or [1] or [1, numbers] for "
       "real targets: pool the positions, or choose another output"
+    )
+  if width(spec) > MOST_OUTPUTS:
+    raise TflmFgError(
+      f"{name}: the output has {width(spec)} numbers, need at most "
+      f"{MOST_OUTPUTS}; choose another output"
     )
   return spec
 
