@@ -38,7 +38,7 @@ def sample_files(folder, trainable="head"):
   infer = Interpreter(model_content=model).get_signature_runner("infer")
   y = np.array([infer(x=one)["probabilities"].argmax() for one in x], "<i4")
   (folder / "data").mkdir()
-  x += np.float32(1.5) * np.float32([-1, 1, 1, -1, 1, 1, -1, 1])
+  x += np.float32(2.5) * np.float32([-1, 1, 1, -1, 1, 1, -1, 1])
   for name, part in (("train", slice(90)), ("test", slice(90, None))):
     x[part].tofile(folder / f"data/{name}_x.bin")
     y[part].tofile(folder / f"data/{name}_y.bin")
