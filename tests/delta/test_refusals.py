@@ -154,6 +154,7 @@ def test_a_result_that_a_delta_could_not_make_is_not_sent():
     b"\xd8\x1c" * 5000 + b"\x00",  # shared values
     b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff",  # a list of 2^64 items
     b"\x5b\x7f\xff\xff\xff\xff\xff\xff\xff",  # bytes of 2^63
+    b"\xa1" * 60 + b"\x00" * 61,  # maps as keys of maps
     b"\xd8\x23\x68(a+)+$aa",  # a regular expression
     b"\xc4\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x01",  # 1e(2^63)
     cbor2.dumps({"format": delta.FORMAT}),
