@@ -134,7 +134,7 @@ def test_samples_without_a_class_are_left_out():
   full, padded = begun(), begun()
   others = np.where(np.arange(BATCH) < 5, y, [-1, 4, 99, -(2**31)] * 2)
   for e, own in ((full, x), (padded, x.copy())):
-    own[5:] = own[5:] if e is full else 77
+    own[5:] = own[5:] if e is full else 75
     for _ in range(60):
       call(e, own, others)
   assert state_bytes(full) == state_bytes(padded)
@@ -148,6 +148,26 @@ def test_a_batch_without_a_class_changes_nothing():
   given = call(e, samples(BATCH, 1)[0], [-1] * BATCH)
   assert (given.loss[0], given.changed[0]) == (-1, 0)
   assert state_bytes(e) == before
+
+
+def test_training_begins_at_the_gain_that_loses_least():
+  e = begun()
+  for number in range(SPEC.scans):
+    call(e, *samples(BATCH, number, times=0.4))
+  masters, _, mean, used = e.variables["input_training"]
+  assert masters[-1] in (90 * input_state.UNITS, 127 * input_state.UNITS)
+  assert mean.tolist() == masters.tolist()
+  assert used[-1] == input_state.GAIN_ONE
+
+
+def test_samples_that_are_kept_aside_move_nothing():
+  e = begun()
+  for number in range(50):
+    call(e, *samples(BATCH, number, moved=MOVED))
+  before = e.variables["input_training"][:3].tobytes()
+  aside = np.full((BATCH, CHANNELS), 5, np.int8)  # sums of thirty
+  assert call(e, aside, np.arange(BATCH) % CLASSES).loss[0] == -1
+  assert e.variables["input_training"][:3].tobytes() == before
 
 
 def test_the_loss_is_the_cross_entropy_of_what_is_learned_from():
