@@ -73,10 +73,10 @@ def peaks(command: Sequence[str], folder: str) -> tuple[int, int, int]:
   )
   own = everything = 0
   while started.poll() is None:
-    own = _peak(started.pid) or own
+    own = peak_of(started.pid) or own
     # A child holds its parent's memory until it becomes a program itself.
     others = [n for n in _descendants(started.pid) if _is_program(n, started)]
-    everything = max(everything, own + sum(map(_peak, others)))
+    everything = max(everything, own + sum(map(peak_of, others)))
     time.sleep(PAUSE_SECONDS)
   assert started.stderr is not None
   if started.returncode:
@@ -96,7 +96,7 @@ def _is_program(process: int, parent: subprocess.Popen[str]) -> bool:
   return texts[0] != texts[1]
 
 
-def _peak(process: int) -> int:
+def peak_of(process: int) -> int:
   """The most bytes of a process that were resident; 0 if it has gone."""
   try:
     text = pathlib.Path(f"/proc/{process}/status").read_text()

@@ -10,15 +10,16 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
+from tools.measure_memory import PAUSE_SECONDS, peak_of
 from tools.shift_samples import SCALE, ZERO_POINT, Part
 
 SAMPLES = pathlib.Path(__file__).parent.parent / "apps" / "samples"
@@ -131,8 +132,10 @@ def run(
   command = [*program.command, *map(str, given)]
   with tempfile.TemporaryFile() as said:
     process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = 0
+    while process.poll() is None:
+      peak = peak_of(process.pid) or peak
+      time.sleep(PAUSE_SECONDS)
     said.seek(0)
     lines = said.read().decode().splitlines()
   if process.returncode:
@@ -146,5 +149,5 @@ def run(
     told.get("adapt_input_ms", 0.0),
     told.get("remember_ms", 0.0),
     told.get("train_ms", 0.0),
-    used.ru_maxrss / 1024,
+    peak / 2**20,
   )
