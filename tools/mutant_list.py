@@ -448,6 +448,13 @@ MUTANTS = (
     ("tests/apps/test_export.py",),
   ),
   Mutant(
+    "trial: a child outlives a parent that was killed",
+    "tflm_fg/runtimes/trial_child.py",
+    '_end_after(request.pop("seconds"))',
+    'request.pop("seconds")',
+    ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
     "export: a folder that is there is written to",
     "tflm_fg/files/outputs.py",
     "  if os.path.lexists(target):\n",

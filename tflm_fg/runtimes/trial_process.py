@@ -25,6 +25,9 @@ LIMIT_SECONDS = 60.0
 START_SECONDS = 30.0
 """A new process may take so much longer: it imports an engine."""
 
+ORPHAN_SECONDS = 5.0
+"""So much later it ends itself, as it must where this process was killed."""
+
 MOST_BYTES = 16 << 30
 """Memory that a model may take in it at most, and no more than this program may
 take in all (`limits.memory`): a model may ask for any amount."""
@@ -89,7 +92,8 @@ class Child:
       timer.start()
       try:
         most_bytes = min(MOST_BYTES, limits.memory())
-        pickle.dump({**request, "most_bytes": most_bytes}, process.stdin)
+        bounds = {"most_bytes": most_bytes, "seconds": seconds + ORPHAN_SECONDS}
+        pickle.dump({**request, **bounds}, process.stdin)
         process.stdin.flush()
         answer = pickle.load(process.stdout)
       except (EOFError, OSError, pickle.UnpicklingError):
