@@ -159,7 +159,9 @@ def _page(
     report=report,
   )
   return {
-    os.path.join(folder, "index.html"): content.encode(),
+    os.path.join(folder, "index.html"): content.encode(
+      errors="surrogateescape"
+    ),
     os.path.join(folder, "report.json"): cli.to_json(report),
   }
 

@@ -132,7 +132,7 @@ class Server:
       print(json.dumps(job), file=self._process.stdin, flush=True)
       status = int(self._process.stdout.readline())
       out, err = (
-        pathlib.Path(streams, name).read_text(encoding="utf-8")
+        pathlib.Path(streams, name).read_text("utf-8", "surrogateescape")
         for name in ("out", "err")
       )
     return subprocess.CompletedProcess([program, *arguments], status, out, err)

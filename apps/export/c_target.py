@@ -72,7 +72,8 @@ def pair(data: bytes, out: str, source: str) -> dict[str, bytes]:
   )
   c_path = f"{out.removesuffix('.h')}.c"
   c_text = f'{told}#include "{stem}.h"\n\n{array.removeprefix("static ")}'
-  return {c_path: c_text.encode(), out: header.encode()}
+  own = "surrogateescape"  # names of files are told with the bytes they have
+  return {c_path: c_text.encode(errors=own), out: header.encode(errors=own)}
 
 
 def _identifier(stem: str) -> str:

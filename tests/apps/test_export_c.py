@@ -53,3 +53,8 @@ def test_a_name_that_ends_no_header_is_refused_with_one_that_does():
 def test_letters_that_c_does_not_know_stay_out_of_the_comment():
   made = c_target.pair(b"data", "m.h", "some/caf\u00e9\n.tflite")
   assert made["m.h"].startswith(b"/* caf??.tflite as an array in C: 4 bytes.")
+
+
+def test_a_header_whose_name_is_of_no_alphabet_is_included_by_its_bytes():
+  made = c_target.pair(b"data", "caf\udce9.h", "some.tflite")
+  assert b'#include "caf\xe9.h"' in made["caf\udce9.c"]

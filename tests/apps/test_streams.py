@@ -231,3 +231,12 @@ def test_bytes_of_no_alphabet_are_printed_as_they_came(monkeypatch):
 
 def test_a_report_of_a_path_of_no_alphabet_is_json():
   assert b'"caf\\udce9 \xc3\xa9"' in cli.to_json({"model": "caf\udce9 é"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are any bytes")
+def test_a_page_names_files_by_the_bytes_that_they_have(folder):
+  done = programs.run(folder, "apps.adapt", *ADAPT, "--report_dir=caf\udce9")
+  assert done.returncode == cli.DONE, done.stderr
+  page = (folder / "caf\udce9" / "index.html").read_bytes()
+  assert b"--report_dir=" in page
+  assert b"caf\xe9" in page

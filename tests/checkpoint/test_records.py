@@ -133,6 +133,30 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
   refused(lambda: RecordFile(path, "c"), "c: ", "cannot be written")
 
 
+@pytest.mark.parametrize("diary", [b"my own diary", b"0" * 9, b"0" * 99])
+def test_a_file_without_line_breaks_that_is_not_ours_is_left_alone(
+  diary, tmp_path
+):
+  path = tmp_path / "work.log"
+  path.write_bytes(diary)
+  refused(lambda: opened(tmp_path), "c: ", "something else", "damaged")
+  assert path.read_bytes() == diary
+
+
+@pytest.mark.parametrize("lost", [b"", b"\0\0\0"])
+def test_a_first_record_is_cut_off_wherever_it_is_torn(lost, tmp_path):
+  file = opened(tmp_path)
+  file.append(ONE, "first", firmly=False)
+  file.close()
+  path = tmp_path / "work.log"
+  whole = path.read_bytes()
+  for left in range(len(whole)):
+    path.write_bytes(whole[:left] + lost)
+    file = opened(tmp_path)
+    assert (len(file), file.cut_bytes) == (0, left + len(lost))
+    file.close()
+
+
 class Kepts(Memo):
   """Keeps in memory, and counts what must be on the disk."""
 

@@ -9,6 +9,7 @@ when the file is opened again.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ except ImportError:  # a system without flock
 _SUM, _ADDRESS = 8, 64
 _TEXT = _SUM + 1 + _ADDRESS + 1
 """Where a line's text begins."""
+_BEGINNING = re.compile(
+  rb"[0-9a-f]{0,8}|[0-9a-f]{8} [0-9a-f]{0,64}|[0-9a-f]{8} [0-9a-f]{64} "
+)
 
 
 class _Place(NamedTuple):
@@ -140,10 +144,10 @@ class RecordFile:
       file.seek(0)
       for line in file:
         if not _is_whole(line):
-          if not places and line.endswith(b"\n"):
+          if not places and (line.endswith(b"\n") or not _begins_one(line)):
             raise TflmFgError(
-              f"{self._name}: holds something else than a checkpoint of ours; "
-              "name another folder"
+              f"{self._name}: holds something else than a checkpoint of ours, "
+              "or its first record is damaged; name another folder"
             )
           break
         address = line[_SUM + 1 : _TEXT - 1].decode("ascii")
@@ -164,6 +168,14 @@ def _is_whole(line: bytes) -> bool:
   if not line.endswith(b"\n") or len(line) <= _TEXT:
     return False
   return line[:_SUM] == b"%08x" % zlib.crc32(line[_SUM + 1 : -1])
+
+
+def _begins_one(line: bytes) -> bool:
+  """Whether a line may be what a kill or a loss of power left of a record.
+
+  File systems may give zeros for what had not come to the disk.
+  """
+  return _BEGINNING.fullmatch(line.rstrip(b"\0")[:_TEXT]) is not None
 
 
 def _sync_folder(path: str) -> None:

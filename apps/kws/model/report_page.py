@@ -55,7 +55,9 @@ def contents(
   told = outputs.telling_of(result.report, result.spotter.model)
   result = dataclasses.replace(result, report=told)
   return {
-    os.path.join(folder, PAGE): spotter_page(result).encode(),
+    os.path.join(folder, PAGE): spotter_page(result).encode(
+      errors="surrogateescape"
+    ),
     os.path.join(folder, NUMBERS): cli.to_json(told),
   }
 
