@@ -3783,4 +3783,11 @@ MUTANTS = (
     "if steps < 0:",
     ("tests/placement/test_undo.py",),
   ),
+  Mutant(
+    "export: flags that a target does not read are let pass",
+    "apps/export/targets.py",
+    "    if flags.FLAGS[name].present:\n",
+    "    if False:\n",
+    ("tests/apps/test_export_signatures.py",),
+  ),
 )

@@ -41,7 +41,7 @@ import sys
 from absl import flags
 
 from apps import cli
-from apps.export.targets import TARGETS
+from apps.export.targets import TARGETS, require_read
 from apps.flags import export_flags, graph_flags, output_flags, setting_flags
 
 cli.section(cli.NEEDED)
@@ -58,6 +58,7 @@ _OUT = flags.DEFINE_string(
 
 def main() -> None:
   """Writes what the target says."""
+  require_read(_TARGET.value)
   print("\n".join(TARGETS[_TARGET.value](_MODEL.value, _OUT.value)))
 
 

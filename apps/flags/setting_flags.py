@@ -190,6 +190,10 @@ flags.DEFINE_boolean(
 )
 
 
+NAMES = tuple(_DEFAULTS)
+"""All of their names."""
+
+
 def given() -> list[str]:
   """The names of those that the command line has."""
   return [name for name in _DEFAULTS if flags.FLAGS[name].present]

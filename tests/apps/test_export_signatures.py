@@ -54,6 +54,8 @@ def test_with_float_ends_no_other_types_cross(tmp_path):
     (models.dense_model(), ("--capacity=3000",), 1, "8 to 2048"),
     (models.dense_model(), ("--capacity=2",), 2, "capacity"),
     (models.dense_model(), ("--io=int8",), 2, "io"),
+    (models.dense_model(), ("--steps=5",), 1, "leave it out"),
+    (models.dense_model(), ("--learned=w.bin",), 1, "--target=patch"),
     (models.dense_model(), ("--out=model.tflite",), 1, "--model"),
     (b"no model", (), 1, "model.tflite"),
   ],

@@ -108,7 +108,8 @@ def resource_fault(graph: Subgraph) -> str:
     )
   return names and (
     f"the model keeps its state in resource variables ({names}), which no "
-    "sample resets; give the model from before it was made streaming"
+    "sample resets; give the model from before it was made streaming, or that "
+    "a file which trains itself was exported from"
   )
 
 
