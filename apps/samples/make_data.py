@@ -96,4 +96,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  try:
+    main()
+  except (OSError, ValueError) as fault:  # what a file is not
+    raise SystemExit(str(fault)) from None

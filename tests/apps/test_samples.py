@@ -312,6 +312,39 @@ def test_the_sample_learns_with_floats_at_the_ends_and_real_numbers(taught):
 
 
 @pytest.mark.xdist_group("samples")
+@pytest.mark.parametrize(
+  ("script", "given", "said"),
+  [
+    ("python/teach.py", ("restore", "T.tflite", "data", "none.bin"), "none."),
+    ("python/teach.py", ("train", "none.tflite", "data", "w.bin"), "none."),
+    ("python/teach.py", ("train", "uneven.tflite", "data", "w.bin"), "data"),
+    (
+      "make_data.py",
+      ("--model=T.tflite", "--train=none.npz", "--out=none"),
+      "none.npz",
+    ),
+  ],
+)
+def test_files_that_are_not_there_or_do_not_fit_are_one_line(
+  script, given, said, taught
+):
+  if "uneven.tflite" in given:
+    marked = chosen(head_alone(), "head")
+    (taught / "uneven.tflite").write_bytes(to_signatures(marked).data)
+  done = subprocess.run(
+    [sys.executable, SAMPLES / script, *given],
+    cwd=taught,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert "Traceback" not in done.stderr
+  assert said in done.stderr.splitlines()[-1]
+  assert not (taught / "none").exists()
+
+
+@pytest.mark.xdist_group("samples")
 def test_a_sample_finds_how_the_input_moved(taught):
   said, learned = lesson(taught, "python", "flat.tflite")
   assert said["after"] > said["before"] + 0.1

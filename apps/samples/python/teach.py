@@ -37,6 +37,8 @@ def read(folder, what, details):
   """Samples in the type of the model's input, one a row, and their classes."""
   y = np.fromfile(f"{folder}/{what}_y.bin", "<i4")
   x = np.fromfile(f"{folder}/{what}_x.bin", details["dtype"])
+  if not len(y) or x.size != len(y) * np.prod(details["shape"]):
+    raise SystemExit(f"{folder}: holds no {what} samples of this model")
   return x.reshape(len(y), *details["shape"]), y
 
 
@@ -132,4 +134,7 @@ def main(what, model, data, kept):
 if __name__ == "__main__":
   if len(sys.argv) != 5 or sys.argv[1] not in ("train", "restore"):
     raise SystemExit(__doc__)
-  main(*sys.argv[1:])
+  try:
+    main(*sys.argv[1:])
+  except (OSError, ValueError) as fault:  # what a file is not
+    raise SystemExit(str(fault)) from None
