@@ -3651,6 +3651,20 @@ MUTANTS = (
     ("tests/checkpoint/test_going_on.py",),
   ),
   Mutant(
+    "checkpoint: any line without an end is a torn record",
+    "tflm_fg/checkpoint/record_file.py",
+    'return _BEGINNING.fullmatch(line.rstrip(b"\\0")[:_TEXT]) is not None',
+    "return True",
+    ("tests/checkpoint/test_records.py",),
+  ),
+  Mutant(
+    "adapt: a page is strict about the names of files",
+    "apps/adapt.py",
+    'errors="surrogateescape"',
+    'errors="strict"',
+    ("tests/apps/test_streams.py",),
+  ),
+  Mutant(
     "checkpoint: two processes may have one",
     "tflm_fg/checkpoint/record_file.py",
     "fcntl.LOCK_EX | fcntl.LOCK_NB",
