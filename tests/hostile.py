@@ -135,6 +135,8 @@ REFUSED: dict[str, tuple[Mutant, str]] = {
   "a bias that is too long": (
     _operator("fully_connected", 0, "inputs", 2, value=5),
     "has a bias of shape [3]"),
+  "an output of a layer without axes": (
+    _tensor("conv_2d", 3, "shape", value=[]), "its output has shape []"),
   "shapes that do not join": (
     _tensor("sub", 1, "shape", 3, value=3), "SUB joins shapes"),
   "matrices that do not fit": (

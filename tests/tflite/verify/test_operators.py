@@ -24,6 +24,15 @@ def test_a_sound_model_of_every_operator_is_taken(name):
   assert ModelFile.open(zoo.BUILDERS[name](), name).operator_names
 
 
+@pytest.mark.parametrize("gone", [None, -1])
+def test_a_transposed_convolution_without_a_bias_is_taken(gone):
+  """Its input stands where other layers have their bias."""
+  model = model_file.read(zoo.BUILDERS["transpose_conv"]())
+  layer = model.subgraphs[0].operators[0]
+  layer.inputs = [int(i) for i in layer.inputs[:3]] + [-1] * (gone is not None)
+  assert ModelFile.open(model_file.pack(model), "m.tflite")
+
+
 def test_a_size_that_is_known_only_at_run_time_is_not_taken_for_1():
   """Converters write 1 for it, and what reads it has other sizes."""
 

@@ -114,7 +114,9 @@ def _rank(own: Seen, place: int, ranks: Iterable[int]) -> str:
   return f"input {place} of shape {own.shape(place)} needs {need} axes"
 
 
-def _layer(filter_place: int, source: int) -> Callable[[Seen], str]:
+def _layer(
+  filter_place: int, source: int, bias: int = 2
+) -> Callable[[Seen], str]:
   """A convolution: four axes, and channels and bias that fit the kernel."""
 
   def check(own: Seen) -> str:
@@ -126,20 +128,19 @@ def _layer(filter_place: int, source: int) -> Callable[[Seen], str]:
       return f"has a kernel of shape {kernel}"
     if x[3] % kernel[3]:
       return f"reads {x[3]} channels with a kernel for {kernel[3]}"
-    return _made(own, kernel[0])
+    return _made(own, kernel[0], bias)
 
   return check
 
 
 def _made(own: Seen, channels: int, bias: int = 2) -> str:
   """Bias and output of as many channels as the kernel makes."""
-  bias = 3 if len(own.inputs) == 4 else bias
   if len(own.inputs) > bias and own.inputs[bias] is not None:
     held = own.shape(bias)
     if math.prod(held) != channels:
       return f"has a bias of shape {held} for {channels} channels"
   made = own.outputs[0]
-  if made and made[-1] != channels:
+  if not made or made[-1] != channels:
     return f"makes {channels} channels, and its output has shape {made}"
   return ""
 
@@ -198,7 +199,7 @@ def _upward(own: Seen) -> str:
   sizes = own.numbers(0)
   if sizes is not None and (len(sizes) != 4 or min(sizes) < 1):
     return f"makes shape {sizes[:8]}, needs four sizes above 0"
-  return _layer(1, 2)(own)
+  return _layer(1, 2, 3)(own)
 
 
 def _matmul(own: Seen) -> str:
