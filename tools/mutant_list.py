@@ -27,8 +27,8 @@ MUTANTS = (
   Mutant(
     "signatures: training that is worse on what was kept aside stays",
     "tflm_fg/signatures/head_calls.py",
-    "  ok = better & (alive >= 1)\n",
-    "  ok = alive >= 1\n",
+    "  ok = better & (alive >= 1) & _are",
+    "  ok = (alive >= 1) & _are",
     ("tests/signatures/test_head.py", "-kby_chance"),
   ),
   Mutant(
@@ -453,6 +453,20 @@ MUTANTS = (
     '_end_after(request.pop("seconds"))',
     'request.pop("seconds")',
     ("tests/runtimes/test_trial.py",),
+  ),
+  Mutant(
+    "head in the file: labels by chance are believed",
+    "tflm_fg/signatures/head_calls.py",
+    "  return agree + sure >= 1\n",
+    "  return agree + sure >= 0\n",
+    ("tests/signatures/test_head.py",),
+  ),
+  Mutant(
+    "prompt in the file: labels by chance are believed",
+    "tflm_fg/signatures/prompt.py",
+    "enough & believed\n",
+    "enough\n",
+    ("tests/signatures/test_prompt.py",),
   ),
   Mutant(
     "export: a folder that is there is written to",
@@ -3569,8 +3583,8 @@ MUTANTS = (
   Mutant(
     "prompt: it is used without being surely better",
     "tflm_fg/signatures/prompt.py",
-    "  changed = due & better & enough\n",
-    "  changed = due\n",
+    "  changed = due & better & enough & believed\n",
+    "  changed = due & believed\n",
     ("tests/signatures/test_prompt.py",),
   ),
   Mutant(

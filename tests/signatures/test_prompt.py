@@ -119,6 +119,19 @@ def test_a_prompt_of_some_classes_is_not_used():
   assert adapt(e, *samples(160, 2, moved=MOVED), epochs=8) > 0
 
 
+def used_by_chance(seed):
+  """Whether labels that are mixed up make a prompt that is used."""
+  x, y = samples(160, seed)
+  mixed = np.random.default_rng(seed).permutation(y)
+  return adapt(begun(), x, mixed, epochs=6, order=seed) > 0
+
+
+def test_labels_that_are_mixed_up_give_no_prompt(monkeypatch):
+  assert sum(used_by_chance(seed) for seed in range(8)) == 0
+  monkeypatch.setattr(prompt, "beyond_chance", lambda *_: np.array([[True]]))
+  assert sum(used_by_chance(seed) for seed in range(8)) >= 2
+
+
 def test_the_same_calls_give_the_same_bytes_and_another_seed_gives_others():
   found = []
   for seed in (1, 1, 2):

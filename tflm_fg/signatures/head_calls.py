@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from tflm_fg.signatures.chance import beyond_chance
 from tflm_fg.signatures.engine import Engine, Value
 from tflm_fg.signatures.head import (
   UNITS,
@@ -206,7 +207,7 @@ def _round(
   change = last - first
   right, loss = (_picked(e, change, row, 0) for row in range(2))
   better = right * 2 + e.cast(loss < 1, "int32") >= 1
-  ok = better & (alive >= 1)
+  ok = better & (alive >= 1) & _are_believed(e, spec, start, first, right)
   before = e.select(number >= 1, score, first)
   return [
     e.select(ok, trained, kernel),
@@ -214,6 +215,36 @@ def _round(
     e.cast(ok, "int32"),
     e.select(ok, last, before),
   ]
+
+
+def _are_believed(
+  e: Engine, spec: HeadSpec, start: _Start, first: Value, gain: Value
+) -> Value:
+  """Whether labels are more than chance, so that what they teach is kept.
+
+  Labels that are mixed up fit as well after training as before it, one time in
+  two. So the head before training agrees with the labels more often than by
+  chance, or what is kept aside gains 1.7 standard errors, as large as they can
+  be.
+
+  Args:
+    e: the engine.
+    spec: of the head.
+    start: what the round begins with.
+    first: int32 [2, 2], how well the head did before training.
+    gain: int32 [1], how many more are right of what is kept aside.
+
+  Returns:
+    A truth [1].
+  """
+  kept, right = (_picked(e, first, 0, column) for column in range(2))
+  count = e.take(e.sum(start.scored, 1), e.constant([1]))
+  agree = e.cast(beyond_chance(e, spec, right, count), "int32")
+  aside = e.max(e.reshaped(start.kept, [1, start.kept.shape[-1]]), 1)
+  gained = e.maximum(gain, 0)
+  clear = gained * gained >= (kept * 2 + gain) * 3
+  sure = e.cast(clear & (gain >= 1), "int32") * aside
+  return agree + sure >= 1
 
 
 def mean_loss(e: Engine, total: Value, count: Value) -> Value:

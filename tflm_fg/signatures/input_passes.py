@@ -58,7 +58,7 @@ class Now(NamedTuple):
     scans: int32 [1, 1].
     turn: int32 [1, 1], which start of the gain is tried next.
     scanning: int32 [1, 1], 1 while starts are tried, else 0.
-    kept: int32 [4, 1], the sums of samples that were kept aside.
+    kept: int32 [5, 1], the sums of samples that were kept aside.
     starts: int32 [4, 1].
   """
 
@@ -112,6 +112,7 @@ class Batch(NamedTuple):
     worse: int32 [B, 1], by how much the loss at the first side is higher.
     righter: int32 [B, 1], 1 where the first side alone is right, -1 where the
       second is.
+    right: int32 [B, 1], 1 where the first side is right.
   """
 
   hot: Value
@@ -121,6 +122,7 @@ class Batch(NamedTuple):
   losses: Value
   worse: Value
   righter: Value
+  right: Value
 
 
 def run_both(
@@ -160,6 +162,7 @@ def run_both(
     e.take(sides, e.constant([2, 3])),
     e.minimum(e.maximum(worse, -most), most),
     righter,
+    e.reshaped(e.take(sides, e.constant([0])), [rows, 1]),
   )
 
 

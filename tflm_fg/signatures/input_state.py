@@ -28,7 +28,7 @@ UNITS = 256
 SCANNED = 64
 """Samples, about, that each start of the gain is tried on."""
 
-COUNTS = 6
+COUNTS = 7
 """Rows of the counts in front of those of the starts, see `PromptState`."""
 
 
@@ -75,10 +75,10 @@ class PromptState(NamedTuple):
       steps; its velocity; its running mean, in 1/256 of steps too; and the
       prompt that `infer` uses, in steps.
     shown: int32 [C, 1], 1 for each class that there were samples of, else 0.
-    counts: int32 [10, 1]: steps; scans; of the samples kept aside since the
+    counts: int32 [11, 1]: steps; scans; of the samples kept aside since the
       last decision how many, the sum of what their losses gained, and of its
-      squares, and how many more are right; and what each start of the gain
-      loses against a gain of 1.
+      squares, how many more are right, and how many are; and what each start
+      of the gain loses against a gain of 1.
   """
 
   offset: Variable

@@ -9,7 +9,8 @@ runs its batch twice through the model, as one batch of twice the samples:
   (`tflm_fg.methods.PerSample` has the same step).
 - Every fifth sample, by its own content, is kept aside. It goes in at the
   running mean of the prompt that is being trained and at the one that `infer`
-  uses. Where the former is surely better, `infer` gets it. So `infer` never
+  uses. Where the former is surely better, and agrees with the labels more often
+  than by chance, `infer` gets it. So `infer` never
   gets worse on samples that nothing was learned from, in whatever order they
   come.
 
@@ -25,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tflm_fg.signatures.chance import beyond_chance
 from tflm_fg.signatures.engine import Engine, Value
 from tflm_fg.signatures.head import HeadSpec, state_of
 from tflm_fg.signatures.head_calls import mean_loss
@@ -123,7 +125,7 @@ def adapt_input(
   both = e.joined([masters, mean])
   masters = e.select(is_last >= 1, _begun(e, spec, starts), both)
   kept = now.kept + _kept_sums(e, spec, batch, steps)
-  due, changed = _decided(e, spec, now, kept)
+  due, changed = _decided(e, head, spec, now, kept)
 
   used = e.select(changed, now.settled, now.used)
   masters, mean = (e.take(masters, e.constant([row])) for row in range(2))
@@ -177,32 +179,34 @@ def _begun(e: Engine, spec: PromptSpec, starts: Value) -> Value:
 def _kept_sums(
   e: Engine, spec: PromptSpec, batch: Batch, steps: Value
 ) -> Value:
-  """How the samples kept aside do: int32 [4, 1], as `PromptState.counts`."""
+  """How the samples kept aside do: int32 [5, 1], as `PromptState.counts`."""
   kept = batch.kept * steps
   most = (1 << 15) // (WINDOW + spec.batch)
   bits = max(0, math.ceil(math.log2(MOST_DIFFERENCE / most)))
   gained = ((0 - batch.worse) * kept) >> bits  # so that no square wraps
-  columns = [kept, gained, gained * gained, batch.righter * kept]
+  more = batch.righter * kept, batch.right * kept
+  columns = [kept, gained, gained * gained, *more]
   table = e.reshaped(e.joined(columns), [len(columns), spec.batch])
   return e.sum(table, 1, keepdims=True)
 
 
 def _decided(
-  e: Engine, spec: PromptSpec, now: Now, kept: Value
+  e: Engine, head: HeadSpec, spec: PromptSpec, now: Now, kept: Value
 ) -> tuple[Value, Value]:
   """Whether enough was kept aside, and whether `infer` gets another prompt.
 
   Returns:
     int32 [1, 1] and bool [1, 1].
   """
-  count, total, squares, right = (
-    e.take(kept, e.constant([row])) for row in range(4)
+  count, total, squares, more, right = (
+    e.take(kept, e.constant([row])) for row in range(5)
   )
   first = 1 - differs(e, spec, now.used)
   due = count >= WINDOW
   better = (squares * first * (SURELY * SURELY) < total * total) & (total >= 1)
-  enough = right >= first * MORE_RIGHT - (1 - first) * WINDOW
-  changed = due & better & enough
+  enough = more >= first * MORE_RIGHT - (1 - first) * WINDOW
+  believed = beyond_chance(e, head, right, count)
+  changed = due & better & enough & believed
   return e.cast(due, "int32"), changed
 
 
