@@ -57,9 +57,10 @@ def export(path: str, out: str) -> list[str]:
   files.write_atomically(out, made.data)
   size = len(made.data)
   more = size - len(files.read_bytes(path))
+  sign = "more" if more >= 0 else "fewer"
   return [
     *(f"mended: {note}" for note in marked.notes),
-    f"{out}: {size:,} bytes, {more:,} more than {path}",
+    f"{out}: {size:,} bytes, {abs(more):,} {sign} than {path}",
     *_memory(marked),
     *made.table,
   ]

@@ -224,7 +224,7 @@ def _are_believed(
 
   Labels that are mixed up fit as well after training as before it, one time in
   two. So the head before training agrees with the labels more often than by
-  chance, or what is kept aside gains 1.7 standard errors, as large as they can
+  chance, or what is kept aside gains two standard errors, as large as they can
   be.
 
   Args:
@@ -238,12 +238,14 @@ def _are_believed(
     A truth [1].
   """
   kept, right = (_picked(e, first, 0, column) for column in range(2))
-  count = e.take(e.sum(start.scored, 1), e.constant([1]))
+  counts = e.sum(start.scored, 1)
+  aside, count = (e.take(counts, e.constant([row])) for row in range(2))
   agree = e.cast(beyond_chance(e, spec, right, count), "int32")
-  aside = e.max(e.reshaped(start.kept, [1, start.kept.shape[-1]]), 1)
-  gained = e.maximum(gain, 0)
-  clear = gained * gained >= (kept * 2 + gain) * 3
-  sure = e.cast(clear & (gain >= 1), "int32") * aside
+  # So many samples at most are right before training alone.
+  lost = e.minimum(kept, aside - kept - gain)
+  clear = (gain * gain >= (lost * 2 + gain) * 4) & (gain >= 1)
+  some = e.max(e.reshaped(start.kept, [1, start.kept.shape[-1]]), 1)
+  sure = e.cast(clear, "int32") * some
   return agree + sure >= 1
 
 
