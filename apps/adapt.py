@@ -235,7 +235,8 @@ def _make_again(model: bytes) -> None:
     _refuse_all_but_files(asked, needs, [steps.name])
     files.write_atomically(out, _unmarked(_replayed(model)))
     path = asked.value
-    after = f" as it was after {steps.value} steps" * (steps.value is not None)
+    if steps.value is not None:
+      after = f" as it was after {steps.value} step{'s' * (steps.value != 1)}"
   print(f"{out}: made again from {path}{after}")
 
 

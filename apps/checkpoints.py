@@ -18,8 +18,8 @@ class CheckpointNote(Callback):
     folder, torn = logs["folder"], logs["cut_bytes"]
     if torn:
       self._say(
-        f"{folder}: the last record was torn by a kill; its {torn} bytes were "
-        "cut off, and what it held is done again"
+        f"{folder}: the last {torn} bytes are no whole record, as a kill "
+        "leaves them; they were cut off, and what they held is done again"
       )
     if logs["state"] == "continued":
       self._say(f"{folder}: goes on behind {logs['pieces']} finished pieces")

@@ -36,15 +36,22 @@ def require_writable(path: str) -> None:
   folder, name = os.path.split(target)
   if not os.path.isdir(folder):
     raise TflmFgError(f"{path}: no folder {folder!r}; make it first")
+  if fault := _refusal(folder):
+    raise TflmFgError(f"{path}: cannot be written: {fault}")
+  longest = os.pathconf(folder, "PC_NAME_MAX")
+  if len(os.fsencode(name)) > longest:
+    raise TflmFgError(f"{path[:40]}...: a name longer than {longest} bytes")
+
+
+def _refusal(folder: str) -> str:
+  """Why no file can be made in a folder, empty if one can: it is tried."""
   own = temporary(folder, "try")
   try:
     primitives.create(own, b"")
     primitives.remove(own)
-    longest = os.pathconf(folder, "PC_NAME_MAX")
   except OSError as fault:
-    raise TflmFgError(f"{path}: cannot be written: {why(fault)}") from None
-  if len(os.fsencode(name)) > longest:
-    raise TflmFgError(f"{path[:40]}...: a name longer than {longest} bytes")
+    return why(fault)
+  return ""
 
 
 def require_outputs(
@@ -93,10 +100,10 @@ def require_folder(path: str) -> None:
     part = os.path.dirname(part)
   if not os.path.isdir(part):
     raise TflmFgError(f"{path}: {part} is no folder; name another one")
-  try:
-    require_writable(os.path.join(part, "any"))
-  except TflmFgError as fault:
-    raise TflmFgError(f"{path}: cannot be made: {fault}") from None
+  if fault := _refusal(part):
+    raise TflmFgError(
+      f"{path}: nothing can be written to {part}: {fault}; name another folder"
+    )
 
 
 def make_folder(path: str) -> None:
@@ -105,9 +112,8 @@ def make_folder(path: str) -> None:
   Raises:
     TflmFgError: if it cannot be made or written to.
   """
-  require_name(path)
+  require_folder(path)
   try:
     os.makedirs(path, exist_ok=True)
   except OSError as fault:
     raise TflmFgError(f"{path}: cannot be made: {why(fault)}") from None
-  require_writable(os.path.join(path, "any"))

@@ -112,7 +112,7 @@ def test_kept_samples_are_read_again_and_damaged_ones_made_again(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / "file").write_bytes(b"")
   make = lambda: (np.ones((1, 1)), np.zeros(1, int))  # noqa: E731
-  with pytest.raises(TflmFgError, match="cannot be made"):
+  with pytest.raises(TflmFgError, match="no folder; name another"):
     cached(str(tmp_path / "file" / "kept"), "a", make)
 
 
