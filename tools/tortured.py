@@ -17,7 +17,6 @@ from collections.abc import Callable
 import numpy as np
 
 import tflm_fg
-from apps import adapt
 from tests import models
 from tools.faults import Faults
 
@@ -159,6 +158,9 @@ class Adapting:
     outputs = [f"--{flag}={name}" for flag, name in OUTPUTS.items()]
 
     def work() -> int:
+      # Its flags may be known once in a process, which tests share.
+      from apps import adapt
+
       sys.argv = ["tflm-fg-adapt", *self._flags, *outputs, *flags]
       return adapt.run()
 

@@ -192,7 +192,7 @@ def test_what_never_ends_is_ended_and_not_tried_again(monkeypatch, own_child):
 def test_a_child_whose_parent_is_gone_ends_itself(monkeypatch, own_child):
   """As where a program was killed while a model ran without an end."""
   monkeypatch.setattr(trial_process, "START_SECONDS", 0)
-  early = 0.01 - trial_process.LIMIT_SECONDS
+  early = 1e-5 - trial_process.LIMIT_SECONDS
   monkeypatch.setattr(trial_process, "ORPHAN_SECONDS", early)
   monkeypatch.setattr(trial, "_child", lambda _: own_child)
   ran = trial.run(ModelFile.open(models.dense_model(seed=32)), "litert", ())
