@@ -129,6 +129,10 @@ class Adapting:
 
   def __init__(self, folder: pathlib.Path, flags: list[str]) -> None:
     """Runs it twice undisturbed: with a checkpoint and without."""
+    # A program's flags can be known once in a process, and tests share one.
+    from apps import adapt
+
+    self._program = adapt.run
     self.folder = folder
     x, y = models.separable(samples=48)
     (folder / "given").mkdir()
@@ -158,11 +162,8 @@ class Adapting:
     outputs = [f"--{flag}={name}" for flag, name in OUTPUTS.items()]
 
     def work() -> int:
-      # Its flags may be known once in a process, which tests share.
-      from apps import adapt
-
       sys.argv = ["tflm-fg-adapt", *self._flags, *outputs, *flags]
-      return adapt.run()
+      return self._program()
 
     return forked(self.folder, work, faults, after, number)
 
