@@ -54,11 +54,13 @@ def test_while_it_is_written_nobody_else_can_read_it(tmp_path, monkeypatch):
   assert seen == [0o600]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_the_owner_of_a_replaced_file_stays(tmp_path):
   path = tmp_path / "theirs"
   path.write_bytes(b"old")
-  os.chown(path, 1234, 4321)
+  try:
+    os.chown(path, 1234, 4321)
+  except OSError:  # another user, or a root of a sandbox that knows no others
+    pytest.skip("files cannot be given away here")
   path.chmod(0o640)
   files.write_atomically(str(path), b"new")
   status = path.stat()
