@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.packing import packed
-from tflm_fg.tflite import TYPE_NAMES, ModelFile, with_tail_of
+from tflm_fg.tflite import TYPE_NAMES, ModelFile, new_operator, with_tail_of
 from tflm_fg.types import TflmFgError
 
 TAKEN = ("float32", "int32", "uint8")
@@ -284,26 +284,7 @@ class _Graph:
       "MINIMUM": schema.MaximumMinimumOptionsT,
     }
     options = kinds[name]() if options is None else options
-    op = schema.OperatorT()
-    op.opcodeIndex = self._code(name, version)
-    op.inputs = np.array(inputs, np.int32)
-    op.outputs = np.array([output], np.int32)
-    kind = type(options).__name__.removesuffix("T")
-    op.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-    op.builtinOptions = options
-    return op
-
-  def _code(self, name: str, version: int) -> int:
-    wanted = getattr(schema.BuiltinOperator, name)
-    for index, code in enumerate(self.model.operatorCodes):
-      found = max(code.builtinCode, code.deprecatedBuiltinCode)
-      if found == wanted and code.version >= version:
-        return index
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.version = wanted, version
-    code.deprecatedBuiltinCode = min(wanted, 127)
-    self.model.operatorCodes.append(code)
-    return len(self.model.operatorCodes) - 1
+    return new_operator(self.model, name, inputs, [output], options, version)
 
   def _fault(
     self, tensor: schema.TensorT, field: str, kind: str

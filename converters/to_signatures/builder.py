@@ -93,19 +93,6 @@ class FileBuilder:
       self.model.buffers.append(fresh)
     return self._buffers[content]
 
-  def code(self, name: str, version: int) -> int:
-    """The number of an operator's code."""
-    wanted = getattr(schema.BuiltinOperator, name)
-    for number, code in enumerate(self.model.operatorCodes):
-      found = max(code.builtinCode, code.deprecatedBuiltinCode)
-      if found == wanted and code.version == version:
-        return number
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.version = wanted, version
-    code.deprecatedBuiltinCode = min(wanted, 127)
-    self.model.operatorCodes.append(code)
-    return len(self.model.operatorCodes) - 1
-
   def signature(
     self,
     name: str,

@@ -16,7 +16,7 @@ from converters.to_signatures.builder import (
 )
 from converters.to_signatures.values import Value
 from tflm_fg.signatures import Variable
-from tflm_fg.tflite import TYPE_NAMES
+from tflm_fg.tflite import TYPE_NAMES, new_operator
 
 _TYPES = {name: code for code, name in TYPE_NAMES.items()}
 
@@ -110,17 +110,20 @@ class Graph:
       outputs: tensors.
       **options: fields of its options table.
     """
-    op = schema.OperatorT()
-    op.opcodeIndex = self.file.code(name, VERSIONS[name])
-    op.inputs = np.array([v.number for v in inputs], np.int32)
-    op.outputs = np.array([v.number for v in outputs], np.int32)
+    table = None
     if name in WITH_OPTIONS and any(options.values()):
-      kind = WITH_OPTIONS[name]
-      table = getattr(schema, f"{kind}OptionsT")()
+      table = getattr(schema, f"{WITH_OPTIONS[name]}OptionsT")()
       for field, value in options.items():
         setattr(table, field, value)
-      op.builtinOptions = table
-      op.builtinOptionsType = getattr(schema.BuiltinOptions, f"{kind}Options")
+    op = new_operator(
+      self.file.model,
+      name,
+      [v.number for v in inputs],
+      [v.number for v in outputs],
+      table,
+      VERSIONS[name],
+      newer=False,
+    )
     self.made.operators.append(op)
 
   def one(

@@ -160,11 +160,6 @@ _known: dict[tuple[bytes, str, object], Ran] = {}
 """How files ran that did, without what they gave, or took too long."""
 
 
-def verdict(file: ModelFile, engine: str) -> Ran:
-  """How a file runs in an engine; outputs are left out."""
-  return _verdict(file, engine)
-
-
 def require_session(part: Part, runtime: str, in_place: bool) -> None:
   """Refuses a part of which no session may be opened in this process.
 
@@ -193,19 +188,26 @@ def require_session(part: Part, runtime: str, in_place: bool) -> None:
     for i in part.writable
     if i not in gains and part.file.span(i)[1]
   )
-  ran = _verdict(part.file, engine, writes, in_place)
+  ran = verdict(part.file, engine, writes, in_place)
   if ran.crashed or ran.fault:
     told = "crashes on it" if ran.crashed else "the engine refused the model"
     raise NotApplicable(f"{told}: {ran.fault}")
 
 
-def _verdict(
+def verdict(
   file: ModelFile,
   engine: str,
   writes: tuple[tuple[int, int, str, tuple[int, ...]], ...] = (),
   in_place: bool = True,
 ) -> Ran:
-  """How a file runs in an engine that has not seen it, written or not."""
+  """How a file runs in an engine that has not seen it; outputs are left out.
+
+  Args:
+    file: the file.
+    engine: one of `PACKAGES`.
+    writes: the constants that are written too, as `First` has them.
+    in_place: whether they are written while the interpreter lives.
+  """
   key = _digest(file, [write[0] for write in writes]), engine, writes or None
   if key in _known:
     return _known[key]

@@ -209,7 +209,7 @@ def _far(dtype: np.dtype[Any], most: bool) -> float:
   return top if most else -top
 
 
-def _scratch() -> BinaryIO:
+def scratch() -> BinaryIO:
   """A file without a name: in memory where the system can, else on disk."""
   if hasattr(os, "memfd_create"):
     return os.fdopen(os.memfd_create("said"), "w+b")
@@ -321,7 +321,7 @@ class _TFLM:
 
   def told(self) -> dict[str, Any]:
     """What it reports of its arena, on C's stderr and nowhere else."""
-    with _scratch() as said:
+    with scratch() as said:
       own = os.dup(2)
       os.dup2(said.fileno(), 2)
       try:

@@ -12,11 +12,11 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from tflm_fg import limits
+from tflm_fg.runtimes.trial_child import scratch
 from tflm_fg.types import Array, one_line
 
 LIMIT_SECONDS = 60.0
@@ -115,7 +115,7 @@ class Child:
     if self._process is not None and self._process.poll() is None:
       return self._process
     self.end()
-    self._words = _scratch()
+    self._words = scratch()
     path = os.pathsep.join(p or os.getcwd() for p in sys.path)
     # The folder of a script comes first on its path: its files have the names
     # of engines.
@@ -139,13 +139,6 @@ class Child:
     if self._words is not None:
       self._words.close()
       self._words = None
-
-
-def _scratch() -> BinaryIO:
-  """A file without a name: in memory where the system can, else on disk."""
-  if hasattr(os, "memfd_create"):
-    return os.fdopen(os.memfd_create("words"), "w+b")
-  return tempfile.TemporaryFile()
 
 
 def _end_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:

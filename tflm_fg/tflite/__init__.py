@@ -28,6 +28,7 @@ from tflm_fg.tflite.select_trainable import (
 )
 from tflm_fg.tflite.split_graph import Cut, cut, whole
 from tflm_fg.tflite.surgery.class_outputs import add_rows, new_rows
+from tflm_fg.tflite.surgery.edit import new_operator
 from tflm_fg.tflite.surgery.input_prompt import channels_of
 from tflm_fg.tflite.surgery.weight_precision import WEIGHTS
 from tflm_fg.tflite.tensors import Part, Patchable, tensor_spec, weights_of
@@ -61,6 +62,7 @@ __all__ = [
   "input_spec",
   "kernels_of",
   "new_kernels",
+  "new_operator",
   "new_rows",
   "op_name",
   "pack",

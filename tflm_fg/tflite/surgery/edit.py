@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,22 +98,49 @@ def insert_operator(
     options: the operator's options table, or None.
     version: what the operator's kernel must know.
   """
+  op = new_operator(model, name, inputs, [output], options, version)
+  model.subgraphs[0].operators.insert(position, op)
+
+
+def new_operator(
+  model: schema.ModelT,
+  name: str,
+  inputs: Sequence[int],
+  outputs: Sequence[int],
+  options: Any,
+  version: int,
+  newer: bool = True,
+) -> schema.OperatorT:
+  """An operator that is in no subgraph yet.
+
+  Args:
+    model: the unpacked model, which gets the operator's code if it lacks it.
+    name: a builtin operator.
+    inputs: tensor indices.
+    outputs: tensor indices.
+    options: the operator's options table, or None.
+    version: what the operator's kernel must know.
+    newer: whether a code of a newer version, if the model has one, will do.
+  """
   op = schema.OperatorT()
-  op.opcodeIndex = _operator_code(model, name, version)
+  op.opcodeIndex = _operator_code(model, name, version, newer)
   op.inputs = np.array(inputs, np.int32)
-  op.outputs = np.array([output], np.int32)
+  op.outputs = np.array(outputs, np.int32)
   if options is not None:
     kind = type(options).__name__.removesuffix("T")
     op.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
     op.builtinOptions = options
-  model.subgraphs[0].operators.insert(position, op)
+  return op
 
 
-def _operator_code(model: schema.ModelT, name: str, version: int) -> int:
+def _operator_code(
+  model: schema.ModelT, name: str, version: int, newer: bool
+) -> int:
   wanted = getattr(schema.BuiltinOperator, name)
   for index, code in enumerate(model.operatorCodes):
     found = max(code.builtinCode, code.deprecatedBuiltinCode)
-    if found == wanted and code.version >= version:
+    fits = code.version >= version if newer else code.version == version
+    if found == wanted and fits:
       return index
   code = schema.OperatorCodeT()
   code.builtinCode = wanted
