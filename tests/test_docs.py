@@ -13,6 +13,7 @@ import pytest
 
 from apps.compare.presets import PRESETS
 from apps.kws import __main__ as kws
+from apps.wake import __main__ as wake
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXTS = sorted(
@@ -26,7 +27,8 @@ TEXTS = sorted(
 PAGES = [name for name in TEXTS if name.endswith(".md")]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROGRAMS = dict(re.findall(r'^(tflm-fg-\w+) = "([\w.]+):run"$', PROJECT, re.M))
-KWS = "tflm-fg-kws"
+WITH_COMMANDS = {"tflm-fg-kws": kws.COMMANDS, "tflm-fg-wake": wake.COMMANDS}
+"""Programs of several commands, each with flags of its own."""
 KNOWN_BY_PRESETS = {"what", "data", "out_dir"}
 EXTRAS = re.findall(
   r"^([\w-]+) = ", PROJECT.split("optional-dependencies]")[1], re.M
@@ -101,9 +103,10 @@ def whole_lines(text: str) -> list[str]:
 
 def source_of(program: str, subcommand: str) -> pathlib.Path:
   """The file that defines a program's flags."""
-  if program == "tflm-fg-kws":
-    return ROOT / "apps" / "kws" / "commands" / f"{subcommand}.py"
-  return ROOT / (PROGRAMS[program].replace(".", "/") + ".py")
+  main = ROOT / (PROGRAMS[program].replace(".", "/") + ".py")
+  if program in WITH_COMMANDS:
+    return main.parent / "commands" / f"{subcommand}.py"
+  return main
 
 
 def flags_of(source: pathlib.Path) -> set[str]:
@@ -144,8 +147,8 @@ def test_every_program_and_flag_exists(words):
     assert program in SYSTEM, words
     return
   assert program in PROGRAMS, words
-  if program == "tflm-fg-kws":
-    assert rest[0] in kws.COMMANDS, words
+  if program in WITH_COMMANDS:
+    assert rest[0] in WITH_COMMANDS[program], words
   known = flags_of(source_of(program, rest[0] if rest else ""))
   assert set(flags_in(rest)) <= known, (words, set(flags_in(rest)) - known)
   for word in rest:
@@ -177,7 +180,7 @@ def test_nothing_is_installed_by_a_name_that_is_not_published(name):
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_flag_in_running_text_is_a_flag_of_some_program(name):
   sources = [*ROOT.glob("apps/*.py"), *ROOT.glob("apps/*/__main__.py")]
-  sources += ROOT.glob("apps/kws/commands/*.py")
+  sources += ROOT.glob("apps/*/commands/*.py")
   sources += ROOT.glob("tools/*.py")
   known = set().union(*map(flags_of, sources))
   # Flags of one tool, of pip and of bazel, and some that CHANGELOG.md says
@@ -220,20 +223,25 @@ def test_every_page_can_be_reached_from_the_readme():
       assert f"({name})" in read("README.md"), name
 
 
-def test_every_keyword_subcommand_is_in_the_guide_or_the_readme():
-  names = ("docs/keyword_spotting.md", "docs/from_nothing.sh", "README.md")
-  text = "".join(map(read, names))
-  for command in kws.COMMANDS:
-    assert command in text
+def test_every_subcommand_is_in_a_guide_or_the_readme():
+  guides = ("keyword_spotting.md", "wake_words.md", "from_nothing.sh")
+  text = "".join(map(read, ["README.md", *(f"docs/{n}" for n in guides)]))
+  for program, commands in WITH_COMMANDS.items():
+    for command in commands:
+      assert f"{program} {command}" in text or f"`{command}`" in text
 
 
 def help_sources() -> list[tuple[str, pathlib.Path]]:
   """Every program and subcommand, with the file whose docstring is --help."""
   found = [
-    (program, source_of(program, "")) for program in PROGRAMS if program != KWS
+    (program, source_of(program, ""))
+    for program in PROGRAMS
+    if program not in WITH_COMMANDS
   ]
   return found + [
-    (f"{KWS} {name}", source_of(KWS, name)) for name in kws.COMMANDS
+    (f"{program} {name}", source_of(program, name))
+    for program, commands in WITH_COMMANDS.items()
+    for name in commands
   ]
 
 

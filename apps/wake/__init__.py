@@ -1,0 +1,1 @@
+"""Wake words that adapt to who speaks them."""
