@@ -126,7 +126,7 @@ def features(
   frames = frames[:: parameters.step] * _hann(parameters.window)
   bins = 1 << (parameters.window - 1).bit_length()
   spectrum = np.abs(np.fft.rfft(frames, bins))
-  energies = np.log(spectrum @ _filters(parameters) + parameters.log_floor)
+  energies = np.log(spectrum @ filters(parameters) + parameters.log_floor)
   if parameters.coefficients:
     energies = energies @ _cosines(parameters.channels, parameters.coefficients)
   return energies.astype(np.float32)[..., None]
@@ -138,8 +138,8 @@ def _hann(window: int) -> NDArray[np.float64]:
 
 
 @functools.cache
-def _filters(parameters: Parameters) -> NDArray[np.float64]:
-  """Triangles [bins, channels], with straight sides on the mel scale."""
+def filters(parameters: Parameters) -> NDArray[np.float64]:
+  """Triangles float64 [bins, channels], straight-sided on the mel scale."""
   bins = 1 << (parameters.window - 1).bit_length()
   edges = np.linspace(
     _mels(parameters.low_hz),
@@ -149,9 +149,9 @@ def _filters(parameters: Parameters) -> NDArray[np.float64]:
   heard = _mels(np.fft.rfftfreq(bins, 1 / parameters.sample_rate_hz))[:, None]
   rising = (heard - edges[:-2]) / (edges[1:-1] - edges[:-2])
   falling = (edges[2:] - heard) / (edges[2:] - edges[1:-1])
-  filters = np.maximum(0.0, np.minimum(rising, falling))
-  filters[0] = 0.0  # the constant part of a signal is no sound
-  return np.asarray(filters)
+  triangles = np.maximum(0.0, np.minimum(rising, falling))
+  triangles[0] = 0.0  # the constant part of a signal is no sound
+  return np.asarray(triangles)
 
 
 @functools.cache

@@ -1,0 +1,1 @@
+"""What a wake word model hears: recordings, its manifest, and a stock."""
