@@ -1,0 +1,77 @@
+"""How a head is trained on streams, and what the guard asks of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from tflm_fg.types import TflmFgError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  """How a head is trained on streams, and what the guard asks of it.
+
+  Attributes:
+    steps: of training; each sees all positives and the hardest negatives.
+    learning_rate: 1 divides by the mean square of the input, as a safe step of
+      gradient descent does.
+    momentum: 0 <= momentum < 1.
+    margin: how far behind the cutoff a positive should get, and how far below
+      even odds a negative should stay, in nats.
+    negative_seconds: how many seconds of negatives weigh as much as one
+      positive does among the positives.
+    keeper_weight: what all keepers weigh together, where all positives weigh 1.
+    pull: lambda of lambda |(w - w0) spread|^2, a pull back to the start.
+    hard_steps: how many steps of the negatives a step of training sees, those
+      with the highest odds; 0 for all.
+    refresh: after how many steps of training these are chosen again.
+    kept_aside: the share of negatives and of keepers that the guard keeps
+      aside, 0 to below 1.
+    folds: into how many parts the positives are split to estimate the recall
+      of other recordings of the same voice.
+    allowed_an_hour: how many false accepts an hour more than at the start the
+      estimate from near misses may say; the counts themselves may not rise.
+    seed: chooses what is kept aside. Training itself draws nothing.
+
+  Raises:
+    TflmFgError: if a number is out of range.
+  """
+
+  steps: int = 200
+  learning_rate: float = 1.0
+  momentum: float = 0.9
+  margin: float = 1.0
+  negative_seconds: float = 2.0
+  keeper_weight: float = 1.0
+  pull: float = 0.03
+  hard_steps: int = 4096
+  refresh: int = 20
+  kept_aside: float = 0.34
+  folds: int = 3
+  allowed_an_hour: float = 0.5
+  seed: int = 0
+
+  def __post_init__(self) -> None:
+    limits = {
+      "steps": (1, 1 << 20),
+      "learning_rate": (2.0**-16, 1024.0),
+      "momentum": (0.0, 0.996),
+      "margin": (0.0, 20.0),
+      "negative_seconds": (0.0, 3600.0),
+      "keeper_weight": (0.0, 64.0),
+      "pull": (0.0, 64.0),
+      "hard_steps": (0, 1 << 30),
+      "refresh": (1, 1 << 20),
+      "kept_aside": (0.0, 0.9),
+      "folds": (2, 64),
+      "allowed_an_hour": (0.0, 1e6),
+      "seed": (0, (1 << 64) - 1),
+    }
+    for name, (low, high) in limits.items():
+      value = getattr(self, name)
+      whole = isinstance(low, int)
+      if not math.isfinite(value) or not low <= value <= high:
+        raise TflmFgError(f"{name}={value}: need {low:g} to {high:g}")
+      if whole and value != int(value):
+        raise TflmFgError(f"{name}={value}: need a whole number")
