@@ -96,7 +96,7 @@ class Frontend:
       frames = sound
     elif sound.ndim == 1 and sound.dtype == np.int16:
       if self.name == "micro":
-        return self._cut(self._rounded(micro_frames.raw(sound)))
+        return self.cut(self.rounded(micro_frames.raw(sound)))
       return self._windows(sound)
     else:
       raise TflmFgError(
@@ -104,15 +104,16 @@ class Frontend:
         f"{list(sound.shape)}"
       )
     if self.rule == ESPHOME:
-      return self._cut(frames)
-    return self._cut(self._rounded(micro_frames.raw_of_esphome(frames)))
+      return self.cut(frames)
+    return self.cut(self.rounded(micro_frames.raw_of_esphome(frames)))
 
-  def _rounded(self, raw: NDArray[np.int32]) -> NDArray[np.int8]:
+  def rounded(self, raw: NDArray[np.int32]) -> NDArray[np.int8]:
+    """Frames of "micro" as this front end's rule rounds them."""
     if self.rule == ESPHOME:
       return micro_frames.esphome(raw)
     return micro_frames.wheel(raw, self.scale, self.zero_point)
 
-  def _cut(self, frames: NDArray[np.int8]) -> NDArray[np.int8]:
+  def cut(self, frames: NDArray[np.int8]) -> NDArray[np.int8]:
     """Frames one behind another, without overlap, as steps."""
     kept = frames[:: self.frame_step]
     count = len(kept) // self.stride

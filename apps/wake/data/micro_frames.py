@@ -36,21 +36,44 @@ def raw(sound: NDArray[np.int16]) -> NDArray[np.int32]:
   Raises:
     TflmFgError: if pymicro-features is missing.
   """
-  try:
-    import pymicro_features  # type: ignore[import-untyped]
-  except ImportError:
-    raise TflmFgError(
-      "the audio frontend needs: pip install 'tflm-fg[kws]'"
-    ) from None
-  frontend = pymicro_features.MicroFrontend()
-  pcm, step = sound.astype("<i2").tobytes(), 2 * FRAME_SAMPLES
-  whole = len(pcm) - len(pcm) % step
-  outputs = (
-    frontend.process_samples(pcm[start : start + step]).features
-    for start in range(0, whole, step)
-  )
-  frames = np.array([f for f in outputs if f], np.float64)
-  return np.rint(frames.reshape(-1, CHANNELS) / UNIT).astype(np.int32)
+  return Stream().push(sound)
+
+
+class Stream:
+  """The front end of a stream that comes in pieces.
+
+  Raises:
+    TflmFgError: if pymicro-features is missing.
+  """
+
+  def __init__(self) -> None:
+    try:
+      import pymicro_features  # type: ignore[import-untyped]
+    except ImportError:
+      raise TflmFgError(
+        "the audio frontend needs: pip install 'tflm-fg[kws]'"
+      ) from None
+    self._frontend = pymicro_features.MicroFrontend()
+    self._rest = b""
+
+  def push(self, sound: NDArray[np.int16]) -> NDArray[np.int32]:
+    """Takes the next piece of sound.
+
+    Args:
+      sound: int16 [n] at 16 kHz.
+
+    Returns:
+      int32 [frames, 40]: the frames that it completes, as `raw` has them.
+    """
+    pcm, step = self._rest + sound.astype("<i2").tobytes(), 2 * FRAME_SAMPLES
+    whole = len(pcm) - len(pcm) % step
+    self._rest = pcm[whole:]
+    outputs = (
+      self._frontend.process_samples(pcm[start : start + step]).features
+      for start in range(0, whole, step)
+    )
+    frames = np.array([f for f in outputs if f], np.float64)
+    return np.rint(frames.reshape(-1, CHANNELS) / UNIT).astype(np.int32)
 
 
 def esphome(numbers: NDArray[np.int32]) -> NDArray[np.int8]:
