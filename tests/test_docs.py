@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from apps.compare.presets import PRESETS
+from apps.fleet import __main__ as fleet
 from apps.kws import __main__ as kws
 from apps.wake import __main__ as wake
 
@@ -27,7 +28,11 @@ TEXTS = sorted(
 PAGES = [name for name in TEXTS if name.endswith(".md")]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROGRAMS = dict(re.findall(r'^(tflm-fg-\w+) = "([\w.]+):run"$', PROJECT, re.M))
-WITH_COMMANDS = {"tflm-fg-kws": kws.COMMANDS, "tflm-fg-wake": wake.COMMANDS}
+WITH_COMMANDS = {
+  "tflm-fg-fleet": fleet.COMMANDS,
+  "tflm-fg-kws": kws.COMMANDS,
+  "tflm-fg-wake": wake.COMMANDS,
+}
 """Programs of several commands, each with flags of its own."""
 KNOWN_BY_PRESETS = {"what", "data", "out_dir"}
 EXTRAS = re.findall(
@@ -224,7 +229,12 @@ def test_every_page_can_be_reached_from_the_readme():
 
 
 def test_every_subcommand_is_in_a_guide_or_the_readme():
-  guides = ("keyword_spotting.md", "wake_words.md", "from_nothing.sh")
+  guides = (
+    "fleet.md",
+    "keyword_spotting.md",
+    "wake_words.md",
+    "from_nothing.sh",
+  )
   text = "".join(map(read, ["README.md", *(f"docs/{n}" for n in guides)]))
   for program, commands in WITH_COMMANDS.items():
     for command in commands:

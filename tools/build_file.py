@@ -55,6 +55,7 @@ PACKAGES = {
   "apps/report_page": ("apps/report_page/*.py",),
   "apps/kws": ("apps/kws/**/*.py",),
   "apps/wake": ("apps/wake/**/*.py",),
+  "apps/fleet": ("apps/fleet/**/*.py",),
   "apps/compare": ("apps/compare/**/*.py",),
   "apps/export": ("apps/export/*.py",),
   "apps/samples": ("apps/samples/**/*.py",),
@@ -64,6 +65,7 @@ PACKAGES = {
 """Target -> the patterns of its files; a file is in the first that fits."""
 
 DATA = {
+  "apps/fleet": ("apps/fleet/flower/*.md", "apps/fleet/flower/*.toml"),
   "apps/samples": ("apps/samples/**",),
   "apps/kws": ("apps/kws/*.json", "apps/kws/*.tflite"),
   "apps/compare": ("apps/compare/*.json", "apps/compare/*.tflite"),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from apps import cli, streams
+from apps.fleet import __main__ as fleet
 from apps.kws import __main__ as kws
 from tests import models, programs
 
@@ -150,6 +151,8 @@ PROGRAMS = [
   ("apps.inspect_model",),
   ("apps.kws",),
   *(("apps.kws", command) for command in kws.COMMANDS),
+  ("apps.fleet",),
+  *(("apps.fleet", command) for command in fleet.COMMANDS),
 ]
 
 

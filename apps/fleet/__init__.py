@@ -1,0 +1,1 @@
+"""Fleets: many devices train one model, and send integers alone."""

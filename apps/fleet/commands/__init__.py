@@ -1,0 +1,1 @@
+"""The subcommands of tflm-fg-fleet, a file each."""

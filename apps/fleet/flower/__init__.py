@@ -1,0 +1,1 @@
+"""The folder of the Flower app; its own package is `fleet_app`."""

@@ -1,0 +1,1 @@
+"""A Flower app in which the server and the nodes replay one journal."""
