@@ -17,6 +17,7 @@ PACKAGES = """
   adaptation inspection evaluation loading report outcome
   replaying journal plots methods callbacks requirements micro
   signatures
+  streaming
   marking memory placement forgetting training gradients runtimes optimizers
   losses tflite samples fixed_point checkpoint slots delta files limits types
 """.split()

@@ -40,6 +40,7 @@ PACKAGES = {
   "tflm_fg/outcome": ("tflm_fg/outcome/*.py",),
   "tflm_fg/micro": ("tflm_fg/micro/*.py",),
   "tflm_fg/signatures": ("tflm_fg/signatures/*.py",),
+  "tflm_fg/streaming": ("tflm_fg/streaming/*.py",),
   "tflm_fg": ("tflm_fg/*.py", "tflm_fg/callbacks/*.py"),
   "converters": ("converters/**/*.py",),
   "apps/base": (

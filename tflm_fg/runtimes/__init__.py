@@ -8,9 +8,11 @@ from tflm_fg.runtimes.registry import (
   installed,
   is_installed,
   open_session,
+  open_stream,
   versions,
 )
 from tflm_fg.runtimes.session import Session, Traits
+from tflm_fg.runtimes.streams import Carried, StreamPlan, StreamSession
 from tflm_fg.runtimes.trial import (
   TARGETS,
   require_loads,
@@ -23,14 +25,18 @@ __all__ = [
   "NAMES",
   "STRATEGIES",
   "TARGETS",
+  "Carried",
   "RuntimeOptions",
   "Session",
+  "StreamPlan",
+  "StreamSession",
   "Traits",
   "check_visibility",
   "installed",
   "interpreter_maker",
   "is_installed",
   "open_session",
+  "open_stream",
   "require_loads",
   "require_runs",
   "require_target",

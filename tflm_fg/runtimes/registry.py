@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tflm_fg.runtimes.interpreters import interpreter_maker
 from tflm_fg.runtimes.litert import LiteRTSession
 from tflm_fg.runtimes.session import Session
+from tflm_fg.runtimes.streams import (
+  LiteRTStream,
+  StreamPlan,
+  StreamSession,
+  TFLMStream,
+)
 from tflm_fg.runtimes.tflm import TFLMSession
-from tflm_fg.runtimes.trial import require_session
+from tflm_fg.runtimes.trial import require_session, require_stream
 from tflm_fg.tflite import known_forms
+from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.tensors import Part
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import TflmFgError, one_line
 
 STRATEGIES = ("auto", "in-place", "rebuild")
 
@@ -54,6 +62,7 @@ class _Runtime(NamedTuple):
   package: str  # what must be importable
   install: str  # what to pip install
   open: Callable[[Part, bool], Session]
+  stream: Callable[[StreamPlan], StreamSession]
   in_place: bool  # what "auto" means
 
 
@@ -72,6 +81,17 @@ def _litert_like(
     return LiteRTSession(part, make, name, in_place, most)
 
   return open_part
+
+
+def _litert_stream(
+  module: str, resolver: str
+) -> Callable[[StreamPlan], StreamSession]:
+  """Opens streams with one of the engine's op resolvers."""
+
+  def open_plan(plan: StreamPlan) -> StreamSession:
+    return LiteRTStream(plan, interpreter_maker(_engine(module), resolver))
+
+  return open_plan
 
 
 def _engine(module: str) -> Any:
@@ -108,33 +128,38 @@ _RUNTIMES = {
     "ai_edge_litert",
     "ai-edge-litert",
     _litert_like(_LITERT, _OPTIMIZED, "litert", 2, rebuilt=_XNNPACK),
+    _litert_stream(_LITERT, _OPTIMIZED),
     True,
   ),
   "litert-reference": _Runtime(
     "ai_edge_litert",
     "ai-edge-litert",
     _litert_like(_LITERT, "BUILTIN_REF", "litert-reference", 0),
+    _litert_stream(_LITERT, "BUILTIN_REF"),
     True,
   ),
   "litert-xnnpack": _Runtime(
     "ai_edge_litert",
     "ai-edge-litert",
     _litert_like(_LITERT, _XNNPACK[0], "litert-xnnpack", _XNNPACK[1]),
+    _litert_stream(_LITERT, _XNNPACK[0]),
     False,
   ),
   "tflite-runtime": _Runtime(
     "tflite_runtime",
     "tflm-fg[tflite-runtime]",
     _litert_like("tflite_runtime.interpreter", _OPTIMIZED, "tflite-runtime", 2),
+    _litert_stream("tflite_runtime.interpreter", _OPTIMIZED),
     True,
   ),
   "tf": _Runtime(
     "tensorflow",
     "tflm-fg[tf]",
     _litert_like("tensorflow", _OPTIMIZED, "tf", 2),
+    _litert_stream("tensorflow", _OPTIMIZED),
     True,
   ),
-  "tflm": _Runtime("tflite_micro", "tflm-fg[tflm]", _tflm, True),
+  "tflm": _Runtime("tflite_micro", "tflm-fg[tflm]", _tflm, TFLMStream, True),
 }
 
 NAMES = tuple(_RUNTIMES)
@@ -187,32 +212,61 @@ def open_session(name: str, part: Part, strategy: str = "auto") -> Session:
   Raises:
     TflmFgError: if the runtime is unknown, missing, or refuses the model.
   """
-  if name not in _RUNTIMES:
-    raise TflmFgError(
-      f"runtime {name!r} is unknown; choose one of {', '.join(NAMES)}"
-    )
+  runtime = _known(name, part.file)
   if strategy not in STRATEGIES:
     raise TflmFgError(
       f"strategy {strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}"
+    )
+  in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"
+  with _faults_told(name):
+    require_session(part, name, in_place)
+    return runtime.open(part, in_place)
+
+
+def open_stream(name: str, plan: StreamPlan) -> StreamSession:
+  """Opens what runs step by step in a runtime.
+
+  Args:
+    name: one of `NAMES`.
+    plan: what to run.
+
+  Raises:
+    TflmFgError: if the runtime is unknown, missing, or refuses the model.
+  """
+  runtime = _known(name, plan.file)
+  with _faults_told(name):
+    require_stream(plan.file, name)
+    return runtime.stream(plan)
+
+
+def _known(name: str, file: ModelFile) -> _Runtime:
+  """A runtime that is installed and reads the file rightly."""
+  if name not in _RUNTIMES:
+    raise TflmFgError(
+      f"runtime {name!r} is unknown; choose one of {', '.join(NAMES)}"
     )
   runtime = _RUNTIMES[name]
   if not is_installed(name):
     raise TflmFgError(
       f"runtime {name!r} is not installed; pip install '{runtime.install}'"
     )
-  fault = known_forms.refusal(part.file.subgraph, name)
+  fault = known_forms.refusal(file.subgraph, name)
   if fault:
-    raise TflmFgError(f"{part.file.name}: {fault}")
-  in_place = runtime.in_place if strategy == "auto" else strategy == "in-place"
+    raise TflmFgError(f"{file.name}: {fault}")
+  return runtime
+
+
+@contextlib.contextmanager
+def _faults_told(name: str) -> Iterator[None]:
+  """Says in one line why a runtime does not open a file."""
   try:
-    require_session(part, name, in_place)
-    return runtime.open(part, in_place)
+    yield
   except (TflmFgError, RuntimeError, ValueError, MemoryError) as fault:
-    raise TflmFgError(f"{name}: {fault}") from None
+    raise TflmFgError(f"{name}: {one_line(fault)}") from None
   except (ImportError, SystemError, AttributeError) as fault:
     raise TflmFgError(
       f"runtime {name!r} does not import ({fault}); pip install "
-      f"'{runtime.install}' in an environment of its own"
+      f"'{_RUNTIMES[name].install}' in an environment of its own"
     ) from None
 
 

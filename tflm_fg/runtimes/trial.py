@@ -188,7 +188,26 @@ def require_session(part: Part, runtime: str, in_place: bool) -> None:
     for i in part.writable
     if i not in gains and part.file.span(i)[1]
   )
-  ran = verdict(part.file, engine, writes, in_place)
+  _require_ran(verdict(part.file, engine, writes, in_place))
+
+
+def require_stream(file: ModelFile, runtime: str) -> None:
+  """Refuses a file that may not be run step by step in this process.
+
+  Its first step runs in the child first.
+
+  Args:
+    file: what shall run.
+    runtime: one of `runtimes.NAMES`.
+
+  Raises:
+    NotApplicable: with the engine's own reason or the signal.
+  """
+  if can_run(runtime):  # opening it says what to install
+    _require_ran(verdict(file, runtime))
+
+
+def _require_ran(ran: Ran) -> None:
   if ran.crashed or ran.fault:
     told = "crashes on it" if ran.crashed else "the engine refused the model"
     raise NotApplicable(f"{told}: {ran.fault}")

@@ -57,11 +57,11 @@ def cut(source: Source, mark: Mark, taps: Collection[int] = ()) -> Cut:
   crossing = _crossing(file.subgraph, frozen, moving)
   inner = sorted(set(taps) - {*crossing, mark.logits})
   outputs = [mark.logits, *inner]
-  suffix = _extract(file, moving, crossing, outputs, mark.trainable, signs=True)
+  suffix = extract(file, moving, crossing, outputs, mark.trainable, signs=True)
   made = [t for t in crossing if t != graph_input]
   if not made:
     return Cut(None, suffix, graph_input)
-  prefix = _extract(file, frozen, [graph_input], made, [])
+  prefix = extract(file, frozen, [graph_input], made, [])
   return Cut(prefix, suffix, graph_input)
 
 
@@ -78,7 +78,7 @@ def whole(source: Source, mark: Mark) -> Part:
   file = with_input(ModelFile.of(source), mark.input)
   inputs = [meant_input(file.subgraph, file.name)]
   needed = leading_to(file.subgraph, [mark.logits])
-  return _extract(
+  return extract(
     file, needed, inputs, [mark.logits], mark.trainable, signs=True
   )
 
@@ -88,7 +88,7 @@ def up_to(source: Source, outputs: Sequence[int]) -> Part:
   file = ModelFile.of(source)
   graph = file.subgraph
   needed = leading_to(graph, outputs)
-  return _extract(file, needed, [meant_input(graph, file.name)], outputs, [])
+  return extract(file, needed, [meant_input(graph, file.name)], outputs, [])
 
 
 def _touched(graph: Subgraph, tensors: set[int]) -> set[int]:
@@ -119,17 +119,26 @@ def _crossing(
   return sorted(made & read)
 
 
-def _extract(
+def extract(
   file: ModelFile,
   operators: Sequence[int],
   inputs: Sequence[int],
   outputs: Sequence[int],
   trainable: Sequence[TrainableTensor],
   signs: bool = False,
+  alone: bool = False,
 ) -> Part:
   """Writes some operators as a model with only what they use.
 
-  With `signs` a first output of uint8 is given away as int8.
+  Args:
+    file: what they are of.
+    operators: their numbers, in the order of running.
+    inputs: tensors that flow in.
+    outputs: tensors that flow out.
+    trainable: constants that will be written.
+    signs: whether a first output of uint8 is given away as int8.
+    alone: whether other subgraphs are left out, as none of the operators runs
+      one.
   """
   writable = [t.index for t in trainable]
   model = file.unpack()
@@ -142,6 +151,7 @@ def _extract(
   order = sorted(used)
   place = {old: new for new, old in enumerate(order)}
   model.metadata = model.signatureDefs = model.metadataBuffer = None
+  model.subgraphs = [graph] if alone else model.subgraphs
   graph.tensors = [graph.tensors[i] for i in order]
   for op in kept:
     _move(op, place)
