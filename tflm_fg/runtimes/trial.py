@@ -192,17 +192,7 @@ def require_session(part: Part, runtime: str, in_place: bool) -> None:
 
 
 def require_stream(file: ModelFile, runtime: str) -> None:
-  """Refuses a file that may not be run step by step in this process.
-
-  Its first step runs in the child first.
-
-  Args:
-    file: what shall run.
-    runtime: one of `runtimes.NAMES`.
-
-  Raises:
-    NotApplicable: with the engine's own reason or the signal.
-  """
+  """Refuses a file, NotApplicable, whose step does not run in the child."""
   if can_run(runtime):  # opening it says what to install
     _require_ran(verdict(file, runtime))
 

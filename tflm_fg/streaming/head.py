@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.stream_cut import StreamCut
+from tflm_fg.tflite.stream.cut import StreamCut
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 from tflm_fg.types import Array, Int8, Int32, Int64, TflmFgError, Weights
 

@@ -24,8 +24,9 @@ from tflm_fg.tflite.choice.outputs import meant_output, with_output
 from tflm_fg.tflite.inputs import with_input
 from tflm_fg.tflite.layers import foreign_fault
 from tflm_fg.tflite.model_file import ModelFile
-from tflm_fg.tflite.states import EXTERNAL, StatePairs, StateTensor, states_of
-from tflm_fg.tflite.stream_cut import StreamCut, last_layer, stream_cut
+from tflm_fg.tflite.stream.cut import StreamCut, last_layer, stream_cut
+from tflm_fg.tflite.stream.pairs import StatePairs
+from tflm_fg.tflite.stream.states import EXTERNAL, StateTensor, states_of
 from tflm_fg.tflite.surgery.repair import mend
 from tflm_fg.tflite.tensors import Patchable, tensor_spec
 from tflm_fg.types import Array, Int8, NotApplicable, TflmFgError

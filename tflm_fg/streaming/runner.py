@@ -17,7 +17,7 @@ from tflm_fg.runtimes.streams import Carried, StreamPlan, StreamSession
 from tflm_fg.tflite.choice.outputs import leading_to
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import extract
-from tflm_fg.tflite.states import EXTERNAL, RESOURCE, StateTensor
+from tflm_fg.tflite.stream.states import EXTERNAL, RESOURCE, StateTensor
 from tflm_fg.tflite.surgery.external_state import external_state
 from tflm_fg.tflite.tensors import Part
 from tflm_fg.types import Array, require_one

@@ -13,13 +13,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite.model_file import ModelFile, op_name
-from tflm_fg.tflite.states import (
-  RESOURCE,
-  StateTensor,
-  VariableFlow,
-  states_of,
-  variable_flows,
-)
+from tflm_fg.tflite.stream.states import RESOURCE, StateTensor, states_of
+from tflm_fg.tflite.stream.variables import VariableFlow, variable_flows
 from tflm_fg.tflite.surgery.edit import add_buffer, empty_unused_buffers
 from tflm_fg.types import NotApplicable
 

@@ -20,7 +20,7 @@ from tflm_fg.tflite.layers import (
 )
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import extract
-from tflm_fg.tflite.states import EXTERNAL, StateTensor
+from tflm_fg.tflite.stream.states import EXTERNAL, StateTensor
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.tensors import Part, describe
 from tflm_fg.types import NotApplicable, TrainableTensor
