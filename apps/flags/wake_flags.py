@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from absl import flags
 
 from apps import cli
@@ -35,6 +37,17 @@ WINDOW = flags.DEFINE_integer(
   1,
   1000,
 )
+WAKE_WORD = flags.DEFINE_string(
+  "wake_word",
+  None,
+  "what is said to wake it; by default the manifest's",
+)
+OUTPUT = flags.DEFINE_integer(
+  "output",
+  None,
+  "for a model of several words: which output stands for the word, from 0",
+  0,
+)
 cli.section(cli.SOMETIMES)
 QUANTIZATION = flags.DEFINE_enum(
   "quantization",
@@ -46,3 +59,17 @@ QUANTIZATION = flags.DEFINE_enum(
 RUNTIME = flags.DEFINE_enum(
   "runtime", "litert", list(runtimes.NAMES), "the engine that runs the model"
 )
+
+
+def asked() -> dict[str, Any]:
+  """What the flags say of the model, as `detector.opened` takes it."""
+  return {
+    "path": MODEL.value,
+    "manifest_path": MANIFEST.value,
+    "cutoff": CUTOFF.value,
+    "window": WINDOW.value,
+    "wake_word": WAKE_WORD.value,
+    "output": OUTPUT.value,
+    "rule": QUANTIZATION.value,
+    "runtime": RUNTIME.value,
+  }

@@ -72,6 +72,8 @@ def curves(
   lines: Sequence[tuple[str, Sequence[float], Sequence[float]]],
   x_title: str,
   y_title: str,
+  marks: Sequence[tuple[int, float, float]] = (),
+  names_above: bool = False,
 ) -> Markup:
   """Curves over one axis, as an SVG; the second line is dashed and marked.
 
@@ -80,6 +82,9 @@ def curves(
       `FEWEST_POINTS` points are left out.
     x_title: of the horizontal axis.
     y_title: of the vertical axis.
+    marks: points that are drawn large: the number of a line that is left,
+      place and value of each.
+    names_above: write the names above the graph, not inside it.
 
   Returns:
     The graph; empty where no line is left.
@@ -92,18 +97,25 @@ def curves(
   first, last = min(all_x), max(all_x)
   high = round_up(max(values))
   low = -round_up(-min(0.0, *values))
-  width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+  top = _TOP + (15 * len(lines) if names_above else 0)
+  width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - top - _BOTTOM
 
   def at(place: float, value: float) -> str:
     share = (value - low) / ((high - low) or 1)
     along = (place - first) / ((last - first) or 1)
-    x, y = _LEFT + width * along, _TOP + height * (1 - share)
+    x, y = _LEFT + width * along, top + height * (1 - share)
     return f"{x:.1f},{y:.1f}"
 
-  pieces = [_axes((first, last), (low, high), x_title, y_title)]
+  pieces = [_axes((first, last), (low, high), x_title, y_title, top)]
   for number, (name, places, own) in enumerate(lines):
     points = [at(p, v) for p, v in zip(places, own) if math.isfinite(v)]
     pieces.append(_line(name, number, points))
+  for number, place, value in marks:
+    x, y = at(place, value).split(",")
+    colour = _STYLES[number % len(_STYLES)][0]
+    pieces.append(
+      Markup(f'<circle cx="{x}" cy="{y}" r="5.5" fill="{colour}"/>')
+    )
   told = text(f"{y_title} over {x_title}")
   return Markup(
     f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{told}">'
@@ -147,6 +159,7 @@ def _axes(
   up: tuple[float, float],
   x_title: str,
   y_title: str,
+  top: float,
 ) -> Markup:
   """Two axes with numbers at their ends and in the middle."""
   (first, last), (low, high) = along, up
@@ -154,7 +167,7 @@ def _axes(
   pieces = []
   for share in (0.0, 0.5, 1.0):
     x = _LEFT + (right - _LEFT) * share
-    y = floor - (floor - _TOP) * share
+    y = floor - (floor - top) * share
     anchor = {0.0: "start", 1.0: "end"}.get(share, "middle")
     pieces.append(
       f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" '
@@ -162,14 +175,21 @@ def _axes(
       f'<text x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">'
       f"{low + (high - low) * share:.3g}</text>"
       f'<text x="{x:.1f}" y="{floor + 14}" text-anchor="{anchor}">'
-      f"{first + (last - first) * share:.0f}</text>"
+      f"{_on_axis(first + (last - first) * share, last - first)}</text>"
     )
   pieces.append(
     f'<text x="{(_LEFT + right) / 2}" y="{_HEIGHT - 4}" '
     f'text-anchor="middle">{text(x_title)}</text>'
-    f'<text x="{_LEFT + 6}" y="{_TOP - 2}">{text(y_title)}</text>'
+    f'<text x="{_LEFT + 6}" y="{top - 2}">{text(y_title)}</text>'
   )
   return Markup("".join(pieces))
+
+
+def _on_axis(value: float, span: float) -> str:
+  """A number below an axis; whole where the axis is long."""
+  if span < 1:
+    return f"{value:.3g}"
+  return f"{value:.0f}" if span >= 10 else f"{value:.1f}"
 
 
 def confusion(cells: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:

@@ -329,7 +329,7 @@ def again_section(
   for told, command in commands:
     pieces += [paragraph(told), element("pre", element("code", command))]
   versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-  known = [("seed", report["seed"]), ("versions", versions)]
+  known = [("seed", report.get("seed")), ("versions", versions)]
   pieces.append(facts([*known, ("file's SHA-256", report.get("out_sha256"))]))
   return section("To repeat it", pieces)
 

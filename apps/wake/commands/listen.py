@@ -11,11 +11,18 @@ sliding window. A microphone is heard until Ctrl-C.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 
 from absl import flags
 
-from apps import cli
+from apps import cli, streams
 from apps.flags import wake_flags
+from apps.kws.audio import files as audio
+from apps.kws.audio import live_input
+from apps.wake import detector, live, sounds
+from apps.wake.page import clock
+from tflm_fg import files
+from tflm_fg.samples import counted
 from tflm_fg.types import TflmFgError
 
 cli.section(cli.NEEDED)
@@ -30,9 +37,56 @@ _SECONDS = flags.DEFINE_float(
 _OUT = flags.DEFINE_string("out", None, "a .csv with what was heard")
 
 
+PIECE_SAMPLES = 1600
+"""Of a microphone's sound at a time: 0.1 s."""
+
+
 def main() -> None:
   """Listens and prints."""
-  raise TflmFgError("listen: not built yet")
+  if (_WAV.value is None) == (_DEVICE.value is None):
+    raise TflmFgError("give either --wav=LONG.wav or --device=N")
+  files.require_outputs(
+    cli.values(_OUT), cli.values(wake_flags.MODEL, wake_flags.MANIFEST, _WAV)
+  )
+  found = detector.opened(**wake_flags.asked())
+  if _WAV.value is None:
+    sound = live_input.microphone(_DEVICE.value, PIECE_SAMPLES, _SECONDS.value)
+    hits = list(print_hits(live.hear(found, sound)))
+  else:
+    (sound,), _ = sounds.read(_WAV.value, found)
+    hits = list(
+      print_hits(live.hear(found, [sound.samples]), sound.lead_seconds)
+    )
+    print(
+      f"{counted(len(hits), 'detection')} of {found.wake_word!r} in "
+      f"{_seconds(sound):.1f} s, at a cutoff of "
+      f"{found.rule.cutoff:g}"
+    )
+  if _OUT.value:
+    files.write_atomically(_OUT.value, to_csv(hits))
+
+
+def _seconds(sound: sounds.Sound) -> float:
+  """How long a recording is, without the noise in front of it."""
+  return len(sound.samples) / audio.SAMPLE_RATE_HZ - sound.lead_seconds
+
+
+def print_hits(
+  hits: Iterable[live.Hit], lead_seconds: float = 0.0
+) -> Iterator[live.Hit]:
+  """Prints each detection as it comes, by the time in the recording."""
+  for one in hits:
+    hit = one._replace(seconds=one.seconds - lead_seconds)
+    print(f"{clock(hit.seconds):>9}  {hit.probability:.3f}", flush=True)
+    yield hit
+    if streams.is_lost() and _WAV.value is None and not _OUT.value:
+      return  # nobody hears of a detection any more
+
+
+def to_csv(hits: Iterable[live.Hit]) -> bytes:
+  """A table: seconds, probability."""
+  rows = [f"{hit.seconds:.2f},{hit.probability:.4f}" for hit in hits]
+  return "\n".join([",".join(live.Hit._fields), *rows, ""]).encode()
 
 
 def run() -> int:
