@@ -7,6 +7,7 @@
     --methods=zero-shot,backprop,auto --trainable=head,all --out_dir=mine
   tflm-fg-compare --preset=accuracy --domains=whisper,child --out_dir=voices
   tflm-fg-compare --preset=timing --model=kws.tflite --out_dir=timing
+  tflm-fg-compare --preset=forward-only --domains=digits --out_dir=scratch
 
 Runs a grid of method, precision, what trains, domain and seed. Every run may
 take the same number of forward passes; backpropagation, in Keras and floats,
@@ -29,7 +30,10 @@ here, over trainable weights, samples and layers. --preset=pictures compares
 heads and the default with float logistic regression on pictures of the MNIST
 family, plain, noisy and of low contrast, resized for the network that --model
 names (tools/efficientnet_lite.py makes one); --ways=10 gives it a fresh head.
-Rows of these four presets are in rows.csv and rows.png.
+Rows of these four presets are in rows.csv and rows.png. --preset=forward-only
+trains networks from scratch by PEPITA, Forward-Forward and TinyFoA, in floats,
+beside backpropagation, then quantizes them and adapts them to shifts; its data
+are digits and idx:FOLDER, its rows in scratch.csv.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ from typing import Any
 from absl import flags
 
 from apps import cli
-from apps.compare import jobs, output_folder, workers
+from apps.compare import forward_only, jobs, output_folder, workers
 from apps.compare.cell_settings import require_known
 from apps.compare.data import registry
 from apps.compare.data.registry import UserData
@@ -58,7 +62,7 @@ from apps.compare.grid import (
   cells_of,
   chosen,
 )
-from apps.compare.presets import PRESETS, Adaptations, Preset
+from apps.compare.presets import PRESETS, Preset
 from apps.compare.results.analysis_rows import ADAPTATIONS
 from apps.compare.results.rows import Measured
 from tflm_fg import files, methods, plots
@@ -78,7 +82,9 @@ _METHODS = flags.DEFINE_list(
   "methods",
   None,
   f"in place of the preset's: {', '.join(METHODS)}; of preset accuracy: "
-  + "; ".join(f"{name}, {about}" for name, about in ADAPTATIONS.items()),
+  + "; ".join(f"{name}, {about}" for name, about in ADAPTATIONS.items())
+  + "; of preset forward-only: "
+  + "; ".join(f"{name}, {m.about}" for name, m in forward_only.METHODS.items()),
 )
 _VARIANTS = flags.DEFINE_list(
   "variants", None, f"in place of the preset's: {', '.join(VARIANTS)}"
@@ -132,6 +138,9 @@ _PLAIN_METHOD = flags.DEFINE_enum(
 )
 _PLAIN_STEPS = flags.DEFINE_integer(
   "plain_steps", None, "their steps; by default their method's own", 1
+)
+_EPOCHS = flags.DEFINE_integer(
+  "epochs", 20, "of preset forward-only: how often each sample is seen", 1
 )
 _RUNTIME = flags.DEFINE_enum(
   "runtime",
@@ -207,7 +216,7 @@ def planned(preset: Preset) -> tuple[list[Cell], list[jobs.Analysis]]:
   """
   axes = _axes()
   if preset.adaptations is not None:
-    return [], _adaptations(preset.adaptations, axes)
+    return [], _adaptations(preset, axes)
   grids = [chosen(grid, axes) for grid in preset.grids]
   cells = cells_of(grids)
   require_known(cells)
@@ -219,34 +228,31 @@ def planned(preset: Preset) -> tuple[list[Cell], list[jobs.Analysis]]:
   return cells, analyses
 
 
-def _adaptations(
-  adaptations: Adaptations, axes: dict[str, Any]
-) -> list[jobs.Analysis]:
-  """The jobs of preset accuracy.
+def _adaptations(preset: Preset, axes: dict[str, Any]) -> list[jobs.Analysis]:
+  """The jobs of a preset that has axes of its own.
 
   Raises:
     TflmFgError: for an axis that it does not have, or an unknown method.
   """
-  known = [field.name for field in dataclasses.fields(adaptations)]
+  own = preset.adaptations
+  assert own is not None
+  known = [field.name for field in dataclasses.fields(own)]
   for axis in axes:
     if axis not in known:
       raise TflmFgError(
         f"--{axis}: preset {_PRESET.value} has no such axis, only "
         f"{', '.join(known)}; leave it out"
       )
-  own = dataclasses.replace(adaptations, **axes)
-  for method in own.methods:
-    if method not in ADAPTATIONS:
-      raise TflmFgError(
-        f"--methods: {method!r} is unknown; choose of {', '.join(ADAPTATIONS)}"
-      )
-  return [
-    *own.jobs(
-      plain_method=_PLAIN_METHOD.value,
-      plain_steps=_PLAIN_STEPS.value or 0,
-      runtime=_RUNTIME.value,
-    )
-  ]
+  given = {
+    "plain_method": _PLAIN_METHOD.value,
+    "plain_steps": _PLAIN_STEPS.value or 0,
+    "runtime": _RUNTIME.value,
+  }
+  for flag in (_EPOCHS, _TRAIN_SAMPLES, _TEST_SAMPLES, _SHOTS):
+    if flag.present:
+      given[flag.name] = flag.value
+  own = dataclasses.replace(own, **axes)
+  return [*own.jobs({k: v for k, v in given.items() if k in own.options})]
 
 
 def _axes() -> dict[str, Any]:

@@ -11,6 +11,8 @@ from apps.compare.analyses.cosines import Cosines
 from apps.compare.analyses.loss_surface import Surface
 from apps.compare.analyses.speed import Growth, Speed
 from apps.compare.data.registry import UserData
+from apps.compare.forward_only import FromScratch
+from apps.compare.forward_only import run as run_from_scratch
 from apps.compare.grid import Cell
 from apps.compare.methods import run
 from apps.compare.results.rows import Measured
@@ -30,7 +32,7 @@ class Memory:
   files = ("memory.md", "memory.png")
 
 
-Analysis = Surface | Cosines | Memory | Accuracy | Speed | Growth
+Analysis = Surface | Cosines | Memory | Accuracy | Speed | Growth | FromScratch
 """What makes files of its own, and is finished when they are there."""
 
 Job = Cell | Analysis
@@ -54,6 +56,8 @@ def do(job: Job, user_data: UserData) -> Measured | Files:
     return accuracy.run(job, user_data)
   if isinstance(job, Speed | Growth):
     return speed.run(job, user_data)
+  if isinstance(job, FromScratch):
+    return run_from_scratch(job)
   return _memory(job)
 
 

@@ -11,10 +11,12 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 
+from apps.compare import forward_only
 from apps.compare.analyses import cosines
 from apps.compare.analyses.accuracy import Accuracy
 from apps.compare.analyses.speed import Growth, Speed
 from apps.compare.data.registry import UserData, fingerprint
+from apps.compare.forward_only import FromScratch
 from apps.compare.grid import Cell
 from apps.compare.jobs import Analysis, Files, Job
 from apps.compare.methods import learning_rates
@@ -69,7 +71,9 @@ class Folder:
     self.rows = read_csv(self._csv, cells, self._data)
     self.count = len(cells) + len(analyses)
     for analysis in analyses:
-      if isinstance(analysis, Accuracy) and self._has(analysis.files[0]):
+      if isinstance(analysis, Accuracy | FromScratch) and self._has(
+        analysis.files[0]
+      ):
         made_with = analysis.made_with(user_data)
         analysis_rows.require_same(self._in(analysis.files[0]), made_with)
 
@@ -110,12 +114,16 @@ class Folder:
     if found:
       contents["rows.csv"] = analysis_rows.to_csv(found)
       contents["rows.png"] = bars.draw(found)
+    scratch = self._from_scratch()
+    if scratch:
+      contents["scratch.csv"] = forward_only.to_csv(scratch)
     text = "\n\n".join(
       part
       for part in (
         self._head(command, seconds),
         tables.markdown(rows),
         analysis_tables(found),
+        forward_only.markdown(scratch),
         self._cosines(),
         self._memory(),
       )
@@ -158,6 +166,17 @@ class Folder:
       if self._has(name)
     ]
     return [r for n in names for r in analysis_rows.read_csv(self._in(n))]
+
+  def _from_scratch(self) -> list[forward_only.Result]:
+    """What this command trained from scratch, in its order."""
+    names = [
+      name
+      for analysis in self._analyses
+      if isinstance(analysis, FromScratch)
+      for name in analysis.files
+      if self._has(name)
+    ]
+    return [r for n in names for r in forward_only.read_csv(self._in(n))]
 
   def _cosines(self) -> str:
     if not self._has("cosines.csv"):

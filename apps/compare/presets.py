@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from apps.compare.analyses.accuracy import Accuracy
 from apps.compare.analyses.cosines import Cosines
 from apps.compare.analyses.loss_surface import Surface
 from apps.compare.analyses.speed import Growth, Speed
+from apps.compare.axes import Adaptations
+from apps.compare.forward_only import Scratch
 from apps.compare.grid import (
   OF_8_BITS,
   PERTURBING,
@@ -30,40 +31,13 @@ class Preset:
     about: what it is for, for --help.
     grids: runs; cells that are in several are run once.
     analyses: what makes files of its own.
-    adaptations: data sets to adapt to as a user would, or None.
+    adaptations: axes of jobs that each make rows of their own, or None.
   """
 
   about: str
   grids: tuple[Grid, ...] = ()
   analyses: tuple[Analysis, ...] = ()
-  adaptations: Adaptations | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Adaptations:
-  """Axes of `Accuracy`, whose product is run.
-
-  Attributes:
-    domains: voices of the demo, episodes, .npz files or data sets.
-    seeds: of samples and training.
-    methods: keys of `ADAPTATIONS`.
-  """
-
-  domains: tuple[str, ...]
-  seeds: tuple[int, ...]
-  methods: tuple[str, ...]
-
-  def jobs(self, **fields: Any) -> list[Accuracy]:
-    """A job for each seed and domain.
-
-    Args:
-      fields: of `Accuracy`, for all of them.
-    """
-    return [
-      Accuracy(domain=domain, seed=seed, methods=self.methods, **fields)
-      for seed in self.seeds
-      for domain in self.domains
-    ]
+  adaptations: Adaptations | Scratch | None = None
 
 
 VOICES = ("whisper-20shot", "child-20shot", "hungarian-20shot")
@@ -85,11 +59,12 @@ ALL_DIGITS = (
   "digits-rotation-4-5shot",
 )
 
-PICTURES = tuple(
-  f"idx:/usr/share/datasets/fashion-mnist:test{spoilt}"
-  for spoilt in ("", ":noise:3", ":contrast:5")
-)
+FASHION = "idx:/usr/share/datasets/fashion-mnist"
 """Where Debian's package dataset-fashion-mnist lies."""
+
+PICTURES = tuple(
+  f"{FASHION}:test{spoilt}" for spoilt in ("", ":noise:3", ":contrast:5")
+)
 
 SEEDS = (0, 1, 2)
 PASSES = 6000
@@ -328,6 +303,11 @@ PRESETS = {
       methods=("before", "logistic", "head", "auto"),
     ),
   ),
+  "forward-only": Preset(
+    about="PEPITA, Forward-Forward and TinyFoA from scratch beside "
+    "backpropagation, then quantized and adapted to shifts; needs TensorFlow",
+    adaptations=Scratch(domains=("digits", FASHION), seeds=SEEDS),
+  ),
   "timing": Preset(
     about="seconds of a step over those in the engine alone",
     analyses=(Speed(),),
@@ -337,7 +317,8 @@ PRESETS = {
     analyses=(Growth(),),
   ),
   "full": Preset(
-    about="all of these but smoke, accuracy, pictures, timing and growth",
+    about="all of these but smoke, accuracy, pictures, forward-only, timing "
+    "and growth",
     grids=(
       *_BACKPROP,
       *_PRECISION,
