@@ -69,6 +69,7 @@ DATA = {
   "apps/fleet": ("apps/fleet/flower/*.md", "apps/fleet/flower/*.toml"),
   "apps/samples": ("apps/samples/**",),
   "apps/kws": ("apps/kws/*.json", "apps/kws/*.tflite"),
+  "apps/wake": ("apps/wake/data/*.bin",),
   "apps/compare": ("apps/compare/*.json", "apps/compare/*.tflite"),
   "tflm_fg/micro": (
     "tflm_fg/micro/*.c",

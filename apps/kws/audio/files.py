@@ -24,7 +24,7 @@ _LARGEST_DENOMINATOR = 16_000
 """Of the ratio of two rates: it is off by 1 in 30,000 at most."""
 
 _FRAME = SAMPLE_RATE_HZ // 50
-_GAP_FRAMES = 13  # pauses up to 0.26 s stay inside a word
+_PAUSE_SECONDS = 0.26  # inside a word
 _SHORTEST_FRAMES = 4
 _SILENT_SPAN = 8  # of 65536: under -78 dB of full scale
 
@@ -141,14 +141,25 @@ def clips_of(
   """
   if len(samples) < LONG_SECONDS * SAMPLE_RATE_HZ:
     return [one_clip(samples, length)]
-  found = _utterances(samples)
+  found = utterances(samples)
   if not found:
     return [one_clip(samples, length)]
   return [_around(samples, start, end, length) for start, end in found]
 
 
-def _utterances(samples: NDArray[np.int16]) -> list[tuple[int, int]]:
-  """Starts and ends of what stands out of the background."""
+def utterances(
+  samples: NDArray[np.int16], pause_seconds: float = _PAUSE_SECONDS
+) -> list[tuple[int, int]]:
+  """Starts and ends of what stands out of the background.
+
+  Args:
+    samples: int16 [n].
+    pause_seconds: a pause up to this long stays inside an utterance.
+
+  Returns:
+    First sample, and the one behind the last, of each; none where noise or
+    speech goes on throughout.
+  """
   frames = len(samples) // _FRAME
   shaped = samples[: frames * _FRAME].astype(np.float64).reshape(frames, -1)
   level_db = 10 * np.log10((shaped**2).mean(axis=1) + 1.0)
@@ -156,7 +167,8 @@ def _utterances(samples: NDArray[np.int16]) -> list[tuple[int, int]]:
   if peak - floor < 6:  # noise throughout, or speech throughout
     return []
   loud = np.flatnonzero(level_db > floor + 0.5 * (peak - floor))
-  breaks = np.flatnonzero(np.diff(loud) > _GAP_FRAMES)
+  gap = round(pause_seconds * SAMPLE_RATE_HZ / _FRAME)
+  breaks = np.flatnonzero(np.diff(loud) > gap)
   starts = loud[np.concatenate([[0], breaks + 1])]
   ends = loud[np.concatenate([breaks, [len(loud) - 1]])] + 1
   return [

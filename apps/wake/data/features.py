@@ -26,6 +26,17 @@ ESPHOME, WHEEL = "esphome", "wheel"
 RULES = (ESPHOME, WHEEL)
 """How micro features become int8: see `micro_frames`."""
 
+_OPEN_WAKE_WORD = {
+  (16, 96): (
+    "this is an openWakeWord model: floats on top of embeddings that another "
+    "network computes"
+  ),
+  (
+    76,
+    32,
+  ): "this is the network of embeddings that openWakeWord's models share",
+}
+
 WINDOW_HOP_MS = 100
 """From one input to the next of a model that is fed whole seconds."""
 
@@ -36,6 +47,10 @@ class Model(Protocol):
   @property
   def step_shape(self) -> tuple[int, ...]:
     """The shape of one step."""
+
+  @property
+  def input_dtype(self) -> str:
+    """Of a step, such as "int8"."""
 
   @property
   def input_scale(self) -> float:
@@ -107,6 +122,10 @@ class Frontend:
       return self.cut(frames)
     return self.cut(self.rounded(micro_frames.raw_of_esphome(frames)))
 
+  def warm_up(self, seconds: float) -> int:
+    """How many steps have heard nothing but the first seconds of a stream."""
+    return len(self.steps(np.zeros(int(seconds * RATE_HZ), np.int16)))
+
   def rounded(self, raw: NDArray[np.int32]) -> NDArray[np.int8]:
     """Frames of "micro" as this front end's rule rounds them."""
     if self.rule == ESPHOME:
@@ -165,6 +184,7 @@ def of_model(
       f"the rule {rule!r} is unknown; need {' or '.join(RULES)}"
     )
   shape = tuple(model.step_shape)
+  _refuse_others(model, shape, manifest.path)
   inner = tuple(size for size in shape if size > 1)
   common: dict[str, Any] = {
     "step_shape": shape,
@@ -210,6 +230,22 @@ def streams(
     int8 [T, *step_shape] for each.
   """
   return [frontend.steps(sound) for sound in sounds]
+
+
+def _refuse_others(model: Model, shape: tuple[int, ...], name: str) -> None:
+  """Refuses what is no int8 model, by its name where it is known."""
+  inner = tuple(size for size in shape if size > 1)
+  if inner in _OPEN_WAKE_WORD:
+    raise TflmFgError(
+      f"{name}: {_OPEN_WAKE_WORD[inner]}; it has no int8 weights that could be "
+      "trained. Take a microWakeWord model of the same word, or train a "
+      "verifier model with the package openwakeword"
+    )
+  if str(model.input_dtype) != "int8":
+    raise TflmFgError(
+      f"{name}: takes {model.input_dtype}, and front ends give int8; quantize "
+      "it with tflm-fg-convert"
+    )
 
 
 def _micro(

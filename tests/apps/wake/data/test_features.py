@@ -14,9 +14,12 @@ SCALE = 0.10196078568696976
 PLAIN = Manifest(path="M.tflite")
 
 
-def model(*shape, scale=SCALE, zero_point=-128):
+def model(*shape, scale=SCALE, zero_point=-128, dtype="int8"):
   return types.SimpleNamespace(
-    step_shape=shape, input_scale=scale, input_zero_point=zero_point
+    step_shape=shape,
+    input_dtype=dtype,
+    input_scale=scale,
+    input_zero_point=zero_point,
   )
 
 
@@ -167,7 +170,7 @@ def test_a_spotters_front_end_can_be_named_and_must_fit():
     features.of_model(model(1, 3, 40), PLAIN, window=mfcc)
 
 
-@pytest.mark.parametrize("shape", [(1, 16, 96), (1, 3, 41), (1, 2, 3, 40), ()])
+@pytest.mark.parametrize("shape", [(1, 3, 41), (1, 2, 3, 40), ()])
 def test_an_input_of_no_known_front_end_is_named(shape):
   with pytest.raises(TflmFgError, match=r"M\.tflite.*known are"):
     features.of_model(model(*shape), PLAIN)
@@ -189,3 +192,24 @@ def test_an_unknown_rule_and_sound_of_another_kind_are_refused():
   mlperf = features.of_model(model(1, 30, 1, 40), PLAIN)
   with pytest.raises(TflmFgError, match="give sound"):
     mlperf.steps(np.zeros((5, 40), np.int8))
+
+
+@pytest.mark.parametrize(
+  ("shape", "said"), [((16, 96), "openWakeWord model"), ((76, 32, 1), "share")]
+)
+def test_openwakewords_files_are_named_and_refused_with_a_cure(shape, said):
+  with pytest.raises(TflmFgError, match=rf"M\.tflite.*{said}.*verifier") as e:
+    features.of_model(model(*shape, dtype="float32"), PLAIN)
+  assert "\n" not in str(e.value)
+
+
+def test_a_model_that_takes_floats_is_refused():
+  with pytest.raises(TflmFgError, match=r"takes float32.*tflm-fg-convert"):
+    features.of_model(model(3, 40, dtype="float32"), PLAIN)
+
+
+def test_a_warm_up_is_the_steps_that_hear_nothing_else():
+  micro_frontend = features.of_model(model(3, 40), PLAIN)
+  assert micro_frontend.warm_up(1.5) == 49
+  assert features.of_model(model(30, 1, 40), PLAIN).warm_up(1.5) == 16
+  assert micro_frontend.warm_up(0.0) == 0
