@@ -8,6 +8,7 @@ from tflm_fg.detection.rule import (
   probabilities,
 )
 from tflm_fg.detection.settings import Settings
+from tflm_fg.detection.training import train_head
 
 __all__ = [
   "Curve",
@@ -20,4 +21,5 @@ __all__ = [
   "point",
   "probabilities",
   "scored_hours",
+  "train_head",
 ]
