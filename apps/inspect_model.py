@@ -47,6 +47,22 @@ def main() -> None:
   )
   outputs.note_unfinished(_MODEL.value)
   print_file(report)
+  if "runtime" in report:
+    print_trials(report)
+  else:  # a stream's state is not a sample's, so no write was tried
+    for note in report["notes"]:
+      print(f"note: {note}")
+  if _REPORT.value:
+    files.write_atomically(_REPORT.value, cli.to_json(report))
+  causes = [row["cause"] for row in report["tensors"] if row["cause"]]
+  if causes and len(causes) == len(report["tensors"]):
+    raise TflmFgError(
+      f"{_MODEL.value}: {report['runtime']!r} sees no write: {causes[0]}"
+    )
+
+
+def print_trials(report: dict[str, Any]) -> None:
+  """The mark, what it needs, and what was tried of it."""
   marked = (
     f"{len(report['tensors'])} tensors" if report["is_marked"] else "none"
   )
@@ -55,13 +71,6 @@ def main() -> None:
     print(f"to be mended: {note}")
   print_training(report)
   print_agreement(report["engine_agreement"])
-  if _REPORT.value:
-    files.write_atomically(_REPORT.value, cli.to_json(report))
-  causes = [row["cause"] for row in report["tensors"] if row["cause"]]
-  if causes and len(causes) == len(report["tensors"]):
-    raise TflmFgError(
-      f"{_MODEL.value}: {report['runtime']!r} sees no write: {causes[0]}"
-    )
 
 
 def print_file(report: dict[str, Any]) -> None:
@@ -81,10 +90,26 @@ def print_file(report: dict[str, Any]) -> None:
     )
   if report["output_note"]:
     print(f"note: {report['output_note']}")
+  print_state(report["state"])
   print(
     f"activations alive at once: {report['activation_bytes']} bytes; constants "
     f"on 16 bytes: {'yes' if report['aligned_to_16'] else 'no'}"
   )
+
+
+def print_state(rows: list[dict[str, Any]]) -> None:
+  """What the model keeps from one step of a stream to the next."""
+  if not rows:
+    return
+  total = sum(row["bytes"] for row in rows)
+  print(f"state, kept from step to step, {total} bytes:")
+  for row in rows:
+    start = "zero points" if row["starts_at_zero_point"] else "other numbers"
+    print(
+      f"  {row['bytes']:7d} {row['dtype']:6} "
+      f"{'x'.join(map(str, row['shape'])):16} {row['name']} ({row['kind']}, "
+      f"starts from {start})"
+    )
 
 
 def print_training(report: dict[str, Any]) -> None:

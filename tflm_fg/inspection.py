@@ -28,6 +28,7 @@ from tflm_fg.runtimes.trial import require_runs
 from tflm_fg.tflite.choice.outputs import choice_note, described, meant_output
 from tflm_fg.tflite.choice.own_mark import own_mark
 from tflm_fg.tflite.graph_options import GraphOptions
+from tflm_fg.tflite.inputs import has_float_variables, resource_fault
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
@@ -35,10 +36,11 @@ from tflm_fg.tflite.select_trainable import (
   mark_file,
 )
 from tflm_fg.tflite.split_graph import cut
+from tflm_fg.tflite.stream.states import states_of
 from tflm_fg.tflite.tensors import activation_bytes
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.objective import Objective, output_spec, width
-from tflm_fg.types import TrainableTensor
+from tflm_fg.types import TflmFgError, TrainableTensor
 
 
 def inspect(
@@ -65,15 +67,19 @@ def inspect(
     name: what to call the model in errors; by default its path.
 
   Returns:
-    Operators, outputs, what marking mends, trainable tensors, whether the
-    runtime sees a write to each, bytes of memory, and how far engines are
-    apart; JSON-ready.
+    Operators, outputs, state, what marking mends, trainable tensors, whether
+    the runtime sees a write to each, bytes of memory, and how far engines are
+    apart; JSON-ready. Of a model whose state is resource variables: operators,
+    outputs and state alone, and a note that says what adapts it.
 
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
   """
   own = opened(model, name, output, input)
   report = describe_file(own)
+  if resource_fault(own.subgraph) and not has_float_variables(own.subgraph):
+    note = resource_fault(own.subgraph)
+    return report | {"is_marked": False, "notes": [note], "tensors": []}
   options = options_for(own, trainable or "all", graph_options)
   file = with_change_told(own, in_known_form(own, options))
   found = own_mark(file) if trainable is None else None
@@ -104,9 +110,29 @@ def describe_file(file: ModelFile) -> dict[str, Any]:
       for row in described(file.subgraph)
     ],
     "output_note": choice_note(file.subgraph),
+    "state": describe_state(file),
     "activation_bytes": activation_bytes(file),
     "aligned_to_16": file.is_aligned,
   }
+
+
+def describe_state(file: ModelFile) -> list[dict[str, Any]]:
+  """What a file keeps from one step of a stream to the next."""
+  try:
+    states = states_of(file)
+  except TflmFgError:  # several inputs, of which none need be state
+    states = states_of(file, {})
+  return [
+    {
+      "name": state.name,
+      "kind": state.kind,
+      "shape": list(state.shape),
+      "dtype": state.dtype,
+      "bytes": state.num_bytes,
+      "starts_at_zero_point": state.starts_at_zero,
+    }
+    for state in states
+  ]
 
 
 def describe_training(

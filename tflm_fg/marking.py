@@ -12,14 +12,14 @@ from tflm_fg.tflite import outside, select_trainable, training_metadata
 from tflm_fg.tflite.choice.outputs import like, with_output
 from tflm_fg.tflite.choice.own_mark import as_marked
 from tflm_fg.tflite.graph_options import GraphOptions
-from tflm_fg.tflite.inputs import refuse_foreign, with_input
+from tflm_fg.tflite.inputs import refuse_foreign, resource_fault, with_input
 from tflm_fg.tflite.known_forms import is_legacy
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import MarkedModel
 from tflm_fg.tflite.surgery.pooled_head import pooled_head, trains_head
 from tflm_fg.tflite.surgery.ready import ready
 from tflm_fg.training.objective import output_spec
-from tflm_fg.types import Array
+from tflm_fg.types import Array, TflmFgError
 
 Model = bytes | str | os.PathLike[str] | ModelFile
 """A model as its bytes, its path, or opened."""
@@ -114,9 +114,12 @@ def in_known_form(own: ModelFile, graph_options: GraphOptions) -> ModelFile:
     graph_options: how the file may change.
 
   Raises:
-    TflmFgError: naming what cannot be rewritten.
+    TflmFgError: naming what cannot be rewritten, or state that no sample
+      resets.
   """
   refuse_foreign(own)
+  if fault := resource_fault(own.subgraph):
+    raise TflmFgError(f"{own.name}: {fault}")
   if training_metadata.has_mark(own):
     return own
   file, notes = ready(own, graph_options)

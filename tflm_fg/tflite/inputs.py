@@ -108,8 +108,9 @@ def resource_fault(graph: Subgraph) -> str:
     )
   return names and (
     f"the model keeps its state in resource variables ({names}), which no "
-    "sample resets; give the model from before it was made streaming, or that "
-    "a file which trains itself was exported from"
+    "sample resets; tflm-fg-wake adapts streaming wake words as they are; else "
+    "give the model from before it was made streaming, or that a file which "
+    "trains itself was exported from"
   )
 
 

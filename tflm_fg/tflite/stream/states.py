@@ -8,6 +8,7 @@ state is inputs that the last step's outputs go to.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class StateTensor:
   @property
   def starts_at_zero(self) -> bool:
     """Whether every number of it is the zero point when a stream starts."""
-    return self.initial == _zeros(self.shape, self.dtype, self.zero_point)
+    zeros = _zeros(self.shape, self.dtype, self.zero_point)
+    return zeros is not None and self.initial == zeros
 
   def initial_array(self) -> Array:
     """What it holds when a stream starts, of `dtype` and `shape`.
@@ -114,13 +116,6 @@ def states_of(
   )
 
 
-def has_state(graph: Subgraph) -> bool:
-  """Whether a subgraph has variables of either kind."""
-  return graph.keeps_state or any(
-    op.name == "VAR_HANDLE" for op in graph.operators
-  )
-
-
 def _resources(file: ModelFile) -> list[StateTensor]:
   """The state that resource variables hold."""
   if not any(op.name == "VAR_HANDLE" for op in file.subgraph.operators):
@@ -133,11 +128,13 @@ def _resources(file: ModelFile) -> list[StateTensor]:
     if index < 0:
       continue  # a handle that nothing uses
     state = _state(file.subgraph, index, RESOURCE, flow.reads, flow.writes)
+    initial = first.get(flow.name, state.initial)
+    fits = initial is not None and len(initial) == state.num_bytes
     found.append(
       dataclasses.replace(
         state,
         name=flow.name,
-        initial=first.get(flow.name, state.initial),
+        initial=initial if fits else None,
         is_set=flow.name in first,
       )
     )
@@ -170,8 +167,16 @@ def _item(dtype: str) -> int:
     return 0
 
 
+_MOST_BYTES = 1 << 26
+"""State that is larger is not looked into; that of streams is far smaller."""
+
+
 def _zeros(shape: tuple[int, ...], dtype: str, point: int) -> bytes | None:
   """The bytes of a tensor of zero points; None where it has no size here."""
-  if not _item(dtype) or any(size < 0 for size in shape):
+  item = _item(dtype)
+  if not item or not 0 <= math.prod(shape) * item <= _MOST_BYTES:
     return None
-  return np.full(shape, point, dtype).tobytes()
+  try:
+    return np.full(shape, point, dtype).tobytes()
+  except (OverflowError, ValueError):  # no such number, or no such shape
+    return None

@@ -31,10 +31,16 @@ class VariableFlow(NamedTuple):
 
 def variable_key(op: schema.OperatorT) -> str:
   """What handles of one variable have in common."""
-  names = op.builtinOptions.container, op.builtinOptions.sharedName
+  options = op.builtinOptions
+  names = (getattr(options, key, b"") for key in ("container", "sharedName"))
   return "/".join(
     (name or b"").decode("utf-8", "replace") for name in names if name
   )
+
+
+def _handle(op: schema.OperatorT) -> int:
+  """The tensor that a VAR_HANDLE makes; -1 where a file leaves it out."""
+  return next(map(int, () if op.outputs is None else op.outputs), -1)
 
 
 def variable_flows(model: schema.ModelT) -> list[VariableFlow]:
@@ -47,7 +53,7 @@ def variable_flows(model: schema.ModelT) -> list[VariableFlow]:
   for op in model.subgraphs[0].operators:
     name = op_name(model, op)
     if name == "VAR_HANDLE":
-      handles[int(op.outputs[0])] = variable_key(op)
+      handles[_handle(op)] = variable_key(op)
       same.setdefault(variable_key(op), [])
     elif name in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
       key = handles.get(int(op.inputs[0]))
@@ -75,12 +81,15 @@ def first_values(model: schema.ModelT) -> dict[str, bytes | None]:
   for op in model.subgraphs[0].operators:
     if op_name(model, op) != "CALL_ONCE":
       continue
-    graph = model.subgraphs[op.builtinOptions.initSubgraphIndex]
+    number = getattr(op.builtinOptions, "initSubgraphIndex", -1)
+    if not 0 < number < len(model.subgraphs):
+      continue
+    graph = model.subgraphs[number]
     handles: dict[int, str] = {}
     for inner in graph.operators or []:
       name = op_name(model, inner)
       if name == "VAR_HANDLE":
-        handles[int(inner.outputs[0])] = variable_key(inner)
+        handles[_handle(inner)] = variable_key(inner)
       elif name == "ASSIGN_VARIABLE" and int(inner.inputs[0]) in handles:
         held: Any = model.buffers[graph.tensors[inner.inputs[1]].buffer].data
         key = handles[int(inner.inputs[0])]

@@ -1,0 +1,100 @@
+"""What the other commands say of a model with state, and real files."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+import tflm_fg
+from tests import models, programs
+from tests.refusals import refused
+from tests.stream_models import STEP, stream_model
+from tflm_fg.runtimes.registry import is_installed
+from tflm_fg.streaming import StreamModel
+
+MODEL = stream_model(initial=40)
+X = np.zeros((8, *STEP), np.int8)
+Y = np.arange(8) % 2
+
+
+def test_inspecting_describes_the_state_and_says_what_adapts_it():
+  report = tflm_fg.inspect(MODEL)
+  assert report["state"] == [
+    {
+      "name": name,
+      "kind": "resource variable",
+      "shape": list(shape),
+      "dtype": "int8",
+      "bytes": int(np.prod(shape)),
+      "starts_at_zero_point": False,
+    }
+    for name, shape in (("rows", (1, 3, 1, 4)), ("features", (1, 1, 1, 6)))
+  ]
+  (note,) = report["notes"]
+  assert "tflm-fg-wake" in note
+  assert report["tensors"] == []
+
+
+def test_the_program_prints_the_state(tmp_path):
+  (tmp_path / "m.tflite").write_bytes(MODEL)
+  given = ("--model=m.tflite", "--report=r.json")
+  done = programs.run(tmp_path, "apps.inspect_model", *given)
+  assert done.returncode == 0
+  assert "state, kept from step to step, 18 bytes:" in done.stdout
+  assert "rows (resource variable, starts from other numbers)" in done.stdout
+  assert "tflm-fg-wake" in done.stdout
+  assert (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize(
+  "call",
+  [
+    lambda: tflm_fg.adapt(MODEL, X, Y),
+    lambda: tflm_fg.evaluate(MODEL, X, Y),
+    lambda: tflm_fg.mark_trainable(MODEL),
+  ],
+  ids=["adapt", "evaluate", "convert"],
+)
+def test_what_takes_samples_refuses_it_and_names_the_program(call):
+  refused(call, "resource variables (CALL_ONCE, VAR_HANDLE", "tflm-fg-wake")
+
+
+def test_state_that_every_sample_resets_is_described_and_trains():
+  report = tflm_fg.inspect(models.recurrent_model())
+  assert {row["kind"] for row in report["state"]} == {"variable tensor"}
+  assert report["tensors"]
+
+
+WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
+
+
+@pytest.mark.skipif(
+  not importlib.util.find_spec("pymicro_wakeword"),
+  reason="pymicro-wakeword is not installed",
+)
+@pytest.mark.parametrize("runtime", ["litert", "tflm"])
+@pytest.mark.parametrize("word", WORDS)
+def test_real_wake_words_give_the_same_bytes_in_every_way(word, runtime):
+  if not is_installed(runtime):
+    pytest.skip(f"{runtime} is not installed")
+  package = importlib.util.find_spec("pymicro_wakeword").origin
+  path = pathlib.Path(package).parent / "models" / f"{word}.tflite"
+  model = StreamModel.open(path, runtime)
+  assert len(model.state) == 6
+  assert model.step_shape == (3, 40)
+  x = np.random.default_rng(0).integers(-128, 128, (60, 3, 40)).astype(np.int8)
+  read = model.head_inputs(x)
+  bias = middle(model.head, read)
+  near = StreamModel.open(model.with_head(None, bias), runtime)
+  wanted = near.run(x)
+  assert len(np.unique(wanted)) > 9
+  outside = StreamModel.open(near.file, runtime, state="external")
+  assert np.array_equal(outside.run(x), wanted)
+  assert np.array_equal(model.head_outputs(read, None, bias), wanted)
+
+
+def middle(head, read):
+  """The bias with which noise, which is no word, gets middling answers."""
+  sums = (read.astype(np.int64) - head.input_zero_point) @ head.weights[0]
+  return -np.median(sums, keepdims=True).astype(np.int32)
