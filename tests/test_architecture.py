@@ -12,7 +12,7 @@ FOLDERS = ("tflm_fg", "converters", "apps")
 
 # From the top down: a package imports only packages that stand further down.
 PACKAGES = """
-  dry_run
+  dry_run federated
   detection
   adaptation inspection evaluation loading report outcome
   replaying journal plots methods callbacks requirements micro

@@ -743,7 +743,7 @@ MUTANTS = (
   ),
   Mutant(
     "heads: a logit gain leaves the steps as long",
-    "tflm_fg/gradients/closed_form.py",
+    "tflm_fg/gradients/head_input.py",
     "    return self.loss.reach / self.logit_gain\n",
     "    return self.loss.reach\n",
     ("tests/training/test_exact_settings.py",),
@@ -1043,7 +1043,7 @@ MUTANTS = (
   Mutant(
     "shaped_directions: one block has all turns",
     "tflm_fg/gradients/shaped_directions.py",
-    "state.step % self._count",
+    "state.step % self.count",
     "0 * state.step",
     ("tests/gradients/test_shaped_directions.py",),
   ),
@@ -1070,21 +1070,21 @@ MUTANTS = (
   ),
   Mutant(
     "spsa: a slope of the other sign",
-    "tflm_fg/gradients/spsa.py",
+    "tflm_fg/gradients/slopes.py",
     "losses[::2] - losses[1::2]",
     "losses[1::2] - losses[::2]",
     ("tests/gradients/test_spsa.py",),
   ),
   Mutant(
     "spsa: slopes over one epsilon",
-    "tflm_fg/gradients/spsa.py",
+    "tflm_fg/gradients/perturbation.py",
     "2 * self._epsilon * self.batch_size",
     "self._epsilon * self.batch_size",
     ("tests/gradients/test_spsa.py",),
   ),
   Mutant(
     "spsa: a sum for a mean",
-    "tflm_fg/gradients/spsa.py",
+    "tflm_fg/gradients/perturbation.py",
     "divisor = len(slopes) * self.directions.unit",
     "divisor = self.directions.unit",
     ("tests/gradients/test_spsa.py",),
@@ -1161,7 +1161,7 @@ MUTANTS = (
   ),
   Mutant(
     "closed_form: no zero point in the measure",
-    "tflm_fg/gradients/closed_form.py",
+    "tflm_fg/gradients/head_input.py",
     ".astype(np.int32) - zero_point\n  found",
     ".astype(np.int32)\n  found",
     ("tests/gradients/test_closed_form.py",),
@@ -1315,10 +1315,10 @@ MUTANTS = (
   ),
   Mutant(
     "pull: a bias pulled as a kernel is",
-    "tflm_fg/gradients/pull.py",
+    "tflm_fg/fixed_point/pull.py",
     "shares = 10 / 11, 1 / 110",
     "shares = 10 / 11, 1 / 11",
-    ("tests/gradients/test_pull.py",),
+    ("tests/fixed_point/test_pull.py",),
   ),
   Mutant(
     "transforms: steps that wrap times units",

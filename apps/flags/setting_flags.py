@@ -110,6 +110,11 @@ _whole(
   "blocks",
   "parts of the layers that take turns, one a step; as many as layers at most",
 )
+_choice(
+  "turns",
+  _choices["turns"],
+  "whether --blocks take turns by steps, or by the directions of each step",
+)
 _whole(
   "num_directions",
   "directions a step: two passes each, for one-sided one, for sharpness-aware "

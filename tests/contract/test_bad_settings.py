@@ -112,6 +112,7 @@ OTHERS: dict[str, Any] = {
   "sparsity": 0.9,
   "sparse_by": "seed",
   "blocks": 2,
+  "turns": "direction",
   "num_directions": 3,
   "epsilon_lsb": 3.0,
   "rho_lsb": 2.0,
@@ -125,6 +126,7 @@ OTHERS: dict[str, Any] = {
 BESIDE: dict[str, dict[str, Any]] = {
   "guidance": {"momentum": 0.5},
   "sparse_by": {"sparsity": 0.5},
+  "turns": {"blocks": 2},
 }
 """What else such a setting needs."""
 

@@ -17,7 +17,8 @@ from tests.options import FORWARD, method_of
 from tflm_fg.fixed_point import arithmetic, layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.directions import Directions
-from tflm_fg.gradients.spsa import ONE, CentralDifference
+from tflm_fg.gradients.slopes import ONE
+from tflm_fg.gradients.spsa import CentralDifference
 from tflm_fg.optimizers import kinds, transforms
 from tflm_fg.optimizers.kinds import PRECISIONS, ROUNDINGS
 from tflm_fg.optimizers.schedules import DECAYS, schedule
@@ -43,6 +44,7 @@ SHAPES = {
   "sparse by magnitude": {"sparsity": 0.5},
   "sparse by seed": {"sparsity": 0.5, "sparse_by": "seed"},
   "blocks": {"blocks": 2},
+  "a block a direction": {"blocks": 2, "turns": "direction"},
   "all at once": {
     "directions": "normal", "kernel_wise": True, "guidance": 0.3,
     "momentum": 0.5, "sparsity": 0.3, "blocks": 2,

@@ -98,6 +98,19 @@ def test_by_seed_the_same_are_left_alone_in_the_whole_run():
   assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("guidance", [0.0, 0.5])
+def test_a_block_a_direction_moves_every_block_in_every_step(guidance):
+  masks = masks_of(blocks=2, turns="direction")
+  state = state_of(5, velocity=velocity_of())
+  z = shaped(masks=masks, guidance=guidance).of(state, 4)
+  by_step = masks_of(blocks=2)
+  first, second = (by_step.of(state_of(step)) for step in (0, 1))
+  for number, row in enumerate(z):
+    own, other = (first, second) if number % 2 == 0 else (second, first)
+    assert (row[own] != 0).mean() > 0.5
+    assert not row[other].any()
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 3, 1000])
 def test_blocks_of_layers_take_turns_and_all_get_theirs(blocks):
   layers = sorted({t.operator for t in LAYOUT.tensors})

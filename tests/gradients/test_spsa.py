@@ -15,7 +15,7 @@ from tests.contract.test_estimator_optimizer import (
 from tests.options import method_of
 from tflm_fg.fixed_point.state import Estimate, TrainState
 from tflm_fg.gradients.one_sided import over_spread
-from tflm_fg.gradients.spsa import ONE
+from tflm_fg.gradients.slopes import ONE
 
 
 def estimator_of(method, m, **more):

@@ -26,12 +26,13 @@ GIVEN = {
   "kernel_wise": True, "sparsity": 0.5, "sparse_by": "seed", "blocks": 2,
   "num_directions": 3, "epsilon_lsb": 2.0, "rho_lsb": 0.5, "pull": 0.03,
   "logit_gain": 2.0,
+  "turns": "direction",
   "scan": False,
   "predict": False,
 }  # fmt: skip
 """Every setting, at a value that is no method's default."""
 
-ONLY_WHERE_GIVEN = {"logit_gain", "pull", "predict", "scan"}
+ONLY_WHERE_GIVEN = {"logit_gain", "pull", "predict", "scan", "turns"}
 """Younger settings: written where a method was given them."""
 
 

@@ -66,15 +66,41 @@ def spread_of(
   if not centred:
     centre = np.zeros_like(centre)
   summed = sum(((x[r] - centre) ** 2).sum(axis=0) for r in parts(x))
-  squares = _over(np.asarray(summed), len(x))
+  found = _spread(centre, np.asarray(summed), len(x))
+  if not quadratic:
+    return found
+  length = found.mean_square - _LEAST
+  length = min(length, steepest(x - centre, found.bits))
+  return found._replace(mean_square=length + _LEAST)
+
+
+def spread_of_sums(
+  samples: int, sums: Int64, squares: Int64, centred: bool
+) -> Spread:
+  """The same of samples whose sums alone are known.
+
+  Args:
+    samples: their count.
+    sums: int64 [D], of the inputs in steps from the zero point.
+    squares: int64 [D], of their squares.
+    centred: whether the mean is taken off.
+  """
+  centre = round_divide(sums, samples)
+  if not centred:
+    centre = np.zeros_like(centre)
+  around = squares - 2 * centre * sums + samples * centre * centre
+  return _spread(centre, around, samples)
+
+
+def _spread(centre: Int64, summed: Int64, samples: int) -> Spread:
+  """What sums of squares around a centre say."""
+  squares = _over(summed, samples)
   roots = integer_root(squares)  # Q8, at most 2**25
   spread = roots + roots.max() // _FLOOR
   # From 2**(b - 1/2) to below 2**(b + 1/2) is b, so its square, whose first
   # bit is 2 b - 1 or 2 b, has 2 b or 2 b + 1 bits in front of the fraction.
   bits = np.maximum(_bit_lengths(spread * spread) - MEAN_SQUARE_BITS, 0) >> 1
   length = int((squares >> (2 * bits)).sum())
-  if quadratic:
-    length = min(length, steepest(x - centre, bits))
   return Spread(centre, bits, length + _LEAST)
 
 

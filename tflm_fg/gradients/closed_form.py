@@ -17,16 +17,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.fixed_point.arithmetic import (
   LIMITS,
-  MASTER_UNIT,
   clip_into,
-  round_shift,
 )
 from tflm_fg.fixed_point.head_factors import (
   bias_constants,
@@ -35,15 +33,14 @@ from tflm_fg.fixed_point.head_factors import (
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.native import native
 from tflm_fg.fixed_point.one_thread import exact_product
+from tflm_fg.fixed_point.pull import add_pull, pull_factors
 from tflm_fg.fixed_point.spread import (
   MEAN_SQUARE_BITS,
   scaled,
-  spread_of,
 )
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
+from tflm_fg.gradients.head_input import HeadInput, carried_centre, head_of
 from tflm_fg.gradients.method import Method, TrainedPart, register
-from tflm_fg.gradients.pull import add_pull, pull_factors
-from tflm_fg.losses.base import Loss
 from tflm_fg.tflite.tensors import tensor_spec, weights_of
 from tflm_fg.types import (
   Array,
@@ -56,71 +53,21 @@ from tflm_fg.types import (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HeadInput:
-  """What the closed form must know of the last layer and of its input.
+class HeadSums(NamedTuple):
+  """What a step of the closed form must know of its samples, and no more.
+
+  Sums of parts of a batch add up to those of the whole, number by number.
 
   Attributes:
-    input_scale: of the layer's input.
-    input_zero_point: of the layer's input.
-    centre: int64 [D], each input's mean over samples, in input steps; zeros
-      where no bias trains that could take it up.
-    spread_bits: int64 [D], log2 of each input's spread in input steps.
-    mean_square: mean over samples of the centred input's squared length, each
-      input divided by its spread, in Q16; under a quadratic loss only its
-      largest share along one direction.
-    loss: on the logits.
-    logit_gain: what the gradient takes a logit times.
+    samples: their count.
+    by_role: of the kernel int64 [C, D], residuals (Q16) times centred inputs,
+      and of the bias int64 [C], residuals; of those that train.
+    losses: int64 [1], in units of the loss.
   """
 
-  input_scale: float
-  input_zero_point: int
-  centre: Int64
-  spread_bits: Int64
-  mean_square: int
-  loss: Loss
-  logit_gain: float = 1.0
-
-  @functools.cached_property
-  def magnified(self) -> Loss:
-    """The loss whose gradient is taken."""
-    return self.loss.magnified(self.logit_gain)
-
-  @property
-  def reach(self) -> float:
-    """Of 1.0 in a residual: a gain slopes the loss once, and bends it twice."""
-    return self.loss.reach / self.logit_gain
-
-
-def head_of(
-  inputs: Array,
-  scale: float,
-  zero_point: int,
-  loss: Loss,
-  has_bias: bool,
-  logit_gain: float = 1.0,
-) -> HeadInput:
-  """Measures the layer's input on some samples.
-
-  Args:
-    inputs: integers [N, ...], the layer's input.
-    scale: its scale.
-    zero_point: its zero point.
-    loss: on the logits.
-    has_bias: whether the layer's bias trains.
-    logit_gain: what the gradient takes a logit times.
-  """
-  x = inputs.reshape(len(inputs), -1).astype(np.int32) - zero_point
-  found = spread_of(x, has_bias, loss.is_quadratic)
-  return HeadInput(
-    input_scale=scale,
-    input_zero_point=zero_point,
-    centre=found.centre,
-    spread_bits=found.bits,
-    mean_square=found.mean_square,
-    loss=loss,
-    logit_gain=logit_gain,
-  )
+  samples: int
+  by_role: dict[str, Int64]
+  losses: Int64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,26 +103,58 @@ class ClosedFormHead:
     Raises:
       TflmFgError: if more than the head trains.
     """
-    head = self.head
-    if head is None:
-      raise TflmFgError(REFUSAL)
+    return self.estimate(self.sums(passes, state), state.params)
+
+  def sums(self, passes: Passes, state: TrainState) -> HeadSums:
+    """Runs one pass and sums up what it shows.
+
+    Args:
+      passes: of the samples; their one input is the head's.
+      state: where the gradient is taken.
+
+    Raises:
+      TflmFgError: if more than the head trains.
+    """
+    head = self._known_head
     logits = passes.logits(self.layout.weights(state.params))
     total = self._sums(logits.shape)([logits], passes.labels)
     residual = head.magnified.residual(logits, passes.labels)
-    slopes = []
-    for role, *scale in self._factors(len(logits)):
+    by_role = {}
+    for role in (t.role for t in self.layout.tensors):
       if role == "kernel":
-        sums = self._products(residual, passes.inputs[0])
-      else:
-        sums = residual.sum(axis=0)
-      slopes.append(scaled(sums, *scale).reshape(-1))
+        by_role[role] = self._products(residual, passes.inputs[0])
+      elif role == "bias":
+        by_role[role] = residual.sum(axis=0)
+    return HeadSums(len(logits), by_role, total)
+
+  def estimate(self, sums: HeadSums, params: Params) -> Estimate:
+    """The gradient that sums over samples make, wherever they were summed up.
+
+    Args:
+      sums: of all samples of the step.
+      params: where they were taken.
+
+    Raises:
+      TflmFgError: if more than the head trains.
+    """
+    head = self._known_head
+    slopes = [
+      scaled(sums.by_role[role], *scale).reshape(-1)
+      for role, *scale in self._factors(sums.samples)
+    ]
     found = np.concatenate(slopes)
     if self.pull and self.start is not None:
       factors = pull_factors(self.pull, head.mean_square)
-      now = state.params
+      now = params
       add_pull(found, now, self.start, self._centre, self.layout, factors)
     clip_into(found, LIMITS[np.dtype(np.int32)], found)
-    return Estimate(found, total)
+    return Estimate(found, sums.losses)
+
+  @property
+  def _known_head(self) -> HeadInput:
+    if self.head is None:
+      raise TflmFgError(REFUSAL)
+    return self.head
 
   @functools.cached_property
   def _centre(self) -> Int64:
@@ -232,26 +211,6 @@ class ClosedFormHead:
     del state
     kernels = self.layout.num_kernels
     return Vectors(estimate.slopes[:kernels], estimate.slopes[kernels:])
-
-
-def carried_centre(head: HeadInput | None, layout: Layout) -> tuple[int, ...]:
-  """The centre, so that a kernel's move times it is 256 times the bias's.
-
-  That is as the head has it where a bias unit is input scale times kernel
-  scale; empty without a head, or where no bias trains beside the kernel.
-  """
-  tensors = {t.role: t for t in layout.tensors}
-  if head is None or set(tensors) != {"kernel", "bias"}:
-    return ()
-  kernel, bias = tensors["kernel"], tensors["bias"]
-  if kernel.dtype == "int8":
-    return tuple(int(c) for c in head.centre)
-  unit = head.input_scale * kernel.scales[0] * MASTER_UNIT / bias.scales[0]
-  units = head.centre * round(unit * (1 << _UNIT_BITS))
-  return tuple(int(c) for c in round_shift(units, _UNIT_BITS))
-
-
-_UNIT_BITS = 16
 
 
 def _kernel_factors(

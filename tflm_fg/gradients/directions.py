@@ -34,13 +34,31 @@ class Directions:
     unit: the value that counts as 1 in a direction (1 or 32).
   """
 
-  def __init__(self, layout: Layout, seed: int, kind: str = "rademacher"):
+  def __init__(
+    self,
+    layout: Layout,
+    seed: int,
+    kind: str = "rademacher",
+    first: int = 0,
+  ) -> None:
+    """Prepares draws.
+
+    Args:
+      layout: the trainable tensors.
+      seed: the run's.
+      kind: one of `KINDS`.
+      first: the number of a step's first direction; another one gives other
+        directions of the same step.
+
+    Raises:
+      TflmFgError: if there is no such kind.
+    """
     if kind not in KINDS:
       raise TflmFgError(
         f"direction {kind!r} is unknown; choose one of {', '.join(KINDS)}"
       )
     self._spread, self._per_block, self.unit = KINDS[kind]
-    self._seed = seed
+    self._seed, self._first = seed, first
     self._num_kernels = layout.num_kernels
     self._last = -1, 0, np.zeros(0, np.int8)  # a step draws them twice
     self._addresses = Addresses(layout.tensors, self._per_block)
@@ -86,7 +104,7 @@ class Directions:
     return self._split(self._flat(steps, num_directions))
 
   def _flat(self, steps: NDArray[np.int64], num_directions: int) -> Int8:
-    numbers = np.arange(num_directions)
+    numbers = np.arange(self._first, self._first + num_directions)
     key = random_bits.key_of(self._seed, steps[:, None], numbers[None, :])
     return self._addresses.draw(key, self._spread)
 

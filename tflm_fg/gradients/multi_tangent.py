@@ -18,12 +18,9 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import TrainedPart, register
-from tflm_fg.gradients.spsa import (
-  DirectionalMethod,
-  ForwardGradient,
-  split,
-  weighted_sum,
-)
+from tflm_fg.gradients.perturbation import ForwardGradient, split
+from tflm_fg.gradients.slopes import weighted_sum
+from tflm_fg.gradients.spsa import DirectionalMethod
 from tflm_fg.types import Int8, Int64, TflmFgError, Vectors
 
 _COEFFICIENT_BITS = 44

@@ -16,13 +16,9 @@ import numpy as np
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import TrainedPart, register
-from tflm_fg.gradients.perturbation import PerturbedWeights
-from tflm_fg.gradients.spsa import (
-  ONE,
-  DirectionalMethod,
-  ForwardGradient,
-  run,
-)
+from tflm_fg.gradients.perturbation import ForwardGradient, PerturbedWeights
+from tflm_fg.gradients.slopes import ONE, run
+from tflm_fg.gradients.spsa import DirectionalMethod
 from tflm_fg.types import Int64
 
 

@@ -32,7 +32,7 @@ from tflm_fg.gradients.method import (
   register,
 )
 from tflm_fg.gradients.sample_slopes import PerSampleSlopes, require_data
-from tflm_fg.gradients.spsa import ONE
+from tflm_fg.gradients.slopes import ONE
 from tflm_fg.types import (
   Int64,
   Params,
@@ -68,13 +68,26 @@ class ScanFirst:
     """Runs one pass a start in step 0, then what the inner estimator runs."""
     if state.step:
       return self.inner(passes, behind_first(state))
-    ways = [self._way(state.params, start) for start in self.starts]
+    return self.chosen(self.scanned(passes, state), state)
+
+  def scanned(self, passes: Passes, state: TrainState) -> Int64:
+    """The losses at each start, summed over the batch: int64 [starts]."""
     centre = np.concatenate(state.params, dtype=np.int64)
     steps = np.concatenate(self.layout.step_units)
-    losses = passes.losses(
+    ways = [self._way(state.params, start) for start in self.starts]
+    return passes.losses(
       [self.layout.rows((centre + way * steps)[None]) for way in ways]
     )
-    return Estimate(ways[int(np.argmin(losses))] * ONE, losses)
+
+  def chosen(self, losses: Int64, state: TrainState) -> Estimate:
+    """The way to the start of the lowest loss.
+
+    Args:
+      losses: int64 [starts], of all samples.
+      state: where the scan begins.
+    """
+    best = self.starts[int(np.argmin(losses))]
+    return Estimate(self._way(state.params, best) * ONE, losses)
 
   def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
     """The way to the best start, then the inner estimator's gradients."""

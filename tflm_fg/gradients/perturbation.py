@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,11 +15,20 @@ from tflm_fg.fixed_point.arithmetic import (
   LIMITS,
   MASTER_UNIT,
   clip_into,
+  round_divide,
   round_shift,
+  saturate,
 )
 from tflm_fg.fixed_point.layout import Kernels, Layout
 from tflm_fg.fixed_point.native import native
-from tflm_fg.types import Int8, Int32, Params, Vectors, Weights
+from tflm_fg.fixed_point.state import (
+  DirectionSource,
+  Estimate,
+  Passes,
+  TrainState,
+)
+from tflm_fg.gradients.slopes import ONE, differences, run, weighted_sum
+from tflm_fg.types import Int8, Int32, Int64, Params, Vectors, Weights
 
 NUMBERS_AT_ONCE = 1 << 22
 """Perturbed numbers of a lot, of each sign: bounds the memory of many m."""
@@ -201,3 +211,115 @@ class WeightBuffers:
     for kind, held in self._biases.items():
       clip_into(self._wide.biases, LIMITS[kind], held)
     return self.weights
+
+
+_LN2 = round(np.log(2) * ONE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ForwardGradient:
+  """What all estimators share that perturb weights along directions.
+
+  Attributes:
+    layout: where the tensors lie and how large their steps are.
+    directions: gives z.
+    epsilon_lsb: size of the perturbation where z is 1: int8 steps of a
+      kernel, output steps of a bias. Under 1 most of it is rounded away.
+    num_directions: m, directions a step.
+    batch_size: samples in a loss, to make a slope that of the mean.
+    dither: how perturbed kernels are rounded; None for to the nearest.
+  """
+
+  layout: Layout
+  directions: DirectionSource
+  epsilon_lsb: float
+  num_directions: int
+  batch_size: int
+  dither: Dither | None = None
+
+  most_directions: ClassVar[int] = 1024
+
+  @property
+  def _epsilon(self) -> int:
+    return round(self.epsilon_lsb * (1 << EPSILON_BITS))
+
+  @functools.cached_property
+  def _pairs(self) -> PerturbedWeights:
+    """Both sides of m directions."""
+    return self._perturbed(self.num_directions)
+
+  def _perturbed(
+    self, count: int, signs: tuple[int, ...] = (1, -1)
+  ) -> PerturbedWeights:
+    return PerturbedWeights(
+      layout=self.layout,
+      unit=self.directions.unit,
+      epsilon=self._epsilon,
+      count=count,
+      signs=signs,
+      dither=self.dither,
+    )
+
+  def _per_step(self, difference: Int64) -> Int64:
+    """A batch's differences over two epsilons -> slopes a sample and step.
+
+    From the loss's integer units to Q16 of what `mean_nats` makes of them:
+    nats, for cross-entropy. Saturated at what a journal holds.
+    """
+    real = round_shift(difference * _LN2, 16 - EPSILON_BITS)
+    slopes = round_divide(real, 2 * self._epsilon * self.batch_size)
+    return saturate(slopes, np.int32).astype(np.int64)
+
+  def _two_sided(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs both sides of m directions: the slopes a step, and the losses."""
+    losses = run(passes, self.weight_sets(state))
+    return Estimate(self._per_step(differences(losses)), losses)
+
+  def _drawn(self, estimate: Estimate, state: TrainState) -> Int8:
+    """The directions that an estimate's slopes are along, drawn again."""
+    # As many as it has slopes: the count may grow in a run.
+    return self.directions.of(state, len(estimate.slopes))
+
+  def weight_sets(self, state: TrainState) -> Iterator[list[Weights]]:
+    """Weights on both sides of the masters along each direction of a step."""
+    drawn = self.directions.of(state, self.num_directions)
+    return self._pairs.weight_sets(state.params, drawn, state.step)
+
+  def along(
+    self, state: TrainState, numbers: Sequence[int]
+  ) -> Iterator[list[Weights]]:
+    """The same along some of the step's directions alone.
+
+    Args:
+      state: where they are taken.
+      numbers: of the directions, in order.
+    """
+    drawn = self.directions.of(state, self.num_directions)
+    own = np.ascontiguousarray(drawn[list(numbers)])
+    perturbed = self._perturbed(len(own))
+    return perturbed.weight_sets(state.params, own, state.step)
+
+  def __call__(self, passes: Passes, state: TrainState) -> Estimate:
+    """Runs a step's passes; each method has its own."""
+    raise NotImplementedError
+
+  def gradient(self, estimate: Estimate, state: TrainState) -> Vectors:
+    """The mean of the directions by their slopes.
+
+    Returns:
+      int64 [K] and [B]: 1/m sum_i slope_i z_i in Q16, per step of each
+      tensor's own grid.
+    """
+    drawn, slopes = self._drawn(estimate, state), estimate.slopes
+    divisor = len(slopes) * self.directions.unit
+    if (c := native()) is not None:
+      flat = np.empty(drawn.shape[1], np.int64)
+      c.mean_direction(drawn, slopes, divisor, flat)
+    else:
+      flat = round_divide(weighted_sum(drawn, slopes), divisor)
+    return split(self.layout, flat)
+
+
+def split(layout: Layout, flat: Int64) -> Vectors:
+  """Numbers in a row as kernels and biases."""
+  return Vectors(flat[: layout.num_kernels], flat[layout.num_kernels :])

@@ -33,7 +33,7 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.perturbation import EPSILON_BITS
-from tflm_fg.gradients.spsa import ONE, weighted_sum
+from tflm_fg.gradients.slopes import ONE, weighted_sum
 from tflm_fg.losses.base import Loss
 from tflm_fg.types import (
   Array,
@@ -182,18 +182,40 @@ class PerSampleSlopes:
       TflmFgError: if it was made for replaying, or the loss has no value of
         its own for every sample.
     """
-    if self.loss is None:
-      raise TflmFgError(REFUSAL)
     drawn = self._drawn(state)
     plus, minus = passes.logits_at(self.weight_sets(state.params, drawn))
-    differences = self.loss.differences(plus, minus, passes.labels)
-    losses = [self.loss(logits, passes.labels) for logits in (plus, minus)]
-    slopes = self._per_step(differences)
+    slopes, losses = self._along(plus, minus, passes.labels)
     if self.predicts:
       slopes = self._predicted(drawn, slopes, plus, minus, passes.labels)
     elif not self._holds_slopes:
       slopes = self._mean(drawn, slopes)
-    return Estimate(slopes, np.array(losses, np.int64))
+    return Estimate(slopes, losses)
+
+  def summed(self, passes: Passes, state: TrainState) -> tuple[Int64, Int64]:
+    """Runs two passes and sums directions by slopes, without a division.
+
+    Args:
+      passes: of the samples, as many as the batch size.
+      state: where the slopes are taken.
+
+    Returns:
+      int64 [K + B], which parts of a batch may add up before `mean` divides
+      them, and the losses, int64 [2].
+    """
+    drawn = self._drawn(state)
+    plus, minus = passes.logits_at(self.weight_sets(state.params, drawn))
+    slopes, losses = self._along(plus, minus, passes.labels)
+    return weighted_sum(drawn, slopes), losses
+
+  def _along(
+    self, plus: Array, minus: Array, labels: Array
+  ) -> tuple[Int64, Int64]:
+    """Each sample's slope along its direction, and both losses."""
+    if self.loss is None:
+      raise TflmFgError(REFUSAL)
+    slopes = self.per_step(self.loss.differences(plus, minus, labels))
+    losses = [self.loss(logits, labels) for logits in (plus, minus)]
+    return slopes, np.array(losses, np.int64)
 
   def _predicted(
     self, drawn: Int8, slopes: Int64, plus: Array, minus: Array, labels: Array
@@ -256,7 +278,7 @@ class PerSampleSlopes:
   def _drawn(self, state: TrainState) -> Int8:
     return self.directions.of(state, self.batch_size)
 
-  def _per_step(self, differences: Int64) -> Int64:
+  def per_step(self, differences: Int64) -> Int64:
     """Differences over two epsilons, from the loss's unit to Q16 nats."""
     real = round_shift(differences * _LN2, 16 - EPSILON_BITS)
     slopes = round_divide(real, 2 * self._epsilon)
@@ -264,5 +286,8 @@ class PerSampleSlopes:
 
   def _mean(self, drawn: Int8, slopes: Int64) -> Int64:
     """The sum over samples is exact; its mean is rounded once."""
-    summed = weighted_sum(drawn, slopes)
-    return round_divide(summed, len(slopes) * self.directions.unit)
+    return self.mean(weighted_sum(drawn, slopes), len(slopes))
+
+  def mean(self, summed: Int64, samples: int) -> Int64:
+    """The gradient that sums over samples make: int64 [K + B] in Q16."""
+    return round_divide(summed, samples * self.directions.unit)

@@ -26,6 +26,8 @@ from tflm_fg.types import Int8, Int16, Int64, TrainableTensor
 
 SPARSE_BY = ("magnitude", "seed")
 
+TURNS = ("step", "direction")
+
 Mask = NDArray[np.bool_]
 
 
@@ -44,8 +46,10 @@ class Masks:
     seed: the run's.
     sparsity: share of each kernel tensor that is left alone, 0 to below 1.
     sparse_by: one of `SPARSE_BY`.
-    blocks: parts that consecutive layers fall into; they take turns, one a
-      step. No more than there are layers.
+    blocks: parts that consecutive layers fall into; they take turns. No more
+      than there are layers.
+    turns: one of `TURNS`: a block a step; or a block a direction, so that each
+      step moves as many blocks as it has directions.
   """
 
   layout: Layout
@@ -53,10 +57,20 @@ class Masks:
   sparsity: float = 0.0
   sparse_by: str = "magnitude"
   blocks: int = 1
+  turns: str = "step"
 
-  def of(self, state: TrainState) -> Mask:
-    """The mask of a state's step."""
-    turn = self._blocks == state.step % self._count
+  def of(self, state: TrainState, num_directions: int = 1) -> Mask:
+    """The masks of a state's step, [K + B] or where directions differ [m, ...].
+
+    Args:
+      state: of the step.
+      num_directions: m.
+    """
+    if self.turns == "direction":
+      numbers = np.arange(num_directions)[:, None] % self.count
+      turn = self._blocks == numbers
+    else:
+      turn = self._blocks == state.step % self.count
     if not self.sparsity:
       return turn
     if self.sparse_by == "seed":
@@ -69,13 +83,14 @@ class Masks:
     return sorted({t.operator for t in self.layout.tensors})
 
   @property
-  def _count(self) -> int:
+  def count(self) -> int:
+    """How many blocks there are."""
     return min(self.blocks, len(self._operators))
 
   @functools.cached_property
   def _blocks(self) -> Int64:
     """The block of every number."""
-    parts = np.array_split(self._operators, self._count)
+    parts = np.array_split(self._operators, self.count)
     block = {int(op): n for n, part in enumerate(parts) for op in part}
     found = np.zeros(self.layout.num_kernels + self.layout.num_biases, np.int64)
     for tensor, where in self.layout.places:
@@ -159,7 +174,7 @@ class Shaped:
 
   def _made(self, state: TrainState, num_directions: int) -> Int8:
     z = self.drawn.of(state, num_directions)
-    free = None if self.masks is None else self.masks.of(state)
+    free = None if self.masks is None else self.masks.of(state, num_directions)
     if self._is_mixed:
       z = symmetric(round_shift(self._mixed(z, state, free), _FRACTION_BITS))
     return read_only(z if free is None else z * free)
@@ -179,7 +194,12 @@ class Shaped:
     return z * ((factors * fresh) << bits) + ahead * share
 
   def _ahead(self, state: TrainState, free: Mask | None) -> Int64:
-    """32 v / |v| sqrt(d) in Q16: int64 [K + B]; zeros without a velocity."""
+    """32 v / |v| sqrt(d) in Q16: int64 [K + B]; zeros without a velocity.
+
+    Where every direction has a mask of its own there is a row for each.
+    """
+    if free is not None and free.ndim > 1:
+      return np.stack([self._ahead(state, row) for row in free])
     v = np.concatenate(state.velocity, dtype=np.int64) << 8
     units = np.concatenate(self.layout.step_units)
     if len(v) != len(units):

@@ -17,16 +17,9 @@ from tflm_fg.fixed_point.arithmetic import round_shift
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, Passes, TrainState
 from tflm_fg.gradients.method import TrainedPart, register
-from tflm_fg.gradients.perturbation import EPSILON_BITS
-from tflm_fg.gradients.spsa import (
-  ONE,
-  DirectionalMethod,
-  ForwardGradient,
-  run,
-  signs,
-  split,
-  weighted_sum,
-)
+from tflm_fg.gradients.perturbation import EPSILON_BITS, ForwardGradient, split
+from tflm_fg.gradients.slopes import ONE, run, signs, weighted_sum
+from tflm_fg.gradients.spsa import DirectionalMethod
 from tflm_fg.optimizers.rounding import warn_if_rounded_away
 from tflm_fg.types import Int8, Int64, Vectors
 

@@ -20,11 +20,11 @@ from tflm_fg.fixed_point.head_factors import (
   kernel_constants,
 )
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.pull import pull_constants
 from tflm_fg.gradients.closed_form import REFUSAL, ClosedForm
 from tflm_fg.gradients.method import Method
 from tflm_fg.gradients.per_sample import GAIN_STARTS, PerSample
 from tflm_fg.gradients.perturbation import EPSILON_BITS
-from tflm_fg.gradients.pull import pull_constants
 from tflm_fg.gradients.sample_slopes import require_data
 from tflm_fg.gradients.spsa import SignSPSA
 from tflm_fg.losses.base import Loss

@@ -6,7 +6,8 @@ import numpy as np
 
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Transform
-from tflm_fg.gradients.closed_form import ClosedFormHead, carried_centre
+from tflm_fg.gradients.closed_form import ClosedFormHead
+from tflm_fg.gradients.head_input import carried_centre
 from tflm_fg.gradients.method import Method, TrainedPart
 from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.optimizers.rounding import Rounding

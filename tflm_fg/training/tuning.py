@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import TrainState
 from tflm_fg.gradients.method import Method
-from tflm_fg.gradients.spsa import DirectionalMethod, ForwardGradient
+from tflm_fg.gradients.perturbation import ForwardGradient
+from tflm_fg.gradients.spsa import DirectionalMethod
 from tflm_fg.losses.base import Loss, mean_nats
 from tflm_fg.optimizers.kinds import OPTIMIZERS
 from tflm_fg.training.batch_passes import BatchPasses

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tests import models
-from tflm_fg.gradients.closed_form import head_of
-from tflm_fg.gradients.ridge_head import (
+from tflm_fg.federated.ridge_head import (
   HEIGHT,
   best_pull,
   quantized,
   solve,
   sums_of,
 )
+from tflm_fg.gradients.head_input import head_of
 from tflm_fg.losses.cross_entropy import CrossEntropy
 from tflm_fg.placement.phase_record import masters_of, write_masters
 from tflm_fg.placement.split_model import SplitModel

@@ -7,9 +7,9 @@ import pytest
 
 import tflm_fg
 from tests import models
+from tflm_fg.fixed_point import pull as pulling
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients import closed_form
-from tflm_fg.gradients import pull as pulling
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.dense_passes import DensePasses, dense_layer
 from tflm_fg.placement.split_model import SplitModel

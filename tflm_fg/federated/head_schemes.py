@@ -1,0 +1,256 @@
+"""Learn a head together: the closed form in rounds, or all of it in one.
+
+Both send sums over samples alone. In rounds they are residuals times inputs,
+(p - y) x^T, and what the server makes of them is what training on all samples
+in one place would have made, bit for bit. In one round they are the inputs'
+products and each class's inputs, from which a ridge regression gives the head.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tflm_fg.federated import ridge_head
+from tflm_fg.federated.fields import Field, Sums
+from tflm_fg.federated.scheme import (
+  MASTERS,
+  MEASURED,
+  SLOPES,
+  Part,
+  Scheme,
+  Standing,
+  most_loss,
+  one,
+)
+from tflm_fg.fixed_point.layout import along_channels
+from tflm_fg.fixed_point.spread import spread_of_sums
+from tflm_fg.gradients.closed_form import ClosedForm, ClosedFormHead, HeadSums
+from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor
+
+_ONE = 1 << 16
+
+
+class HeadScheme(Scheme):
+  """What both know of the head's input.
+
+  Attributes:
+    inputs: D, numbers that the head reads.
+    classes: C.
+    low: the least that an input can be, in steps from its zero point.
+    high: the most.
+  """
+
+  def __init__(self, standing: Standing) -> None:
+    super().__init__(standing)
+    spec = standing.head_input
+    ends = np.iinfo(spec.dtype)
+    self.inputs, self.classes = standing.inputs, standing.classes
+    self.low = ends.min - spec.zero_point
+    self.high = ends.max - spec.zero_point
+    self._zero_point = spec.zero_point
+
+  def _steps(self, part: Part) -> Int64:
+    """The head's inputs in steps from their zero point: int64 [N, D]."""
+    flat = part.inputs.reshape(len(part.inputs), -1)
+    return np.asarray(flat, np.int64) - self._zero_point
+
+  def _squares(self) -> int:
+    return max(self.low * self.low, self.high * self.high)
+
+  def _counts(self, labels: Array) -> Int64:
+    return np.bincount(labels, minlength=self.classes).astype(np.int64)
+
+
+class ClosedFormScheme(HeadScheme):
+  """A round of measuring, then a round a step of the closed form."""
+
+  def fields(self) -> tuple[Field, ...]:
+    """Sums and squares of inputs; then residuals times centred inputs."""
+    if self.at.head is None:
+      return (
+        Field("inputs", self.inputs, self.low, self.high),
+        Field("squares", self.inputs, 0, self._squares()),
+        Field("classes", self.classes, 0, 1),
+      )
+    centre = self.at.head.centre
+    reach = max(self.high - int(centre.min()), int(centre.max()) - self.low)
+    found = [
+      Field("kernel", self.inputs * self.classes, -_ONE * reach, _ONE * reach)
+      if t.role == "kernel"
+      else Field("bias", self.classes, -_ONE, _ONE)
+      for t in self.at.layout.tensors
+    ]
+    most = most_loss(self.at.loss, self.classes)
+    return (*found, Field("loss", 1, 0, most))
+
+  def sums(self, part: Part) -> list[Int64]:
+    """Runs no pass to measure, and then one a step."""
+    if self.at.head is None:
+      x = self._steps(part)
+      squares = (x * x).sum(axis=0)
+      return [x.sum(axis=0), squares, self._counts(part.labels)]
+    found = self._head.sums(part.passes, self.at.state)
+    by_role = [found.by_role[t.role].reshape(-1) for t in self._tensors]
+    return [*by_role, np.asarray(found.losses, np.int64).reshape(-1)]
+
+  def fault(self, samples: int, sums: Sums) -> str:
+    """Means and squares that do not go together; residuals that do not add up.
+
+    The residuals of a sample add up to 0, but for what rounding down takes.
+    """
+    if self.at.head is None:
+      inputs, squares, counts = sums
+      if int(counts.sum()) != samples:
+        return f"{int(counts.sum())} labels of {samples} samples"
+      if (bad := _above(inputs, samples, squares)) >= 0:
+        return (
+          f"squares[{bad}] is {int(squares[bad])}, less than its sum allows"
+        )
+      return ""
+    for tensor, field, own in zip(self._tensors, self.fields(), sums):
+      most = samples * self.classes * field.high // _ONE
+      rows = np.abs(own.reshape(self.classes, -1).sum(axis=0))
+      if rows.max(initial=0) > most:
+        return (
+          f"{tensor.role}: its classes add up to {int(rows.max())}, and "
+          f"{samples} samples give {most} at most"
+        )
+    return ""
+
+  def step(self, samples: int, sums: Sums) -> list[Int64]:
+    """What was measured, or the slopes of a step."""
+    if self.at.head is None:
+      inputs, squares, _ = sums
+      centred = any(t.role == "bias" for t in self._tensors)
+      found = spread_of_sums(samples, inputs, squares, centred)
+      square = one(found.mean_square)
+      return [one(MEASURED), found.centre, found.bits, square]
+    by_role = {
+      t.role: own.reshape(self.classes, -1) if t.role == "kernel" else own
+      for t, own in zip(self._tensors, sums)
+    }
+    given = HeadSums(samples, by_role, sums[-1])
+    estimate = self._head.estimate(given, self.at.state.params)
+    return [one(SLOPES), estimate.slopes]
+
+  def mean_loss(self, samples: int, sums: Sums) -> float | None:
+    """At the masters where the round began; none while measuring."""
+    if self.at.head is None:
+      return None
+    return self.at.loss.mean(int(sums[-1][0]), samples)
+
+  @property
+  def _tensors(self) -> tuple[TrainableTensor, ...]:
+    return self.at.layout.tensors
+
+  @property
+  def _head(self) -> ClosedFormHead:
+    method = self.at.method
+    return ClosedFormHead(
+      layout=self.at.layout,
+      head=self.at.head,
+      pull=method.pull if isinstance(method, ClosedForm) else 0.0,
+      start=self.at.start,
+    )
+
+
+def _above(inputs: Int64, samples: int, squares: Int64) -> int:
+  """The first input whose sum squared is above samples times its squares."""
+  for at, (own, square) in enumerate(zip(inputs.tolist(), squares.tolist())):
+    if own * own > samples * square:
+      return at
+  return -1
+
+
+class OneRoundScheme(HeadScheme):
+  """Products of inputs and sums of each class, once; a ridge regression."""
+
+  def fields(self) -> tuple[Field, ...]:
+    """Of each row of products what stands from its diagonal on."""
+    d, square = self.inputs, self._squares()
+    return (
+      Field("inputs", d, self.low, self.high),
+      Field("products", d * (d + 1) // 2, -square, square),
+      Field("classes", self.classes, 0, 1),
+      Field("by class", self.classes * d, self.low, self.high),
+    )
+
+  def sums(self, part: Part) -> list[Int64]:
+    """Runs no pass of the head: its inputs are enough."""
+    found = ridge_head.sums_of(
+      part.inputs, self._zero_point, part.labels, self.classes
+    )
+    upper = found.squares[np.triu_indices(self.inputs)]
+    return [found.inputs, upper, found.classes, found.by_class.reshape(-1)]
+
+  def fault(self, samples: int, sums: Sums) -> str:
+    """Sums that are of no matrix of samples."""
+    inputs, upper, counts, by_class = sums
+    if int(counts.sum()) != samples:
+      return f"{int(counts.sum())} labels of {samples} samples"
+    rows = by_class.reshape(self.classes, -1)
+    if (rows.sum(axis=0) != inputs).any():
+      return "by class: the classes' inputs do not add up to all inputs"
+    reach = max(-self.low, self.high)
+    if (np.abs(rows) > counts[:, None] * reach).any():
+      return "by class: more than the samples of a class can give"
+    squares = self._matrix(upper)
+    own = np.diag(squares)
+    if (own < 0).any():
+      return "products: a square is below 0"
+    if (bad := _above(inputs, samples, own)) >= 0:
+      return f"products: the square of input {bad} is less than its sum allows"
+    # Whole numbers of up to 2**62: floats would not tell equal from above.
+    roots = np.array([int(n) for n in own], object)
+    if (squares.astype(object) ** 2 > np.outer(roots, roots)).any():
+      return "products: two inputs go together more than their squares allow"
+    return ""
+
+  def step(self, samples: int, sums: Sums) -> list[Int64]:
+    """The masters of a head that is pulled to the one it starts from."""
+    inputs, upper, counts, by_class = sums
+    rows = by_class.reshape(self.classes, -1)
+    squares = self._matrix(upper)
+    if self.at.is_noisy:
+      squares = _possible(squares, inputs, samples)
+    given = ridge_head.Sums(samples, inputs, squares, counts, rows)
+    tensors = {t.role: t for t in self.at.layout.tensors}
+    if set(tensors) != {"kernel", "bias"}:
+      raise TflmFgError(
+        "scheme 'one-round' needs a head with a kernel and a bias; use "
+        "'closed-form'"
+      )
+    kernel, bias = tensors["kernel"], tensors["bias"]
+    scale = self.at.head_input.scale
+    units = np.array(kernel.scales) / kernel.units_a_scale * scale
+    steps = along_channels(kernel, units).reshape(self.classes, -1)
+    start = self.at.state.params.kernels.reshape(steps.shape) * steps
+    method = self.at.method
+    pull = (method.pull if isinstance(method, ClosedForm) else 0) or PULL
+    solution = ridge_head.solve(given, pull, start)
+    mean = inputs / samples
+    params, _ = ridge_head.quantized(solution, kernel, bias, scale, mean)
+    return [one(MASTERS), *(a.astype(np.int64) for a in params)]
+
+  def _matrix(self, upper: Int64) -> Int64:
+    found = np.zeros((self.inputs, self.inputs), np.int64)
+    found[np.triu_indices(self.inputs)] = upper
+    return found + np.triu(found, 1).T
+
+
+def _possible(squares: Int64, inputs: Int64, samples: int) -> Int64:
+  """The nearest products that samples can have, where noise made others.
+
+  Args:
+    squares: int64 [D, D], symmetric.
+    inputs: int64 [D], their sums.
+    samples: their count.
+  """
+  means = np.outer(inputs, inputs) / samples
+  values, vectors = np.linalg.eigh(squares - means)
+  inside = (vectors * np.maximum(values, 0)) @ vectors.T
+  return np.rint(inside + means).astype(np.int64)
+
+
+PULL = 0.03
+"""Of a ridge regression where the plan's method has none."""
