@@ -1550,8 +1550,8 @@ MUTANTS = (
   Mutant(
     "registry: a file whose biases are misread is run",
     "tflm_fg/runtimes/registry.py",
-    '  if fault:\n    raise TflmFgError(f"{part.file.name}',
-    '  if not part:\n    raise TflmFgError(f"{part.file.name}',
+    '  if fault:\n    raise TflmFgError(f"{file.name}',
+    '  if not fault:\n    raise TflmFgError(f"{file.name}',
     ("tests/tflite/surgery/test_int16_biases.py",),
   ),
   Mutant(
