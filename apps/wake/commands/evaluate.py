@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from absl import flags
@@ -67,8 +68,8 @@ def main() -> None:
     plots.require_matplotlib()
   content = files.read_bytes(wake_flags.MODEL.value)
   found = detector.opened(**wake_flags.asked())
-  positives, notes = _read(_POSITIVE, found)
-  negatives, more = _read(_NEGATIVE, found)
+  positives, notes = _read(_POSITIVE, sounds.positives)
+  negatives, more = _read(_NEGATIVE, sounds.negatives)
   heard = evaluation.played(found, positives, "recordings of the word")
   wrong = evaluation.played(found, negatives, "other sound")
   names = (_POSITIVE.value or "", _NEGATIVE.value or "")
@@ -83,12 +84,12 @@ def main() -> None:
 
 
 def _read(
-  holder: Any, found: detector.Detector
+  holder: Any, read: Callable[[str, bool], tuple[list[Sound], list[str]]]
 ) -> tuple[list[Sound], list[str]]:
   """Sounds of a flag's folder, and what to know of them."""
   if not holder.value:
     return [], []
-  return sounds.read(holder.value, found, sound_flags.STRICT.value)
+  return read(holder.value, sound_flags.STRICT.value)
 
 
 def _write(told: dict[str, Any]) -> None:

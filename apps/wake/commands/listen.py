@@ -53,7 +53,7 @@ def main() -> None:
     sound = live_input.microphone(_DEVICE.value, PIECE_SAMPLES, _SECONDS.value)
     hits = list(print_hits(live.hear(found, sound)))
   else:
-    (sound,), _ = sounds.read(_WAV.value, found)
+    sound = sounds.whole(_WAV.value)
     hits = list(
       print_hits(live.hear(found, [sound.samples]), sound.lead_seconds)
     )
