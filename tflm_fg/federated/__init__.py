@@ -14,6 +14,8 @@ and `take` of either takes it. Without a server that runs, `contribute`,
 from tflm_fg.federated.client import Client, Sent, contribute
 from tflm_fg.federated.combining import combine
 from tflm_fg.federated.fields import Field
+from tflm_fg.federated.masking import Masks, Unmasking
+from tflm_fg.federated.personal import personal_prompt
 from tflm_fg.federated.plan import SCHEMES, Plan
 from tflm_fg.federated.planning import plan_for
 from tflm_fg.federated.privacy import Privacy, epsilon_of, multiplier_for
@@ -33,12 +35,14 @@ __all__ = [
   "Client",
   "Federation",
   "Field",
+  "Masks",
   "Plan",
   "Privacy",
   "Replica",
   "Round",
   "Sent",
   "Share",
+  "Unmasking",
   "Verdict",
   "apply",
   "closed",
@@ -47,5 +51,6 @@ __all__ = [
   "epsilon_of",
   "journal_of",
   "multiplier_for",
+  "personal_prompt",
   "plan_for",
 ]

@@ -98,15 +98,21 @@ class Client(Replica):
         f"{plan.most_samples} of a client; leave some out"
       )
     self._options = runtime_options or RuntimeOptions()
-    self._begin({**self._start, **(personal or {})})
+    own = personal or {}
+    known = {t.index for t in marked.mark.trainable} - set(self._shared)
+    if not set(own) <= known:
+      raise TflmFgError(
+        f"client {client}: masters of tensors {sorted(set(own) - known)} are "
+        "no prompt of its own; make the plan with personal='prompt'"
+      )
+    self._begin({**self._start, **own})
     self._first = _number_of(client) if first is None else first
     self._below = below_of(seed)
 
   def _begin(self, masters: Masters) -> None:
     self._start = masters
     marked = self.marked
-    indices = tuple(t.index for t in self.layout.tensors)
-    phase = Phase(indices, self.plan.method, Objective())
+    phase = Phase(self._shared, self.plan.method, Objective())
     self._open: OpenPhase = open_for(
       phase, marked.file, marked.mark, masters, self.x, self._options
     )
@@ -116,6 +122,10 @@ class Client(Replica):
       Samples(self._open.inputs, self.y),
       self._open.graph.helpers,
     )
+
+  @property
+  def _shared(self) -> tuple[int, ...]:
+    return tuple(t.index for t in self.layout.tensors)
 
   def contribute(self, share: Share | None = None) -> bytes:
     """What this client sends of the present round.

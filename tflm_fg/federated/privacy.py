@@ -91,7 +91,7 @@ def multiplier_for(epsilon: float, delta: float, releases: int) -> float:
       f"epsilon={epsilon}: {releases} releases need more noise than there can "
       "be; plan fewer rounds"
     )
-  for _ in range(100):
+  for _ in range(60):
     middle = math.sqrt(low * high)
     if epsilon_of(releases / (2 * middle * middle), delta) > epsilon:
       low = middle
@@ -112,12 +112,15 @@ def epsilon_of(rho: float, delta: float) -> float:
   """
   if not rho:
     return 0.0
-  best = math.inf
-  for power in range(-4000, 4001):
-    a = 1 + math.exp(power / 200)
-    found = a * rho - math.log(a * delta) / (a - 1) + math.log1p(-1 / a)
-    best = min(best, found)
-  return max(best, 0.0)
+
+  def at(power: float) -> float:
+    order = 1 + math.exp(power)
+    rest = math.log1p(-1 / order) - math.log(order * delta) / (order - 1)
+    return order * rho + rest
+
+  # It has one valley: looked for coarsely, then around what was found.
+  best = min((n / 4 for n in range(-80, 81)), key=at)
+  return max(0.0, min(at(best + n / 200) for n in range(-50, 51)))
 
 
 def longest(field: Field) -> int:
@@ -136,6 +139,39 @@ def clip_of(field: Field, privacy: Privacy, samples: int = 1) -> int:
   """
   units = samples if privacy.unit == "client" else 1
   return max(1, int(longest(field) * units * privacy.clip))
+
+
+def total_bounds(
+  field: Field,
+  privacy: Privacy | None,
+  samples: int,
+  clients: int,
+  most_samples: int,
+) -> Field:
+  """Between what a field's sums over clients lie, clipped and with noise.
+
+  Args:
+    field: of one sample.
+    privacy: of the plan; None for exact sums.
+    samples: of all clients.
+    clients: how many.
+    most_samples: that one client may hold.
+
+  Returns:
+    The field, with the bounds of the whole sum.
+  """
+  if privacy is None or field.name in (*PUBLIC, "samples"):
+    return field._replace(low=samples * field.low, high=samples * field.high)
+  clip = clip_of(field, privacy, most_samples)
+  most = clip * (samples if privacy.unit == "sample" else clients)
+  if privacy.where == "device":
+    noise = privacy.noise_multiplier * 2 * clip * math.sqrt(clients)
+    most += int(_DEVIATIONS * (noise + 1))
+  return field._replace(low=-most, high=most)
+
+
+_DEVIATIONS = 20
+"""Standard deviations of noise that nobody ever draws beyond."""
 
 
 def clipped(numbers: Int64, length: int) -> Int64:

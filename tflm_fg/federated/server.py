@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from tflm_fg.federated import wire
 from tflm_fg.federated.fields import (
-  PUBLIC,
   Field,
   Sums,
   added,
@@ -21,16 +20,13 @@ from tflm_fg.federated.fields import (
 )
 from tflm_fg.federated.noise import below_of
 from tflm_fg.federated.plan import Plan
-from tflm_fg.federated.privacy import clip_of, hidden
+from tflm_fg.federated.privacy import hidden, total_bounds
 from tflm_fg.federated.replica import Replica
 from tflm_fg.federated.schemes import scheme_of
 from tflm_fg.federated.wire import Message
 from tflm_fg.marking import Model
 from tflm_fg.tflite.training_metadata import without_mark
 from tflm_fg.types import TflmFgError
-
-_DEVIATIONS = 20
-"""Standard deviations of noise that nobody ever draws beyond."""
 
 
 class Verdict(NamedTuple):
@@ -130,7 +126,8 @@ class Federation(Replica):
     names = ", ".join(came.senders)
     if sender and came.senders != (sender,):
       return self._refused(who, f"sent sums in the name of {names or 'nobody'}")
-    if len({self._bytes.get(c) for c in came.senders} | {content}) == 1:
+    known = {self._bytes.get(c) for c in came.senders}
+    if known == {content}:
       return Verdict(self.number, names, True, "")
     if reason := self._fault(came):
       return self._refused(names or who, reason)
@@ -177,21 +174,9 @@ class Federation(Replica):
     fields = scheme.fields()
     if self.plan.privacy is None:
       return fault_of(fields, samples, sums) or scheme.fault(samples, sums)
-    noisy = tuple(self._with_noise(f, samples, clients) for f in fields)
-    return fault_of(noisy, 1, sums)
-
-  def _with_noise(self, field: Field, samples: int, clients: int) -> Field:
-    """The bounds of clipped sums with noise, for all samples together."""
-    privacy = self.plan.privacy
-    if field.name in PUBLIC or privacy is None:
-      return field._replace(low=samples * field.low, high=samples * field.high)
-    clip = clip_of(field, privacy, self.plan.most_samples)
-    units = samples if privacy.unit == "sample" else clients
-    most = units * clip
-    if privacy.where == "device":
-      noise = privacy.noise_multiplier * 2 * clip * clients**0.5
-      most += int(_DEVIATIONS * (noise + 1))
-    return field._replace(low=-most, high=most)
+    counted = self.plan.privacy, samples, clients, self.plan.most_samples
+    whole = tuple(total_bounds(field, *counted) for field in fields)
+    return fault_of(whole, 1, sums)
 
   def close(self) -> bytes:
     """Adds up what came in, takes the step, and gives it for the clients.
@@ -205,9 +190,8 @@ class Federation(Replica):
       most = self.plan.most_weight * len(came.senders)
       parts.append(weighed(came.fields, came.samples, most))
     samples = sum(count for _, count in parts)
-    return self.close_with(
-      samples, added([s for s, _ in parts]), len(self._came)
-    )
+    self._require(samples, len(self._came))
+    return self._closed(samples, added([s for s, _ in parts]), len(self._came))
 
   def close_with(self, samples: int, sums: Sums, clients: int) -> bytes:
     """The same with sums that others have added up, such as masked ones.
@@ -224,17 +208,29 @@ class Federation(Replica):
       TflmFgError: if they are too few, or the sums beyond what so many samples
         can give.
     """
+    self._require(samples, clients)
+    most = self.plan.most_samples * clients
+    reason = f"{samples} samples, and the plan takes {most} of them"
+    if samples <= most:
+      reason = self._beyond(samples, sums, clients)
+    if reason:
+      raise TflmFgError(
+        f"round {self.number}: the sum of all clients: {reason}; run the round "
+        "again with fewer of them to find who it is"
+      )
+    return self._closed(samples, sums, clients)
+
+  def _require(self, samples: int, clients: int) -> None:
     if clients < self.plan.least_clients or not samples:
       raise TflmFgError(
         f"round {self.number}: sums of {clients} clients came, need "
         f"{self.plan.least_clients}; wait for more, or plan with fewer"
       )
+
+  def _closed(self, samples: int, sums: Sums, clients: int) -> bytes:
+    """Takes the step of sums that can be, and gives it."""
     scheme = scheme_of(self.plan.scheme, self.standing)
     fields = scheme.fields()
-    if reason := self._beyond(samples, sums, clients):
-      raise TflmFgError(
-        f"round {self.number}: the sum of all clients: {reason}"
-      )
     loss = None
     if (privacy := self.plan.privacy) is None:
       loss = scheme.mean_loss(samples, sums)

@@ -89,7 +89,7 @@ def spread_of_sums(
   if not centred:
     centre = np.zeros_like(centre)
   around = squares - 2 * centre * sums + samples * centre * centre
-  return _spread(centre, around, samples)
+  return _spread(centre, np.maximum(around, 0), samples)  # noise has signs
 
 
 def _spread(centre: Int64, summed: Int64, samples: int) -> Spread:
