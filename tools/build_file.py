@@ -35,7 +35,7 @@ PACKAGES = {
   "tflm_fg/training": ("tflm_fg/training/*.py",),
   "tflm_fg/forgetting": ("tflm_fg/forgetting/*.py",),
   "tflm_fg/detection": ("tflm_fg/detection/*.py",),
-  "tflm_fg/federated": ("tflm_fg/federated/*.py",),
+  "tflm_fg/federated": ("tflm_fg/federated/**/*.py",),
   "tflm_fg/placement": ("tflm_fg/placement/*.py",),
   "tflm_fg/memory": ("tflm_fg/memory/*.py",),
   "tflm_fg/outcome": ("tflm_fg/outcome/*.py",),

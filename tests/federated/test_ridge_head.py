@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tflm_fg.federated.ridge_head import (
+from tflm_fg.federated.schemes.ridge_head import (
   HEIGHT,
   best_pull,
   quantized,

@@ -21,7 +21,7 @@ from tflm_fg.federated.planning import plan_for
 from tflm_fg.federated.privacy import Privacy, epsilon_of, multiplier_for
 from tflm_fg.federated.recording import journal_of
 from tflm_fg.federated.replica import Replica
-from tflm_fg.federated.scheme import Share
+from tflm_fg.federated.schemes.scheme import Share
 from tflm_fg.federated.server import (
   Federation,
   Round,

@@ -14,8 +14,8 @@ from tflm_fg.federated.noise import below_of
 from tflm_fg.federated.plan import Plan
 from tflm_fg.federated.privacy import Privacy, clip_of, clipped, hidden
 from tflm_fg.federated.replica import Replica
-from tflm_fg.federated.scheme import Part, Scheme, Share
-from tflm_fg.federated.schemes import scheme_of
+from tflm_fg.federated.schemes.known import scheme_of
+from tflm_fg.federated.schemes.scheme import Part, Scheme, Share
 from tflm_fg.marking import Model
 from tflm_fg.placement.phase import OpenPhase, open_for
 from tflm_fg.placement.phase_record import Masters, Phase

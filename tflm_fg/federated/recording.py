@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tflm_fg.federated import wire
 from tflm_fg.federated.replica import Replica
-from tflm_fg.federated.scheme import SLOPES
+from tflm_fg.federated.schemes.scheme import SLOPES
 from tflm_fg.journal import Journal, sha256
 from tflm_fg.placement.phase_record import Phase, Record, to_bytes
 from tflm_fg.placement.run_plan import RunPlan

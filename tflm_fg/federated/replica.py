@@ -18,7 +18,7 @@ import numpy as np
 from tflm_fg import marking
 from tflm_fg.federated import wire
 from tflm_fg.federated.plan import Plan
-from tflm_fg.federated.scheme import MASTERS, MEASURED, SLOPES, Standing
+from tflm_fg.federated.schemes.scheme import MASTERS, MEASURED, SLOPES, Standing
 from tflm_fg.federated.wire import Message
 from tflm_fg.fixed_point.arithmetic import saturate
 from tflm_fg.fixed_point.layout import Layout

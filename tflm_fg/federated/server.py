@@ -22,7 +22,7 @@ from tflm_fg.federated.noise import below_of
 from tflm_fg.federated.plan import Plan
 from tflm_fg.federated.privacy import hidden, total_bounds
 from tflm_fg.federated.replica import Replica
-from tflm_fg.federated.schemes import scheme_of
+from tflm_fg.federated.schemes.known import scheme_of
 from tflm_fg.federated.wire import Message
 from tflm_fg.marking import Model
 from tflm_fg.tflite.training_metadata import without_mark

@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from tflm_fg.federated.fields import Field, Sums
-from tflm_fg.federated.scheme import (
+from tflm_fg.federated.schemes.scheme import (
   SLOPES,
   Part,
   Scheme,

@@ -6,9 +6,15 @@ import dataclasses
 from typing import Any
 
 from tflm_fg.federated.fields import PUBLIC, Field
-from tflm_fg.federated.head_schemes import ClosedFormScheme, OneRoundScheme
-from tflm_fg.federated.scheme import Scheme, Standing
-from tflm_fg.federated.slope_schemes import DirectionScheme, SampleScheme
+from tflm_fg.federated.schemes.head_schemes import (
+  ClosedFormScheme,
+  OneRoundScheme,
+)
+from tflm_fg.federated.schemes.scheme import Scheme, Standing
+from tflm_fg.federated.schemes.slope_schemes import (
+  DirectionScheme,
+  SampleScheme,
+)
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import Method

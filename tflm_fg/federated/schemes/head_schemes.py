@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tflm_fg.federated import ridge_head
 from tflm_fg.federated.fields import Field, Sums
-from tflm_fg.federated.scheme import (
+from tflm_fg.federated.schemes import ridge_head
+from tflm_fg.federated.schemes.scheme import (
   MASTERS,
   MEASURED,
   SLOPES,
