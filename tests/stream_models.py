@@ -214,3 +214,40 @@ def _operator(
   op = net.graph.operators.pop()
   op.outputs = np.array(outputs, np.int32)
   return op
+
+
+def svdf_model(*, seed: int = 0, units: int = 6, memory: int = 4) -> bytes:
+  """x [1, 8] -> SVDF with state in a variable -> dense, logits [1, 2]."""
+  net = Network(seed)
+  x = net.activation("x", (1, 8), 4.0, SIGNED)
+  random, state_scale, time_scale = net.random, 2.0**-11, 2.0**-15
+  feature = net.tensor(
+    "svdf/feature",
+    (units, 8),
+    "int8",
+    1 / 127,
+    data=np.clip(random.normal(0, 50, (units, 8)), -127, 127),
+  )
+  time = net.tensor(
+    "svdf/time",
+    (units, memory),
+    "int16",
+    time_scale,
+    data=random.integers(-20_000, 20_000, (units, memory)),
+  )
+  bias = net.tensor(
+    "svdf/bias",
+    (units,),
+    "int32",
+    state_scale * time_scale,
+    data=random.integers(-999, 999, units),
+  )
+  state = net.tensor("svdf/state", (1, units * memory), "int16", state_scale)
+  net.graph.tensors[state].isVariable = True
+  out = net.activation("svdf/out", (1, units), 4.0, SIGNED)
+  options = schema.SVDFOptionsT()
+  options.rank, options.fusedActivationFunction = 1, 1
+  net.operator(
+    "SVDF", [x.index, feature, time, bias, state], out.index, options, 3
+  )
+  return net.finish([x.index], [net.dense(out, 2, "head", reach=8.0).index])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tests import models
+from tests import models, stream_models
 from tests.models import IMAGE, Flow, Network
 
 IMAGE_SHAPE = (1, 4, 4, 4)
@@ -370,5 +370,7 @@ BUILDERS: dict[str, Callable[[], bytes]] = {
   "outside": lambda: models.outside(models.conv_model()),
   "regression": lambda: models.regression_model(tail="dequantize"),
   "float": models.float_model,
+  "stream": stream_models.stream_model,
+  "stream_outside": functools.partial(stream_models.stream_model, "external"),
 }
 """Name of a base model -> what builds it."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.stream_models import stream_model
+from tests.stream_models import stream_model, svdf_model
 from tflm_fg.runtimes.registry import installed
 from tflm_fg.streaming import StreamModel
 
@@ -19,6 +19,7 @@ MODELS = {
   "logits": stream_model(bends=""),
   "int8 answer": stream_model(signed=True),
   "lstm": models.recurrent_model(),
+  "svdf": svdf_model(),
   "no state": models.dense_model(),
   "1x1 convolution": models.pointwise_model(),
 }

@@ -11,6 +11,7 @@ from tests import models
 from tests.refusals import refused
 from tests.stream_models import STEP, stream_model
 from tflm_fg.streaming import StreamModel, changed_bytes
+from tflm_fg.streaming.runner import MOST_TOGETHER
 from tflm_fg.tflite import model_file
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.types import NotApplicable
@@ -48,6 +49,14 @@ def test_a_path_bytes_and_an_opened_file_are_the_same(tmp_path):
   wanted = opened().run(X)
   for given in (path, os.fspath(path), ModelFile.open(MODEL)):
     assert np.array_equal(opened(given).run(X), wanted)
+
+
+def test_many_steps_without_state_are_run_in_batches_of_any_size():
+  model = opened(models.dense_model())
+  x = models.int8_samples(model.step_shape, 2 * MOST_TOGETHER + 3)
+  whole = model.run(x)
+  assert np.array_equal(model.run(x[-5:]), whole[-5:])
+  assert np.array_equal(model.head_outputs(model.head_inputs(x)), whole)
 
 
 def test_steps_may_have_their_batch_axis():

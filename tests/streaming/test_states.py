@@ -169,7 +169,8 @@ def test_a_read_behind_the_assignment_sees_the_new_value():
     graph.tensors.append(tensor)
     twin.outputs = np.array([len(graph.tensors) - 1], np.int32)
     graph.operators.append(twin)
-    graph.outputs = np.array([*graph.outputs, len(graph.tensors) - 1])
+    twins = [*graph.outputs, len(graph.tensors) - 1]
+    graph.outputs = np.array(twins, np.int32)
     assert graph.operators.index(assign) < graph.operators.index(twin)
 
   data = edited(stream_model(), read_again)
@@ -203,7 +204,8 @@ def assigned_as_it_is(model):
   graph.tensors.append(models.copy.deepcopy(graph.tensors[int(read)]))
   graph.inputs = np.array([*graph.inputs, len(graph.tensors) - 1], np.int32)
   assign = operators(model, "ASSIGN_VARIABLE")[0]
-  assign.inputs = np.array([assign.inputs[0], len(graph.tensors) - 1])
+  values = [assign.inputs[0], len(graph.tensors) - 1]
+  assign.inputs = np.array(values, np.int32)
 
 
 def assigned_otherwise(model):

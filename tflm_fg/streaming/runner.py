@@ -83,6 +83,9 @@ def running(
   moved = {pair.state.name: pair.state for pair in outside.pairs}
   others = [s for s in states if s.kind != RESOURCE]
   left = [dataclasses.replace(s, kind=EXTERNAL) for s in moved.values()]
+  # A later read of a variable is the tensor that was assigned; places stay.
+  place = file.subgraph.outputs.index(answer)
+  answer = outside.file.subgraph.outputs[place]
   return Running(outside.file, step, answer, (*others, *left))
 
 
@@ -91,7 +94,7 @@ def whole_run(run: Running, runtime: str) -> Run:
   if run.states:
     return open_stream(runtime, whole_plan(run)).run
   needed = leading_to(run.file.subgraph, [run.answer])
-  part = extract(run.file, needed, [run.step], [run.answer], [], alone=True)
+  part = extract(run.file, needed, [run.step], [run.answer], [])
   return _batches(part, runtime)
 
 

@@ -20,6 +20,8 @@ from tflm_fg.fixed_point.random_bits import probe_input
 from tflm_fg.inspection import describe_file, describe_training
 from tflm_fg.requirements import requirements
 from tflm_fg.runtimes import trial
+from tflm_fg.streaming import StreamModel
+from tflm_fg.streaming.runner import STATES
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.select_trainable import input_spec
 from tflm_fg.types import TflmFgError
@@ -83,7 +85,7 @@ def _tried(data: bytes, number: int, engines: tuple[str, ...]) -> Ending:
     ended = _in_engine(file, number, engine)
     if ended.outcome != RAN and worst.outcome in (RAN, STOPPED):
       worst = ended
-  for work in (_converted, _scored, _adapted):
+  for work in (_converted, _scored, _adapted, _streamed):
     if (number // 7) % 5 == 0 or work is _converted:
       try:
         work(file, number, engines[0])
@@ -149,3 +151,15 @@ def _adapted(file: ModelFile, number: int, engine: str) -> None:
   placement = PLACEMENTS[number % len(PLACEMENTS)]
   short = options(method="sign-m-spsa", steps=3)
   tflm_fg.adapt(file, x, y, trainable=placement, runtime=engine, **short)
+
+
+def _streamed(file: ModelFile, number: int, engine: str) -> None:
+  """As `tflm-fg-wake` does it: whole, cut, and with another last layer."""
+  held = STATES[number % len(STATES)]
+  model = StreamModel.open(file, engine, state=held)
+  if math.prod(model.step_shape) > MOST_NUMBERS:
+    raise TflmFgError("nobody has such steps")
+  x = probe_input(model.step_shape, model.input_dtype, 0, 6)
+  model.run(x)
+  model.head_outputs(model.head_inputs(x), -model.head.weights)
+  model.with_head(-model.head.weights)
