@@ -3908,6 +3908,8 @@ MUTANTS = (
     "  if resource_fault(own.subgraph) and not has_float",
     "  if False and not has_float",
     ("tests/streaming/test_programs.py", "-kinspecting"),
+  ),
+  Mutant(
     "wake data: a cutoff of 0 is taken",
     "apps/wake/data/manifest.py",
     "or not 0 < value <= 1:",
