@@ -1,5 +1,6 @@
 """Small products run on one thread of NumPy's BLAS."""
 
+import threading
 from typing import ClassVar
 
 import numpy as np
@@ -52,6 +53,30 @@ def seen(monkeypatch):
 def test_the_limit_ends_where_the_product_does():
   with one_thread():
     assert threads() == {1}
+  assert threads() == {2}
+
+
+def test_a_block_inside_a_block_leaves_the_limit_to_the_outer_one():
+  with one_thread():
+    with one_thread():
+      pass
+    assert threads() == {1}
+  assert threads() == {2}
+
+
+def test_another_thread_waits_until_the_limit_is_taken_away():
+  inside = threading.Event()
+
+  def other():
+    with one_thread():
+      inside.set()
+
+  thread = threading.Thread(target=other)
+  with one_thread():
+    thread.start()
+    assert not inside.wait(0.01)
+  thread.join()
+  assert inside.is_set()
   assert threads() == {2}
 
 

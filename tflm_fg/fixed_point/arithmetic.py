@@ -126,7 +126,7 @@ def _narrow_into(
 def clip_into(
   x: NDArray[np.signedinteger], limits: _Limits, out: Array
 ) -> None:
-  """Samples x into `out` of any width; `x` is used up.
+  """Clips x into `out` of any width; `x` is used up.
 
   Faster than np.clip on few numbers, and on many where limits are arrays.
   """
@@ -135,7 +135,7 @@ def clip_into(
 
 
 def saturate(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-  """Samples integers into `dtype` and casts them."""
+  """Clips integers into `dtype` and casts them."""
   low, high = LIMITS[np.dtype(dtype)]
   if x.dtype.itemsize < 4:  # its own type may not hold the limits
     return np.clip(x, low, high).astype(dtype)
@@ -154,7 +154,7 @@ def clipped(x: NDArray[Any], low: Any, high: Any) -> NDArray[Any]:
 
 
 def symmetric(x: NDArray[np.signedinteger]) -> Int8:
-  """Samples integers to a direction's int8, as far down as up."""
+  """Clips integers to a direction's int8, as far down as up."""
   return np.clip(x, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
 
 

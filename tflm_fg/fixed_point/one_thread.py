@@ -1,4 +1,4 @@
-"""Keep NumPy's BLAS to one thread for as long as a small product takes.
+"""Keep NumPy's BLAS to one thread for as long as small products take.
 
 OpenBLAS divides products of a few million multiplications among threads that
 wait for each other. Where other programs use the cores, one product then takes
@@ -10,31 +10,48 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 from tflm_fg.types import Array, Int64
 
-_LOCK = threading.Lock()
-"""Two limits at a time would restore each other's."""
+_LOCK = threading.RLock()
+"""Two threads with a limit each would restore each other's."""
+_before: list[int] = []
+"""Threads of each library outside of all blocks, inside of the first one."""
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
+def _blas() -> list[LibController]:
   """The libraries behind NumPy, found once: looking takes milliseconds."""
-  return ThreadpoolController().select(user_api="blas")
+  return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
   """Limits BLAS to one thread inside a `with` block, in the whole process.
 
-  It is for products of microseconds: others who want the limit wait.
+  A block inside a block costs nothing, so that one around a loop saves setting
+  the limit for each product. Other threads that want the limit wait.
   """
-  with _LOCK, _blas().limit(limits=1):
-    yield
+  with _LOCK:
+    if _before:
+      yield
+      return
+    _before[:] = [library.num_threads for library in _blas()]
+    try:
+      _set_threads([1] * len(_before))
+      yield
+    finally:
+      _set_threads(_before)
+      _before.clear()
+
+
+def _set_threads(numbers: Sequence[int]) -> None:
+  for library, number in zip(_blas(), numbers):
+    library.set_num_threads(number)
 
 
 def exact_product(x: Array, y: Array) -> Int64:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tflm_fg.checkpoint.memo import Kept
 from tflm_fg.fixed_point.arithmetic import SATURATED, saturated_share
 from tflm_fg.fixed_point.layout import Layout
+from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.forgetting.coverage import PULL
 from tflm_fg.forgetting.mixture import with_imagined
 from tflm_fg.gradients.closed_form import ClosedForm
@@ -284,8 +285,9 @@ class HeadFolds:
     rule = step_rule(method, self._layout, len(samples), part)
     passes = self._passes(samples)
     state = rule.start(self._start)
-    for _ in range(method.steps):
-      state = rule.advance(state, rule.estimator(passes, state))
+    with one_thread():
+      for _ in range(method.steps):
+        state = rule.advance(state, rule.estimator(passes, state))
     return state.params
 
   def _scored(
