@@ -11,6 +11,7 @@ logits; a test holds it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -68,6 +69,16 @@ def distances(scale: float, bits: int) -> Int64:
   rate = min(round(scale * math.log2(math.e) * (1 << RATE_BITS)), _MOST_RATE)
   steps = np.arange(1 << bits, dtype=np.int64)
   return np.minimum((steps * rate) >> (RATE_BITS - LOSS_BITS), MOST_DISTANCE)
+
+
+@functools.lru_cache(maxsize=16)
+def _tables(scale: float, bits: int) -> tuple[Int64, Int64]:
+  """Distances and their powers, made once for all losses of a grid."""
+  distance = distances(scale, bits)
+  found = distance, exp2_negative(distance)
+  for table in found:
+    table.setflags(write=False)
+  return found
 
 
 MOST_DISTANCE = 1 << 30
@@ -139,9 +150,9 @@ class CrossEntropy(Loss):
   power: Int64 = dataclasses.field(init=False, repr=False, compare=False)
 
   def __post_init__(self) -> None:
-    distance = distances(self.scale, self.bits)
+    distance, power = _tables(self.scale, self.bits)
     object.__setattr__(self, "distance", distance)
-    object.__setattr__(self, "power", exp2_negative(distance))
+    object.__setattr__(self, "power", power)
 
   @property
   def reach_of_outputs(self) -> float:
