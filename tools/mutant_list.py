@@ -4042,4 +4042,18 @@ MUTANTS = (
     "  if False:\n    raise",
     ("tests/apps/wake/data/test_stock.py",),
   ),
+  Mutant(
+    "streams: TFLM gets constants that lie outside",
+    "tflm_fg/streaming/runner.py",
+    "  if outside.holds_constants(file.data):",
+    "  if False:",
+    ("tests/streaming/test_model.py", "-kbehind_the_flatbuffer"),
+  ),
+  Mutant(
+    "streams: a stepper takes steps of any form",
+    "tflm_fg/streaming/runner.py",
+    "    (step,) = self._checked(np.asarray(x)[None])\n",
+    "    step = np.asarray(x)\n",
+    ("tests/streaming/test_model.py", "-kstepper_refuses"),
+  ),
 )

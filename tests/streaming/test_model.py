@@ -10,6 +10,7 @@ import pytest
 from tests import models
 from tests.refusals import refused
 from tests.stream_models import STEP, stream_model
+from tflm_fg.runtimes.registry import is_installed
 from tflm_fg.streaming import StreamModel, changed_bytes
 from tflm_fg.streaming.runner import MOST_TOGETHER
 from tflm_fg.tflite import model_file
@@ -76,6 +77,25 @@ def test_an_empty_stream_gives_no_answers():
 )
 def test_steps_of_another_form_are_refused(x):
   refused(lambda: opened().run(x), "need int8 [T, 2, 4]")
+
+
+@pytest.mark.parametrize("x", [np.float32(X[0]), X[0, :1], X], ids=str)
+def test_a_stepper_refuses_what_a_run_refuses(x):
+  refused(lambda: opened().stepper().step(x), "need int8 [T, 2, 4]")
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflm"])
+def test_constants_behind_the_flatbuffer_run_and_are_written_there(runtime):
+  if not is_installed(runtime):
+    pytest.skip(f"{runtime} is not installed")
+  data = models.outside(MODEL, least=12)
+  model = opened(data, runtime)
+  assert np.array_equal(model.run(X), opened(MODEL, runtime).run(X))
+  after = model.with_head(-model.head.weights)
+  assert len(changed_bytes(data, after)) >= 9
+  written = opened(after, runtime).run(X)
+  read = model.head_inputs(X)
+  assert np.array_equal(written, model.head_outputs(read, -model.head.weights))
 
 
 def test_the_head_gives_the_integers_of_the_last_layer():
@@ -239,9 +259,13 @@ def relu_head():
     (float_head(), "float32 weights"),
     (relu_head(), "has a ReLU behind it"),
     (models.dense_model(wide=True), "reads int16"),
+    (
+      models.uint8_model(models.dense_model(per_channel=False)),
+      "tflm-fg-convert rewrites the file",
+    ),
     (models.shaped_head_model("pooled"), "over several positions"),
   ],
-  ids=["float", "relu", "int16", "positions"],
+  ids=["float", "relu", "int16", "uint8", "positions"],
 )
 def test_a_model_without_a_head_that_trains_still_runs(data, words):
   model = opened(data)

@@ -136,7 +136,8 @@ class StreamModel:
 
   def stepper(self) -> Stepper:
     """A stream of its own that is run as its steps come."""
-    return Stepper(open_stream(self.runtime, whole_plan(self._run)))
+    session = open_stream(self.runtime, whole_plan(self._run))
+    return Stepper(session, self._steps)
 
   @functools.cached_property
   def head(self) -> Head:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tflm_fg.runtimes.registry import open_session, open_stream
 from tflm_fg.runtimes.streams import Carried, StreamPlan, StreamSession
+from tflm_fg.tflite import outside
 from tflm_fg.tflite.choice.outputs import leading_to
 from tflm_fg.tflite.model_file import ModelFile
 from tflm_fg.tflite.split_graph import extract
@@ -75,18 +76,20 @@ def running(
     TflmFgError: if `held` is unknown, or naming why it cannot be so.
   """
   require_one("state", held, STATES)
+  if outside.holds_constants(file.data):  # TFLM would take them for zeros
+    file = ModelFile.packed(file.unpack(), file.name)
   resources = [s for s in states if s.kind == RESOURCE]
   unset = any(s.reads >= 0 and not s.is_set for s in resources)
   if held == "variables" or (held == "auto" and not unset):
     return Running(file, step, answer, states)
-  outside = external_state(file)
-  moved = {pair.state.name: pair.state for pair in outside.pairs}
+  moved_out = external_state(file)
+  moved = {pair.state.name: pair.state for pair in moved_out.pairs}
   others = [s for s in states if s.kind != RESOURCE]
   left = [dataclasses.replace(s, kind=EXTERNAL) for s in moved.values()]
   # A later read of a variable is the tensor that was assigned; places stay.
   place = file.subgraph.outputs.index(answer)
-  answer = outside.file.subgraph.outputs[place]
-  return Running(outside.file, step, answer, (*others, *left))
+  answer = moved_out.file.subgraph.outputs[place]
+  return Running(moved_out.file, step, answer, (*others, *left))
 
 
 def whole_run(run: Running, runtime: str) -> Run:
@@ -155,8 +158,14 @@ class Stepper:
   Two steppers of one model do not see each other.
   """
 
-  def __init__(self, session: StreamSession) -> None:
-    self._session = session
+  def __init__(self, session: StreamSession, checked: Run) -> None:
+    """Starts a stream.
+
+    Args:
+      session: that nobody else uses.
+      checked: gives steps [1, ...] back, or refuses their form.
+    """
+    self._session, self._checked = session, checked
     session.reset()
 
   def step(self, x: Array) -> Array:
@@ -169,9 +178,10 @@ class Stepper:
       [outputs], of the output's type.
 
     Raises:
-      TflmFgError: if the engine refuses it.
+      TflmFgError: if it has another shape or type, or the engine refuses it.
     """
-    return self._session.step(x).reshape(-1)
+    (step,) = self._checked(np.asarray(x)[None])
+    return self._session.step(step).reshape(-1)
 
   def reset(self) -> None:
     """Starts a new stream: the next step finds the initial state."""

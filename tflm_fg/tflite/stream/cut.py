@@ -72,6 +72,10 @@ def last_layer(file: ModelFile, answer: int) -> Site:
   site = heads[-1]
   op = graph.operators[site.operator]
   what = f"{file.name}: the last layer, operator {site.operator} {op.name},"
+  if graph.tensors[site.kernel].dtype == "uint8":
+    raise NotApplicable(
+      f"{what} has uint8 weights; tflm-fg-convert rewrites the file to int8"
+    )
   fault = untrainable(graph, site)
   if fault:
     raise NotApplicable(f"{what} cannot train: {fault}")
