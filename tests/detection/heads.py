@@ -50,3 +50,24 @@ def streams(count, word, steps=40, seed=1, where=25, noise=9):
       stream[where : where + 6, list(word)] += 60
     found.append(np.clip(np.rint(stream), -128, 127).astype(np.int8))
   return found
+
+
+class Model:
+  """What `detection.Model` asks for, in floats in place of an engine."""
+
+  def __init__(self, own):
+    self.head = own
+
+  def head_outputs(self, head_inputs, weights=None, bias=None):
+    own = self.head
+    weights = own.weights if weights is None else weights
+    bias = own.bias if bias is None else bias
+    z = (head_inputs.astype(np.int64) + 128) @ weights.T.astype(np.int64) + bias
+    z = z * own.input_scale * own.weight_scales[0] / own.logit_scale
+    z = np.clip(np.rint(z), -128 - 30, 127 - 30) * own.logit_scale
+    if own.activation == "SOFTMAX":
+      p = np.exp(z - z.max(axis=1, keepdims=True))
+      p /= p.sum(axis=1, keepdims=True)
+    else:
+      p = 1 / (1 + np.exp(-z))
+    return np.clip(np.rint(p * 256), 0, 255).astype(np.uint8)

@@ -27,19 +27,8 @@ def trained(head=None, positives=POSITIVES, negatives=NEGATIVES, **changed):
 
 def heard(head, weights, bias, streams):
   """How many streams a float copy of the engine's last layers hears."""
-  count = 0
-  for stream in streams:
-    z = (stream.astype(np.int64) + 128) @ weights.T.astype(np.int64) + bias
-    z = z * head.input_scale * head.weight_scales[0] / head.logit_scale
-    z = np.clip(np.rint(z), -128 - 30, 127 - 30) * head.logit_scale
-    if head.activation == "SOFTMAX":
-      p = np.exp(z - z.max(axis=1, keepdims=True))
-      p /= p.sum(axis=1, keepdims=True)
-    else:
-      p = 1 / (1 + np.exp(-z))
-    outputs = np.clip(np.rint(p * 256), 0, 255).astype(np.uint8)
-    count += len(detections(outputs, heads.RULE)) > 0
-  return count
+  outputs = [heads.Model(head).head_outputs(s, weights, bias) for s in streams]
+  return sum(len(detections(o, heads.RULE)) > 0 for o in outputs)
 
 
 @pytest.mark.parametrize(

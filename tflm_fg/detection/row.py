@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tflm_fg.detection.model import Head
-from tflm_fg.fixed_point.arithmetic import round_shift
+from tflm_fg.detection.rule import window_sums
+from tflm_fg.fixed_point.arithmetic import round_divide, round_shift
 from tflm_fg.fixed_point.one_thread import one_thread
 from tflm_fg.losses.base import LOSS_BITS
 from tflm_fg.losses.cross_entropy import TERM_BITS, exp2_negative, log2_of
@@ -139,6 +140,24 @@ class Row:
     """
     scale = self.unit * math.log2(math.e) * (1 << LOSS_BITS) / steps
     return to_fixed(accumulators, scale) - offsets
+
+  def window_odds(
+    self, inputs: Int8, weights: Int8, bias: int, window: int
+  ) -> Int64:
+    """Mean log odds of every whole window of a stream, Q16 bits.
+
+    Args:
+      inputs: int8 [T, D].
+      weights: int8 [D].
+      bias: in the accumulator's own units.
+      window: steps of a window.
+
+    Returns:
+      int64 [T - window + 1]; the first window ends at step window - 1.
+    """
+    sums = window_sums(self.accumulators(inputs, weights, bias), window)
+    offsets = round_divide(window_sums(self.offsets(inputs), window), window)
+    return self.log_odds(sums, offsets, window)[window - 1 :]
 
 
 def to_fixed(values: Int64, scale: float) -> Int64:

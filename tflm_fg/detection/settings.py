@@ -34,13 +34,16 @@ class Settings:
     refresh: after how many steps of training these are chosen again. After 20
       it is too late: what was left out has risen meanwhile, and the false
       accepts of one model went from 0 to 39 an hour.
-    kept_aside: the share of negatives and of keepers that the guard keeps
-      aside, 0 to below 1.
-    folds: into how many parts the positives are split to estimate the recall
-      of other recordings of the same voice.
+    folds: into how many parts all streams are split, each of which is kept
+      aside in turn for the guard.
     allowed_an_hour: how many false accepts an hour more than at the start the
       estimate from near misses may say; the counts themselves may not rise.
-    seed: chooses what is kept aside. Training itself draws nothing.
+    least_likeness: how likely a positive should have higher odds than as long a
+      piece of the negatives, before training; below it the positives are not
+      the word. It is 1/2 for other speech.
+    heavier: by what the negatives' weight is multiplied where the guard does
+      not accept, one after another.
+    seed: chooses what is kept aside when. Training itself draws nothing.
 
   Raises:
     TflmFgError: if a number is out of range.
@@ -56,9 +59,10 @@ class Settings:
   settle_seconds: float = 1.5
   hard_steps: int = 4096
   refresh: int = 5
-  kept_aside: float = 0.34
   folds: int = 3
   allowed_an_hour: float = 0.5
+  least_likeness: float = 0.8
+  heavier: tuple[float, ...] = (3.0, 10.0)
   seed: int = 0
 
   def settled(self, rule: Rule) -> int:
@@ -78,11 +82,13 @@ class Settings:
       "settle_seconds": (0.0, 60.0),
       "hard_steps": (0, 1 << 30),
       "refresh": (1, 1 << 20),
-      "kept_aside": (0.0, 0.9),
       "folds": (2, 64),
       "allowed_an_hour": (0.0, 1e6),
+      "least_likeness": (0.0, 1.0),
       "seed": (0, (1 << 64) - 1),
     }
+    if not all(1 < h < 1e4 for h in self.heavier):
+      raise TflmFgError(f"heavier={self.heavier}: need factors above 1")
     for name, (low, high) in limits.items():
       value = getattr(self, name)
       whole = isinstance(low, int)

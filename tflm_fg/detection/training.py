@@ -192,23 +192,7 @@ class Task:
     settings: Settings,
   ) -> Task:
     """Checks streams and adds up their windows; see `train_head`."""
-    features = len(row.weights)
-    least = settings.settled(rule) + 1
-    for name, streams, steps in (
-      ("positive", positives, least),
-      ("negative", negatives, rule.warm_up + 1),
-      ("keeper", keepers, least),
-    ):
-      require_streams(name, streams, features, steps)
-    if not positives:
-      raise TflmFgError(
-        "no positives: give at least one recording of the wake word"
-      )
-    if not negatives:
-      raise TflmFgError(
-        "no negatives: without speech that is not the wake word a model learns "
-        "to hear it everywhere; give some, or leave the stock in"
-      )
+    require_all(row, positives, negatives, keepers, rule, settings)
     joined = Negatives.of(row, negatives, rule)
     words = [Words.of(row, positives, rule, settings, 1.0)]
     if keepers and settings.keeper_weight:
@@ -269,6 +253,38 @@ class Task:
       self.slopes(params, step), self._state, params, step
     )
     return apply_updates(params, updates)
+
+
+def require_all(
+  row: Row,
+  positives: Sequence[Int8],
+  negatives: Sequence[Int8],
+  keepers: Sequence[Int8],
+  rule: Rule,
+  settings: Settings,
+) -> None:
+  """Refuses streams that cannot be trained on; see `train_head`.
+
+  Raises:
+    TflmFgError: naming what is missing, or the first stream that is wrong.
+  """
+  features = len(row.weights)
+  least = settings.settled(rule) + 1
+  for name, streams, steps in (
+    ("positive", positives, least),
+    ("negative", negatives, rule.warm_up + 1),
+    ("keeper", keepers, least),
+  ):
+    require_streams(name, streams, features, steps)
+  if not positives:
+    raise TflmFgError(
+      "no positives: give at least one recording of the wake word"
+    )
+  if not negatives:
+    raise TflmFgError(
+      "no negatives: without speech that is not the wake word a model learns "
+      "to hear it everywhere; give some, or leave the stock in"
+    )
 
 
 def _bounded(slopes: Int64) -> Int64:

@@ -266,9 +266,10 @@ def _wordless() -> tuple[Sound, ...]:
 
 def _is_the_word(sound: Sound, wake_word: str) -> bool:
   """Whether the wake word is said in a stream, or is most of it."""
-  core = phrases.content(wake_word)
-  word = core if sound.kind == KEEPER else wake_word
-  return any(_holds(text, word) for text in sound.texts)
+  words = {wake_word}
+  if sound.kind == KEEPER:
+    words.add(phrases.content(wake_word))
+  return any(_holds(text, word) for text in sound.texts for word in words)
 
 
 def _holds(text: str, wake_word: str) -> bool:

@@ -254,3 +254,11 @@ def test_a_whisper_has_no_tone():
   assert made.shape == tone.shape
   power = np.abs(np.fft.rfft(made)) ** 2
   assert power.max() < 0.1 * power.sum()
+
+
+def test_no_negative_says_the_wake_word_as_voices_are_asked_to_say_it():
+  """Voices say "okay naboo" where the manifest says "Okay Nabu"."""
+  for word, said in (("Okay Nabu", "okay naboo"), ("Hey Jarvis", "hey jarvis")):
+    texts = {text for s in stock.negatives(word) for text in s.texts}
+    assert said not in texts
+    assert "alexa" in texts
