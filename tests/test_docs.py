@@ -15,6 +15,7 @@ from apps.compare.presets import PRESETS
 from apps.fleet import __main__ as fleet
 from apps.kws import __main__ as kws
 from apps.wake import __main__ as wake
+from tests import models
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXTS = sorted(
@@ -322,6 +323,13 @@ def test_the_python_of_the_data_page_runs(names, capsys):
   for block in python_blocks("docs/data.md"):
     exec(compile(block, "docs/data.md", "exec"), names)
   assert capsys.readouterr().out == "None () []\n"
+
+
+def test_the_python_of_the_page_on_black_boxes_runs(names, capsys):
+  names["model"] = models.regression_model()
+  for block in python_blocks("docs/black_box.md"):
+    exec(compile(block, "docs/black_box.md", "exec"), names)
+  assert "passes, sign-m-spsa" in capsys.readouterr().out
 
 
 def test_the_python_of_the_reference_runs(names):
