@@ -43,8 +43,8 @@ EXTRAS = re.findall(
 # What a shell, a Python or a system has. `pip`, `python` and `pytest` are
 # looked at more closely below.
 SYSTEM = {
-  ".", "adb", "bash", "bazel", "cd", "cmp", "mkdir", "mypy", "openssl", "pip",
-  "pytest", "python", "python3", "ruff", "sed", "xxd",
+  ".", "adb", "bash", "bazel", "cd", "cmp", "flower-superlink",
+  "flower-supernode", "mkdir", "mypy", "openssl", "pip", "pytest", "python", "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
 SHARED_FLAGS = {p.stem for p in (ROOT / "apps/flags").glob("*_flags.py")}

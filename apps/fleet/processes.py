@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tflm_fg.types import TflmFgError
@@ -69,52 +69,93 @@ def require_flower() -> None:
     raise TflmFgError(MISSING)
 
 
-@contextlib.contextmanager
-def home() -> Iterator[pathlib.Path]:
-  """A folder for what Flower keeps; at the end all that uses it is ended."""
-  with tempfile.TemporaryDirectory(prefix="tflm_fg_fleet_") as folder:
-    path = pathlib.Path(folder)
-    try:
-      yield path
-    finally:
-      end_all(path)
+class Flower:
+  """Flower's processes of one run; at the end of the block all are ended.
 
-
-@contextlib.contextmanager
-def superlink(folder: pathlib.Path, simulation: bool = False) -> Iterator[Link]:
-  """Runs a SuperLink until the block ends.
-
-  Args:
-    folder: of `home`.
-    simulation: whether it simulates its clients, with Ray.
-
-  Raises:
-    TflmFgError: if it does not start.
+  Attributes:
+    home: a folder of its own, in which Flower keeps configuration and logs.
   """
-  address = f"{HOST}:{free_port()}"
-  flags = ["--simulation"] if simulation else []
-  process = start(
-    folder,
-    "superlink",
-    "flower-superlink",
-    "--insecure",
-    f"--host={HOST}",
-    f"--port={address.rpartition(':')[2]}",
-    "--disable-runtime-dependency-installation",
-    *flags,
-  )
-  try:
-    _wait_until_it_answers(process, address, folder / "superlink.log")
-    yield known(folder, address)
-  finally:
-    end(process)
+
+  def __init__(self) -> None:
+    self._folder = tempfile.TemporaryDirectory(prefix="tflm_fg_fleet_")
+    self.home = pathlib.Path(self._folder.name)
+    self._processes: list[subprocess.Popen[bytes]] = []
+
+  def __enter__(self) -> Flower:
+    """Itself."""
+    return self
+
+  def __exit__(self, *unused: object) -> None:
+    """Ends what runs, and what that has left behind; removes the folder."""
+    del unused
+    end(self._processes)
+    end_all(self.home)
+    self._folder.cleanup()
+
+  def superlink(self, simulation: bool = False) -> Link:
+    """Starts a SuperLink and waits until it answers.
+
+    Args:
+      simulation: whether it simulates its clients, with Ray.
+
+    Raises:
+      TflmFgError: if it does not start.
+    """
+    address = f"{HOST}:{free_port()}"
+    process = self._start(
+      "superlink",
+      "flower-superlink",
+      "--insecure",
+      f"--host={HOST}",
+      f"--port={address.rpartition(':')[2]}",
+      "--disable-runtime-dependency-installation",
+      *(["--simulation"] if simulation else []),
+    )
+    _wait_until_it_answers(process, address, self.home / "superlink.log")
+    return known(self.home, address)
+
+  def supernode(
+    self, link: Link, name: str, node_config: Mapping[str, str | int]
+  ) -> None:
+    """Starts a SuperNode, which is one client.
+
+    Args:
+      link: where it connects to.
+      name: of its log.
+      node_config: what its ClientApp is told, such as where its samples are.
+    """
+    self._start(
+      name,
+      "flower-supernode",
+      "--insecure",
+      f"--superlink={link.address}",
+      f"--host={HOST}",
+      f"--port={free_port()}",
+      f"--node-config={written(node_config)}",
+    )
+
+  def _start(
+    self, name: str, command: str, *flags: str
+  ) -> subprocess.Popen[bytes]:
+    """Starts one of Flower's programs; what it says is in NAME.log."""
+    with open(self.home / f"{name}.log", "wb") as log:
+      process = subprocess.Popen(
+        [program(command), *flags],
+        env=environment(self.home),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C ends them here, in order
+      )
+    self._processes.append(process)
+    return process
 
 
 def known(folder: pathlib.Path, address: str, insecure: bool = True) -> Link:
   """Writes an address into Flower's configuration.
 
   Args:
-    folder: of `home`.
+    folder: of `Flower`.
     address: of the SuperLink.
     insecure: whether it speaks without TLS.
   """
@@ -126,39 +167,12 @@ def known(folder: pathlib.Path, address: str, insecure: bool = True) -> Link:
   return Link(address, folder)
 
 
-@contextlib.contextmanager
-def supernode(
-  link: Link, name: str, node_config: Mapping[str, str | int]
-) -> Iterator[None]:
-  """Runs a SuperNode, which is one client, until the block ends.
-
-  Args:
-    link: where it connects to.
-    name: of its log.
-    node_config: what its ClientApp is told, such as where its samples are.
-  """
-  process = start(
-    link.home,
-    name,
-    "flower-supernode",
-    "--insecure",
-    f"--superlink={link.address}",
-    f"--host={HOST}",
-    f"--port={free_port()}",
-    f"--node-config={written(node_config)}",
-  )
-  try:
-    yield
-  finally:
-    end(process)
-
-
 def submit(
   link: Link,
   app: str | os.PathLike[str],
   run_config: Mapping[str, str | int | float | bool],
   federation_config: Mapping[str, str | int] | None = None,
-  timeout: float = 3600.0,
+  timeout: float | None = None,
 ) -> str:
   """Runs an app on a SuperLink, and waits for its end.
 
@@ -167,7 +181,7 @@ def submit(
     app: folder of the Flower app.
     run_config: keys of its pyproject.toml, with other values.
     federation_config: of a simulation, as `num-supernodes`.
-    timeout: seconds after which it is given up.
+    timeout: seconds after which it is given up; None for never.
 
   Returns:
     Its log.
@@ -199,35 +213,22 @@ def submit(
     )
   except subprocess.TimeoutExpired:
     raise TflmFgError(
-      f"the fleet's run did not end within {timeout:g} s; raise --timeout, or "
-      "see that every client is there"
+      f"the fleet's run did not end within {timeout:g} s; see that every "
+      "client is there"
     ) from None
   if done.returncode:
     raise TflmFgError(f"flwr run: {_last_line(done.stderr or done.stdout)}")
   return done.stdout
 
 
-def start(
-  folder: pathlib.Path, name: str, command: str, *flags: str
-) -> subprocess.Popen[bytes]:
-  """Starts one of Flower's programs; what it says is in NAME.log."""
-  with open(folder / f"{name}.log", "wb") as log:
-    return subprocess.Popen(
-      [program(command), *flags],
-      env=environment(folder),
-      stdin=subprocess.DEVNULL,
-      stdout=log,
-      stderr=subprocess.STDOUT,
-      start_new_session=True,  # Ctrl-C ends them here, in order
-    )
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-  """Ends a process that `start` started, by force where it does not."""
-  if process.poll() is None:
+def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+  """Ends processes side by side, by force where they do not."""
+  for process in processes:
     process.terminate()
+  until = time.monotonic() + END_SECONDS
+  for process in processes:
     try:
-      process.wait(END_SECONDS)
+      process.wait(max(0.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:
       process.kill()
       process.wait()

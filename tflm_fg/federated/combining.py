@@ -12,7 +12,9 @@ from tflm_fg.federated.wire import Message
 from tflm_fg.types import TflmFgError
 
 
-def combine(contents: Sequence[bytes]) -> bytes:
+def combine(
+  contents: Sequence[bytes], names: Sequence[str] | None = None
+) -> bytes:
   """Adds up what clients sent; neither order nor grouping changes a bit.
 
   The same sums twice count once. It needs no model, so that any device on the
@@ -20,30 +22,36 @@ def combine(contents: Sequence[bytes]) -> bytes:
 
   Args:
     contents: sums of one round, of single clients or combined before.
+    names: what to call them in errors; by default by their place.
 
   Raises:
     TflmFgError: if one is damaged or of another round, plan or base, or a
       client is in two of them.
   """
+  called = names or [f"sums {n}" for n in range(len(contents))]
   distinct = list(dict.fromkeys(contents))
+  called = [called[contents.index(content)] for content in distinct]
   if not distinct:
     raise TflmFgError("combine: nothing to add up; give the clients' sums")
   parts = [
-    wire.read(c, f"sums {n}", [wire.SUMS]) for n, c in enumerate(distinct)
+    wire.read(content, name, [wire.SUMS])
+    for content, name in zip(distinct, called)
   ]
   first = parts[0]
   shape = [f.size for f in first.fields]
-  for n, part in enumerate(parts):
+  for part, own_name in zip(parts, called):
     told = ", ".join(part.senders)
     for what in ("plan", "number", "masters"):
       if getattr(part, what) != getattr(first, what):
         name = "round" if what == "number" else what
         raise TflmFgError(
-          f"sums {n} of {told}: are of another {name} than those of "
+          f"{own_name} of {told}: are of another {name} than those of "
           f"{', '.join(first.senders)}; combine what belongs together"
         )
     if [f.size for f in part.fields] != shape:
-      raise TflmFgError(f"sums {n} of {told}: have other fields than the first")
+      raise TflmFgError(
+        f"{own_name} of {told}: have other fields than the first"
+      )
   senders = [s for part in parts for s in part.senders]
   if twice := sorted({s for s in senders if senders.count(s) > 1}):
     raise TflmFgError(

@@ -22,7 +22,7 @@ from tflm_fg.federated.noise import below_of
 from tflm_fg.federated.plan import Plan
 from tflm_fg.federated.privacy import hidden, total_bounds
 from tflm_fg.federated.replica import Replica
-from tflm_fg.federated.schemes.known import scheme_of
+from tflm_fg.federated.schemes.known import releases_of, scheme_of
 from tflm_fg.federated.wire import Message
 from tflm_fg.marking import Model
 from tflm_fg.tflite.training_metadata import without_mark
@@ -68,6 +68,8 @@ class Federation(Replica):
   Attributes:
     rounds: that were closed.
     refusals: of all rounds, each with the client's name.
+    releases: fields of the whole plan that noise hides, where it has noise;
+      its epsilon is `plan.privacy.epsilon(releases)`.
   """
 
   def __init__(
@@ -96,6 +98,7 @@ class Federation(Replica):
     self._below = below_of(seed)
     self._came: dict[str, Message] = {}
     self._bytes: dict[str, bytes] = {}
+    self.releases = releases_of(plan.scheme, self.standing, plan.rounds)
 
   @property
   def clients(self) -> list[str]:

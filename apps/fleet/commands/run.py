@@ -1,20 +1,23 @@
 """tflm-fg-fleet run: a fleet over Flower, simulated, on this machine or far.
 
-  tflm-fg-fleet run --model=model.tflite --clients=samples
+  tflm-fg-fleet run --model=model.tflite --clients=samples --out=adapted.tflite
   tflm-fg-fleet run --model=model.tflite --clients=samples --over=loopback
+    --scheme=one-round --out=adapted.tflite --journal=adapted.journal
   tflm-fg-fleet run --model=model.tflite --over=192.168.1.9:8000 --nodes=40
+    --out=/srv/adapted.tflite
 
 --clients is a folder with one file of samples a client, in any form that
 tflm-fg-adapt reads. --over=simulation runs a node for each in Flower's
 simulation, with Ray; --over=loopback starts a SuperLink and a SuperNode for
 each on 127.0.0.1, as they would run on devices; an address is a SuperLink of
-yours, whose nodes were started with --node-config. Nothing that was started
-here stays. Flower is told to send no telemetry and to install nothing.
+yours, whose nodes were started with --node-config, and on whose machine all
+paths are then. Nothing that was started here stays. Flower is told to send no
+telemetry and to install nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -24,12 +27,22 @@ from typing import Any
 
 from absl import flags
 
+import tflm_fg
 from apps import cli
+from apps.flags import fleet_flags, sample_flags
 from apps.fleet import processes
-from tflm_fg import files
+from tflm_fg import federated, files
 from tflm_fg.types import TflmFgError
 
 SIMULATION, LOOPBACK = "simulation", "loopback"
+
+PLAN, OUT, JOURNAL, REPORT = (
+  "plan.json",
+  "adapted.tflite",
+  "adapted.journal",
+  "report.json",
+)
+"""What the app reads and writes in the folder of a run."""
 
 cli.section(cli.NEEDED)
 _MODEL = flags.DEFINE_string(
@@ -44,7 +57,11 @@ _OVER = flags.DEFINE_string(
   SIMULATION,
   f"{SIMULATION}, {LOOPBACK}, or HOST:PORT of a SuperLink that runs",
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 1, "how often the nodes are asked", 1)
+_OUT = flags.DEFINE_string("out", None, "the model that the fleet makes")
+_JOURNAL = flags.DEFINE_string("journal", None, "its journal")
+_TEST = flags.DEFINE_string(
+  "test", None, f"samples to score on, before and after: {sample_flags.FORMS}"
+)
 _REPORT = flags.DEFINE_string("report", None, "JSON of what happened")
 cli.section(cli.SOMETIMES)
 _NODES = flags.DEFINE_integer(
@@ -54,34 +71,150 @@ _NODES = flags.DEFINE_integer(
   "--clients",
   1,
 )
+_SECURE = flags.DEFINE_boolean(
+  "secure", False, "mask sums, so that the server sees their total alone"
+)
+_DROPOUT = flags.DEFINE_float(
+  "dropout", 0.0, "share of the clients that drop a round on purpose", 0, 0.99
+)
 _TIMEOUT = flags.DEFINE_float(
-  "timeout", 600.0, "seconds that the nodes may take to answer", 1
+  "timeout", 600.0, "seconds that the nodes may take to answer a round", 1
+)
+_INSECURE = flags.DEFINE_boolean(
+  "insecure", False, "--over=HOST:PORT: speak to the SuperLink without TLS"
 )
 
 
 def main() -> None:
   """Starts what is not there, runs the app, ends what was started."""
   processes.require_flower()
-  files.require_outputs(cli.values(_REPORT), cli.values(_MODEL))
-  files.read_bytes(_MODEL.value)  # or one line here, and not in a log
+  files.require_outputs(
+    cli.values(_OUT, _JOURNAL, _REPORT),
+    cli.values(_MODEL, fleet_flags.PLAN) | sample_flags.sources(_TEST),
+  )
+  far = _OVER.value not in (SIMULATION, LOOPBACK)
   clients = client_files(_CLIENTS.value) if _CLIENTS.value else []
-  if not clients and _OVER.value in (SIMULATION, LOOPBACK):
+  if not (clients or far):
     raise TflmFgError(f"--over={_OVER.value}: --clients=FOLDER is missing")
-  with processes.home() as home:
-    report = home / "report.json"
-    config = {
-      "model": os.path.abspath(_MODEL.value),
-      "clients": os.path.abspath(_CLIENTS.value) if _CLIENTS.value else "",
-      "report": str(report),
-      "rounds": _ROUNDS.value,
-      "nodes": _NODES.value or len(clients),
-      "timeout": _TIMEOUT.value,
+  if far and not _NODES.value:
+    raise TflmFgError(
+      f"--over={_OVER.value}: --nodes is missing: how many must be there"
+    )
+  if far and (_TEST.value or _REPORT.value):
+    raise TflmFgError(
+      f"--over={_OVER.value}: the model is written there, not here; leave out "
+      "--test and --report, and use tflm-fg-evaluate there"
+    )
+  if _OVER.value == SIMULATION:
+    require_ray()
+  if far:  # the model and all paths are on the SuperLink's machine
+    with processes.Flower() as flower:
+      config = configuration(flower.home, None, [])
+      print(over(flower, [], config), end="")
+    return
+  plan = fleet_flags.plan_of(_MODEL.value)
+  test = None
+  if _TEST.value:
+    test = sample_flags.load(_TEST.value, _MODEL.value, part="test")
+  with processes.Flower() as flower:
+    home = flower.home
+    config = configuration(home, plan, clients)
+    log = over(flower, clients, config)
+    told = result(home / REPORT, log)
+    model = files.read_bytes(str(home / OUT))
+    journal = files.read_bytes(str(home / JOURNAL))
+  if test is not None:
+    for key, content in (("before", _MODEL.value), ("after", model)):
+      scored = tflm_fg.evaluate(content, test.x, test.y)
+      told[f"accuracy_{key}"] = scored["accuracy"]
+  contents = {
+    path: content
+    for path, content in (
+      (_OUT.value, model),
+      (_JOURNAL.value, journal),
+      (_REPORT.value, cli.to_json(told)),
+    )
+    if path
+  }
+  if contents:
+    files.write_set(contents)
+  tell(told)
+
+
+def tell(told: dict[str, Any]) -> None:
+  """What happened, for people."""
+  print(
+    f"{told['clients']} clients, {told['rounds']} rounds ({told['scheme']}), "
+    f"{told['contributions']} contributions, {told['missed']} missed"
+  )
+  if told["epsilon"] is not None:
+    print(
+      f"differential privacy: epsilon {told['epsilon']:.3g} at delta "
+      f"{told['delta']:g}"
+    )
+  for line in told["refused"]:
+    print(f"refused: {line}")
+  print(
+    f"a client sent {told['bytes_up']} bytes and was sent {told['bytes_down']}"
+  )
+  equal = "yes" if told["masters_equal"] else "no"
+  print(
+    f"masters equal: {equal} ({told['masters_compared']} clients, SHA-256 "
+    f"{told['masters_sha256'][:16]})"
+  )
+  if "accuracy_after" in told:
+    before, after = told["accuracy_before"], told["accuracy_after"]
+    print(f"accuracy {before:.4f} -> {after:.4f}")
+
+
+def configuration(
+  home: pathlib.Path, plan: federated.Plan | None, clients: Sequence[str]
+) -> dict[str, Any]:
+  """What the app is told.
+
+  Args:
+    home: where this program waits for files, unless the server is far.
+    plan: that the flags make; None where the server is far.
+    clients: the files of samples.
+  """
+  config: dict[str, Any] = {
+    "nodes": _NODES.value or len(clients),
+    "timeout": _TIMEOUT.value,
+    "secure": _SECURE.value,
+    "seed": fleet_flags.SEED.value,
+    "dropout": _DROPOUT.value,
+  }
+  if plan is None:
+    far = {
+      "model": _MODEL.value,
+      "scheme": fleet_flags.SCHEME.value or fleet_flags.DEFAULT_SCHEME,
+      "plan": fleet_flags.PLAN.value or "",
+      "out": _OUT.value or "",
+      "journal": _JOURNAL.value or "",
     }
-    log = over(home, clients, config)
-    told = result(report, log)
-  print(f"{told['clients']} clients, samples a class: {told['samples']}")
-  if _REPORT.value:
-    files.write_atomically(_REPORT.value, cli.to_json(told))
+    return config | far
+  (home / PLAN).write_bytes(plan.to_bytes())
+  return config | {
+    "model": os.path.abspath(_MODEL.value),
+    "clients": os.path.abspath(_CLIENTS.value),
+    "plan": str(home / PLAN),
+    "out": str(home / OUT),
+    "journal": str(home / JOURNAL),
+    "report": str(home / REPORT),
+  }
+
+
+def require_ray() -> None:
+  """Says what Flower's simulation needs.
+
+  Raises:
+    TflmFgError: if it is missing.
+  """
+  if importlib.util.find_spec("ray") is None:
+    raise TflmFgError(
+      "--over=simulation needs Ray: pip install 'flwr[simulation]'; or take "
+      "--over=loopback"
+    )
 
 
 def client_files(folder: str) -> list[str]:
@@ -102,24 +235,22 @@ def client_files(folder: str) -> list[str]:
 
 
 def over(
-  home: pathlib.Path, clients: Sequence[str], config: dict[str, Any]
+  flower: processes.Flower, clients: Sequence[str], config: dict[str, Any]
 ) -> str:
   """Runs the app where --over says; returns its log."""
   app = pathlib.Path(__file__).parent.parent / "flower"
   if _OVER.value not in (SIMULATION, LOOPBACK):
-    link = processes.known(home, _OVER.value)
-    return processes.submit(link, app, config, timeout=_TIMEOUT.value)
-  simulated = _OVER.value == SIMULATION
-  with contextlib.ExitStack() as stack:
-    link = stack.enter_context(processes.superlink(home, simulated))
-    federation = None
-    if simulated:
-      federation = {"num-supernodes": len(clients)}
-    else:
-      for number, path in enumerate(clients):
-        node = processes.supernode(link, f"node{number}", {"data": path})
-        stack.enter_context(node)
-    return processes.submit(link, app, config, federation, _TIMEOUT.value)
+    link = processes.known(flower.home, _OVER.value, _INSECURE.value)
+    return processes.submit(link, app, config)
+  link = flower.superlink(_OVER.value == SIMULATION)
+  federation = None
+  if _OVER.value == SIMULATION:
+    federation = {"num-supernodes": len(clients)}
+  else:
+    for number, path in enumerate(clients):
+      own = {"data": path, "name": f"client-{number}"}
+      flower.supernode(link, f"node{number}", own)
+  return processes.submit(link, app, config, federation)
 
 
 def result(report: pathlib.Path, log: str) -> dict[str, Any]:
@@ -139,7 +270,9 @@ def result(report: pathlib.Path, log: str) -> dict[str, Any]:
 
 def run() -> int:
   """The subcommand."""
-  return cli.launch(main, __name__)
+  return cli.launch(
+    main, __name__, also=[fleet_flags.__name__, sample_flags.__name__]
+  )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,4 @@
-"""Who is in a simulated fleet: clients with few samples each, and a test.
-
-Speech is synthetic, by the synthesizer of tflm-fg-kws. No utterance that is
-scored on is ever trained on.
-"""
+"""Who is in a simulated fleet: clients with few samples each, and a test."""
 
 from __future__ import annotations
 
@@ -51,10 +47,29 @@ class Fleet:
   @property
   def union(self) -> Samples:
     """All clients' samples in one place, for training at the centre."""
-    return Samples(
-      np.concatenate([client.x for client in self.clients]),
-      np.concatenate([client.y for client in self.clients]),
-    )
+    return joined(self.clients)
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+  """Samples of several in one place."""
+  return Samples(
+    np.concatenate([part.x for part in parts]),
+    np.concatenate([part.y for part in parts]),
+  )
+
+
+def drawn(samples: Samples, one_of: int, seed: int) -> Samples:
+  """One of so many samples of each class, by chance.
+
+  Args:
+    samples: as many of each class as can be divided.
+    one_of: how many there are for each that is drawn.
+    seed: which ones.
+  """
+  order = np.random.default_rng(seed).permutation(len(samples))
+  order = order[np.argsort(samples.y[order], kind="stable")]
+  rows = np.sort(order[::one_of])
+  return Samples(samples.x[rows], samples.y[rows])
 
 
 def dealt(

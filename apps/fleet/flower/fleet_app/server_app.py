@@ -23,6 +23,6 @@ def main(grid: Grid, context: Context) -> None:
   timeout = float(config["timeout"])
   with task.reported(config) as report:
     server = task.server_of(config)
-    nodes = wait_for_nodes(grid, int(config["nodes"]), timeout)
-    lead(grid, server.rounds(nodes), timeout)
-    report.update(server.finish())
+    wait_for_nodes(grid, int(config["nodes"]), timeout)
+    lead(grid, server.rounds(lambda: sorted(grid.get_node_ids())), timeout)
+    report.update(task.finish(server, config))

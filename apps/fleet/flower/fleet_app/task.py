@@ -6,18 +6,22 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flwr.app import ConfigRecordValues, Context
+from flwr.app import ConfigRecord, Context
 
 import tflm_fg
-from tflm_fg import files
+from apps.fleet.device import Device, Memory
+from apps.fleet.faults import Faults
+from apps.fleet.masked import Secrets
+from apps.fleet.messages import MASKED, SUMS, Record
+from apps.fleet.server import Server, require_equal
+from tflm_fg import federated, files
 from tflm_fg.types import TflmFgError, one_line
 
-from .strategy import RECORD, Record, Records
-
-__all__ = ["RECORD", "answer", "reported", "server_of"]
+RECORD = "fleet"
+"""The record of every message, and of what a node remembers."""
 
 Config = Mapping[str, Any]
 
@@ -32,52 +36,104 @@ def reported(config: Config) -> Iterator[dict[str, Any]]:
   report: dict[str, Any] = {}
   try:
     yield report
-  except (TflmFgError, OSError, TimeoutError) as fault:
+  except (TflmFgError, OSError) as fault:
     report["fault"] = one_line(fault)
     raise
   finally:
     if config["report"]:
       content = json.dumps(report, indent=2) + "\n"
-      files.write_atomically(config["report"], content.encode())
+      files.write_atomically(str(config["report"]), content.encode())
 
 
-class Counting:
-  """Counts the fleet's samples of each class; it trains nothing."""
+def server_of(config: Config) -> Server:
+  """The server of a run.
 
-  def __init__(self, rounds: int) -> None:
-    self._rounds = rounds
-    self._counts: dict[int, list[int]] = {}
+  Args:
+    config: of the run.
 
-  def rounds(self, nodes: list[int]) -> Generator[Records, Records, None]:
-    """Yields what each node is sent; is sent what they answered."""
-    for number in range(self._rounds):
-      answers = yield {node: {"round": number} for node in nodes}
-      for node, record in answers.items():
-        self._counts[node] = list(record["counts"])  # type: ignore[arg-type]
-
-  def finish(self) -> dict[str, Any]:
-    """What came of it, for the report."""
-    return {"clients": len(self._counts), "samples": self._totals()}
-
-  def _totals(self) -> list[int]:
-    return [sum(column) for column in zip(*self._counts.values())]
+  Raises:
+    TflmFgError: if the model and the plan do not go together.
+  """
+  model = str(config["model"])
+  if config["plan"]:
+    path = str(config["plan"])
+    plan = federated.Plan.from_bytes(files.read_bytes(path), path)
+  else:
+    plan = federated.plan_for(model, str(config["scheme"]))
+  return Server(federated.Federation(model, plan), bool(config["secure"]))
 
 
-def server_of(config: Config) -> Counting:
-  """The server of a run."""
-  return Counting(int(config["rounds"]))
+def finish(server: Server, config: Config) -> dict[str, Any]:
+  """Writes the model and its journal; gives the report.
+
+  Args:
+    server: behind its last round.
+    config: of the run.
+
+  Raises:
+    TflmFgError: if a device holds other masters.
+  """
+  require_equal(server)
+  federation = server.federation
+  contents = {}
+  if config["journal"]:
+    journal = federated.journal_of(federation).to_bytes()
+    contents[str(config["journal"])] = journal
+  if config["out"]:
+    contents[str(config["out"])] = tflm_fg.strip(federation.file().data)
+  if contents:
+    files.write_set(contents)
+  return server.report()
 
 
-def answer(request: Record, context: Context) -> dict[str, ConfigRecordValues]:
-  """A node's answer to a request."""
-  config = context.run_config
-  model = context.node_config.get("model") or config["model"]
-  held = tflm_fg.load_samples(samples_of(context), str(model))
+def answer(request: Record, context: Context) -> Record | None:
+  """A node's answer to a request; None where it drops the round on purpose.
+
+  Args:
+    request: of the server.
+    context: of the node, which keeps what it remembers.
+  """
+  config, own = context.run_config, context.node_config
+  name = str(own.get("name") or f"client-{number_of(context)}")
+  model = str(own.get("model") or config["model"])
+  faults = Faults(float(config["dropout"]), int(config["seed"]))
+  if request["ask"] in (SUMS, MASKED) and faults.drops(
+    int(request["round"]), number_of(context)
+  ):
+    return None
+  held = tflm_fg.load_samples(samples_of(context), model)
   assert held.y is not None  # or it would have been refused
-  counts = [
-    int((held.y == label).sum()) for label in range(int(held.y.max()) + 1)
-  ]
-  return {"round": int(request["round"]), "counts": counts}  # type: ignore[arg-type]
+  device = Device(name, model, held.x, held.y, memory_of(context))
+  found = device.answer(request)
+  remember(context, device.memory)
+  return found
+
+
+def remember(context: Context, memory: Memory) -> None:
+  """Keeps what a node must know at the next message of this run."""
+  kept: Record = {"plan": memory.plan, "steps": list(memory.steps)}
+  if memory.secrets is not None:
+    secret, names, keys, told = memory.secrets
+    kept |= {"secret": secret, "names": list(names)}
+    kept |= {"keys": list(keys), "told": list(told)}
+  context.state[RECORD] = ConfigRecord(kept)
+
+
+def memory_of(context: Context) -> Memory:
+  """What a node remembers of this run."""
+  kept: Record = dict(context.state.config_records.get(RECORD) or {})
+  if not kept:
+    return Memory()
+  secrets = None
+  if "secret" in kept:
+    lists = (tuple(kept[key]) for key in ("names", "keys", "told"))
+    secrets = Secrets(kept["secret"], *lists)
+  return Memory(kept["plan"], tuple(kept["steps"]), secrets)
+
+
+def number_of(context: Context) -> int:
+  """A simulated node's number, or the one that Flower gave a real one."""
+  return int(context.node_config.get("partition-id", context.node_id))
 
 
 def samples_of(context: Context) -> str:
@@ -89,14 +145,13 @@ def samples_of(context: Context) -> str:
   Raises:
     TflmFgError: if neither is told.
   """
-  own = context.node_config.get("data")
-  if own:
+  if own := context.node_config.get("data"):
     return str(own)
   folder = str(context.run_config["clients"])
   if not folder:
     raise TflmFgError(
       "this node has no samples: start it with --node-config='data=\"X.npz\"'"
     )
-  names = sorted(os.listdir(folder))
-  number = int(context.node_config["partition-id"])
-  return str(pathlib.Path(folder, names[number]))
+  return str(
+    pathlib.Path(folder, sorted(os.listdir(folder))[number_of(context)])
+  )

@@ -1,5 +1,5 @@
 """How the server leads the nodes through its rounds."""
 
-from .replayed import RECORD, Record, Records, lead, wait_for_nodes
+from .replayed import lead, wait_for_nodes
 
-__all__ = ["RECORD", "Record", "Records", "lead", "wait_for_nodes"]
+__all__ = ["lead", "wait_for_nodes"]

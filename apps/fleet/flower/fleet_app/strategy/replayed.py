@@ -9,26 +9,19 @@ a ServerApp with a main function of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 
-from flwr.app import (
-  ConfigRecord,
-  ConfigRecordValues,
-  Message,
-  MessageType,
-  RecordDict,
-)
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
+
+from apps.fleet.messages import Record, Records
+from tflm_fg.types import TflmFgError
 
 RECORD = "fleet"
 """The record of every message, down and up."""
 
 PULL_SECONDS = 0.2
 """From one look for replies to the next."""
-
-Record = dict[str, ConfigRecordValues]
-Records = Mapping[int, Record]
-"""A record a node."""
 
 
 def wait_for_nodes(grid: Grid, count: int, timeout: float) -> list[int]:
@@ -40,12 +33,15 @@ def wait_for_nodes(grid: Grid, count: int, timeout: float) -> list[int]:
     timeout: seconds to wait for them.
 
   Raises:
-    TimeoutError: if fewer came.
+    TflmFgError: if fewer came.
   """
   until = time.monotonic() + timeout
   while len(found := sorted(grid.get_node_ids())) < count:
     if time.monotonic() > until:
-      raise TimeoutError(f"{len(found)} of {count} nodes after {timeout:g} s")
+      raise TflmFgError(
+        f"{len(found)} of {count} nodes are there after {timeout:g} s; start "
+        "more SuperNodes, or take fewer with --nodes"
+      )
     time.sleep(PULL_SECONDS)
   return found
 

@@ -1,0 +1,154 @@
+"""A device's side of a fleet: it answers what the server asks.
+
+A device remembers the plan and the steps that it took, and nothing else: from
+these it makes the shared numbers again, bit for bit, whenever it is asked.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from apps.fleet import masked
+from apps.fleet.messages import (
+  JOIN,
+  KEYS,
+  MASKED,
+  MASTERS,
+  REVEAL,
+  SUMS,
+  Record,
+)
+from tflm_fg.federated import Client, Plan, Share
+from tflm_fg.marking import Model
+from tflm_fg.runtimes import RuntimeOptions
+from tflm_fg.types import Array, TflmFgError, one_line
+
+_ASKS = (SUMS, KEYS, MASKED, REVEAL, MASTERS)
+
+
+class Memory(NamedTuple):
+  """What a device keeps from one message to the next.
+
+  Attributes:
+    plan: of the fleet; empty before it has joined.
+    steps: all that it took, as they were sent.
+    secrets: of a masked round that is open; None where none is.
+  """
+
+  plan: bytes = b""
+  steps: tuple[bytes, ...] = ()
+  secrets: masked.Secrets | None = None
+
+
+class Device:
+  """A model and some samples, which never leave it.
+
+  Attributes:
+    name: by which the server knows it.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    model: Model,
+    x: Array,
+    y: Array,
+    memory: Memory | None = None,
+    runtime: str = "litert",
+    seed: int | None = None,
+  ) -> None:
+    """Takes a device's samples; its model is opened when it is needed.
+
+    Args:
+      name: of its own in the fleet.
+      model: the .tflite that all devices have.
+      x: samples [N, ...], as `adapt` takes them.
+      y: classes [N].
+      memory: of before; None where there is none.
+      runtime: one of `runtimes.NAMES`.
+      seed: of noise, for tests; None draws it from the operating system.
+    """
+    self.name = name
+    self._model, self._x, self._y = model, x, y
+    self._options = RuntimeOptions(runtime=runtime)
+    self._seed = seed
+    self._client: Client | None = None
+    self._memory = memory or Memory()
+
+  @property
+  def memory(self) -> Memory:
+    """What must be kept until the next message."""
+    if self._client is None:
+      return self._memory
+    return self._memory._replace(steps=tuple(self._client.steps))
+
+  def answer(self, request: Record) -> Record:
+    """Answers the server.
+
+    A device never ends with an error for what a server sends: the answer says
+    what is wrong.
+
+    Args:
+      request: `ask` says what for; see `apps.fleet.messages`.
+    """
+    try:
+      return {"name": self.name, **self._answered(request)}
+    except TflmFgError as fault:
+      return {"name": self.name, "have": self._have, "fault": one_line(fault)}
+
+  def _answered(self, request: Record) -> Record:
+    ask = request.get("ask")
+    if "plan" in request:
+      self._join(bytes(request["plan"]))
+    if ask == JOIN:
+      return {"have": self._have}
+    if ask not in _ASKS:
+      raise TflmFgError(f"asked for {ask!r}, need one of {', '.join(_ASKS)}")
+    client = self._ready()
+    first = int(request["from"])
+    if client is None or client.number < first:
+      return {"have": self._have}  # the server sends what is missing
+    for step in list(request["steps"])[client.number - first :]:
+      client.take(step)
+    if ask == MASTERS:
+      return {"have": client.number, "masters": client.masters_sha256}
+    if ask != SUMS:
+      found, kept = masked.answer(client, request, self._memory.secrets)
+      self._memory = self._memory._replace(secrets=kept)
+      return {"have": client.number, **found}
+    share = Share(int(request["position"]), int(request["clients"]))
+    return {"have": client.number, "sums": client.contribute(share)}
+
+  def _join(self, plan: bytes) -> None:
+    if plan == self._memory.plan:
+      return
+    self._client, self._memory = None, Memory(plan)
+    try:
+      self._ready()
+    except TflmFgError:
+      self._memory = Memory()
+      raise
+
+  @property
+  def _have(self) -> int:
+    """Steps that it took; -1 before it has joined."""
+    memory = self.memory
+    return len(memory.steps) if memory.plan else -1
+
+  def _ready(self) -> Client | None:
+    """The client with all steps that are remembered; None before it joined."""
+    plan, steps, _ = self._memory
+    if self._client is None and plan:
+      client = Client(
+        self._model,
+        Plan.from_bytes(plan),
+        self._x,
+        self._y,
+        client=self.name,
+        runtime_options=self._options,
+        seed=self._seed,
+      )
+      for step in steps:
+        client.take(step)
+      self._client = client
+    return self._client

@@ -1,0 +1,27 @@
+"""Files that devices sent, as a flag names them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from tflm_fg.types import TflmFgError
+
+
+def files_in(given: Sequence[str]) -> list[str]:
+  """The files that are named, and those of folders that are.
+
+  Raises:
+    TflmFgError: if there is none.
+  """
+  paths: list[str] = []
+  for path in given:
+    if os.path.isdir(path):
+      paths += [os.path.join(path, name) for name in sorted(os.listdir(path))]
+    else:
+      paths.append(path)
+  if not paths:
+    raise TflmFgError(
+      f"--sums={','.join(given)}: holds no file; name those that devices sent"
+    )
+  return paths
