@@ -8,10 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from tests.federated.fleets import fleet, run
+from tests.federated.fleets import MODEL, fleet, run
 from tflm_fg import federated, methods
 from tflm_fg.federated import noise, privacy
 from tflm_fg.federated.fields import Field
+from tflm_fg.federated.schemes.known import releases_of
 from tflm_fg.types import TflmFgError
 
 FIELD = Field("sums", 4, -10, 10)
@@ -162,3 +163,19 @@ def test_the_plan_carries_its_privacy():
   plan = federated.Plan.from_bytes(server.plan.to_bytes())
   assert plan.privacy == own
   assert plan.digest != dataclasses.replace(plan, privacy=None).digest
+
+
+@pytest.mark.parametrize(
+  ("scheme", "gain", "releases"),
+  [
+    ("closed-form", False, 3 + 2 * 42),
+    ("one-round", False, 4),
+    ("signs", False, 100),
+    ("split", False, 2 * 100),
+    ("per-sample", True, 80),
+  ],
+)
+def test_every_field_of_every_round_counts(scheme, gain, releases):
+  plan = federated.plan_for(MODEL, scheme, gain=gain)
+  at = federated.Federation(MODEL, plan).standing
+  assert releases_of(scheme, at, plan.rounds) == releases
