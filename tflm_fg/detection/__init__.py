@@ -1,8 +1,9 @@
 """When a stream of outputs counts as a detection, and heads that learn to."""
 
+from tflm_fg.detection.adaptation import adapt
 from tflm_fg.detection.curve import Curve, Point, det_curve, point, scored_hours
-from tflm_fg.detection.guard import Attempt, Outcome, adapt
 from tflm_fg.detection.model import Head, Model
+from tflm_fg.detection.outcome import Attempt, Outcome
 from tflm_fg.detection.rule import (
   Rule,
   cutoff_of,
