@@ -39,4 +39,5 @@ def test_every_golden_file_is_made_by_something():
   for name, case in golden.CASES.items():
     made |= {f"{name}.{end}" for end in case.ends}
   made |= {f"directions-{name}.bin" for name in golden.DIRECTIONS}
+  made |= {f"fleet-{name}.bin" for name in golden.FLEETS}
   assert {path.name for path in golden.FOLDER.iterdir()} == made

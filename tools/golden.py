@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))  # compares this tree, whatever is installed
 import tflm_fg  # noqa: E402
 from tests import models  # noqa: E402
 from tests.options import method_of, options  # noqa: E402
+from tflm_fg import federated  # noqa: E402
 from tflm_fg.fixed_point.layout import Layout  # noqa: E402
 from tflm_fg.journal import Journal, parse  # noqa: E402
 from tflm_fg.placement.measure import with_source_means  # noqa: E402
@@ -232,7 +233,14 @@ DIRECTIONS = {
 }
 """Name -> settings; each gives directions-NAME.bin."""
 
-NAMES = (*(f"directions-{name}" for name in DIRECTIONS), *CASES)
+FLEETS = federated.SCHEMES
+"""Whose sums and steps are recorded."""
+
+NAMES = (
+  *(f"directions-{name}" for name in DIRECTIONS),
+  *(f"fleet-{name}" for name in FLEETS),
+  *CASES,
+)
 """All that is recorded."""
 
 
@@ -286,6 +294,44 @@ def adapted(name: str) -> tuple[Journal, bytes]:
   return result.journal, result.marked_model
 
 
+def fleet(scheme: str) -> bytes:
+  """What two clients send in a fleet's first rounds, and the steps they take.
+
+  A ridge regression is of floats, so that of one round the sums are recorded
+  and not the step.
+
+  Args:
+    scheme: one of `FLEETS`.
+  """
+  model, (x, y) = model_of("conv"), clips_of("conv")
+  plan = federated.plan_for(model, scheme, gain=scheme == "per-sample")
+  server = federated.Federation(model, plan)
+  options = RuntimeOptions(
+    runtime="litert-reference",
+    strategy="in-place",
+    exact_prefix=True,
+    workers=1,
+  )
+  clients = [
+    federated.Client(
+      model, plan, x[n::2], y[n::2], client=f"c{n}", runtime_options=options
+    )
+    for n in range(2)
+  ]
+  sent = []
+  while len(server.steps) <= STEPS and not server.is_done:
+    sums = [c.contribute(federated.Share(n, 2)) for n, c in enumerate(clients)]
+    sent += sums
+    for content in sums:
+      server.accept(content)
+    step = server.close()
+    if scheme != "one-round":
+      sent.append(step)
+    for client in clients:
+      client.take(step)
+  return b"".join(sent)
+
+
 def steps_of(journal: Journal) -> tuple[int, int]:
   """The step that the last phase kept, and how many it took."""
   record = journal.records[-1]
@@ -311,6 +357,9 @@ def recomputed(name: str) -> dict[str, bytes]:
   kind = name.removeprefix("directions-")
   if kind != name:
     return {f"{name}.bin": directions(kind)}
+  kind = name.removeprefix("fleet-")
+  if kind != name:
+    return {f"{name}.bin": fleet(kind)}
   journal, file = adapted(name)
   made = {"journal": journal.to_bytes(), "tflite": file}
   return {f"{name}.{end}": made[end] for end in CASES[name].ends}

@@ -25,6 +25,304 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "federated: a sum is read as unsigned",
+    "tflm_fg/federated/wire.py",
+    "  sign = np.repeat(each[:, -1:], 64 - bits, axis=1)",
+    "  sign = np.repeat(0 * each[:, -1:], 64 - bits, axis=1)",
+    ("tests/federated/test_wire.py",),
+  ),
+  Mutant(
+    "federated: damage is not looked for",
+    "tflm_fg/federated/wire.py",
+    "  if zlib.crc32(body) != crc:",
+    "  if zlib.crc32(body) != crc and not body:",
+    ("tests/federated/test_wire.py",),
+  ),
+  Mutant(
+    "federated: a field may be wider than it must",
+    "tflm_fg/federated/wire.py",
+    "if width(found) != bits or packed",
+    "if packed",
+    ("tests/federated/test_wire.py",),
+  ),
+  Mutant(
+    "federated: a sum beyond its samples counts",
+    "tflm_fg/federated/fields.py",
+    "(own < low) | (own > high)",
+    "(own < low)",
+    (
+      "tests/federated/test_refusals.py",
+      "-kno_samples",
+    ),
+  ),
+  Mutant(
+    "federated: weights of clients have no bound",
+    "tflm_fg/federated/fields.py",
+    "  if not most or samples <= most:",
+    "  if most or samples <= most:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kweigh",
+    ),
+  ),
+  Mutant(
+    "federated: late sums count",
+    "tflm_fg/federated/server.py",
+    "    if came.number < self.number:",
+    "    if came.number < 0:",
+    (
+      "tests/federated/test_refusals.py",
+      "-klate",
+    ),
+  ),
+  Mutant(
+    "federated: another base counts",
+    "tflm_fg/federated/server.py",
+    "    if came.masters != own:",
+    "    if came.masters != own and not own:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kbase",
+    ),
+  ),
+  Mutant(
+    "federated: a client counts twice",
+    "tflm_fg/federated/server.py",
+    "    if again := sorted(set(came.senders) & set(self._came)):",
+    "    if again := sorted(set(came.senders) & set()):",
+    (
+      "tests/federated/test_refusals.py",
+      "-ktwice",
+    ),
+  ),
+  Mutant(
+    "federated: sums under another name count",
+    "tflm_fg/federated/server.py",
+    "    if sender and came.senders != (sender,):",
+    "    if sender and not came.senders:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kname_of",
+    ),
+  ),
+  Mutant(
+    "federated: a round of few clients is closed",
+    "tflm_fg/federated/server.py",
+    "    if clients < self.plan.least_clients or not samples:",
+    "    if not samples:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kfew",
+    ),
+  ),
+  Mutant(
+    "federated: a replica that came off is not found out",
+    "tflm_fg/federated/replica.py",
+    "      if _fingerprint(self.state.params)[: wire.DIGEST] != came.masters:",
+    "      if not came.masters:",
+    (
+      "tests/federated/test_rounds.py",
+      "-kdamaged",
+    ),
+  ),
+  Mutant(
+    "federated: a step that failed stays",
+    "tflm_fg/federated/replica.py",
+    "      self.state, self.rule, self.head = before\n",
+    "",
+    (
+      "tests/federated/test_rounds.py",
+      "-kdamaged",
+    ),
+  ),
+  Mutant(
+    "federated: another model is taken",
+    "tflm_fg/federated/replica.py",
+    "  if hashlib.sha256(file.data).hexdigest() != plan.model_sha256:",
+    "  if not plan.model_sha256:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kbase",
+    ),
+  ),
+  Mutant(
+    "federated: residuals that do not add up count",
+    "tflm_fg/federated/schemes/head_schemes.py",
+    "      most = samples * self.classes * field.high // _ONE",
+    "      most = samples * self.classes * field.high",
+    (
+      "tests/federated/test_refusals.py",
+      "-kno_samples",
+    ),
+  ),
+  Mutant(
+    "federated: products that no samples have count",
+    "tflm_fg/federated/schemes/head_schemes.py",
+    "    if (squares.astype(object) ** 2 > np.outer(roots, roots)).any():",
+    "    if not roots.size:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kno_samples",
+    ),
+  ),
+  Mutant(
+    "federated: squares below what sums ask for count",
+    "tflm_fg/federated/schemes/head_schemes.py",
+    "    if own * own > samples * square:",
+    "    if own * own < 0:",
+    (
+      "tests/federated/test_refusals.py",
+      "-kno_samples",
+    ),
+  ),
+  Mutant(
+    "federated: every part of a client has the same directions",
+    "tflm_fg/federated/client.py",
+    "      first, count = self._first + start, len(own.labels)",
+    "      first, count = self._first, len(own.labels)",
+    (
+      "tests/federated/test_rounds.py",
+      "-kends",
+    ),
+  ),
+  Mutant(
+    "federated: blocks are dealt to one client alone",
+    "tflm_fg/federated/schemes/scheme.py",
+    "  return [b for b in range(count) if b % share.clients == mine]",
+    "  return [b for b in range(count) if b == mine]",
+    (
+      "tests/federated/test_rounds.py",
+      "-kblock",
+    ),
+  ),
+  Mutant(
+    "federated: a mask is not taken off",
+    "tflm_fg/federated/masking.py",
+    "total = total + mask if self.client < name else total - mask",
+    "total = total + mask",
+    (
+      "tests/federated/test_masking.py",
+      "-kcancel",
+    ),
+  ),
+  Mutant(
+    "federated: masks with the absent stay",
+    "tflm_fg/federated/masking.py",
+    "          total = total - mask if name < other else total + mask",
+    "          total = total + mask - mask",
+    (
+      "tests/federated/test_masking.py",
+      "-kdrops_out",
+    ),
+  ),
+  Mutant(
+    "federated: a client has no mask of its own",
+    "tflm_fg/federated/masking.py",
+    "      total += _stream(self._own, own, n, numbers.size)\n",
+    "",
+    (
+      "tests/federated/test_masking.py",
+      "-kcancel",
+    ),
+  ),
+  Mutant(
+    "federated: masks are lifted for two lists",
+    "tflm_fg/federated/masking.py",
+    "    if self._told and names != self._told:",
+    "    if not names:",
+    (
+      "tests/federated/test_masking.py",
+      "-kone_list",
+    ),
+  ),
+  Mutant(
+    "federated: masks are used again",
+    "tflm_fg/federated/masking.py",
+    "    if self._pairs:\n",
+    "    if not self.client:\n",
+    (
+      "tests/federated/test_masking.py",
+      "-konce",
+    ),
+  ),
+  Mutant(
+    "federated: noise of half the size",
+    "tflm_fg/federated/privacy.py",
+    "    reach = 2 * clip_of(field, privacy, most_samples)",
+    "    reach = clip_of(field, privacy, most_samples) // 1",
+    ("tests/federated/test_privacy.py",),
+  ),
+  Mutant(
+    "federated: a clip that is missed by rounding up",
+    "tflm_fg/federated/privacy.py",
+    "  return root + (root * root < square)",
+    "  return root // 2",
+    (
+      "tests/federated/test_privacy.py",
+      "-kclip",
+    ),
+  ),
+  Mutant(
+    "federated: zeros of noise come twice as often",
+    "tflm_fg/federated/noise.py",
+    "    if found or not is_negative:  # zero has one sign alone\n      return",
+    "    if found or is_negative is not None:\n      return",
+    (
+      "tests/federated/test_privacy.py",
+      "-kdiscrete",
+    ),
+  ),
+  Mutant(
+    "federated: a loss is sent where noise is asked for",
+    "tflm_fg/federated/client.py",
+    'np.zeros_like(own) if field.name == "loss" else own',
+    "own",
+    (
+      "tests/federated/test_privacy.py",
+      "-kmoves_no_field",
+    ),
+  ),
+  Mutant(
+    "federated: a round's fields count once for all",
+    "tflm_fg/federated/schemes/known.py",
+    "  return len(fields) * rounds\n",
+    "  return len(fields)\n",
+    (
+      "tests/federated/test_privacy.py",
+      "-kevery_field",
+    ),
+  ),
+  Mutant(
+    "federated: sums of two rounds are combined",
+    "tflm_fg/federated/combining.py",
+    'for what in ("plan", "number", "masters"):',
+    'for what in ("plan",):',
+    (
+      "tests/federated/test_refusals.py",
+      "-kbelong",
+    ),
+  ),
+  Mutant(
+    "federated: personal prompts are shared",
+    "tflm_fg/federated/replica.py",
+    "    if not plan.personal or t.role not in PERSONAL_ROLES",
+    "    if True",
+    (
+      "tests/federated/test_personal.py",
+      "-kshared",
+    ),
+  ),
+  Mutant(
+    "spread: sums of squares around no mean",
+    "tflm_fg/fixed_point/spread.py",
+    "squares - 2 * centre * sums + samples * centre * centre",
+    "squares - centre * sums + samples * centre * centre",
+    (
+      "tests/federated/test_rounds.py",
+      "-kends",
+    ),
+  ),
+  Mutant(
     "signatures: training that is worse on what was kept aside stays",
     "tflm_fg/signatures/head_calls.py",
     "  ok = better & (alive >= 1) & _are",
