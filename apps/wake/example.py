@@ -45,7 +45,9 @@ MISSED = {
 
 ORIGINALS = tuple(
   Speaker("", voice)
-  for voice in "en-us+f4 en+m2 en-us+f5 en-gb-scotland+f3 en-us+m8 en+m6".split()
+  for voice in (
+    "en-us+f4 en+m2 en-us+f5 en-gb-scotland+f3 en-us+m8 en+m6"
+  ).split()
 )
 """Voices as the models were trained for."""
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from apps.wake import evaluation, sounds
+from apps.wake.data import stock
 from apps.wake.data.speaking import LEAD_SECONDS
 from apps.wake.detector import Detector
 from apps.wake.scores import Played
 from apps.wake.sounds import Sound
 from tflm_fg.samples import counted
+from tflm_fg.types import TflmFgError
+
+Reader = Callable[[str, bool], tuple[list[Sound], list[str]]]
+"""Reads a path: the sounds, and what a user should know of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +76,19 @@ class Streams:
     return steps * found.rule.step_seconds / 60
 
 
-def streams_of(found: Detector, sounds: Sequence[Sound], what: str) -> Streams:
+def streams_of(found: Detector, played: Sequence[Sound], what: str) -> Streams:
   """Runs the frozen part of a model over sounds, each from a fresh state.
 
   Args:
     found: the model.
-    sounds: what it is played.
+    played: the sounds.
     what: for the progress bar, which a terminal shows.
   """
-  steps = (found.steps(one.samples) for one in sounds)
+  steps = (found.steps(one.samples) for one in played)
   return Streams(
-    tuple(one.name for one in sounds),
-    tuple(one.lead_seconds for one in sounds),
-    tuple(_inputs(found, steps, len(sounds), what)),
+    tuple(one.name for one in played),
+    tuple(one.lead_seconds for one in played),
+    tuple(_inputs(found, steps, len(played), what)),
   )
 
 
@@ -163,3 +169,64 @@ class TrainingData:
       "stock_keepers": len(self.stock_keepers),
       "told": self.in_words(found),
     }
+
+
+def read(
+  found: Detector,
+  *,
+  positive: str,
+  negative: str | None = None,
+  keep: str | None = None,
+  test_positive: str | None = None,
+  test_negative: str | None = None,
+  strict: bool = False,
+  seed: int = 0,
+) -> TrainingData:
+  """Reads a user's sounds and the stock, and runs the frozen part over them.
+
+  Args:
+    found: the model.
+    positive: folder of recordings of the word that it should hear.
+    negative: folder or file of sound without it.
+    keep: folder of recordings of the word by voices that it hears.
+    test_positive: folder of other recordings of the word, to score on.
+    test_negative: folder or file of other sound without it, to score on.
+    strict: refuse a recording that cannot be read, which else is passed over.
+    seed: which of the sounds that are made here.
+
+  Raises:
+    TflmFgError: if sounds cannot be read, or are not what they should be.
+  """
+  notes: list[str] = []
+
+  def streams(path: str | None, read: Reader, what: str) -> Streams:
+    if not path:
+      return Streams()
+    own, told = read(path, strict)
+    notes.extend(told)
+    return streams_of(found, own, what)
+
+  positives = streams(positive, sounds.positives, "recordings")
+  negatives = streams(negative, sounds.negatives, "negatives")
+  named = evaluation.mostly_heard(negatives.played(found), found)
+  if named and negative:
+    line = evaluation.holds_the_word(negative, named, found.wake_word)
+    raise TflmFgError(f"--negative={negative}: {line}")
+  keepers = streams(keep, sounds.positives, "keepers")
+  test = streams(test_positive, sounds.positives, "test recordings")
+  other = streams(test_negative, sounds.negatives, "test negatives")
+  shipped = stock.steps(found.manifest, found.frontend, seed=seed)
+  return TrainingData(
+    positives=positives,
+    negatives=negatives,
+    stock_negatives=of_stock(
+      found, shipped.negatives, shipped.negative_names, "stock"
+    ),
+    keepers=keepers,
+    stock_keepers=of_stock(
+      found, shipped.keepers, shipped.keeper_names, "stock's keepers"
+    ),
+    test_positives=test,
+    test_negatives=other,
+    notes=(*notes, *shipped.notes),
+  )

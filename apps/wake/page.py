@@ -18,6 +18,7 @@ from apps.report_page.markup import (
   paragraph,
   section,
   table,
+  text,
 )
 from apps.wake.curves import det_section, hours, traces_section
 
@@ -140,6 +141,10 @@ def _events_card(row: Report) -> Markup:
     element("b", " → ".join(rates)),
     element("span", f"{events} in {hours(length)}; lower is better"),
   ]
+  guesses = [row.get(f"estimated_{when}") for when in kinds]
+  if None not in guesses:
+    guess = " → ".join(f"{value:.2f}" for value in guesses)
+    pieces.append(element("span", f"by near misses: {guess}"))
   return element("div", joined(pieces), "card")
 
 
@@ -162,6 +167,8 @@ def _recordings(report: Report) -> Markup:
     "The highest cutoff at which the word is still heard in a recording: the "
     "mean over the sliding window. ✓ heard at the cutoff, ✗ missed."
   )
+  if kind := report.get("recordings_are"):
+    told = f"Recordings that were {kind}. {told}"
   return section(
     "Recording by recording",
     [
@@ -187,9 +194,12 @@ def _events(report: Report) -> Markup:
   if not rows:
     return Markup()
   cells = [[row["file"], clock(row["seconds"]), row["when"]] for row in rows]
+  kind = report.get("events_are")
+  told = f"Sound that was {kind}, played to both files." if kind else ""
   return section(
     "What it woke to without the word",
     [
+      paragraph(told, "soft") if told else "",
       element("div", table(["sound", "time", ""], cells[:MOST_ROWS]), "scroll"),
       _rest(rows, "false accepts"),
     ],
@@ -215,6 +225,8 @@ def _tried(report: Report) -> Markup:
     joined([element("b", row["what"]), f": {row['came_of_it']}"], "")
     for row in report.get("tried", ())
   ]
+  if report.get("reason"):
+    rows.append(text(report["reason"]))
   return section("What was tried", [listed(rows)])
 
 

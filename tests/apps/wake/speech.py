@@ -33,6 +33,18 @@ def sounds():
   return heard, missed
 
 
+@functools.cache
+def more():
+  """One more recording that the model hears."""
+  return example.recordings([Speaker("", "en-us+f4")], "Hey Jarvis", 1, 1, 0)
+
+
+def write(path, sound):
+  """A recording as a user has it, without what is played in front of it."""
+  first = round(sound.lead_seconds * 16_000) - 4_000
+  files.write(str(path), sound.samples[first:])
+
+
 def write_folder(folder, names=(WORD,)):
   """A model with its manifest, and recordings: a folder as a user has it."""
   for name in names:
@@ -41,4 +53,4 @@ def write_folder(folder, names=(WORD,)):
   for kind, group in zip(("family", "mine"), sounds()):
     (folder / kind).mkdir()
     for number, sound in enumerate(group):
-      files.write(str(folder / kind / f"{number}.wav"), sound.samples)
+      write(folder / kind / f"{number}.wav", sound)
