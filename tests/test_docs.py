@@ -44,7 +44,8 @@ EXTRAS = re.findall(
 # looked at more closely below.
 SYSTEM = {
   ".", "adb", "bash", "bazel", "cd", "cmp", "flower-superlink",
-  "flower-supernode", "mkdir", "mypy", "openssl", "pip", "pytest", "python", "python3", "ruff", "sed", "xxd",
+  "flower-supernode", "mkdir", "mypy", "openssl", "pip", "pytest", "python",
+  "python3", "ruff", "sed", "xxd",
 }  # fmt: skip
 
 SHARED_FLAGS = {p.stem for p in (ROOT / "apps/flags").glob("*_flags.py")}

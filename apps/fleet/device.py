@@ -6,8 +6,13 @@ these it makes the shared numbers again, bit for bit, whenever it is asked.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
+import tflm_fg
 from apps.fleet import masked
 from apps.fleet.messages import (
   JOIN,
@@ -18,7 +23,7 @@ from apps.fleet.messages import (
   SUMS,
   Record,
 )
-from tflm_fg.federated import Client, Plan, Share
+from tflm_fg.federated import Client, Plan, Share, personal_prompt
 from tflm_fg.marking import Model
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.types import Array, TflmFgError, one_line
@@ -33,11 +38,14 @@ class Memory(NamedTuple):
     plan: of the fleet; empty before it has joined.
     steps: all that it took, as they were sent.
     secrets: of a masked round that is open; None where none is.
+    personal: masters of the device's own prompt, by tensor, as they are packed;
+      None before it was looked for.
   """
 
   plan: bytes = b""
   steps: tuple[bytes, ...] = ()
   secrets: masked.Secrets | None = None
+  personal: bytes | None = None
 
 
 class Device:
@@ -119,6 +127,28 @@ class Device:
     share = Share(int(request["position"]), int(request["clients"]))
     return {"have": client.number, "sums": client.contribute(share)}
 
+  def _own_prompt(self, plan: Plan) -> Mapping[int, Array] | None:
+    """The device's prompt where it has one; found once, without labels."""
+    if not plan.personal:
+      return None
+    if self._memory.personal is None:
+      found = personal_prompt(
+        self._model, plan, self._x, runtime_options=self._options
+      )
+      self._memory = self._memory._replace(personal=packed(found))
+    return unpacked(self._memory.personal or b"")
+
+  def adapted(self) -> bytes:
+    """The model as this device has it, with its own prompt.
+
+    Raises:
+      TflmFgError: if it knows no plan.
+    """
+    client = self._ready()
+    if client is None:
+      raise TflmFgError(f"client {self.name}: has joined no fleet")
+    return tflm_fg.strip(client.file().data)
+
   def _join(self, plan: bytes) -> None:
     if plan == self._memory.plan:
       return
@@ -137,18 +167,33 @@ class Device:
 
   def _ready(self) -> Client | None:
     """The client with all steps that are remembered; None before it joined."""
-    plan, steps, _ = self._memory
-    if self._client is None and plan:
+    memory = self._memory
+    if self._client is None and memory.plan:
+      plan = Plan.from_bytes(memory.plan)
       client = Client(
         self._model,
-        Plan.from_bytes(plan),
+        plan,
         self._x,
         self._y,
         client=self.name,
         runtime_options=self._options,
+        personal=self._own_prompt(plan),
         seed=self._seed,
       )
-      for step in steps:
+      for step in memory.steps:
         client.take(step)
       self._client = client
     return self._client
+
+
+def packed(masters: Mapping[int, Array]) -> bytes:
+  """Masters by tensor index as bytes."""
+  content = io.BytesIO()
+  np.savez(content, **{str(index): own for index, own in masters.items()})
+  return content.getvalue()
+
+
+def unpacked(content: bytes) -> dict[int, Array]:
+  """Masters that were packed."""
+  with np.load(io.BytesIO(content), allow_pickle=False) as held:
+    return {int(name): held[name] for name in held.files}

@@ -8,7 +8,8 @@
 
 Sums that cannot be of the samples that they state are refused by the device's
 name, and nothing is written. In a plan of several rounds --step is what all
-devices need for the next one. --skip goes on without the files that are
+devices need for the next one; with --steps_taken alone a device makes the model
+of the steps that it was sent. --skip goes on without the files that are
 refused, and says which.
 """
 
@@ -30,7 +31,10 @@ _MODEL = flags.DEFINE_string(
   "model", None, "the .tflite that all devices have", required=True
 )
 _SUMS = flags.DEFINE_list(
-  "sums", None, "files of devices or combined ones, or folders", required=True
+  "sums",
+  [],
+  "files of devices or combined ones, or folders; without them the model is "
+  "made of --steps_taken",
 )
 _OUT = flags.DEFINE_string("out", None, "the model to write")
 _STEP = flags.DEFINE_string(
@@ -52,7 +56,9 @@ _SKIP = flags.DEFINE_boolean(
 
 def main() -> None:
   """Reads, checks, makes a step, writes."""
-  paths = received.files_in(_SUMS.value)
+  if not (_SUMS.value or _TAKEN.value):
+    raise TflmFgError("--sums=FILES is missing, or --steps_taken=FILES")
+  paths = received.files_in(_SUMS.value) if _SUMS.value else []
   inputs = {f"sums {n}": path for n, path in enumerate(paths)}
   files.require_outputs(
     cli.values(_OUT, _STEP, _JOURNAL),
@@ -75,21 +81,27 @@ def main() -> None:
     if not _SKIP.value:
       raise TflmFgError(f"{said}; or go on without it with --skip")
     print(f"refused: {said}")
-  clients = len(federation.clients)
-  step = federation.close()
-  adapted = federation.file().data
   contents = {}
-  if _STEP.value:
-    contents[_STEP.value] = step
+  if paths:
+    clients = len(federation.clients)
+    step = federation.close()
+    told = federation.rounds[-1]
+    said = f"{clients} devices, {told.samples} samples; "
+    if _STEP.value:
+      contents[_STEP.value] = step
+  elif _STEP.value:
+    raise TflmFgError("--step: without --sums there is no new step to write")
+  else:
+    said = ""
+  adapted = federation.file().data
   if _JOURNAL.value:
     contents[_JOURNAL.value] = federated.journal_of(federation).to_bytes()
   if _OUT.value:
     contents[_OUT.value] = tflm_fg.strip(adapted)
   files.write_set(contents)
-  told = federation.rounds[-1]
   print(
-    f"round {told.number + 1} of {plan.rounds}: {clients} devices, "
-    f"{told.samples} samples; masters {federation.masters_sha256[:16]}"
+    f"round {federation.number} of {plan.rounds}: {said}masters "
+    f"{federation.masters_sha256[:16]}"
   )
   if test is not None:
     before, after = (

@@ -39,10 +39,13 @@ class Fleet:
   Attributes:
     clients: what each of them has.
     test: other samples, of all classes.
+    tests: of them those that a client meets itself, where clients differ in
+      more than their classes; empty where each meets all.
   """
 
   clients: Sequence[Samples]
   test: Samples
+  tests: Sequence[Samples] = ()
 
   @property
   def union(self) -> Samples:

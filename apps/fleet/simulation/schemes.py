@@ -50,6 +50,11 @@ ROWS = {
     "one-round",
     {"trainable": "wide-head"},
   ),
+  "personal": Row(
+    "closed form, a prompt a device",
+    "closed-form",
+    {"personal": "prompt"},
+  ),
   "signs": Row("sign-SPSA, 16 directions a round", "signs"),
   "per-sample": Row(
     "per-sample directions, a prompt", "per-sample", method={"steps": 40}
@@ -116,8 +121,11 @@ def run(
   report = server.report()
   adapted = server.federation.file().data
   journal = federated.journal_of(server.federation).to_bytes()
+  accuracy = accuracy_of(adapted, fleet.test)
+  if plan.personal:
+    accuracy = _at_home(devices, fleet)
   found = Result(
-    accuracy=accuracy_of(adapted, fleet.test),
+    accuracy=accuracy,
     rounds=report["rounds"],
     bytes_up=report["bytes_up"],
     bytes_down=report["bytes_down"],
@@ -145,6 +153,13 @@ def title(name: str) -> str:
     return ROWS[name].title
   epochs = FEDAVG[name]
   return f"FedAvg, float, {epochs} epoch{'s' * (epochs > 1)} a round"
+
+
+def _at_home(devices: Sequence[Device], fleet: Fleet) -> float:
+  """The accuracy of each device's own model on what it meets, as a mean."""
+  tests = fleet.tests or [fleet.test] * len(devices)
+  scores = [accuracy_of(d.adapted(), test) for d, test in zip(devices, tests)]
+  return float(np.average(scores, weights=[len(test) for test in tests]))
 
 
 def accuracy_of(model: bytes, test: Samples) -> float:

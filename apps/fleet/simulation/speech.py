@@ -37,19 +37,21 @@ class Pool:
     test: other samples, of all classes and voices.
     spread: as for `dealt`, or "voices".
     clients: how many a fleet has.
+    tests: of the test what each client's voice says; empty for one voice.
   """
 
   parts: Sequence[Samples]
   test: Samples
   spread: str
   clients: int
+  tests: Sequence[Samples] = ()
 
   def fleet(self, seed: int) -> Fleet:
     """The clients of a seed; the test is the same for all seeds."""
     parts = [drawn(part, POOL, seed) for part in self.parts]
     if self.spread != "voices":
       parts = dealt(parts[0], self.clients, self.spread, seed)
-    return Fleet(parts, self.test)
+    return Fleet(parts, self.test, self.tests)
 
 
 def pool(
@@ -83,7 +85,7 @@ def pool(
     at = number // len(VARIANTS)
     parts.append(_spoken(name, "adapt", at, POOL * each, folder))
     tests.append(_spoken(name, "test", at, checks, folder))
-  return Pool(parts, joined(tests), spread, clients)
+  return Pool(parts, joined(tests), spread, clients, tests)
 
 
 def _spoken(

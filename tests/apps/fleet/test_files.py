@@ -97,6 +97,11 @@ def test_rounds_by_files_are_those_of_a_server_that_runs(folder):
   led(server, fleets.devices())
   own = tflm_fg.strip(server.federation.file().data)
   assert own == (folder / "out.tflite").read_bytes()
+  done(
+    folder, "apply", MODEL, "--plan=plan.json", "--out=device.tflite",
+    f"--steps_taken={','.join(taken)}",
+  )  # fmt: skip
+  assert own == (folder / "device.tflite").read_bytes()
 
 
 def test_a_damaged_file_is_refused_by_name_and_nothing_is_written(folder):
@@ -130,6 +135,7 @@ def test_a_device_of_another_base_is_refused_by_name(folder):
   [
     (["combine", "--sums=none", "--out=all.bin"], "none"),
     (["apply", MODEL, "--sums=0.npz"], "--out=MODEL is missing"),
+    (["apply", MODEL, "--out=o.tflite"], "--sums=FILES is missing"),
     (["apply", MODEL, "--sums=0.npz", "--out=o.tflite"], "0.npz"),
     (
       ["contribute", MODEL, "--data=0.npz", "--out=s.bin", "--steps=3"],

@@ -143,11 +143,27 @@ def test_too_few_nodes_are_one_line_and_the_report_says_so(folder):
 def test_a_real_node_takes_its_samples_from_its_own_configuration(folder):
   config = config_of(folder, clients="")
   own = {
-    7: {"data": str(folder / "clients" / "0.npz"), "name": "phone"},
+    7: {
+      "data": str(folder / "clients" / "0.npz"),
+      "name": "phone",
+      "out": str(folder / "phone.tflite"),
+    },
     8: {"data": str(folder / "clients" / "1.npz")},
   }
   report = run(LocalGrid(config, own), config)
   assert report["clients"] == 2 and report["masters_equal"]
+  phone = (folder / "phone.tflite").read_bytes()
+  assert phone == (folder / "adapted.tflite").read_bytes()
+
+
+def test_masked_rounds_over_a_grid_make_the_same_model(folder):
+  config = config_of(folder)
+  run(grid_of(config), config)
+  plain = (folder / "adapted.tflite").read_bytes()
+  config = config_of(folder, secure=True)
+  report = run(grid_of(config), config)
+  assert report["secure"]
+  assert plain == (folder / "adapted.tflite").read_bytes()
 
 
 def test_a_node_without_samples_says_what_is_missing(folder):

@@ -214,7 +214,7 @@ def test_bytes_are_counted_of_what_travels():
 
 
 def test_a_memory_of_nothing_knows_no_plan():
-  assert Memory() == (b"", (), None)
+  assert Memory() == (b"", (), None, None)
   found = fleets.device(0).answer({"ask": "sums", "from": 0, "steps": []})
   assert found == {"name": "client-0", "have": -1}
 
@@ -224,3 +224,26 @@ def test_a_scheme_that_divides_its_work_ends_equal():
   led(server, fleets.devices(), None)
   assert server.report()["masters_equal"]
   assert np.isfinite(server.report()["losses"][-1])
+
+
+def test_a_prompt_of_its_own_is_found_once_and_never_sent():
+  server = fleets.server(personal="prompt")
+  devices = dict(enumerate(fleets.devices()))
+  prompts = {}
+
+  def meddle(number, request, answer):
+    own = devices[number].memory.personal
+    assert prompts.setdefault(number, own) == own
+    assert own not in answer.values()
+    devices[number] = fleets.device(number, memory=devices[number].memory)
+    return answer
+
+  led_by_hand(server, devices, meddle)
+  assert server.report()["masters_equal"]
+  assert all(prompts[number] is not None for number in devices)
+  assert devices[0].adapted()[4:8] == b"TFL3"
+
+
+def test_a_device_of_no_fleet_has_no_model_to_give():
+  with pytest.raises(TflmFgError, match="has joined no fleet"):
+    fleets.device(0).adapted()

@@ -15,7 +15,7 @@ import tflm_fg
 from apps.fleet.device import Device, Memory
 from apps.fleet.faults import Faults
 from apps.fleet.masked import Secrets
-from apps.fleet.messages import MASKED, SUMS, Record
+from apps.fleet.messages import MASKED, MASTERS, SUMS, Record
 from apps.fleet.server import Server, require_equal
 from tflm_fg import federated, files
 from tflm_fg.types import TflmFgError, one_line
@@ -106,6 +106,8 @@ def answer(request: Record, context: Context) -> Record | None:
   device = Device(name, model, held.x, held.y, memory_of(context))
   found = device.answer(request)
   remember(context, device.memory)
+  if request["ask"] == MASTERS and own.get("out"):
+    files.write_atomically(str(own["out"]), device.adapted())
   return found
 
 
@@ -116,6 +118,8 @@ def remember(context: Context, memory: Memory) -> None:
     secret, names, keys, told = memory.secrets
     kept |= {"secret": secret, "names": list(names)}
     kept |= {"keys": list(keys), "told": list(told)}
+  if memory.personal is not None:
+    kept["personal"] = memory.personal
   context.state[RECORD] = ConfigRecord(kept)
 
 
@@ -128,7 +132,8 @@ def memory_of(context: Context) -> Memory:
   if "secret" in kept:
     lists = (tuple(kept[key]) for key in ("names", "keys", "told"))
     secrets = Secrets(kept["secret"], *lists)
-  return Memory(kept["plan"], tuple(kept["steps"]), secrets)
+  personal = kept.get("personal")
+  return Memory(kept["plan"], tuple(kept["steps"]), secrets, personal)
 
 
 def number_of(context: Context) -> int:
