@@ -156,7 +156,11 @@ def told(adapted: Adapted, content: bytes, path: str) -> dict[str, Any]:
     "first": [] if outcome.cutoff == found.rule.cutoff else [MOVED],
     "reason": outcome.reason,
     "tried": [tried(attempt) for attempt in outcome.tried],
-    "notes": [*data.notes, *doubts(outcome, data.positives)],
+    "notes": [
+      *data.notes,
+      *doubts(outcome, data.positives),
+      *without_manifest(adapted),
+    ],
     "seconds": adapted.seconds,
   }
 
@@ -180,6 +184,17 @@ def doubts(outcome: Outcome, positives: Streams) -> list[str]:
     return positives.names[int(found[1])]
 
   return [re.sub(r"^positive (\d+)", named, line) for line in outcome.doubts]
+
+
+def without_manifest(adapted: Adapted) -> list[str]:
+  """What to know of a result for which no manifest can be written."""
+  if adapted.manifest is not None:
+    return []
+  return [
+    "the model came without a manifest, so none is written: it counts as heard "
+    f"at a cutoff of {adapted.outcome.cutoff:g} and a sliding window of "
+    f"{adapted.found.rule.window}"
+  ]
 
 
 def tried(attempt: detection.Attempt) -> dict[str, Any]:

@@ -90,8 +90,8 @@ def opened(
     "wake_word": wake_word or "",
   }
   found = manifest.of_model(path, **asked)
-  chosen = _output(path, model.num_outputs, output)
   frontend = features.of_model(model, found, rule=rule)
+  chosen = _output(path, model.num_outputs, output)
   if frontend.name == "micro":  # formats without manifests have defaults
     manifest.of_model(path, **asked, needed=True)
   return Detector(

@@ -107,7 +107,9 @@ class Manifest:
     )
 
   def edited(self, *, model: str, cutoff: float, digits: int = 3) -> str:
-    """The text with another file and cutoff, and nothing else changed.
+    """The text with another file, cutoff and window, and nothing else changed.
+
+    The window is that of this object, which a flag may have set.
 
     Args:
       model: what the model's file is called; it stands beside the manifest.
@@ -127,6 +129,11 @@ class Manifest:
       top["model"]: json.dumps(model),
       micro["probability_cutoff"]: repr(rounded),
     }
+    for name in _WINDOW_OF.values():
+      if name in micro:
+        start, end = micro[name]
+        if json.loads(self.text[start:end]) != self.window:
+          places[micro[name]] = repr(self.window)
     text = self.text
     for (start, end), value in sorted(places.items(), reverse=True):
       text = text[:start] + value + text[end:]

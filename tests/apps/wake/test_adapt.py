@@ -198,3 +198,14 @@ def test_the_demo_adapts_to_two_voices_and_leaves_what_a_device_takes(tmp_path):
     assert manifest["model"] == f"{name}.tflite"
     assert (tmp_path / f"out/{name}.tflite").stat().st_size == 52272
   assert "The DET curve" in (tmp_path / "out/whisper.html").read_text()
+
+
+def test_without_a_manifest_none_is_written_and_that_is_said(folder):
+  (folder / "hey_jarvis.json").unlink()
+  printed = adapted(
+    folder, "--cutoff=0.9", "--window=4", "--wake_word=hey jarvis",
+    before=fake(cutoff=0.95),
+  )  # fmt: skip
+  assert "none is written: it counts as heard at a cutoff of 0.95" in printed
+  assert (folder / "out.tflite").exists()
+  assert not (folder / "out.json").exists()

@@ -1,5 +1,6 @@
 """ESPHome's manifests: read, refused in one line, changed in two places."""
 
+import dataclasses
 import json
 
 import pytest
@@ -171,3 +172,14 @@ def test_a_cutoff_out_of_its_range_is_refused_wherever_it_comes_from(cutoff):
 def test_a_model_without_a_manifest_has_none_to_change():
   with pytest.raises(TflmFgError, match="no manifest"):
     manifest.of_model("M.tflite").edited(model="a", cutoff=0.5)
+
+
+@pytest.mark.parametrize(("text", "old"), [(V2, 5), (V1, 10)])
+def test_a_window_that_a_flag_sets_is_written_too(text, old):
+  found = dataclasses.replace(manifest.Manifest.parse(text, "m.json"), window=7)
+  edited = found.edited(model="mine.tflite", cutoff=found.cutoff)
+  again = manifest.Manifest.parse(edited, "n.json")
+  assert again.window == 7
+  as_it_was = dataclasses.replace(found, window=old)
+  kept = as_it_was.edited(model="mine.tflite", cutoff=found.cutoff)
+  assert kept.count(str(old)) == text.count(str(old))
