@@ -57,7 +57,11 @@ QUANTIZATION = flags.DEFINE_enum(
   "pymicro-wakeword; they differ by one step in a tenth of the values",
 )
 RUNTIME = flags.DEFINE_enum(
-  "runtime", "litert", list(runtimes.NAMES), "the engine that runs the model"
+  "runtime",
+  "litert-reference",
+  list(runtimes.NAMES),
+  "the engine that runs the model; by default one whose last layer reads the "
+  "numbers that it reads in TensorFlow Lite Micro",
 )
 
 

@@ -18,6 +18,10 @@ from tflm_fg.detection import Outcome, Rule, Settings
 from tflm_fg.types import TflmFgError
 
 
+class Refused(TflmFgError):  # noqa: N818
+  """No result was better and as safe."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adapted:
   """A model that was adapted.
@@ -72,7 +76,8 @@ def adapt(
     progress: is told what happens, a line at a time.
 
   Raises:
-    TflmFgError: if no result is better and as safe, saying what it was not.
+    Refused: if no result is better and as safe, saying what it was not.
+    TflmFgError: if sounds are too few or too short.
   """
   start = time.monotonic()
   outcome = detection.adapt(
@@ -87,7 +92,7 @@ def adapt(
     progress=progress,
   )
   if not outcome.accepted:
-    raise TflmFgError(f"{found.path}: {outcome.reason}; nothing was written")
+    raise Refused(f"{found.path}: {outcome.reason}; nothing was written")
   text = None
   if found.manifest.text:
     text = found.manifest.edited(model=name, cutoff=outcome.cutoff)

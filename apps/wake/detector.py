@@ -65,7 +65,7 @@ def opened(
   wake_word: str | None = None,
   output: int | None = None,
   rule: str = features.ESPHOME,
-  runtime: str = "litert",
+  runtime: str = "litert-reference",
 ) -> Detector:
   """Opens a model with its manifest.
 

@@ -17,7 +17,6 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -105,10 +104,16 @@ def main() -> None:
       test_positives=parts[1],
       test_negatives=others.talk,
     )
-    own, row = adapt_to(found, data, others, who.title)
+    try:
+      own, row = adapt_to(found, data, others, who.title)
+    except adaptation.Refused as refusal:
+      print(f"\n{who.title}: {refusal}")
+      continue
+    print_table(who.title, row)
     contents |= {os.path.join(folder, n): c for n, c in own.items()}
     told[who.title] = row
-  print_table(told)
+  if not told:
+    raise TflmFgError("no voice could be adapted to; try another --seed")
   contents[os.path.join(folder, "report.json")] = cli.to_json(told)
   files.write_set(contents)
   print(f"\nmodels, manifests, pages and report.json are in {folder}/")
@@ -176,12 +181,11 @@ def adapt_to(
   return made, told
 
 
-def print_table(told: Mapping[str, dict[str, Any]]) -> None:
+def print_table(title: str, told: dict[str, Any]) -> None:
   """Before and after, for people."""
-  for title, report_ in told.items():
-    count = report_["learned_from"]["positives"]
-    print(f"\n{title}, {count} recordings learned from")
-    printed.print_adaptation(report_)
+  count = told["learned_from"]["positives"]
+  print(f"\n{title}, {count} recordings learned from")
+  printed.print_adaptation(told)
 
 
 def run() -> int:
