@@ -50,6 +50,12 @@ def main() -> None:
   if "runtime" in report:
     print_trials(report)
   else:  # a stream's state is not a sample's, so no write was tried
+    for row in report["last_layer"]:
+      print(
+        f"last layer, {row['operator']}: {row['role']} "
+        f"{'x'.join(map(str, row['shape']))} {row['dtype']}, {row['bytes']} "
+        f"bytes, {row['name']}"
+      )
     for note in report["notes"]:
       print(f"note: {note}")
   if _REPORT.value:

@@ -36,8 +36,9 @@ from tflm_fg.tflite.select_trainable import (
   mark_file,
 )
 from tflm_fg.tflite.split_graph import cut
+from tflm_fg.tflite.stream.cut import last_layer
 from tflm_fg.tflite.stream.states import states_of
-from tflm_fg.tflite.tensors import activation_bytes
+from tflm_fg.tflite.tensors import activation_bytes, describe
 from tflm_fg.training.auto import Auto
 from tflm_fg.training.objective import Objective, output_spec, width
 from tflm_fg.types import TflmFgError, TrainableTensor
@@ -70,7 +71,8 @@ def inspect(
     Operators, outputs, state, what marking mends, trainable tensors, whether
     the runtime sees a write to each, bytes of memory, and how far engines are
     apart; JSON-ready. Of a model whose state is resource variables: operators,
-    outputs and state alone, and a note that says what adapts it.
+    outputs, state and the last layer alone, and a note that says what adapts
+    it.
 
   Raises:
     TflmFgError: in one line, if the file is not sound or nothing can train.
@@ -78,8 +80,7 @@ def inspect(
   own = opened(model, name, output, input)
   report = describe_file(own)
   if resource_fault(own.subgraph) and not has_float_variables(own.subgraph):
-    note = resource_fault(own.subgraph)
-    return report | {"is_marked": False, "notes": [note], "tensors": []}
+    return report | describe_stream(own)
   options = options_for(own, trainable or "all", graph_options)
   file = with_change_told(own, in_known_form(own, options))
   found = own_mark(file) if trainable is None else None
@@ -133,6 +134,28 @@ def describe_state(file: ModelFile) -> list[dict[str, Any]]:
     }
     for state in states
   ]
+
+
+def describe_stream(file: ModelFile) -> dict[str, Any]:
+  """What can train in a file whose state is resource variables."""
+  graph = file.subgraph
+  notes = [resource_fault(graph)]
+  answer = graph.outputs[meant_output(graph, file.name).position]
+  rows = []
+  try:
+    site = last_layer(file, answer)
+    rows = [
+      _row(describe(graph, reader, index, role))
+      for role, index, reader in site.parts(("kernel", "bias"))
+    ]
+  except TflmFgError as fault:
+    notes.append(f"{fault}")
+  return {
+    "is_marked": False,
+    "notes": notes,
+    "tensors": [],
+    "last_layer": rows,
+  }
 
 
 def describe_training(

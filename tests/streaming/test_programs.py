@@ -12,6 +12,7 @@ from tests.refusals import refused
 from tests.stream_models import STEP, stream_model
 from tflm_fg.runtimes.registry import is_installed
 from tflm_fg.streaming import StreamModel
+from tflm_fg.tflite import model_file
 
 MODEL = stream_model(initial=40)
 X = np.zeros((8, *STEP), np.int8)
@@ -34,6 +35,19 @@ def test_inspecting_describes_the_state_and_says_what_adapts_it():
   (note,) = report["notes"]
   assert "tflm-fg-wake" in note
   assert report["tensors"] == []
+  kernel, bias = report["last_layer"]
+  assert (kernel["role"], kernel["shape"]) == ("kernel", [1, 12])
+  assert (bias["role"], bias["bytes"]) == ("bias", 4)
+
+
+def test_inspecting_says_why_a_last_layer_cannot_train():
+  model = model_file.read(MODEL)
+  for op in model.subgraphs[0].operators:
+    if model_file.op_name(model, op) == "FULLY_CONNECTED":
+      op.builtinOptions.fusedActivationFunction = 1
+  report = tflm_fg.inspect(model_file.pack(model))
+  assert report["last_layer"] == []
+  assert "has a ReLU behind it" in report["notes"][1]
 
 
 def test_the_program_prints_the_state(tmp_path):
@@ -43,6 +57,7 @@ def test_the_program_prints_the_state(tmp_path):
   assert done.returncode == 0
   assert "state, kept from step to step, 18 bytes:" in done.stdout
   assert "rows (resource variable, starts from other numbers)" in done.stdout
+  assert "FULLY_CONNECTED: kernel 1x12 int8, 12 bytes" in done.stdout
   assert "tflm-fg-wake" in done.stdout
   assert (tmp_path / "r.json").exists()
 
