@@ -149,7 +149,7 @@ def told(adapted: Adapted, content: bytes, path: str) -> dict[str, Any]:
     "cutoff_before": found.rule.cutoff,
     "cutoff_after": outcome.cutoff,
     "learned_from": data.to_json(found),
-    "changed": changed(adapted, content),
+    "changed": changed(adapted),
     "recall": recall(adapted, test),
     "false_accepts": false_accepts(adapted, room),
     "recordings": report.recording_rows(hits[1], hits[0]),
@@ -163,6 +163,7 @@ def told(adapted: Adapted, content: bytes, path: str) -> dict[str, Any]:
     "tried": [tried(attempt) for attempt in outcome.tried],
     "notes": [
       *data.notes,
+      *written_anew(adapted),
       *doubts(outcome, data.positives),
       *without_manifest(adapted),
     ],
@@ -224,9 +225,19 @@ def plain(value: float) -> float | None:
   return None if value != value else value
 
 
-def changed(adapted: Adapted, content: bytes) -> dict[str, Any]:
+def written_anew(adapted: Adapted) -> list[str]:
+  """What had to be mended in the file before its last layer was changed."""
+  return [
+    "the file was written anew, and the changed bytes are those of the new "
+    f"one: {note}"
+    for note in adapted.found.model.notes
+  ]
+
+
+def changed(adapted: Adapted) -> dict[str, Any]:
   """What is different in the file: counts, and each run of bytes."""
-  head, outcome = adapted.found.model.head, adapted.outcome
+  model, outcome = adapted.found.model, adapted.outcome
+  head, content = model.head, model.file.data
   runs = report.changed_bytes(content, adapted.model)
   return {
     "bytes": sum(len(run["before"]) // 2 for run in runs),

@@ -9,6 +9,7 @@ import pytest
 from tests import programs
 from tests.apps.wake import speech
 from tests.apps.wake.test_programs import MODEL, WAKE, done, refused
+from tflm_fg.tflite import model_file
 
 ADAPT = ("adapt", MODEL, "--positive=mine", "--out=out.tflite")
 
@@ -92,6 +93,21 @@ def test_a_model_learns_and_is_written_with_its_manifest(folder):
   assert "note: a stock" in printed and "note: 0.wav doubt" in printed
   page = (folder / "report/index.html").read_text()
   assert "The cutoff was moved" in page and report["out_sha256"] in page
+
+
+def test_a_file_that_is_written_anew_is_told_with_the_bytes_behind_it(folder):
+  """Its last layer has no bias, so one of zeros is put back."""
+  path = folder / "hey_jarvis.tflite"
+  model = model_file.read(path.read_bytes())
+  for op in model.subgraphs[0].operators:
+    if model_file.op_name(model, op) == "FULLY_CONNECTED":
+      op.inputs = [*op.inputs[:2], -1]
+  path.write_bytes(model_file.pack(model))
+  printed = adapted(folder, "--report_dir=report", before=fake())
+  report = json.loads((folder / "report/report.json").read_text())
+  assert 0 < report["changed"]["bytes"] <= 4
+  assert "a bias of zeros put back" in printed
+  assert "written anew" in " ".join(report["notes"])
 
 
 def test_test_sets_are_scored_apart(folder):
