@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apps.report_page import charts
-from apps.report_page.markup import Markup, element, figure, joined, section
+from apps.report_page.markup import (
+  Markup,
+  element,
+  figure,
+  joined,
+  paragraph,
+  section,
+)
 from tflm_fg import plots
 
 Report = Mapping[str, Any]
@@ -41,6 +48,12 @@ def det_section(report: Report) -> Markup:
   det = report.get("det")
   if not det:
     return Markup()
+  if not any(any(curve["events"]) for curve in det["curves"]):
+    told = (
+      f"No cutoff lets in a false accept in {hours(det['hours'])} of sound: "
+      "that is too little for a curve."
+    )
+    return section("The DET curve", [paragraph(told)])
   lines, marks = [], []
   for curve in det["curves"]:
     places, missed = det_points(curve["an_hour"], curve["recall"])

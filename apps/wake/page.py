@@ -68,7 +68,7 @@ def evaluation_page(
   """The page of tflm-fg-wake evaluate: HTML that needs no other file."""
   name = os.path.basename(report["model"])
   return page(
-    f"{name} ({report['wake_word']}), played to",
+    f"{name} ({report['wake_word']}), scored on {_played(report)}",
     when,
     [
       *_lead(report),
@@ -81,6 +81,20 @@ def evaluation_page(
       sections.again_section(report, commands),
     ],
   )
+
+
+def _played(report: Report) -> str:
+  """What a model was played, in a few words."""
+  rows = [*report["recall"], *report["false_accepts"]]
+  return " and ".join(os.path.basename(row["of"].rstrip("/")) for row in rows)
+
+
+RULES = {"esphome": "ESPHome's", "wheel": "pymicro-wakeword's"}
+"""Whose rule makes features int8, by the flag's name of it."""
+
+
+def _frontend(report: Report) -> str:
+  return f"features rounded by {RULES[report['quantization']]} rule"
 
 
 def _lead(report: Report) -> list[Markup]:
@@ -154,7 +168,11 @@ def _recordings(report: Report) -> Markup:
   if not rows:
     return Markup()
   pair = any(row.get("probability_before") is not None for row in rows)
-  head = ["recording", *(["before"] if pair else []), "after" if pair else ""]
+  head = [
+    "recording",
+    *(["before"] if pair else []),
+    "after" if pair else "heard",
+  ]
   cells = [
     [
       row["file"],
@@ -254,7 +272,7 @@ def _changed(report: Report) -> Markup:
             f"{1000 * report['step_seconds']:.0f} ms",
           ),
           ("learned from", learned["told"]),
-          ("front end", f"features rounded by {report['quantization']}'s rule"),
+          ("front end", _frontend(report)),
           ("engine", report["runtime"]),
           ("seconds", f"{report['seconds']:.1f}"),
           (
@@ -281,7 +299,7 @@ def _rule(report: Report) -> Markup:
             f"{report['window']} steps of "
             f"{1000 * report['step_seconds']:.0f} ms",
           ),
-          ("front end", f"features rounded by {report['quantization']}'s rule"),
+          ("front end", _frontend(report)),
           ("engine", report["runtime"]),
         ]
       )

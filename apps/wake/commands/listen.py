@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from absl import flags
+from numpy.typing import NDArray
 
 from apps import cli, streams
 from apps.flags import wake_flags
@@ -38,7 +40,7 @@ _OUT = flags.DEFINE_string("out", None, "a .csv with what was heard")
 
 
 PIECE_SAMPLES = 1600
-"""Of a microphone's sound at a time: 0.1 s."""
+"""Of sound at a time: 0.1 s."""
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
   else:
     sound = sounds.whole(_WAV.value)
     hits = list(
-      print_hits(live.hear(found, [sound.samples]), sound.lead_seconds)
+      print_hits(live.hear(found, pieces(sound.samples)), sound.lead_seconds)
     )
     print(
       f"{counted(len(hits), 'detection')} of {found.wake_word!r} in "
@@ -64,6 +66,12 @@ def main() -> None:
     )
   if _OUT.value:
     files.write_atomically(_OUT.value, to_csv(hits))
+
+
+def pieces(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
+  """A recording as a microphone would give it, so that hits print early."""
+  for start in range(0, len(samples), PIECE_SAMPLES):
+    yield samples[start : start + PIECE_SAMPLES]
 
 
 def _seconds(sound: sounds.Sound) -> float:

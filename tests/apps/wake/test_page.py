@@ -110,3 +110,19 @@ def test_the_printed_evaluation_names_what_is_missed_and_when(capsys):
 )
 def test_times_are_minutes_and_seconds(seconds, told):
   assert page.clock(seconds) == told
+
+
+def test_without_a_false_accept_at_any_cutoff_no_curve_is_drawn():
+  told = reports.of_evaluation()
+  told["det"]["curves"][0]["events"] = [0] * 255
+  shown = page.evaluation_page(told, WHEN, COMMANDS)
+  assert "No cutoff lets in a false accept in 30.0 minutes" in shown
+  assert "false accepts an hour</text>" not in shown
+
+
+def test_a_page_names_what_was_played_and_whose_rule_rounds():
+  shown = page.evaluation_page(reports.of_evaluation(), WHEN, COMMANDS)
+  assert "<h1>hey_jarvis.tflite (Hey Jarvis), scored on others and room" in (
+    shown
+  )
+  assert "rounded by ESPHome&#x27;s rule" in shown
