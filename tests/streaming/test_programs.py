@@ -1,5 +1,6 @@
 """What the other commands say of a model with state, and real files."""
 
+import functools
 import importlib.util
 import pathlib
 
@@ -82,31 +83,45 @@ def test_state_that_every_sample_resets_is_described_and_trains():
 
 
 WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
+NOISE = np.random.default_rng(0).integers(-128, 128, (60, 3, 40), np.int8)
 
 
-@pytest.mark.skipif(
-  not importlib.util.find_spec("pymicro_wakeword"),
-  reason="pymicro-wakeword is not installed",
-)
-@pytest.mark.parametrize("runtime", ["litert", "tflm"])
-@pytest.mark.parametrize("word", WORDS)
-def test_real_wake_words_give_the_same_bytes_in_every_way(word, runtime):
+@functools.cache
+def wake_word(word, runtime):
+  """A published model, opened."""
+  if not importlib.util.find_spec("pymicro_wakeword"):
+    pytest.skip("pymicro-wakeword is not installed")
   if not is_installed(runtime):
     pytest.skip(f"{runtime} is not installed")
   package = importlib.util.find_spec("pymicro_wakeword").origin
   path = pathlib.Path(package).parent / "models" / f"{word}.tflite"
-  model = StreamModel.open(path, runtime)
+  return StreamModel.open(path, runtime)
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflm"])
+@pytest.mark.parametrize("word", WORDS)
+def test_real_wake_words_give_the_same_bytes_in_every_way(word, runtime):
+  model = wake_word(word, runtime)
   assert len(model.state) == 6
   assert model.step_shape == (3, 40)
-  x = np.random.default_rng(0).integers(-128, 128, (60, 3, 40)).astype(np.int8)
-  read = model.head_inputs(x)
+  read = model.head_inputs(NOISE)
   bias = middle(model.head, read)
   near = StreamModel.open(model.with_head(None, bias), runtime)
-  wanted = near.run(x)
+  wanted = near.run(NOISE)
   assert len(np.unique(wanted)) > 9
   outside = StreamModel.open(near.file, runtime, state="external")
-  assert np.array_equal(outside.run(x), wanted)
+  assert np.array_equal(outside.run(NOISE), wanted)
   assert np.array_equal(model.head_outputs(read, None, bias), wanted)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_reference_kernels_read_the_very_numbers_that_tflm_reads(word):
+  """So what is trained on them is trained for a microcontroller."""
+  one, other = (
+    wake_word(word, runtime).head_inputs(NOISE)
+    for runtime in ("litert-reference", "tflm")
+  )
+  assert np.array_equal(one, other)
 
 
 def middle(head, read):
