@@ -104,6 +104,7 @@ def recordings(
         voice=who.voice,
         manner=who.manner,
         seed=(seed * 10 + part) * 1000 + number,
+        fast=True,
       )
       for who in speakers
       for number in range(each)
@@ -121,7 +122,7 @@ def talk(speakers: Sequence[Speaker], times: int, seed: int) -> list[Sound]:
   """
   return _sounds(
     [
-      Plan(texts=SENTENCES * times, voice=who.voice, seed=seed)
+      Plan(texts=SENTENCES * times, voice=who.voice, seed=seed, fast=True)
       for who in speakers
     ]
   )
