@@ -171,7 +171,7 @@ def of_model(
     TflmFgError: if a manifest is needed and there is none, or it is not sound.
   """
   beside = path_beside(model)
-  if manifest or os.path.exists(beside):
+  if manifest or (os.path.exists(beside) and (needed or _is_one(beside))):
     found = Manifest.read(manifest or beside)
   elif needed and (cutoff is None or window is None):
     raise TflmFgError(
@@ -189,6 +189,18 @@ def of_model(
   return dataclasses.replace(
     found, **{k: v for k, v in said.items() if v is not None}
   )
+
+
+def _is_one(path: str) -> bool:
+  """Whether a JSON file means to be a manifest: a spotter's own is none.
+
+  What cannot be read as JSON is taken for one, so that it is refused.
+  """
+  try:
+    content = json.loads(files.read_bytes(path))
+  except ValueError:
+    return True
+  return not isinstance(content, dict) or bool({"type", "micro"} & set(content))
 
 
 def path_beside(model: str) -> str:

@@ -183,3 +183,14 @@ def test_a_window_that_a_flag_sets_is_written_too(text, old):
   as_it_was = dataclasses.replace(found, window=old)
   kept = as_it_was.edited(model="mine.tflite", cutoff=found.cutoff)
   assert kept.count(str(old)) == text.count(str(old))
+
+
+def test_the_json_of_a_spotter_beside_it_is_no_manifest(tmp_path):
+  (tmp_path / "kws.json").write_text('{"classes": ["yes"]}')
+  path = str(tmp_path / "kws.tflite")
+  assert manifest.of_model(path).text == ""
+  with pytest.raises(TflmFgError, match="the key 'version' is missing"):
+    manifest.of_model(path, needed=True)
+  (tmp_path / "kws.json").write_text("{")
+  with pytest.raises(TflmFgError, match="not a manifest that can be read"):
+    manifest.of_model(path)
