@@ -87,7 +87,9 @@ def adapt(
     data.all_keepers.arrays,
     found.rule,
     settings,
+    alike=data.stock_alike.arrays,
     negative_names=data.all_negatives.names,
+    alike_names=data.stock_alike.names,
     keeper_names=data.all_keepers.names,
     progress=progress,
   )

@@ -121,6 +121,7 @@ class TrainingData:
     positives: recordings of the word that it should hear.
     negatives: sound without the word, of the user.
     stock_negatives: the same, of the stock.
+    stock_alike: phrases of the stock that sound like the word.
     keepers: recordings of the word by voices that it hears, of the user.
     stock_keepers: the same, of the stock.
     test_positives: other recordings of the word, to score on.
@@ -131,6 +132,7 @@ class TrainingData:
   positives: Streams
   negatives: Streams = Streams()
   stock_negatives: Streams = Streams()
+  stock_alike: Streams = Streams()
   keepers: Streams = Streams()
   stock_keepers: Streams = Streams()
   test_positives: Streams = Streams()
@@ -151,7 +153,10 @@ class TrainingData:
     """How much of each kind there is, for people."""
     own = self.negatives.minutes(found)
     stock = self.stock_negatives.minutes(found)
+    alike = self.stock_alike.minutes(found)
     minutes = f"{stock:.1f} minutes of the stock's negatives"
+    if alike:
+      minutes += f" and {alike:.1f} of phrases that sound like the word"
     if own:
       minutes = f"{own:.1f} minutes of your negatives, {minutes}"
     keepers = counted(len(self.stock_keepers), "keeper") + " of the stock"
@@ -165,6 +170,7 @@ class TrainingData:
       "positives": len(self.positives),
       "negative_minutes": round(self.negatives.minutes(found), 3),
       "stock_negative_minutes": round(self.stock_negatives.minutes(found), 3),
+      "stock_alike_minutes": round(self.stock_alike.minutes(found), 3),
       "keepers": len(self.keepers),
       "stock_keepers": len(self.stock_keepers),
       "told": self.in_words(found),
@@ -221,6 +227,9 @@ def read(
     negatives=negatives,
     stock_negatives=of_stock(
       found, shipped.negatives, shipped.negative_names, "stock"
+    ),
+    stock_alike=of_stock(
+      found, shipped.alike, shipped.alike_names, "phrases like the word"
     ),
     keepers=keepers,
     stock_keepers=of_stock(

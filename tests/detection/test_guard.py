@@ -147,6 +147,16 @@ def test_what_is_scored_was_not_trained_on():
     adapted(negative_names=["a", "b"])
 
 
+def test_phrases_alike_are_trained_on_and_not_counted():
+  """They are heard by the file, and would hide false accepts in other sound."""
+  near = long(4, (1, 2, 3), 60)
+  usual, found = adapted(), adapted(alike=near)
+  assert found.before == usual.before
+  assert not np.array_equal(found.weights, usual.weights)
+  with pytest.raises(TflmFgError, match="2 names for 4 streams"):
+    adapted(alike=near, alike_names=["a", "b"])
+
+
 def test_one_recording_is_enough_and_said_to_be_little():
   found = adapted(positives=VOICE[:1])
   assert found.before.positives == 1

@@ -11,6 +11,10 @@ all of them is accepted if, in these scores,
 
 Else the cutoff is moved; else negatives weigh more; else it is refused. What is
 refused leaves weights and cutoff as they were.
+
+Phrases that sound like the word are trained on and never counted: a file may
+well hear the word in many of them, and if all of these count as false accepts,
+then new ones in other speech go unnoticed.
 """
 
 from __future__ import annotations
@@ -19,11 +23,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tflm_fg.detection.folds import pieces, split
+from tflm_fg.detection.folds import pieces, split, split_both
 from tflm_fg.detection.guard import not_the_word, require_probabilities
 from tflm_fg.detection.model import Model
 from tflm_fg.detection.outcome import Outcome
-from tflm_fg.detection.row import Row
+from tflm_fg.detection.row import Row, require_streams
 from tflm_fg.detection.rule import Rule
 from tflm_fg.detection.search import Progress, Search
 from tflm_fg.detection.settings import Settings
@@ -43,7 +47,9 @@ def adapt(
   rule: Rule,
   settings: Settings | None = None,
   *,
+  alike: Sequence[Int8] = (),
   negative_names: Sequence[str] | None = None,
+  alike_names: Sequence[str] | None = None,
   keeper_names: Sequence[str] | None = None,
   progress: Progress = lambda line: None,
 ) -> Outcome:
@@ -57,8 +63,12 @@ def adapt(
     keepers: the same of other voices that say the word; may be empty.
     rule: when the word counts as heard; its cutoff is the manifest's.
     settings: None for the defaults.
+    alike: streams without the word that sound like it; they are trained on as
+      negatives are, and not counted.
     negative_names: a name a stream; those with the same one, such as a voice's,
       are kept aside together.
+    alike_names: the same; what has the name of negatives is kept aside with
+      them.
     keeper_names: the same.
     progress: is told what happens, a line at a time.
 
@@ -73,15 +83,16 @@ def adapt(
   row = Row.of(model.head, rule.output)
   require_probabilities(row)
   require_all(row, positives, negatives, keepers, rule, settings)
+  require_streams("phrase", alike, len(row.weights), rule.warm_up + 1)
   trial = _trial(
     model,
     row,
     positives,
-    negatives,
+    (negatives, alike),
     keepers,
     rule,
     settings,
-    negative_names,
+    (negative_names, alike_names),
     keeper_names,
   )
   progress("scoring the model as it is")
@@ -96,27 +107,29 @@ def _trial(
   model: Model,
   row: Row,
   positives: Sequence[Int8],
-  negatives: Sequence[Int8],
+  others: tuple[Sequence[Int8], Sequence[Int8]],
   keepers: Sequence[Int8],
   rule: Rule,
   settings: Settings,
-  negative_names: Sequence[str] | None,
+  other_names: tuple[Sequence[str] | None, Sequence[str] | None],
   keeper_names: Sequence[str] | None,
 ) -> Trial:
-  """Splits all streams into parts."""
+  """Splits all streams into parts; others are negatives and what is alike."""
   folds, seed = settings.folds, settings.seed
-  others = split(negatives, negative_names, folds, seed)
-  if not others.are_kept_aside:
+  counted, alike = split_both(others, other_names, folds, seed)
+  if not counted.are_kept_aside:
+    negatives = others[0]
     longest = max(1, round(_PIECE_SECONDS / rule.step_seconds))
     share = sum(map(len, negatives)) // folds
     least = rule.warm_up + rule.window
     cut = pieces(negatives, least, max(least, min(longest, share)))
-    others = split(cut, None, folds, seed)
+    counted = split(cut, None, folds, seed)
   return Trial(
     model,
     row,
     split(positives, None, folds, seed),
-    others,
+    counted,
+    alike,
     split(keepers, keeper_names, folds, seed),
     rule,
     settings,

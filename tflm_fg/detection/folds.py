@@ -76,6 +76,37 @@ def split(
   return Parts(streams, tuple(turn[g] for g in groups))
 
 
+def split_both(
+  streams: tuple[Sequence[Int8], Sequence[Int8]],
+  names: tuple[Sequence[str] | None, Sequence[str] | None],
+  folds: int,
+  seed: int,
+) -> tuple[Parts, Parts]:
+  """Splits two lists such that a name is in the same part of both.
+
+  Args:
+    streams: the first are split as `split` does it; those of the second join a
+      group of the first by their name or bytes, and are always trained on
+      where they join none.
+    names: of both.
+    folds: how many parts there are.
+    seed: shuffles the groups.
+
+  Raises:
+    TflmFgError: if there are not as many names as streams.
+  """
+  first = split(streams[0], names[0], folds, seed)
+  split(streams[1], names[1], folds, seed)  # refuses a wrong count of names
+  part = {name: p for name, p in zip(names[0] or (), first.part) if name}
+  same = {s.tobytes(): p for s, p in zip(streams[0], first.part)}
+  given = names[1] or [""] * len(streams[1])
+  joined = tuple(
+    part.get(name, same.get(s.tobytes(), -1))
+    for name, s in zip(given, streams[1])
+  )
+  return first, Parts(streams[1], joined)
+
+
 def _joined(keys: Sequence[tuple[str, str]]) -> list[str]:
   """One group a stream, such that streams that share a key share a group."""
   group: dict[str, str] = {}

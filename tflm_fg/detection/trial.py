@@ -111,6 +111,7 @@ class Trial:
     row: of its head that trains.
     positives: in parts.
     negatives: in parts.
+    alike: negatives that are trained on and never counted, in parts.
     keepers: in parts.
     rule: when the word counts as heard.
     settings: of training; its `folds` is the count of parts.
@@ -120,6 +121,7 @@ class Trial:
   row: Row
   positives: Parts
   negatives: Parts
+  alike: Parts
   keepers: Parts
   rule: Rule
   settings: Settings
@@ -129,7 +131,7 @@ class Trial:
     return train_head(
       self.row.head,
       self.positives.trained(fold),
-      self.negatives.trained(fold),
+      [*self.negatives.trained(fold), *self.alike.trained(fold)],
       self.keepers.trained(fold),
       self.rule,
       settings,

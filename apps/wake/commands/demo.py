@@ -78,6 +78,9 @@ def main() -> None:
     stock_negatives=learning.of_stock(
       found, shipped.negatives, shipped.negative_names, "stock"
     ),
+    stock_alike=learning.of_stock(
+      found, shipped.alike, shipped.alike_names, "phrases like the word"
+    ),
     stock_keepers=learning.of_stock(
       found, shipped.keepers, shipped.keeper_names, "keepers"
     ),

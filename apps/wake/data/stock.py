@@ -60,16 +60,23 @@ class Steps:
   """What a model is fed of the stock.
 
   Attributes:
-    negatives: int8 [T, *step_shape] for each stream without the wake word.
-    keepers: the same for each recording of it.
-    negative_names: the voice and manner of each, to keep some of them aside.
+    negatives: int8 [T, *step_shape] for each stream without the wake word:
+      ordinary speech, and noise.
+    alike: the same for phrases that sound like the wake word, and for other
+      wake words. They are dense: what is heard in them says nothing of false
+      accepts an hour.
+    keepers: the same for each recording of the wake word.
+    negative_names: the voice of each, to keep some of them aside.
+    alike_names: the same.
     keeper_names: the same.
     notes: for the user: what was made, and what is missing.
   """
 
   negatives: list[Array]
+  alike: list[Array]
   keepers: list[Array]
   negative_names: list[str]
+  alike_names: list[str]
   keeper_names: list[str]
   notes: tuple[str, ...]
 
@@ -88,34 +95,31 @@ def steps(manifest: Manifest, frontend: Frontend, *, seed: int = 0) -> Steps:
   """
   word, notes = manifest.wake_word, list[str]()
   made = frontend.name != "micro"
-  negative = negatives(word, made=made)
-  keeping: list[Sound] = []
-  if not phrases.normal(word):
+  others = negatives(word, made=made)
+  near, keeping = list[Sound](), list[Sound]()
+  if not phrases.normal(word):  # another word's keepers may be this one's
     notes.append(
       "no wake word is named, so no voices that say it are kept; name it with "
       "--wake_word"
     )
   else:
+    near = [s for s in others if s.kind == KEEPER]
     has_keepers = not made and phrases.normal(word) in shipped_words()
     try:
-      more = alike(word, languages=manifest.languages, seed=seed)
+      near += alike(word, languages=manifest.languages, seed=seed)
       keeping = keepers(
         word, made=not has_keepers, languages=manifest.languages, seed=seed
       )
-      negative = [*negative, *more]
     except TflmFgError as fault:
       keeping = keepers(word) if has_keepers else []
       notes.append(
         f"no phrases {'' if has_keepers else 'and no keepers '}were made for "
         f"{word!r}: {one_line(fault)}"
       )
-  return Steps(
-    [frontend.steps(s.sound) for s in negative],
-    [frontend.steps(s.sound) for s in keeping],
-    [f"{s.voice} {s.manner}" for s in negative],
-    [f"{s.voice} {s.manner}" for s in keeping],
-    tuple(notes),
-  )
+  kinds = [[s for s in others if s.kind != KEEPER], near, keeping]
+  inputs = ([frontend.steps(s.sound) for s in sounds] for sounds in kinds)
+  names = ([s.voice for s in sounds] for sounds in kinds)
+  return Steps(*inputs, *names, tuple(notes))
 
 
 def negatives(wake_word: str = "", *, made: bool = False) -> list[Sound]:

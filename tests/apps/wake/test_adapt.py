@@ -21,10 +21,18 @@ from tflm_fg import detection
 whole = stock.steps
 
 def steps(manifest, frontend, *, seed=0):
-  sounds = [*stock.shipped()[:3], *stock.keepers(manifest.wake_word)[:4]]
+  word = [s for s in stock.shipped() if s.texts == ("alexa",)][:1]
+  sounds = [
+    *stock.shipped()[:3], *word, *stock.keepers(manifest.wake_word)[:4]
+  ]
   made = [frontend.steps(s.sound) for s in sounds]
   names = [s.voice for s in sounds]
-  return stock.Steps(made[:3], made[3:], names[:3], names[3:], ("a stock",))
+  parts = slice(0, 3), slice(3, 4), slice(4, None)
+  return stock.Steps(
+    *[made[part] for part in parts],
+    *[names[part] for part in parts],
+    ("a stock",),
+  )
 
 stock.steps = steps
 """

@@ -123,10 +123,14 @@ def test_a_known_word_gets_shipped_keepers_and_made_phrases(monkeypatch):
   found = stock.steps(manifest, frontend(3, 40))
   assert len(found.keepers) == len(stock.keepers("hey jarvis"))
   usual = stock.negatives("Hey Jarvis")
-  assert len(found.negatives) == len(usual) + 1
+  words = [s for s in usual if s.kind == stock.KEEPER]
+  assert len(found.negatives) == len(usual) - len(words)
+  assert len(found.alike) == len(words) + 1
   assert found.notes == ()
   assert found.keepers[0].shape[1:] == (3, 40)
   assert len(found.negatives) == len(found.negative_names)
+  assert len(found.alike) == len(found.alike_names)
+  assert len(found.keepers) == len(set(found.keeper_names))
 
 
 def test_another_front_end_gets_everything_made(monkeypatch):
@@ -159,7 +163,7 @@ def test_without_speech_the_shipped_part_serves_and_the_cure_is_said(
 
 def test_a_model_without_a_word_is_told_to_name_it():
   found = stock.steps(Manifest(path="M.tflite"), frontend(3, 40))
-  assert found.keepers == []
+  assert found.keepers == found.alike == []
   assert "--wake_word" in found.notes[0]
 
 

@@ -1,0 +1,20 @@
+"""Streams that belong together are in one part."""
+
+from tests.detection import heads
+from tflm_fg.detection.folds import split, split_both
+
+STREAMS = heads.streams(9, None, seed=5)
+
+
+def test_a_name_is_in_the_same_part_of_two_lists():
+  first, second = STREAMS[:6], [*STREAMS[6:], STREAMS[5]]
+  names = ["a", "b", "c", "a", "b", ""], ["b", "z", "", ""]
+  one, other = split_both((first, second), names, 3, 0)
+  assert one.part == split(first, names[0], 3, 0).part
+  assert other.part == (one.part[1], -1, -1, one.part[5])
+
+
+def test_what_joins_no_group_is_always_trained_on():
+  one, other = split_both((STREAMS[:6], STREAMS[6:]), (None, None), 3, 0)
+  assert one.are_kept_aside
+  assert all(len(other.trained(fold)) == 3 for fold in range(3))
