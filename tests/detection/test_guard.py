@@ -237,3 +237,18 @@ def test_the_guard_says_what_speaks_against_a_head(changed, text):
   after = dataclasses.replace(BETTER, **changed)
   assert why_not(BEFORE, after, SETTINGS).startswith(text)
   assert bool(why_not(BEFORE, after, SETTINGS)) == bool(text)
+
+
+def test_every_weight_of_negatives_is_tried_and_what_hears_most_is_taken():
+  found = adapted(settings={"heavier": (3.0, 10.0)})
+  assert len({a.negative_seconds for a in found.tried}) == 3
+  assert found.after.heard == max(a.numbers.heard for a in found.tried)
+
+
+def test_the_cutoff_goes_down_as_far_as_nothing_speaks_against_it():
+  found = adapted()
+  assert found.accepted
+  assert found.cutoff < heads.RULE.cutoff
+  assert "in place of" in found.reason
+  assert not why_not(found.before, found.after, SETTINGS)
+  assert found.cutoff >= 0.1

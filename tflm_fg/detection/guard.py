@@ -41,9 +41,9 @@ def not_the_word(like: Sequence[float]) -> str:
   return (
     "refused: to the model as it is, the recordings do not sound like its word "
     f"at all (they come nearer than {float(np.mean(like)):.0%} of as long "
-    "pieces of other sound; recordings of missed voices came nearer than 95 %, "
-    "and other words than 50 %); check that they hold the wake word, and no "
-    "silence or other words"
+    "pieces of other sound; recordings of missed voices came nearer than 69 % "
+    "or more, and other words than 50 %); check that they hold the wake word, "
+    "and no silence or other words"
   )
 
 

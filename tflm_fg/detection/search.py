@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tflm_fg.detection.guard import doubts, why_not
 from tflm_fg.detection.outcome import Attempt, Outcome
@@ -11,11 +11,8 @@ from tflm_fg.detection.rule import MOST_THRESHOLD, Rule
 from tflm_fg.detection.settings import Settings
 from tflm_fg.detection.trial import Scored, Trial
 
-LOWEST_THRESHOLD = 128
-"""No cutoff is moved below even odds."""
-
-_MOST_OF_IT = 0.9
-"""A moved cutoff that hears less than this share is not taken at once."""
+LOWEST_THRESHOLD = 26
+"""No cutoff is moved below a tenth."""
 
 Progress = Callable[[str], None]
 
@@ -31,20 +28,15 @@ class Search:
     self.last = before
 
   def run(self, like: list[float]) -> Outcome:
-    """Tries, takes the first that is fit and hears enough, else the best."""
+    """Tries every weight of negatives, and takes what hears most."""
     own = self.trial.settings
-    wanted = 0.0
     for factor in (1.0, *own.heavier):
       seconds = min(own.negative_seconds * factor, 3600.0)
       settings = dataclasses.replace(own, negative_seconds=seconds)
       self.progress(f"training with {_weigh(factor)}")
       scored = self.last = self.trial.by_folds(settings)
-      unmoved = self._try(settings, factor, scored, self.trial.rule)
-      wanted = max(wanted, _MOST_OF_IT * unmoved.numbers.heard)
-      if not unmoved.is_fit and (rule := self._moved(scored)) is not None:
-        self._try(settings, factor, scored, rule)
-      if self.fit and self.fit[-1][0].numbers.heard >= wanted:
-        break
+      rule = next(self._silent_at(scored), self.trial.rule)
+      self._try(settings, factor, scored, rule)
     # The first of those that hear most; sorting keeps the order of equals.
     ranked = sorted(self.fit, key=lambda f: -f[0].numbers.heard)
     for attempt, settings, rule, scored in ranked:
@@ -74,7 +66,7 @@ class Search:
     numbers = scored.at(rule)
     what = _weigh(factor)
     if rule != self.trial.rule:
-      what += f", cutoff {rule.cutoff:g} in place of {self.trial.rule.cutoff:g}"
+      what += f", {_moved(self.trial.rule, rule)}"
     reason = why_not(self.start, numbers, settings)
     attempt = Attempt(what, settings.negative_seconds, numbers, reason)
     self.tried.append(attempt)
@@ -82,20 +74,17 @@ class Search:
       self.fit.append((attempt, settings, rule, scored))
     return attempt
 
-  def _moved(self, scored: Scored) -> Rule | None:
-    """The nearest cutoff at which nothing speaks against the scores."""
-    rule = self.trial.rule
-    known = range(LOWEST_THRESHOLD, MOST_THRESHOLD + 1)
-    # Of two that are as near, the higher.
-    for threshold in sorted(
-      known, key=lambda k: (abs(k - rule.threshold), k < rule.threshold)
-    ):
-      moved = rule.at(threshold)
-      if threshold != rule.threshold and not why_not(
-        self.start, scored.at(moved), self.trial.settings
-      ):
-        return moved
-    return None
+  def _silent_at(self, *all_scores: Scored, above: int = 0) -> Iterator[Rule]:
+    """The cutoffs at which nothing speaks against any scores, from below.
+
+    Heads that were trained against many negatives hear the word at low odds,
+    and the lowest of these cutoffs hears most.
+    """
+    own, settings = self.trial.rule, self.trial.settings
+    for threshold in range(max(LOWEST_THRESHOLD, above), MOST_THRESHOLD + 1):
+      rule = own if threshold == own.threshold else own.at(threshold)
+      if not any(why_not(self.start, s.at(rule), settings) for s in all_scores):
+        yield rule
 
   def _accepted(
     self,
@@ -108,15 +97,21 @@ class Search:
     """Trains on all streams; None if that head does worse on what it saw."""
     self.progress(f"training on everything with {attempt.what}")
     trained = self.trial.trained(settings)
-    seen = self.trial.final(trained).at(rule)
-    if reason := why_not(self.start, seen, settings):
+    seen = self.trial.final(trained)
+    fit = next(self._silent_at(scored, seen, above=rule.threshold), None)
+    if fit is None:
+      reason = why_not(self.start, seen.at(rule), settings)
       reason = f"trained on everything, {reason}"
       spoken_against = dataclasses.replace(attempt, why_not=reason)
       self.tried[self.tried.index(attempt)] = spoken_against
       return None
+    if fit != rule:
+      weigh = attempt.what.partition(",")[0]
+      what = f"{weigh}, {_moved(self.trial.rule, fit)}"
+      attempt = dataclasses.replace(attempt, what=what, numbers=scored.at(fit))
     return Outcome(
       *trained,
-      cutoff=rule.cutoff,
+      cutoff=fit.cutoff,
       accepted=True,
       reason=f"accepted, with {attempt.what}",
       tried=tuple(self.tried),
@@ -145,6 +140,10 @@ class Search:
       likeness=tuple(like),
       doubts=doubts(self.trial, self.start, like),
     )
+
+
+def _moved(own: Rule, rule: Rule) -> str:
+  return f"cutoff {rule.cutoff:g} in place of {own.cutoff:g}"
 
 
 def _weigh(factor: float) -> str:

@@ -41,8 +41,10 @@ class Settings:
     least_likeness: how likely a positive should have higher odds than as long a
       piece of the negatives, before training; below it the positives are not
       the word. It is 1/2 for other speech.
-    heavier: by what the negatives' weight is multiplied where the guard does
-      not accept, one after another.
+    heavier: by what the negatives' weight is multiplied in further trainings;
+      of all of them the one that hears most is taken. No weight is best for all
+      voices: .97 of one's recordings were heard with 2 seconds, .67 of
+      another's with 20 against .23 with 2, at equal false accepts.
     seed: chooses what is kept aside when. Training itself draws nothing.
 
   Raises:
@@ -61,7 +63,7 @@ class Settings:
   refresh: int = 5
   folds: int = 3
   allowed_an_hour: float = 0.5
-  least_likeness: float = 0.8
+  least_likeness: float = 0.6
   heavier: tuple[float, ...] = (3.0, 10.0)
   seed: int = 0
 
