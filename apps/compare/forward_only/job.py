@@ -19,7 +19,7 @@ from apps.compare.forward_only.rows import Result, to_csv
 from apps.compare.forward_only.to_int8 import to_int8
 from apps.compare.results.rows import versions_text
 from tflm_fg import evaluate
-from tflm_fg.types import TflmFgError
+from tflm_fg.types import Array, TflmFgError
 
 OWN_RATES = (0.1, 1.0)
 """Times a method's rate, where it goes on with the samples of a shift."""
@@ -30,6 +30,9 @@ OWN_HELD = 4
 """One of so many samples chooses among these rates, and doing nothing."""
 
 CALIBRATION = 200
+
+DEAD = 1e-3
+"""Logits that differ by less over all samples say nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,7 @@ def measured(job: FromScratch) -> Iterator[Result]:
     seed=job.seed,
   )
   seconds = time.perf_counter() - began
+  _require_alive(network, x[:CALIBRATION])
   model = to_int8(network, x[:CALIBRATION])
   bytes_ = method.memory(widths)
   test, classes = split.test
@@ -123,6 +127,16 @@ def measured(job: FromScratch) -> Iterator[Result]:
   )
   for shift in job.shifts:
     yield _to_shift(job, shift, method, network, model, split)
+
+
+def _require_alive(network: Network, x: Array) -> None:
+  """Refuses a network that gives all samples one answer."""
+  logits = network.logits(images.flat(x))
+  if not np.ptp(logits, axis=0).max() > DEAD:
+    raise TflmFgError(
+      "training left a network that answers all samples alike: its rate is "
+      "too high for these data; try other data, or fewer --epochs"
+    )
 
 
 def _to_shift(

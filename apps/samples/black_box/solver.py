@@ -34,8 +34,8 @@ SPACING = 1 / (POINTS + 1)
 MOST = 200
 """Iterations of a solve that failed, or diverged."""
 
-TRAIN, TEST = 48, 60
-SEEDS = (2, 3, 4)
+TRAIN, TEST = 64, 60
+SEEDS = (5, 6, 7)
 
 ALPHAS = np.arange(-12.5, -6.0, 0.5)
 """log2 of what is tried without a network."""
@@ -154,7 +154,7 @@ def run(seed: int, steps: int = 300) -> list[float]:
     features(train),
     train,
     loss=log_counts,
-    trainable="head",
+    trainable="all",
     method=tflm_fg.methods.SPSA(num_directions=4, steps=steps, seed=seed),
   )
   before, after = (

@@ -1,8 +1,11 @@
 """Parts share no sample, and data that do not do are refused by name."""
 
+import json
+
 import numpy as np
 import pytest
 
+from apps.compare.data import idx
 from apps.compare.forward_only import images
 from tflm_fg.types import TflmFgError
 from tools import mnist_idx
@@ -79,3 +82,23 @@ def test_a_few_of_every_class_are_taken():
 def test_names_are_short_in_tables():
   assert images.title("idx:/a/b/fashion-mnist/") == "fashion-mnist"
   assert images.title("digits") == "digits"
+
+
+def test_digits_of_a_package_become_files_of_the_mnist_family(
+  tmp_path, monkeypatch
+):
+  source, target = tmp_path / "digits", tmp_path / "out"
+  source.mkdir()
+  for digit in range(10):
+    shares = np.full((3, 784), digit / 10)
+    text = json.dumps({"data": [*shares.ravel().tolist(), 0.5]})
+    (source / f"{digit}.json").write_text(text)
+  monkeypatch.setattr(mnist_idx, "TRAIN", 20)
+  monkeypatch.setattr("sys.argv", ["mnist_idx.py", str(source), str(target)])
+  assert mnist_idx.main() == 0
+  for split, count in (("train", 20), ("test", 10)):
+    x, y = idx.read(str(target), split)
+    assert x.shape == (count, 28, 28, 1)
+    np.testing.assert_array_equal(x[:, 9, 9, 0], np.rint(25.5 * y))
+  monkeypatch.setattr("sys.argv", ["mnist_idx.py"])
+  assert mnist_idx.main() == 2

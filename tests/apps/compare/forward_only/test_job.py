@@ -126,6 +126,18 @@ def test_going_on_leaves_a_network_that_no_rate_makes_better(toy):
   assert (right[held] == good.logits(x[held]).argmax(axis=1)).all()
 
 
+def test_a_network_that_died_is_refused_by_name(monkeypatch):
+  kind = type(METHODS["pepita"])
+
+  def died(self, network, x, y, **others):
+    return network.with_layers([Layer(k * 0, b) for k, b, _ in network.layers])
+
+  monkeypatch.setattr(kind, "train", died)
+  own = FromScratch(data="digits", seed=0, method="pepita")
+  with pytest.raises(TflmFgError, match=r"pepita on digits, seed 0: .*alike"):
+    forward_only.run(own)
+
+
 @pytest.mark.tensorflow
 def test_a_job_trains_quantizes_and_adapts_and_names_itself_if_it_cannot():
   small = FromScratch(
