@@ -323,7 +323,7 @@ def test_an_unpacked_model_is_ones_own_to_change():
 
 @pytest.fixture
 def verified(monkeypatch):
-  """The bytes that were verified and parsed, in order."""
+  """The bytes that were verified and parsed, in order; nothing is kept."""
   seen = []
 
   def noting(data, name):
@@ -331,7 +331,21 @@ def verified(monkeypatch):
     return verify(data, name)
 
   monkeypatch.setattr(model_file, "verify", noting)
+  monkeypatch.setattr(model_file, "_MOST_BYTES_KEPT", 0)
   return seen
+
+
+def test_equal_bytes_of_a_small_file_are_parsed_once():
+  data = MODELS["conv"]
+  opened = ModelFile.open(data, "one")
+  assert ModelFile.open(bytes(bytearray(data)), "one") is opened
+  assert ModelFile.open(data, "other").name == "other"
+
+
+def test_a_large_file_is_not_kept(monkeypatch):
+  data = MODELS["conv"]
+  monkeypatch.setattr(model_file, "_MOST_BYTES_KEPT", len(data) - 1)
+  assert ModelFile.open(data, "two") is not ModelFile.open(data, "two")
 
 
 CONV_INPUT = input_spec(MODELS["conv"])

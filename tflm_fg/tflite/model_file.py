@@ -86,6 +86,12 @@ class ModelFile:
       TflmFgError: if the bytes are not a sound .tflite.
     """
     data = data if isinstance(data, bytes) else bytes(memoryview(data))
+    if len(data) > _MOST_BYTES_KEPT:
+      return cls._parsed(data, name)
+    return _kept(data, name)
+
+  @classmethod
+  def _parsed(cls, data: bytes, name: str) -> ModelFile:
     model = verify(data, name)
     mended, notes = with_meant_axes(data)
     if notes:
@@ -173,6 +179,14 @@ class ModelFile:
       op.name + "+" * op.has_activation for op in self.subgraph.operators
     )
 
+
+@functools.lru_cache(maxsize=32)
+def _kept(data: bytes, name: str) -> ModelFile:
+  """A small file, parsed once however often the same bytes are opened."""
+  return ModelFile._parsed(data, name)
+
+
+_MOST_BYTES_KEPT = 1 << 17
 
 _FITS = functools.partial(
   shapes.shapes_fault, checks={**shapes.CHECKS, **rearranging.CHECKS}

@@ -62,6 +62,7 @@ def answers(data, x, runtime="litert-reference", strategy="auto"):
   return open_session(runtime, part, strategy).run((x,))[0]
 
 
+@functools.cache
 def plan(kind, growth, per_channel=True, measure=False):
   """Marked, with the pooled values measured or not."""
   trainable, graph_options = GROWTHS[growth]
