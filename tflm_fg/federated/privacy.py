@@ -186,13 +186,19 @@ def clipped(numbers: Int64, length: int) -> Int64:
     return numbers
   # A share rounded down makes every number shorter than it might be.
   share = (length << _CLIP_BITS) // own
-  small = [abs(int(n)) * share >> _CLIP_BITS for n in numbers]
-  return np.sign(numbers) * np.array(small, np.int64)
+  sizes = np.abs(numbers)
+  if int(sizes.max()) >> (62 - _CLIP_BITS):
+    sizes = sizes.astype(object)  # beyond 64 bits
+  small = sizes * share >> _CLIP_BITS
+  return np.asarray(np.sign(numbers) * small.astype(np.int64))
 
 
 def _length(numbers: Int64) -> int:
-  """The Euclidean length, rounded up; Python's integers hold the square."""
-  square = sum(int(n) * int(n) for n in numbers if n)
+  """The Euclidean length, rounded up; Python's integers hold any square."""
+  most = int(np.abs(numbers).max(initial=0))
+  if most * most * numbers.size >> 63:
+    numbers = numbers.astype(object)
+  square = int((numbers * numbers).sum())
   root = math.isqrt(square)
   return root + (root * root < square)
 
