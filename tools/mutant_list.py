@@ -248,8 +248,8 @@ MUTANTS = (
   Mutant(
     "federated: noise of half the size",
     "tflm_fg/federated/privacy.py",
-    "    reach = 2 * clip_of(field, privacy, most_samples)",
-    "    reach = clip_of(field, privacy, most_samples) // 1",
+    "  reach = 2 * clip_of(field, privacy, most_samples)",
+    "  reach = clip_of(field, privacy, most_samples) // 1",
     ("tests/federated/test_privacy.py",),
   ),
   Mutant(

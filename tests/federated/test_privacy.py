@@ -179,3 +179,28 @@ def test_every_field_of_every_round_counts(scheme, gain, releases):
   plan = federated.plan_for(MODEL, scheme, gain=gain)
   at = federated.Federation(MODEL, plan).standing
   assert releases_of(scheme, at, plan.rounds) == releases
+
+
+def test_what_noise_alone_makes_is_taken_off():
+  drawn = noise.discrete_gaussian(400, 10**8, noise.below_of(7))
+  alone = privacy.shrunk(drawn, 10**8)
+  assert np.abs(alone).max() < 0.2 * np.abs(drawn).max()
+  strong = drawn + 10**6
+  kept = privacy.shrunk(strong, 10**8)
+  assert (np.abs(kept) <= np.abs(strong)).all()
+  assert (np.abs(kept) > 0.999 * np.abs(strong)).all()
+  assert not privacy.shrunk(np.zeros(3, np.int64), 5).any()
+  wide = privacy.shrunk(np.full(3, 1 << 60), 1)
+  assert (wide > (1 << 60) * 0.9999).all()
+
+
+@pytest.mark.parametrize("scheme", ["closed-form", "one-round"])
+def test_a_fleet_of_noise_alone_does_no_harm(scheme):
+  method = methods.ClosedForm(steps=2)
+  learned = run(*fleet(scheme, (96,), method=method))
+  model = federated.apply(MODEL, learned.plan, learned.steps)
+  own = federated.Privacy(noise_multiplier=3000.0, where="server")
+  server, (one,) = fleet(scheme, (96,), model=model, method=method, privacy=own)
+  before = one.score().accuracy
+  run(server, [one])
+  assert one.score().accuracy > before - 0.1

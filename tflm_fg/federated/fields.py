@@ -18,12 +18,15 @@ class Field(NamedTuple):
     size: count of its numbers.
     low: the least that one sample can add to one of them.
     high: the most.
+    clip: the length that a sample's part is clipped to where noise is asked
+      for; 0 for a share of the longest that it can be.
   """
 
   name: str
   size: int
   low: int
   high: int
+  clip: int = 0
 
   def bits(self, samples: int) -> int:
     """Bits that sums over so many samples need, two's complement."""
@@ -33,6 +36,9 @@ class Field(NamedTuple):
 
 PUBLIC = ("loss", "samples of blocks")
 """Fields that no noise hides: losses are left out, and counts are public."""
+
+GRADIENTS = ("kernel", "bias", "gradient")
+"""Fields that say which way to go: what of them is noise is taken off."""
 
 Sums = Sequence[Int64]
 """One int64 array a field."""

@@ -34,8 +34,9 @@ class Privacy:
   Attributes:
     noise_multiplier: m, the noise's standard deviation over what one unit can
       change.
-    clip: the length that a unit's part of a field is clipped to, as a share of
-      the longest that the field's bounds allow, above 0 to 1.
+    clip: how short a unit's part of a field is made, above 0 to 1: as a share
+      of the longest that the field's bounds allow. A head's inputs are clipped
+      to the length that gives their products this share.
     unit: whose part is hidden: "sample" or "client".
     where: who adds the noise: the "device" to its own sums, so that nobody has
       to be trusted; or the "server" to the total, which has to be, and which
@@ -137,8 +138,43 @@ def clip_of(field: Field, privacy: Privacy, samples: int = 1) -> int:
     privacy: says which share of the longest.
     samples: that a unit may hold.
   """
-  units = samples if privacy.unit == "client" else 1
-  return max(1, int(longest(field) * units * privacy.clip))
+  own = field.clip or max(1, int(longest(field) * privacy.clip))
+  return own * (samples if privacy.unit == "client" else 1)
+
+
+def variance_of(
+  field: Field, privacy: Privacy, clients: int, most_samples: int
+) -> int:
+  """The variance of the noise in a field's sum over clients.
+
+  Args:
+    field: what is summed.
+    privacy: of the plan.
+    clients: how many.
+    most_samples: that one client may hold.
+  """
+  if field.name in PUBLIC:
+    return 0
+  reach = 2 * clip_of(field, privacy, most_samples)
+  own = math.ceil((privacy.noise_multiplier * reach) ** 2)
+  return own * (clients if privacy.where == "device" else 1)
+
+
+def shrunk(numbers: Int64, variance: int) -> Int64:
+  """A sum with noise, shortened by what of its length noise alone makes.
+
+  It is much like the estimate of James and Stein, with three standard
+  deviations more taken off: where noise is all that there is, it is nothing,
+  so that a step that noise would take is not taken.
+
+  Args:
+    numbers: int64 [n].
+    variance: of the noise in each of them.
+  """
+  square = _square(numbers)
+  noise = numbers.size + math.isqrt(18 * numbers.size)
+  left = max(0, square - noise * variance)
+  return _times(numbers, (left << _CLIP_BITS) // max(1, square))
 
 
 def total_bounds(
@@ -185,22 +221,31 @@ def clipped(numbers: Int64, length: int) -> Int64:
   if own <= length:
     return numbers
   # A share rounded down makes every number shorter than it might be.
-  share = (length << _CLIP_BITS) // own
+  return _times(numbers, (length << _CLIP_BITS) // own)
+
+
+def _times(numbers: Int64, share: int) -> Int64:
+  """Numbers times share / 2**16, towards zero; the share is 1 at most."""
   sizes = np.abs(numbers)
-  if int(sizes.max()) >> (62 - _CLIP_BITS):
+  if int(sizes.max(initial=0)) >> (62 - _CLIP_BITS):
     sizes = sizes.astype(object)  # beyond 64 bits
   small = sizes * share >> _CLIP_BITS
   return np.asarray(np.sign(numbers) * small.astype(np.int64))
 
 
 def _length(numbers: Int64) -> int:
-  """The Euclidean length, rounded up; Python's integers hold any square."""
+  """The Euclidean length, rounded up."""
+  square = _square(numbers)
+  root = math.isqrt(square)
+  return root + (root * root < square)
+
+
+def _square(numbers: Int64) -> int:
+  """The squared length; Python's integers hold any."""
   most = int(np.abs(numbers).max(initial=0))
   if most * most * numbers.size >> 63:
     numbers = numbers.astype(object)
-  square = int((numbers * numbers).sum())
-  root = math.isqrt(square)
-  return root + (root * root < square)
+  return int((numbers * numbers).sum())
 
 
 def hidden(
@@ -224,7 +269,6 @@ def hidden(
     if field.name in PUBLIC:
       found.append(own)
       continue
-    reach = 2 * clip_of(field, privacy, most_samples)
-    variance = math.ceil((privacy.noise_multiplier * reach) ** 2)
+    variance = variance_of(field, privacy, 1, most_samples)
     found.append(own + discrete_gaussian(own.size, variance, below))
   return found

@@ -143,7 +143,7 @@ class Replica:
       classes=self.classes,
       inputs=self.inputs,
       head_input=tensor_spec(self.marked.file, self.marked.mark.head_input),
-      is_noisy=self.plan.privacy is not None,
+      privacy=self.plan.privacy,
     )
 
   @property

@@ -7,11 +7,15 @@ what comes out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from tflm_fg.federated import wire
 from tflm_fg.federated.fields import (
+  GRADIENTS,
   Field,
   Sums,
   added,
@@ -20,7 +24,13 @@ from tflm_fg.federated.fields import (
 )
 from tflm_fg.federated.noise import below_of
 from tflm_fg.federated.plan import Plan
-from tflm_fg.federated.privacy import hidden, total_bounds
+from tflm_fg.federated.privacy import (
+  Privacy,
+  hidden,
+  shrunk,
+  total_bounds,
+  variance_of,
+)
 from tflm_fg.federated.replica import Replica
 from tflm_fg.federated.schemes.known import releases_of, scheme_of
 from tflm_fg.federated.wire import Message
@@ -232,14 +242,13 @@ class Federation(Replica):
 
   def _closed(self, samples: int, sums: Sums, clients: int) -> bytes:
     """Takes the step of sums that can be, and gives it."""
-    scheme = scheme_of(self.plan.scheme, self.standing)
-    fields = scheme.fields()
-    loss = None
-    if (privacy := self.plan.privacy) is None:
+    standing, loss = self.standing, None
+    if self.plan.privacy is not None:
+      sums, noise = self._noisy(samples, sums, self.plan.privacy, clients)
+      standing = standing._replace(noise=noise)
+    scheme = scheme_of(self.plan.scheme, standing)
+    if self.plan.privacy is None:
       loss = scheme.mean_loss(samples, sums)
-    elif privacy.where == "server":
-      most = self.plan.most_samples
-      sums = hidden(sums, fields, privacy, most, self._below)
     step = scheme.step(samples, sums)
     self._apply(step, f"round {self.number}")
     content = self.message(wire.STEP, samples, (), step).to_bytes()
@@ -247,6 +256,25 @@ class Federation(Replica):
     self.steps.append(content)
     self._came, self._bytes = {}, {}
     return content
+
+  def _noisy(
+    self, samples: int, sums: Sums, privacy: Privacy, clients: int
+  ) -> tuple[Sums, tuple[int, ...]]:
+    """The sums with all their noise, and how much of it each field has.
+
+    What noise cannot have left so is mended: no sum is beyond its bounds.
+    """
+    fields, most = self.fields(), self.plan.most_samples
+    if privacy.where == "server":
+      sums = hidden(sums, fields, privacy, most, self._below)
+    variances = [variance_of(f, privacy, clients, most) for f in fields]
+    sums = [
+      shrunk(own, variance)
+      if field.name in GRADIENTS
+      else np.clip(own, samples * field.low, samples * field.high)
+      for field, own, variance in zip(fields, sums, variances)
+    ]
+    return sums, tuple(math.isqrt(v) for v in variances)
 
   def since(self, number: int) -> list[bytes]:
     """The steps that a client has missed which took `number` of them."""

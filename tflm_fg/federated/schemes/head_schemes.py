@@ -8,10 +8,15 @@ products and each class's inputs, from which a ridge regression gives the head.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tflm_fg.federated.fields import Field, Sums
+from tflm_fg.federated.privacy import clipped
 from tflm_fg.federated.schemes import ridge_head
+from tflm_fg.federated.schemes.ridge_head import Solution
 from tflm_fg.federated.schemes.scheme import (
   MASTERS,
   MEASURED,
@@ -28,6 +33,8 @@ from tflm_fg.gradients.closed_form import ClosedForm, ClosedFormHead, HeadSums
 from tflm_fg.types import Array, Int64, TflmFgError, TrainableTensor
 
 _ONE = 1 << 16
+
+Floats = NDArray[np.float64]
 
 
 class HeadScheme(Scheme):
@@ -50,9 +57,24 @@ class HeadScheme(Scheme):
     self._zero_point = spec.zero_point
 
   def _steps(self, part: Part) -> Int64:
-    """The head's inputs in steps from their zero point: int64 [N, D]."""
+    """The head's inputs in steps from their zero point: int64 [N, D].
+
+    Where noise is asked for no sample's are longer than `_length`.
+    """
     flat = part.inputs.reshape(len(part.inputs), -1)
-    return np.asarray(flat, np.int64) - self._zero_point
+    x = np.asarray(flat, np.int64) - self._zero_point
+    if self.at.privacy is not None:
+      x = np.stack([clipped(row, self._length) for row in x])
+    return x
+
+  @property
+  def _length(self) -> int:
+    """What a sample's inputs are clipped to; 0 without noise."""
+    if self.at.privacy is None:
+      return 0
+    reach = max(-self.low, self.high)
+    share = self.at.privacy.clip / math.sqrt(2)
+    return max(1, int(reach * math.sqrt(self.inputs * share)))
 
   def _squares(self) -> int:
     return max(self.low * self.low, self.high * self.high)
@@ -68,20 +90,33 @@ class ClosedFormScheme(HeadScheme):
     """Sums and squares of inputs; then residuals times centred inputs."""
     if self.at.head is None:
       return (
-        Field("inputs", self.inputs, self.low, self.high),
+        Field("inputs", self.inputs, self.low, self.high, self._length),
         Field("squares", self.inputs, 0, self._squares()),
-        Field("classes", self.classes, 0, 1),
+        Field("classes", self.classes, 0, 1, 1),
       )
     centre = self.at.head.centre
     reach = max(self.high - int(centre.min()), int(centre.max()) - self.low)
+    kernel, bias = self._clips(reach)
+    most, size = _ONE * reach, self.inputs * self.classes
     found = [
-      Field("kernel", self.inputs * self.classes, -_ONE * reach, _ONE * reach)
+      Field("kernel", size, -most, most, kernel)
       if t.role == "kernel"
-      else Field("bias", self.classes, -_ONE, _ONE)
+      else Field("bias", self.classes, -_ONE, _ONE, bias)
       for t in self.at.layout.tensors
     ]
     most = most_loss(self.at.loss, self.classes)
     return (*found, Field("loss", 1, 0, most))
+
+  def _clips(self, reach: int) -> tuple[int, int]:
+    """What a sample's residual times input, and residual, are clipped to.
+
+    A residual is no longer than the root of 2.
+    """
+    if self.at.privacy is None:
+      return 0, 0
+    share, one = self.at.privacy.clip, math.sqrt(2) * _ONE
+    kernel = share * one * reach * math.sqrt(self.inputs)
+    return max(1, int(kernel)), max(1, int(math.sqrt(share) * one))
 
   def sums(self, part: Part) -> list[Int64]:
     """Runs no pass to measure, and then one a step."""
@@ -168,18 +203,18 @@ class OneRoundScheme(HeadScheme):
   def fields(self) -> tuple[Field, ...]:
     """Of each row of products what stands from its diagonal on."""
     d, square = self.inputs, self._squares()
+    length = self._length
     return (
-      Field("inputs", d, self.low, self.high),
-      Field("products", d * (d + 1) // 2, -square, square),
-      Field("classes", self.classes, 0, 1),
-      Field("by class", self.classes * d, self.low, self.high),
+      Field("inputs", d, self.low, self.high, length),
+      Field("products", d * (d + 1) // 2, -square, square, length * length),
+      Field("classes", self.classes, 0, 1, 1),
+      Field("by class", self.classes * d, self.low, self.high, length),
     )
 
   def sums(self, part: Part) -> list[Int64]:
     """Runs no pass of the head: its inputs are enough."""
-    found = ridge_head.sums_of(
-      part.inputs, self._zero_point, part.labels, self.classes
-    )
+    x = self._steps(part)
+    found = ridge_head.sums_of(x, 0, part.labels, self.classes)
     upper = found.squares[np.triu_indices(self.inputs)]
     return [found.inputs, upper, found.classes, found.by_class.reshape(-1)]
 
@@ -211,8 +246,11 @@ class OneRoundScheme(HeadScheme):
     inputs, upper, counts, by_class = sums
     rows = by_class.reshape(self.classes, -1)
     squares = self._matrix(upper)
-    if self.at.is_noisy:
+    floor = 0.0
+    if self.at.noise:
       squares = _possible(squares, inputs, samples)
+      # As long as noise makes a symmetric matrix: no input counts for less.
+      floor = 2 * self.at.noise[1] * math.sqrt(self.inputs) / samples
     given = ridge_head.Sums(samples, inputs, squares, counts, rows)
     tensors = {t.role: t for t in self.at.layout.tensors}
     if set(tensors) != {"kernel", "bias"}:
@@ -229,11 +267,31 @@ class OneRoundScheme(HeadScheme):
     pull = (method.pull if isinstance(method, ClosedForm) else 0) or PULL
     mean = inputs / samples
     for height in HEIGHTS:
-      solution = ridge_head.solve(given, pull, start, height)
+      solution = ridge_head.solve(given, pull, start, height, floor)
+      if self.at.noise:
+        biases = self.at.state.params.biases * np.array(bias.scales)
+        moved = biases + (start - solution.kernel) @ mean
+        solution = self._steadied(solution, moved, samples)
       params, lost = ridge_head.quantized(solution, kernel, bias, scale, mean)
       if lost <= MOST_LOST:
         break
     return [one(MASTERS), *(a.astype(np.int64) for a in params)]
+
+  def _steadied(
+    self, solution: Solution, moved: Floats, samples: int
+  ) -> Solution:
+    """A solution whose biases are as sure as noise leaves the counts.
+
+    Args:
+      solution: of sums with noise.
+      moved: float64 [C], the biases that leave all answers at the mean input as
+        they were.
+      samples: how many.
+    """
+    doubt = self.at.noise[2] * self.classes / samples
+    share = 1 / (1 + doubt * doubt)
+    bias = share * solution.bias + (1 - share) * moved
+    return solution._replace(bias=bias)
 
   def _matrix(self, upper: Int64) -> Int64:
     found = np.zeros((self.inputs, self.inputs), np.int64)

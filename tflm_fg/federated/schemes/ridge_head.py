@@ -117,6 +117,7 @@ def solve(
   pull: float,
   start: NDArray[np.float64] | None = None,
   height: float = HEIGHT,
+  floor: float = 0.0,
 ) -> Solution:
   """The ridge regression onto classes raised by a height.
 
@@ -125,6 +126,8 @@ def solve(
     pull: lambda, above 0, as a share of each input's own mean square.
     start: float64 [C, D], the kernel that is pulled to; None for zeros.
     height: of a sample's class above the others, in logits.
+    floor: what is added to every input's own pull, as a mean square: that of
+      the noise in sums that have some.
 
   Raises:
     TflmFgError: if there is no sample, or no pull to make it solvable.
@@ -138,7 +141,7 @@ def solve(
   squares = sums.squares / sums.samples - np.outer(mean, mean)
   own = np.maximum(np.diag(squares), 0)
   spread = np.sqrt(own) + np.sqrt(own.max()) / _FLOOR + 1e-9
-  metric = pull * spread**2
+  metric = pull * spread**2 + floor
   shares = sums.classes / sums.samples
   aims = height * (sums.by_class / sums.samples - np.outer(shares, mean))
   if start is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tflm_fg.federated.fields import Field, Sums
+from tflm_fg.federated.privacy import Privacy
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Passes, TrainState
 from tflm_fg.gradients.head_input import HeadInput
@@ -33,7 +34,9 @@ class Standing(NamedTuple):
     classes: C.
     inputs: D, how many numbers the head reads; 0 where no kernel trains.
     head_input: the tensor that the head reads.
-    is_noisy: whether sums come with noise.
+    privacy: of the plan; None for exact sums.
+    noise: the standard deviation of the noise in each field's sum; empty for
+      exact sums.
   """
 
   method: Method
@@ -46,7 +49,8 @@ class Standing(NamedTuple):
   classes: int
   inputs: int
   head_input: TensorSpec
-  is_noisy: bool
+  privacy: Privacy | None = None
+  noise: tuple[int, ...] = ()
 
 
 class Share(NamedTuple):
