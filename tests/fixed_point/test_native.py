@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from tests import models
 from tests.refusals import refused
-from tflm_fg.fixed_point import masters, native, spread
+from tflm_fg.fixed_point import masters, native, pull, spread
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.fixed_point.state import Estimate, OptimizerState, TrainState
-from tflm_fg.gradients import pull
 from tflm_fg.gradients.directions import Directions
 from tflm_fg.gradients.spsa import CentralDifference
 from tflm_fg.losses.cross_entropy import CrossEntropy
