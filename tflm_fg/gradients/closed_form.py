@@ -245,7 +245,7 @@ class ClosedForm(Method):
   """The exact gradient of the last layer, from one pass a step.
 
   Attributes:
-    pull: lambda of a pull back to the start, 0 to 10; see `gradients.pull`.
+    pull: lambda of a pull back to the start, 0 to 10; see `fixed_point.pull`.
     logit_gain: the gradient takes logits times this, 1 to 64; 0 chooses it. A
       file whose logits can be but a few nats apart, as of a head that was never
       trained, could not fit its samples else: its weights would grow until they
