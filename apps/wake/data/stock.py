@@ -185,7 +185,7 @@ def alike(
   texts = phrases.alike(wake_word)
   names = [voice for voice, _ in voices.ALIKE]
   plans = [
-    Plan(texts=tuple(texts), voice=voice, manner=manner, seed=seed)
+    Plan(texts=tuple(texts), voice=voice, manner=manner, seed=seed, fast=True)
     for voice, (_, manner) in zip(
       voices.of_languages(names, languages), voices.ALIKE
     )
