@@ -260,6 +260,8 @@ def test_a_regression_is_no_classifier():
     (b"tflm_fg_fleet", b"tflm_fg_flotilla"),
     (b'"gain":false', b'"gain":0'),
     (b'"rounds":4', b'"rounds":"4"'),
+    (b'"rounds":4', b'"rounds":5'),
+    (b'"scheme":"closed-form"', b'"scheme":"signs"'),
     (b'"scheme":"closed-form"', b'"scheme":7'),
     (b'"most_weight":0', b'"most_weight":0,"speed":1'),
     (b'"method":"closed-form"', b'"method":"guess"'),

@@ -53,6 +53,11 @@ def combine(
         f"{own_name} of {told}: have other fields than the first"
       )
   senders = [s for part in parts for s in part.senders]
+  if len(senders) > wire.MOST_SENDERS:
+    raise TflmFgError(
+      f"combine: sums of {len(senders)} clients, need at most "
+      f"{wire.MOST_SENDERS}; combine fewer"
+    )
   if twice := sorted({s for s in senders if senders.count(s) > 1}):
     raise TflmFgError(
       f"combine: {', '.join(twice)} is in two different sums; leave one out"

@@ -12,14 +12,23 @@ import hashlib
 import json
 from typing import Any
 
+from tflm_fg.federated import wire
 from tflm_fg.federated.privacy import Privacy
-from tflm_fg.federated.wire import DIGEST
 from tflm_fg.gradients.method import Method
 from tflm_fg.training.objective import Objective
 from tflm_fg.training.settings_record import from_record, to_record
 from tflm_fg.types import TflmFgError, require_one
 
-SCHEMES = ("closed-form", "one-round", "signs", "per-sample", "split")
+METHODS = {
+  "closed-form": ("closed-form",),
+  "one-round": ("closed-form",),
+  "signs": ("sign-m-spsa", "spsa"),
+  "per-sample": ("per-sample",),
+  "split": ("sign-m-spsa", "spsa"),
+}
+"""Scheme -> the methods that it runs, by name."""
+
+SCHEMES = tuple(METHODS)
 """How clients learn together; docs/fleet.md says which suits what."""
 
 FORMAT = 1
@@ -27,10 +36,26 @@ FORMAT = 1
 _RANGES = {
   "rounds": (1, 1 << 20),
   "most_samples": (1, 1 << 24),
-  "least_clients": (1, 1 << 20),
-  "most_clients": (1, 1 << 20),
+  "least_clients": (1, wire.MOST_SENDERS),
+  "most_clients": (1, wire.MOST_SENDERS),
   "most_weight": (0, 1 << 24),
 }
+
+
+def require_method(scheme: str, method: Method) -> None:
+  """Refuses a method that a scheme does not run."""
+  if method.name not in METHODS[scheme]:
+    known = " or ".join(map(repr, METHODS[scheme]))
+    raise TflmFgError(
+      f"scheme {scheme!r}: does not run method {method.name!r}; use {known}"
+    )
+
+
+def rounds_of(scheme: str, method: Method) -> int:
+  """How many rounds a plan takes: the steps, and one of measuring."""
+  if scheme == "one-round":
+    return 1
+  return int(method.steps) + (scheme == "closed-form")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +100,11 @@ class Plan:
       value = getattr(self, name)
       if type(value) is not int or not low <= value <= high:
         raise TflmFgError(f"{name}={value!r}: need {low} to {high}")
+    require_method(self.scheme, self.method)
+    if self.rounds != (wanted := rounds_of(self.scheme, self.method)):
+      raise TflmFgError(
+        f"rounds={self.rounds}: the method's steps take {wanted}"
+      )
     if self.least_clients > self.most_clients:
       raise TflmFgError(
         f"least_clients={self.least_clients}: above most_clients="
@@ -139,4 +169,4 @@ class Plan:
   @functools.cached_property
   def digest(self) -> bytes:
     """By which messages name it: 16 bytes."""
-    return hashlib.sha256(self.to_bytes()).digest()[:DIGEST]
+    return hashlib.sha256(self.to_bytes()).digest()[: wire.DIGEST]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from tflm_fg import marking
-from tflm_fg.federated.plan import SCHEMES, Plan
+from tflm_fg.federated.plan import SCHEMES, Plan, rounds_of
 from tflm_fg.federated.privacy import Privacy
 from tflm_fg.federated.replica import PERSONAL_ROLES
-from tflm_fg.federated.schemes.known import TRAINABLE, method_for, rounds_of
+from tflm_fg.federated.schemes.known import TRAINABLE, method_for
 from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.gradients.method import Method
 from tflm_fg.marking import Model

@@ -35,6 +35,9 @@ _CRC = struct.Struct("<I")
 _MOST_NUMBERS = 1 << 24
 _LONGEST_NAME = 64
 
+MOST_SENDERS = (1 << 16) - 1
+"""Clients whose sums one message can hold."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Message:

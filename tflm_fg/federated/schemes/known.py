@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from tflm_fg.federated.fields import PUBLIC, Field
+from tflm_fg.federated.plan import require_method
 from tflm_fg.federated.schemes.head_schemes import (
   ClosedFormScheme,
   OneRoundScheme,
@@ -20,21 +21,18 @@ from tflm_fg.gradients.closed_form import ClosedForm
 from tflm_fg.gradients.method import Method
 from tflm_fg.gradients.per_sample import PerSample
 from tflm_fg.gradients.sample_slopes import require_data
-from tflm_fg.gradients.spsa import SPSA, DirectionalMethod, SignSPSA
+from tflm_fg.gradients.spsa import DirectionalMethod, SignSPSA
 from tflm_fg.losses.base import Loss
 from tflm_fg.training.exact_settings import exact
-from tflm_fg.types import TflmFgError
 
-_SCHEMES: dict[
-  str, tuple[type[Scheme], type[Method], tuple[type[Method], ...]]
-] = {
-  "closed-form": (ClosedFormScheme, ClosedForm, (ClosedForm,)),
-  "one-round": (OneRoundScheme, ClosedForm, (ClosedForm,)),
-  "signs": (DirectionScheme, SignSPSA, (SignSPSA, SPSA)),
-  "split": (DirectionScheme, SignSPSA, (SignSPSA, SPSA)),
-  "per-sample": (SampleScheme, PerSample, (PerSample,)),
+_SCHEMES: dict[str, tuple[type[Scheme], type[Method]]] = {
+  "closed-form": (ClosedFormScheme, ClosedForm),
+  "one-round": (OneRoundScheme, ClosedForm),
+  "signs": (DirectionScheme, SignSPSA),
+  "split": (DirectionScheme, SignSPSA),
+  "per-sample": (SampleScheme, PerSample),
 }
-"""Name -> how it runs, its method by default, and the methods it takes."""
+"""Name -> how it runs, and its method by default."""
 
 TRAINABLE = {
   "closed-form": "head",
@@ -62,7 +60,7 @@ BLOCKS = 4
 
 def scheme_of(name: str, standing: Standing) -> Scheme:
   """A scheme by its name, where training stands."""
-  made, _, _ = _SCHEMES[name]
+  made, _ = _SCHEMES[name]
   return made(standing)
 
 
@@ -81,13 +79,9 @@ def method_for(
     TflmFgError: if the scheme does not take the method, or it does not suit
       what trains.
   """
-  _, default, taken = _SCHEMES[scheme]
+  _, default = _SCHEMES[scheme]
   method = default() if given is None else given
-  if not isinstance(method, taken):
-    known = " or ".join(repr(kind.name) for kind in taken)
-    raise TflmFgError(
-      f"scheme {scheme!r}: does not run method {method.name!r}; use {known}"
-    )
+  require_method(scheme, method)
   open_settings: dict[str, Any] = {"validation_fraction": 0.0}
   if isinstance(method, DirectionalMethod):
     open_settings |= _DIRECTIONS
@@ -105,13 +99,6 @@ def method_for(
     method, _ = exact(method, layout, loss)
   method.require_layout(layout)
   return method
-
-
-def rounds_of(scheme: str, method: Method) -> int:
-  """How many rounds a plan takes: the steps, and one of measuring."""
-  if scheme == "one-round":
-    return 1
-  return int(method.steps) + (scheme == "closed-form")
 
 
 def releases_of(name: str, standing: Standing, rounds: int) -> int:
