@@ -320,6 +320,13 @@ def test_the_python_of_the_page_on_updates_runs(names, monkeypatch, capsys):
   assert booted == "models/slot0.tflite True"
 
 
+def test_the_python_of_the_page_on_fleets_runs(names, monkeypatch, capsys):
+  monkeypatch.chdir("..")
+  for block in python_blocks("docs/fleet.md"):
+    exec(compile(block, "docs/fleet.md", "exec"), names)
+  assert capsys.readouterr().out == "True\n"
+
+
 def test_the_python_of_the_data_page_runs(names, capsys):
   for block in python_blocks("docs/data.md"):
     exec(compile(block, "docs/data.md", "exec"), names)

@@ -4840,4 +4840,11 @@ MUTANTS = (
     '    wire.read(content, "sums", [wire.SUMS])',
     ("tests/apps/fleet/test_files.py", "-kdamaged"),
   ),
+  Mutant(
+    "fleet: noise is drawn anew for whoever asks again",
+    "apps/fleet/device.py",
+    "      self._memory = self._memory._replace(sent=own)\n",
+    "",
+    ("tests/apps/fleet/test_rounds.py", "-knoise_is_drawn"),
+  ),
 )

@@ -7,6 +7,7 @@ these it makes the shared numbers again, bit for bit, whenever it is asked.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -23,7 +24,14 @@ from apps.fleet.messages import (
   SUMS,
   Record,
 )
-from tflm_fg.federated import Client, Plan, Share, personal_prompt
+from tflm_fg.federated import (
+  Client,
+  Field,
+  Plan,
+  Sent,
+  Share,
+  personal_prompt,
+)
 from tflm_fg.marking import Model
 from tflm_fg.runtimes import RuntimeOptions
 from tflm_fg.types import Array, TflmFgError, one_line
@@ -40,12 +48,14 @@ class Memory(NamedTuple):
     secrets: of a masked round that is open; None where none is.
     personal: masters of the device's own prompt, by tensor, as they are packed;
       None before it was looked for.
+    sent: sums of the present round with noise, which is drawn but once.
   """
 
   plan: bytes = b""
   steps: tuple[bytes, ...] = ()
   secrets: masked.Secrets | None = None
   personal: bytes | None = None
+  sent: bytes | None = None
 
 
 class Device:
@@ -121,11 +131,28 @@ class Device:
     if ask == MASTERS:
       return {"have": client.number, "masters": client.masters_sha256}
     if ask != SUMS:
-      found, kept = masked.answer(client, request, self._memory.secrets)
+      own = self._memory.secrets
+      found, kept = masked.answer(client, request, own, self._sums)
       self._memory = self._memory._replace(secrets=kept)
       return {"have": client.number, **found}
     share = Share(int(request["position"]), int(request["clients"]))
-    return {"have": client.number, "sums": client.contribute(share)}
+    sums = client.contribute(share, self._sums(share))
+    return {"have": client.number, "sums": sums}
+
+  def _sums(self, share: Share) -> Sent:
+    """The sums of the present round; with noise the same ones if asked again.
+
+    A server that asks often could average out noise that is drawn anew.
+    """
+    client, kept = self._ready(), self._memory.sent
+    assert client is not None  # it was asked for sums
+    if kept is not None and (held := kept_sums(kept, client.number)):
+      return held
+    sent = client.sums(share)
+    if client.plan.privacy is not None:
+      own = packed_sums(client.number, sent)
+      self._memory = self._memory._replace(sent=own)
+    return sent
 
   def _own_prompt(self, plan: Plan) -> Mapping[int, Array] | None:
     """The device's prompt where it has one; found once, without labels."""
@@ -197,3 +224,20 @@ def unpacked(content: bytes) -> dict[int, Array]:
   """Masters that were packed."""
   with np.load(io.BytesIO(content), allow_pickle=False) as held:
     return {int(name): held[name] for name in held.files}
+
+
+def packed_sums(number: int, sent: Sent) -> bytes:
+  """Sums of a round as bytes."""
+  head = json.dumps([number, sent.samples, [list(f) for f in sent.fields]])
+  return head.encode() + b"\n" + packed(dict(enumerate(sent.sums)))
+
+
+def kept_sums(content: bytes, number: int) -> Sent | None:
+  """Sums that were packed; None where they are of another round."""
+  head, _, rest = content.partition(b"\n")
+  of, samples, fields = json.loads(head)
+  if of != number:
+    return None
+  arrays = unpacked(rest)
+  sums = [arrays[n].astype(np.int64) for n in range(len(arrays))]
+  return Sent(tuple(Field(*own) for own in fields), samples, sums)

@@ -15,7 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from apps.fleet.messages import KEYS, MASKED, REVEAL, Exchange, Record, Records
-from tflm_fg.federated import Client, Federation, Masks, Share, Unmasking
+from tflm_fg.federated import (
+  Client,
+  Federation,
+  Masks,
+  Sent,
+  Share,
+  Unmasking,
+)
 from tflm_fg.types import TflmFgError
 
 SECRET_BYTES = 64
@@ -41,7 +48,10 @@ class Secrets(NamedTuple):
 
 
 def answer(
-  client: Client, request: Record, kept: Secrets | None
+  client: Client,
+  request: Record,
+  kept: Secrets | None,
+  sums: Callable[[Share], Sent],
 ) -> tuple[Record, Secrets]:
   """A device's answer in a masked round, and what it keeps.
 
@@ -49,6 +59,7 @@ def answer(
     client: with all steps taken.
     request: that asks for one of `KEYS`, `MASKED` and `REVEAL`.
     kept: of the exchange before.
+    sums: gives the client's sums of the round.
 
   Raises:
     TflmFgError: if the request does not follow on the one before, or asks to
@@ -66,7 +77,7 @@ def answer(
       raise TflmFgError("these masks were used; ask for new keys")
     names, keys = tuple(request["names"]), tuple(request["keys"])
     share = Share(int(request["position"]), int(request["clients"]))
-    sent = client.sums(share)
+    sent = sums(share)
     publics = dict(zip(names, keys))
     masked = masks.cover(client, sent.fields, sent.samples, sent.sums, publics)
     return {"masked": masked}, kept._replace(names=names, keys=keys)

@@ -127,13 +127,17 @@ class Client(Replica):
   def _shared(self) -> tuple[int, ...]:
     return tuple(t.index for t in self.layout.tensors)
 
-  def contribute(self, share: Share | None = None) -> bytes:
+  def contribute(
+    self, share: Share | None = None, sent: Sent | None = None
+  ) -> bytes:
     """What this client sends of the present round.
 
     Args:
       share: of the round's work, where the scheme divides it; None for all.
+      sent: what `sums` gave in this round before; None to ask it now. Whoever
+        is asked twice must not draw noise twice, which could be averaged out.
     """
-    sent = self.sums(share)
+    sent = sent or self.sums(share)
     message = self.message(wire.SUMS, sent.samples, [self.client], sent.sums)
     return message.to_bytes()
 

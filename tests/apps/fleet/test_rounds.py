@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from apps.fleet import messages
-from apps.fleet.device import Device, Memory
+from apps.fleet.device import Device, Memory, kept_sums, packed_sums
 from apps.fleet.faults import Faults
 from apps.fleet.server import require_equal
 from apps.fleet.simulation.rounds import led
 from tests import models
 from tests.apps.fleet import fleets
+from tflm_fg import federated
 from tflm_fg.types import TflmFgError
 
 
@@ -214,7 +215,7 @@ def test_bytes_are_counted_of_what_travels():
 
 
 def test_a_memory_of_nothing_knows_no_plan():
-  assert Memory() == (b"", (), None, None)
+  assert Memory() == (b"", (), None, None, None)
   found = fleets.device(0).answer({"ask": "sums", "from": 0, "steps": []})
   assert found == {"name": "client-0", "have": -1}
 
@@ -247,3 +248,29 @@ def test_a_prompt_of_its_own_is_found_once_and_never_sent():
 def test_a_device_of_no_fleet_has_no_model_to_give():
   with pytest.raises(TflmFgError, match="has joined no fleet"):
     fleets.device(0).adapted()
+
+
+def test_noise_is_drawn_once_a_round_however_often_a_device_is_asked():
+  own = federated.Privacy(noise_multiplier=2.0, clip=0.1)
+  plan = fleets.plan("one-round", privacy=own).to_bytes()
+  device = fleets.device(0)
+  device.answer({"ask": "join", "plan": plan})
+  request = {"ask": "sums", "from": 0, "steps": [], "round": 1}
+  request |= {"position": 0, "clients": 1}
+  first = device.answer(request)["sums"]
+  again = fleets.device(0, memory=device.memory)
+  assert again.answer(request)["sums"] == first
+  other = fleets.device(0)
+  other.answer({"ask": "join", "plan": plan})
+  assert other.answer(request)["sums"] != first
+
+
+def test_sums_of_another_round_are_not_sent_again():
+  sent = federated.Sent(
+    (federated.Field("inputs", 2, -9, 9),), 3, [np.array([1, -2])]
+  )
+  kept = packed_sums(4, sent)
+  held = kept_sums(kept, 4)
+  assert held.fields == sent.fields and held.samples == 3
+  assert held.sums[0].tolist() == [1, -2]
+  assert kept_sums(kept, 5) is None

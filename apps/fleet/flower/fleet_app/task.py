@@ -118,8 +118,9 @@ def remember(context: Context, memory: Memory) -> None:
     secret, names, keys, told = memory.secrets
     kept |= {"secret": secret, "names": list(names)}
     kept |= {"keys": list(keys), "told": list(told)}
-  if memory.personal is not None:
-    kept["personal"] = memory.personal
+  for name in ("personal", "sent"):
+    if (own := getattr(memory, name)) is not None:
+      kept[name] = own
   context.state[RECORD] = ConfigRecord(kept)
 
 
@@ -132,8 +133,8 @@ def memory_of(context: Context) -> Memory:
   if "secret" in kept:
     lists = (tuple(kept[key]) for key in ("names", "keys", "told"))
     secrets = Secrets(kept["secret"], *lists)
-  personal = kept.get("personal")
-  return Memory(kept["plan"], tuple(kept["steps"]), secrets, personal)
+  more = kept.get("personal"), kept.get("sent")
+  return Memory(kept["plan"], tuple(kept["steps"]), secrets, *more)
 
 
 def number_of(context: Context) -> int:
