@@ -40,4 +40,5 @@ def test_every_golden_file_is_made_by_something():
     made |= {f"{name}.{end}" for end in case.ends}
   made |= {f"directions-{name}.bin" for name in golden.DIRECTIONS}
   made |= {f"fleet-{name}.bin" for name in golden.FLEETS}
+  made |= {f"stream-head-{name}.bin" for name in golden.STREAMS}
   assert {path.name for path in golden.FOLDER.iterdir()} == made

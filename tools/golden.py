@@ -2,7 +2,8 @@
 
 One seed shall give the same bytes in every version, unless a change of the
 numbers is meant. `tests/golden` holds small models and clips, and what
-adapting them gave: directions, journals and adapted files.
+adapting them gave: directions, journals and adapted files. Streams of a last
+layer are made up by `tests/detection/heads.py`.
 
   python tools/golden.py           compares; says what differs, exit status 1
   python tools/golden.py --write   records anew
@@ -29,8 +30,9 @@ sys.path.insert(0, str(ROOT))  # compares this tree, whatever is installed
 # imports, in `directions` and in `built`.
 import tflm_fg  # noqa: E402
 from tests import models  # noqa: E402
+from tests.detection import heads  # noqa: E402
 from tests.options import method_of, options  # noqa: E402
-from tflm_fg import federated  # noqa: E402
+from tflm_fg import detection, federated  # noqa: E402
 from tflm_fg.fixed_point.layout import Layout  # noqa: E402
 from tflm_fg.journal import Journal, parse  # noqa: E402
 from tflm_fg.placement.measure import with_source_means  # noqa: E402
@@ -236,9 +238,14 @@ DIRECTIONS = {
 FLEETS = federated.SCHEMES
 """Whose sums and steps are recorded."""
 
+STREAMS = {"logistic": 1, "softmax": 3}
+"""Last layers that learn a word from streams, and how many outputs they have;
+each gives stream-head-NAME.bin."""
+
 NAMES = (
   *(f"directions-{name}" for name in DIRECTIONS),
   *(f"fleet-{name}" for name in FLEETS),
+  *(f"stream-head-{name}" for name in STREAMS),
   *CASES,
 )
 """All that is recorded."""
@@ -332,6 +339,26 @@ def fleet(scheme: str) -> bytes:
   return b"".join(sent)
 
 
+def stream_head(name: str) -> bytes:
+  """A last layer that learned a word from streams.
+
+  Args:
+    name: a key of `STREAMS`.
+
+  Returns:
+    Its weights int8, then its bias int32, little-endian.
+  """
+  weights, bias = detection.train_head(
+    heads.head(name.upper(), STREAMS[name]),
+    heads.streams(3, (1, 2)),
+    heads.streams(4, (7, 8), seed=2),
+    heads.streams(2, (2, 3, 4), seed=3),
+    heads.RULE,
+    detection.Settings(settle_seconds=0.4, steps=20, hard_steps=60),
+  )
+  return weights.tobytes() + bias.astype("<i4").tobytes()
+
+
 def steps_of(journal: Journal) -> tuple[int, int]:
   """The step that the last phase kept, and how many it took."""
   record = journal.records[-1]
@@ -360,6 +387,9 @@ def recomputed(name: str) -> dict[str, bytes]:
   kind = name.removeprefix("fleet-")
   if kind != name:
     return {f"{name}.bin": fleet(kind)}
+  kind = name.removeprefix("stream-head-")
+  if kind != name:
+    return {f"{name}.bin": stream_head(kind)}
   journal, file = adapted(name)
   made = {"journal": journal.to_bytes(), "tflite": file}
   return {f"{name}.{end}": made[end] for end in CASES[name].ends}
