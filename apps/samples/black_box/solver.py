@@ -144,7 +144,7 @@ def tried(some: NDArray[np.float64]) -> NDArray[np.float64]:
   return np.stack(columns, axis=1)
 
 
-def run(seed: int, steps: int = 300) -> list[float]:
+def run(seed: int) -> list[float]:
   """Mean iterations on test rods: before, after, best single alpha, best."""
   random = np.random.default_rng([seed, 1])
   train, test = rods(TRAIN, random), rods(TEST, random)
@@ -154,8 +154,7 @@ def run(seed: int, steps: int = 300) -> list[float]:
     features(train),
     train,
     loss=log_counts,
-    trainable="all",
-    method=tflm_fg.methods.SPSA(num_directions=4, steps=steps, seed=seed),
+    method=tflm_fg.methods.Auto(seed=seed),
   )
   before, after = (
     tflm_fg.evaluate(m, features(test), test, loss=counts)["loss"]

