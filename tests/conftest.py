@@ -20,6 +20,7 @@ MOST_WORKERS = 4
 
 # What takes longest begins first, so that no worker ends long after another.
 SLOW_FIRST = (
+  "tests/apps/fleet/test_flower.py",
   "tests/apps/kws/commands/test_programs.py",
   "tests/apps/kws/commands/test_demo.py",
   "tests/test_readme.py",

@@ -12,6 +12,7 @@ from apps.fleet.device import Device
 from apps.fleet.simulation.rounds import led
 from tests import models, programs
 from tests.apps.fleet import fleets
+from tflm_fg import federated
 
 FLEET = "apps.fleet"
 MODEL = "--model=model.tflite"
@@ -161,3 +162,19 @@ def test_a_device_of_another_base_is_refused_by_name(folder):
 )  # fmt: skip
 def test_bad_input_is_one_line(folder, words, told):
   assert told in refused(folder, *words)
+
+
+def test_noise_keeps_to_the_epsilon_that_a_flag_asks_for(folder):
+  contributed(folder, 0, "--epsilon=2", "--hide=sample", "--plan_out=plan.json")
+  plan = federated.Plan.from_bytes((folder / "plan.json").read_bytes())
+  releases = federated.Federation(fleets.model(), plan).releases
+  assert plan.privacy.unit == "sample" and plan.privacy.where == "device"
+  assert 1.99 < plan.privacy.epsilon(releases) <= 2
+  first = (folder / "s0.bin").read_bytes()
+  contributed(folder, 0, "--plan=plan.json")
+  assert first != (folder / "s0.bin").read_bytes()  # other noise
+  line = refused(
+    folder, "contribute", MODEL, "--data=0.npz", "--out=s.bin",
+    "--plan=plan.json", "--epsilon=3",
+  )  # fmt: skip
+  assert "--epsilon: stands in --plan=plan.json already" in line
