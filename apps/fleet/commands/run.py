@@ -30,7 +30,7 @@ from absl import flags
 import tflm_fg
 from apps import cli
 from apps.flags import fleet_flags, sample_flags
-from apps.fleet import processes
+from apps.fleet import processes, telling
 from tflm_fg import federated, files
 from tflm_fg.types import TflmFgError
 
@@ -138,33 +138,7 @@ def main() -> None:
   }
   if contents:
     files.write_set(contents)
-  tell(told)
-
-
-def tell(told: dict[str, Any]) -> None:
-  """What happened, for people."""
-  print(
-    f"{told['clients']} clients, {told['rounds']} rounds ({told['scheme']}), "
-    f"{told['contributions']} contributions, {told['missed']} missed"
-  )
-  if told["epsilon"] is not None:
-    print(
-      f"differential privacy: epsilon {told['epsilon']:.3g} at delta "
-      f"{told['delta']:g}"
-    )
-  for line in told["refused"]:
-    print(f"refused: {line}")
-  print(
-    f"a client sent {told['bytes_up']} bytes and was sent {told['bytes_down']}"
-  )
-  equal = "yes" if told["masters_equal"] else "no"
-  print(
-    f"masters equal: {equal} ({told['masters_compared']} clients, SHA-256 "
-    f"{told['masters_sha256'][:16]})"
-  )
-  if "accuracy_after" in told:
-    before, after = told["accuracy_before"], told["accuracy_after"]
-    print(f"accuracy {before:.4f} -> {after:.4f}")
+  telling.tell(told)
 
 
 def configuration(

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from apps.fleet import telling
 from apps.fleet.commands import demo
 from apps.fleet.faults import Faults
 from apps.fleet.simulation import clients, fedavg, schemes, speech, table
@@ -120,3 +121,20 @@ def test_a_row_that_is_none_is_refused(tmp_path):
   assert "--rows=best: need some of central" in done.stderr
   assert set(demo.QUICK) <= set(schemes.NAMES)
   assert set(speech.VOICES) == {"whisper", "child", "hungarian"}
+
+
+def test_a_model_that_became_worse_is_told_of(capsys):
+  told = {
+    "clients": 2, "rounds": 3, "scheme": "signs", "contributions": 6,
+    "missed": 0, "epsilon": 2.0, "delta": 1e-5, "refused": ["client a: late"],
+    "bytes_up": 5, "bytes_down": 7, "masters_equal": True,
+    "masters_compared": 2, "masters_sha256": "0" * 64,
+    "losses": [None, 1.5, 1.25], "accuracy_before": 0.9, "accuracy_after": 0.8,
+  }  # fmt: skip
+  telling.tell(told)
+  printed = capsys.readouterr().out
+  assert "1.5000 -> 1.2500" in printed and "epsilon 2 at delta" in printed
+  assert "refused: client a: late" in printed
+  assert "note: the model is worse on --test" in printed
+  telling.tell(told | {"accuracy_after": 0.95})
+  assert "worse" not in capsys.readouterr().out
