@@ -89,14 +89,20 @@ def _kind(voice: str, room: str) -> str:
 
 
 def settings(model: str) -> list[Setting]:
-  """The ten voices of a model; for others than the four, six of all kinds."""
+  """The ten voices of a model; for others than the four, six of all kinds.
+
+  The first ones are of different kinds, so that a few of them say most.
+  """
   missed = _MISSED.get(
     model,
     "fr+Alicia/near tr+m4/near en-us+whisper/near en+f3/child en-us+Annie/far"
     " en+croak/near",
   )
   places = [place.split("/") for place in missed.split()]
-  return [Setting(model, v, room, _kind(v, room)) for v, room in places]
+  found = [Setting(model, v, room, _kind(v, room)) for v, room in places]
+  kinds = [setting.kind for setting in found]
+  turn = [kinds[:place].count(kind) for place, kind in enumerate(kinds)]
+  return [found[i] for i in sorted(range(len(found)), key=turn.__getitem__)]
 
 
 ORIGINALS = tuple(
