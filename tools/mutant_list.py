@@ -25,6 +25,36 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
   Mutant(
+    "fleets: noise alone makes a step",
+    "tflm_fg/federated/privacy.py",
+    "  left = max(0, square - noise * variance)",
+    "  left = max(0, square - noise)",
+    (
+      "tests/federated/test_privacy.py",
+      "-knoise_alone",
+    ),
+  ),
+  Mutant(
+    "fleets: a ridge believes its noise",
+    "tflm_fg/federated/schemes/head_schemes.py",
+    "      floor = 2 * self.at.noise[1] * math.sqrt(self.inputs) / samples",
+    "      floor = 0.0 * self.at.noise[1] / samples",
+    (
+      "tests/federated/test_privacy.py",
+      "-knoise_alone",
+    ),
+  ),
+  Mutant(
+    "fleets: a plan runs a method that its scheme does not know",
+    "tflm_fg/federated/plan.py",
+    "    require_method(self.scheme, self.method)\n",
+    "",
+    (
+      "tests/federated/test_refusals.py",
+      "-kwas_changed",
+    ),
+  ),
+  Mutant(
     "federated: a sum is read as unsigned",
     "tflm_fg/federated/wire.py",
     "  sign = np.repeat(each[:, -1:], 64 - bits, axis=1)",
