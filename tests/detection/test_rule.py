@@ -69,6 +69,7 @@ def test_every_threshold_of_a_device_has_a_cutoff_that_gives_it_back():
     assert Rule(cutoff_of(threshold)).threshold == threshold
     assert int(cutoff_of(threshold) * 255) == threshold
   assert Rule(0.97).threshold == 247
+  assert Rule(0.85).threshold == 216  # 216.75, cut off
 
 
 def test_int8_outputs_count_from_their_zero_point():

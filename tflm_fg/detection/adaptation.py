@@ -9,8 +9,9 @@ all of them is accepted if, in these scores,
 - the keepers are heard as often as before, and
 - the positives are heard more often, or as often and by a wider margin.
 
-Else the cutoff is moved; else negatives weigh more; else it is refused. What is
-refused leaves weights and cutoff as they were.
+Several weights of the negatives are tried, each at the lowest cutoff at which
+nothing speaks against it, and what hears most is taken. What is refused leaves
+weights and cutoff as they were.
 
 Phrases that sound like the word are trained on and never counted: a file may
 well hear the word in many of them, and if all of these count as false accepts,

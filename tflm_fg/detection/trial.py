@@ -177,12 +177,17 @@ class Trial:
     )
 
   def likeness(self) -> list[float]:
-    """How much each positive stands out from negatives, before training."""
+    """How much each positive stands out before training.
+
+    From negatives, and from phrases that are alike: most other words stand out
+    from noise, and few from these.
+    """
     head = (self.row.head.weights, self.row.head.bias)
     settled = self.settings.settled(self.rule)
+    others = [*self.negatives.streams, *self.alike.streams]
     return likeness(
       [self._odds(s, head, settled) for s in self.positives.streams],
-      [self._odds(s, head, self.rule.warm_up) for s in self.negatives.streams],
+      [self._odds(s, head, self.rule.warm_up) for s in others],
     )
 
   def _outputs(self, parts: Parts, heads: Sequence[Trained]) -> list[Outputs]:
