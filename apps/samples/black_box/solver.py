@@ -1,6 +1,6 @@
 """An int8 network sets a solver's damping, and learns it from iteration counts.
 
-  python apps/samples/black_box/solver.py
+  python apps/samples/black_box/solver.py [SEED ...]
 
 The solver is SciPy's `linearmixing`, which steps along the residual by a fixed
 `alpha`: too little and it creeps, a bit too much and it diverges. It solves a
@@ -18,6 +18,7 @@ rods, and with the best of thirteen alphas for each test rod, found by trying.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 from typing import Any
@@ -35,8 +36,6 @@ MOST = 200
 """Iterations of a solve that failed, or diverged."""
 
 TRAIN, TEST = 64, 60
-SEEDS = (5, 6, 7)
-
 ALPHAS = np.arange(-12.5, -6.0, 0.5)
 """log2 of what is tried without a network."""
 
@@ -167,8 +166,11 @@ def run(seed: int) -> list[float]:
 
 def main() -> int:
   """Prints mean iterations, a line a seed."""
+  parser = argparse.ArgumentParser(description="Mean iterations of a solver.")
+  parser.add_argument("seeds", nargs="*", type=int, default=[5])
+  seeds = parser.parse_args().seeds
   print("seed, before, after, best single alpha, best alpha of each rod")
-  for seed in SEEDS:
+  for seed in seeds:
     print(seed, *(f"{value:.1f}" for value in run(seed)), sep=", ", flush=True)
   return 0
 

@@ -141,7 +141,7 @@ def rough_samples(
   return low, high, u_tau
 
 
-def run(seed: int, steps: int = 300) -> list[float]:
+def run(seed: int) -> list[float]:
   """Errors in percent, in the order that `main` prints."""
   random = np.random.default_rng([seed, 1])
   low, high, u_tau = rough_samples(TRAIN, random)
@@ -161,7 +161,7 @@ def run(seed: int, steps: int = 300) -> list[float]:
     np.stack([low, high], axis=1),
     loss=second_probe,
     trainable="head",
-    method=tflm_fg.methods.SPSA(num_directions=4, steps=steps, seed=seed),
+    method=tflm_fg.methods.SPSA(num_directions=4, steps=300, seed=seed),
   )
   known = np.stack([low_test, truth], axis=1)
   errors = [

@@ -97,14 +97,14 @@ def test_the_loss_of_the_second_probe_does_not_know_the_roughness(wall):
 
 @pytest.mark.tensorflow
 def test_a_network_learns_a_solvers_damping_from_its_iterations(solver):
-  before, after, single, best = solver.run(5)
-  assert best < after < before
+  before, after, single, best = solver.run(6)
+  assert after < 0.8 * min(before, single)
   assert best < single
 
 
 @pytest.mark.tensorflow
 def test_a_wall_model_learns_a_rough_wall_with_and_without_labels(wall):
-  before, labelled, probed, smooth, between, known = wall.run(0, steps=150)
+  before, labelled, probed, smooth, between, known = wall.run(0)
   assert before > 15 and smooth > 15
   assert labelled < 2.5
   assert probed < between < before
