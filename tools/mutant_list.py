@@ -51,7 +51,7 @@ MUTANTS = (
     "",
     (
       "tests/federated/test_refusals.py",
-      "-kwas_changed",
+      "-kother_method",
     ),
   ),
   Mutant(
@@ -212,7 +212,7 @@ MUTANTS = (
     "      first, count = self._first, len(own.labels)",
     (
       "tests/federated/test_rounds.py",
-      "-kends",
+      "-kno_split",
     ),
   ),
   Mutant(

@@ -249,6 +249,14 @@ def test_a_plan_that_cannot_be_is_refused(changes, cause):
     federated.plan_for(MODEL, **{"scheme": "closed-form", **changes})
 
 
+def test_a_plan_of_an_other_method_is_refused():
+  plan = federated.plan_for(MODEL, method=METHOD)
+  with pytest.raises(TflmFgError, match="does not run method 'closed-form'"):
+    dataclasses.replace(plan, scheme="signs", rounds=3)
+  with pytest.raises(TflmFgError, match="rounds=3: the method's steps take 4"):
+    dataclasses.replace(plan, rounds=3)
+
+
 def test_a_regression_is_no_classifier():
   with pytest.raises(TflmFgError, match="for real y use"):
     federated.plan_for(models.regression_model(), "closed-form")
