@@ -19,11 +19,14 @@ from tools.wake.settings import Setting, settings
 RUNTIMES = ("litert-reference", "litert", "tflm")
 STREAMS = 12
 
+Outputs = NDArray[Any]
+
 
 def table(given: argparse.Namespace) -> str:
   """A row a model: how many outputs differ, of the first voice's file."""
   rows = [
-    "| model | steps | " + " | ".join(RUNTIMES[1:]) + " | pymicro-wakeword |",
+    "| model | steps | tflm beside litert-reference | litert beside "
+    "litert-reference | pymicro-wakeword beside litert |",
     "|---|---|---|---|---|",
   ]
   for stem in given.only.split(","):
@@ -51,17 +54,30 @@ def row(bench: runs.Bench, setting: Setting) -> str:
     *bench.steps(f"own/{setting.name}")[groups.TRAIN :][:STREAMS],
     *bench.steps("negatives")[:1],
   ]
-  first, *others = (
+  reference, optimized, micro = (
     [StreamModel.open(file, runtime).run(s) for s in streams]
     for runtime in RUNTIMES
   )
-  others.append([packaged(file, s) for s in streams])
-  counts = [
-    sum(int((a.ravel() != b.ravel()).sum()) for a, b in zip(first, other))
-    for other in others
-  ]
+  pairs = (
+    (micro, reference),
+    (optimized, reference),
+    ([packaged(file, s) for s in streams], optimized),
+  )
+  counts = [_differ(one, other) for one, other in pairs]
   total = sum(map(len, streams))
   return f"| {bench.stem} | {total} | {' | '.join(map(str, counts))} |"
+
+
+def _differ(one: list[Outputs], other: list[Outputs]) -> str:
+  """How many outputs differ, and by how many 256ths at most."""
+  gaps = np.concatenate(
+    [
+      np.abs(a.ravel().astype(int) - b.ravel().astype(int))
+      for a, b in zip(one, other)
+    ]
+  )
+  count = int((gaps > 0).sum())
+  return f"{count}, by {gaps.max()}" if count else "0"
 
 
 def packaged(file: bytes, steps: NDArray[np.int8]) -> NDArray[Any]:
