@@ -5061,4 +5061,11 @@ MUTANTS = (
     "  ordered = np.sort(blocks)",
     ("tests/detection/test_near_misses.py",),
   ),
+  Mutant(
+    "detection: phrases alike are not counted",
+    "tflm_fg/detection/guard.py",
+    "  if after.alike_events > before.alike_events + borne:",
+    "  if False:",
+    ("tests/detection/test_guard.py", "-kspeaks"),
+  ),
 )

@@ -155,11 +155,14 @@ def test_what_is_scored_was_not_trained_on():
     adapted(negative_names=["a", "b"])
 
 
-def test_phrases_alike_are_trained_on_and_not_counted():
+def test_phrases_alike_are_trained_on_and_counted_apart():
   """They are heard by the file, and would hide false accepts in other sound."""
   near = long(4, (1, 2, 3), 60)
   found = adapted(alike=near, settings=SHORT)
-  assert found.before == usual().before
+  assert found.before.alike_events == 4
+  assert 0.03 < found.before.alike_hours < 0.04
+  apart = {"alike_events": 0, "alike_hours": 0.0}
+  assert dataclasses.replace(found.before, **apart) == usual().before
   assert found.after != adapted(settings=SHORT).after
   with pytest.raises(TflmFgError, match="2 names for 4 streams"):
     adapted(alike=near, alike_names=["a", "b"])
@@ -234,6 +237,11 @@ BETTER = dataclasses.replace(BEFORE, heard=9, shortfall=1.0)
     ({"estimated_an_hour": 2.0}, ""),
     ({"estimated_an_hour": 2.1}, "near misses say 2.1 false accepts an hour"),
     ({"estimated_an_hour": float("nan")}, ""),
+    ({"alike_events": 5, "alike_hours": 1.0}, ""),
+    (
+      {"alike_events": 6, "alike_hours": 1.0},
+      "6 false accepts in 1.00 hours of phrases that sound like the word",
+    ),
     ({"keepers_heard": 7}, "7 of 10 voices that it should keep"),
     ({"heard": 0}, "none of the 10 recordings is heard"),
     ({"heard": 1}, "1 of 10 recordings are heard, 2 before"),

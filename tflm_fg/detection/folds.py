@@ -86,8 +86,8 @@ def split_both(
 
   Args:
     streams: the first are split as `split` does it; those of the second join a
-      group of the first by their name or bytes, and are always trained on
-      where they join none.
+      group of the first by their name or bytes; those that join none are split
+      by themselves.
     names: of both.
     folds: how many parts there are.
     seed: shuffles the groups.
@@ -96,13 +96,13 @@ def split_both(
     TflmFgError: if there are not as many names as streams.
   """
   first = split(streams[0], names[0], folds, seed)
-  split(streams[1], names[1], folds, seed)  # refuses a wrong count of names
+  alone = split(streams[1], names[1], folds, seed)
   part = {name: p for name, p in zip(names[0] or (), first.part) if name}
   same = {s.tobytes(): p for s, p in zip(streams[0], first.part)}
   given = names[1] or [""] * len(streams[1])
   joined = tuple(
-    part.get(name, same.get(s.tobytes(), -1))
-    for name, s in zip(given, streams[1])
+    part.get(name, same.get(s.tobytes(), own))
+    for name, s, own in zip(given, streams[1], alone.part)
   )
   return first, Parts(streams[1], joined)
 

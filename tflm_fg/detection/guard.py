@@ -67,6 +67,12 @@ def why_not(before: Numbers, after: Numbers, settings: Settings) -> str:
       f"near misses say {after.estimated_an_hour:.1f} false accepts an hour, "
       f"{before.estimated_an_hour:.1f} before"
     )
+  borne = settings.alike_allowed_an_hour * after.alike_hours
+  if after.alike_events > before.alike_events + borne:
+    return (
+      f"{after.alike_events} false accepts in {after.alike_hours:.2f} hours of "
+      f"phrases that sound like the word, {before.alike_events} before"
+    )
   if after.keepers_heard < before.keepers_heard:
     return (
       f"{after.keepers_heard} of {after.keepers} voices that it should keep "

@@ -38,6 +38,9 @@ class Settings:
       aside in turn for the guard.
     allowed_an_hour: how many false accepts an hour more than at the start the
       estimate from near misses may say; the counts themselves may not rise.
+    alike_allowed_an_hour: how many false accepts an hour more than at the start
+      are borne in phrases that sound like the word. An hour of these holds more
+      of them than a home says in weeks.
     least_likeness: how likely a positive should have higher odds than as long a
       piece of the negatives, before training; below it the positives are not
       the word. It is 1/2 for other speech.
@@ -63,6 +66,7 @@ class Settings:
   refresh: int = 5
   folds: int = 3
   allowed_an_hour: float = 0.5
+  alike_allowed_an_hour: float = 5.0
   least_likeness: float = 0.6
   heavier: tuple[float, ...] = (3.0, 10.0)
   seed: int = 0
@@ -86,6 +90,7 @@ class Settings:
       "refresh": (1, 1 << 20),
       "folds": (2, 64),
       "allowed_an_hour": (0.0, 1e6),
+      "alike_allowed_an_hour": (0.0, 1e6),
       "least_likeness": (0.0, 1.0),
       "seed": (0, (1 << 64) - 1),
     }

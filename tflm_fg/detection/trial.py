@@ -40,6 +40,8 @@ class Numbers:
       with too few negatives.
     shortfall: how far the positives stay behind the target, a mean softplus in
       nats; 0 is best.
+    alike_events: detections in phrases that sound like the word.
+    alike_hours: of such phrases that were scored.
   """
 
   cutoff: float
@@ -51,6 +53,8 @@ class Numbers:
   hours: float
   estimated_an_hour: float
   shortfall: float
+  alike_events: int = 0
+  alike_hours: float = 0.0
 
   @property
   def recall(self) -> float:
@@ -74,6 +78,7 @@ class Scored:
 
   Attributes:
     curve: positives and negatives.
+    alike: what sounds like the word; its curve has no positives.
     keepers_heard: int64 [255], keepers in which the word is heard.
     keepers: how many there are.
     tail: of the negatives' odds.
@@ -81,6 +86,7 @@ class Scored:
   """
 
   curve: Curve
+  alike: Curve
   keepers_heard: Int64
   keepers: int
   tail: Tail
@@ -99,6 +105,8 @@ class Scored:
       hours=point.hours,
       estimated_an_hour=self.tail.above(rule.cutoff),
       shortfall=float(np.mean(self.shortfalls)),
+      alike_events=int(self.alike.events[threshold]),
+      alike_hours=self.alike.hours,
     )
 
 
@@ -111,7 +119,7 @@ class Trial:
     row: of its head that trains.
     positives: in parts.
     negatives: in parts.
-    alike: negatives that are trained on and never counted, in parts.
+    alike: negatives that are sound like the word, counted apart, in parts.
     keepers: in parts.
     rule: when the word counts as heard.
     settings: of training; its `folds` is the count of parts.
@@ -167,6 +175,7 @@ class Trial:
     keepers = det_curve(kept, [], self.rule)
     return Scored(
       det_curve(words, others, self.rule),
+      det_curve([], self._outputs(self.alike, heads), self.rule),
       keepers.heard,
       len(kept),
       tail_of(odds, self.rule.step_seconds),
