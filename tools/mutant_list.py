@@ -419,11 +419,11 @@ MUTANTS = (
   Mutant(
     "forward-only: a wrong label may be the right one",
     "apps/compare/forward_only/forward_forward.py",
-    "ys + random.integers(1, classes, len(ys))",
-    "ys + 0 * random.integers(1, classes, len(ys))",
+    "y + random.integers(1, classes, len(y))",
+    "y + random.integers(0, classes, len(y))",
     (
       "tests/apps/compare/forward_only/test_training.py",
-      "-klearns",
+      "-kwrong_labels",
     ),
   ),
   Mutant(

@@ -62,7 +62,7 @@ class ForwardForward(Method):
     for epoch in range(epochs):
       random = np.random.default_rng([seed, 2, epoch])
       for xs, ys in descent.batches(x, y, BATCH, (seed, 1, epoch)):
-        wrong = (ys + random.integers(1, classes, len(ys))) % classes
+        wrong = wrong_labels(ys, classes, random)
         good, bad = labelled(xs, ys, classes), labelled(xs, wrong, classes)
         plain = network.without_label(xs)
         for number, layer in enumerate(layers[:-1]):
@@ -126,6 +126,13 @@ def moved(layer: Layer, found: list[Floats], adam: descent.Adam) -> Layer:
 def sigmoid(x: Floats) -> Floats:
   """Without overflow on either side."""
   return np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
+
+
+def wrong_labels(
+  y: NDArray[np.int64], classes: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+  """Another class for each sample, all others with equal chance."""
+  return (y + random.integers(1, classes, len(y))) % classes
 
 
 def labelled(x: Floats, y: NDArray[np.int64], classes: int) -> Floats:

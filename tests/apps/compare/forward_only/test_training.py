@@ -92,6 +92,15 @@ def test_only_the_block_of_the_first_turn_moves_in_the_first_turn(toy):
   assert not any(changed[block].any() for block in others)
 
 
+def test_wrong_labels_are_all_others_and_never_the_right_one():
+  y = np.arange(3000) % 3
+  found = forward_forward.wrong_labels(y, 3, np.random.default_rng(0))
+  counts = np.zeros((3, 3))
+  np.add.at(counts, (y, found), 1)
+  assert not counts.diagonal().any()
+  assert counts[~np.eye(3, dtype=bool)].min() > 400
+
+
 def test_labels_are_written_over_the_first_inputs_and_nothing_else():
   x = np.full((2, 5), 0.5, np.float32)
   found = forward_forward.labelled(x, np.array([2, 0]), 3)
