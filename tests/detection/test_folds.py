@@ -19,3 +19,18 @@ def test_what_joins_no_group_is_split_by_itself():
   one, other = split_both((STREAMS[:6], STREAMS[6:]), (None, None), 3, 0)
   assert one.are_kept_aside
   assert sorted(other.part) == [0, 1, 2]
+
+
+def test_what_is_kept_aside_is_not_trained_on_and_comes_once():
+  parts = split(STREAMS, None, 3, 0)
+  for fold in range(3):
+    trained = {s.tobytes() for s in parts.trained(fold)}
+    aside = [s for s, p in zip(STREAMS, parts.part) if p == fold]
+    assert len(aside) == 3
+    assert not trained & {s.tobytes() for s in aside}
+    assert len(trained) == 6
+  assert len(parts.trained(-2)) == 9
+
+
+def test_the_seed_chooses_who_is_kept_aside_when():
+  assert split(STREAMS, None, 3, 0).part != split(STREAMS, None, 3, 1).part
