@@ -204,3 +204,17 @@ def test_a_fleet_of_noise_alone_does_no_harm(scheme):
   before = one.score().accuracy
   run(server, [one])
   assert one.score().accuracy > before - 0.1
+
+
+@pytest.mark.parametrize("where", ["server", "device"])
+def test_noise_is_a_multiple_of_what_a_unit_can_change(where):
+  own = federated.Privacy(noise_multiplier=2.0, where=where)
+  field = Field("sums", 600, -10, 10, clip=50)
+  drawn = privacy.hidden(
+    [np.zeros(600, np.int64)], [field], own, 64, noise.below_of(4)
+  )[0]
+  # Two inputs that are neighbours are up to twice the clip apart.
+  assert drawn.std() == pytest.approx(2.0 * 2 * 50, rel=0.1)
+  clients = 9 if where == "device" else 1
+  variance = privacy.variance_of(field, own, 9, 64)
+  assert variance == (2.0 * 2 * 50) ** 2 * clients
