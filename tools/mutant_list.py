@@ -4839,7 +4839,7 @@ MUTANTS = (
     "fleet: a late node is waited for",
     "apps/fleet/flower/fleet_app/strategy/replayed.py",
     "  while waiting and time.monotonic() < until:",
-    "  while waiting and time.monotonic() < until + 60:",
+    "  while waiting and time.monotonic() < until + 6:",
     ("tests/apps/fleet/test_flower.py", "-klate"),
   ),
   Mutant(

@@ -138,3 +138,19 @@ def test_a_model_that_became_worse_is_told_of(capsys):
   assert "note: the model is worse on --test" in printed
   telling.tell(told | {"accuracy_after": 0.95})
   assert "worse" not in capsys.readouterr().out
+
+
+def test_fedavg_weighs_each_client_by_its_samples():
+  x, y = fleets.samples()
+  x = np.hstack([x, np.ones((len(x), 1))]).astype(np.float64)
+  own = [
+    fedavg.FloatClient(x[:36], y[:36]),
+    fedavg.FloatClient(x[36:], y[36:]),
+  ]
+  task = fedavg._Task(np.zeros((9, 4)), 1, 1, 8, 0, Faults())
+  step = 2 * len(x) / np.linalg.norm(x, 2) ** 2
+  one, other = (
+    task._descend(client, (0, 0, n), task.start, step)
+    for n, client in enumerate(own)
+  )
+  assert np.allclose(task.run(own, 1.0), 0.75 * one + 0.25 * other)
