@@ -143,8 +143,14 @@ def tried(some: NDArray[np.float64]) -> NDArray[np.float64]:
   return np.stack(columns, axis=1)
 
 
-def run(seed: int) -> list[float]:
-  """Mean iterations on test rods: before, after, best single alpha, best."""
+def run(seed: int, **others: Any) -> list[float]:
+  """Mean iterations on test rods: before, after, best single alpha, best.
+
+  Args:
+    seed: of rods, network and training.
+    others: arguments of `tflm_fg.adapt`; by default its default method.
+  """
+  others = others or {"method": tflm_fg.methods.Auto(seed=seed)}
   random = np.random.default_rng([seed, 1])
   train, test = rods(TRAIN, random), rods(TEST, random)
   model = trained_on_formula(seed)
@@ -153,7 +159,7 @@ def run(seed: int) -> list[float]:
     features(train),
     train,
     loss=log_counts,
-    method=tflm_fg.methods.Auto(seed=seed),
+    **others,
   )
   before, after = (
     tflm_fg.evaluate(m, features(test), test, loss=counts)["loss"]

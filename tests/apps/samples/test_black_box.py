@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
+import tflm_fg
+
 ROOT = pathlib.Path(__file__).parents[3]
 
 
@@ -96,8 +98,13 @@ def test_the_loss_of_the_second_probe_does_not_know_the_roughness(wall):
 
 
 @pytest.mark.tensorflow
-def test_a_network_learns_a_solvers_damping_from_its_iterations(solver):
-  before, after, single, best = solver.run(6)
+def test_a_network_learns_a_solvers_damping_from_its_iterations(
+  solver, monkeypatch
+):
+  monkeypatch.setattr(solver, "TEST", 30)
+  monkeypatch.setattr(solver, "ALPHAS", solver.ALPHAS[::2])
+  method = tflm_fg.methods.SPSA(num_directions=4, steps=300, seed=5)
+  before, after, single, best = solver.run(5, trainable="all", method=method)
   assert after < 0.8 * min(before, single)
   assert best < single
 
