@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflm_fg.tflite import model_file
+from tflm_fg.tflite import model_file, packing
 from tflm_fg.tflite.layers import TRAINABLE_OPS
 
 _TYPES = {
@@ -528,7 +528,7 @@ def outside(data: bytes, least: int = 64) -> bytes:
     if buffer.data is not None and len(buffer.data) >= least:
       moved.append((buffer, bytes(bytearray(buffer.data))))
       buffer.data, buffer.offset, buffer.size = None, 1 << 40, 1 << 40
-  start = model_file.align(len(model_file.pack(model)))
+  start = packing.align(len(model_file.pack(model)))
   body = b""
   for buffer, content in moved:
     buffer.offset, buffer.size = start + len(body), len(content)

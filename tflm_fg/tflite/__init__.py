@@ -16,11 +16,11 @@ from tflm_fg.tflite.model_file import (
   TYPE_NAMES,
   ModelFile,
   op_name,
-  pack,
   read,
   subgraph_of,
   verify,
 )
+from tflm_fg.tflite.packing import pack
 from tflm_fg.tflite.select_trainable import (
   MarkedModel,
   input_spec,

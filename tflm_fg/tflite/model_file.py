@@ -13,10 +13,10 @@ import math
 import struct
 from collections.abc import Iterable
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import outside
+from tflm_fg.tflite.packing import ALIGNMENT, pack
 from tflm_fg.tflite.subgraph import Operator, Subgraph, Tensor
 from tflm_fg.tflite.verify import (
   arity,
@@ -35,7 +35,6 @@ from tflm_fg.tflite.verify.indices import (
 )
 from tflm_fg.tflite.verify.structure import (
   CORRUPTED,
-  IDENTIFIER,
   flatbuffer_end,
   structure_fault,
 )
@@ -318,22 +317,6 @@ def _integers(values: Iterable[int] | None) -> tuple[int, ...]:
   return () if values is None else tuple(int(value) for value in values)
 
 
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-  """Starts every byte vector, and so every constant, on 16 bytes."""
-
-  def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802,N803
-    if elemSize == 1:
-      alignment = ALIGNMENT
-    return super().StartVector(elemSize, numElems, alignment)
-
-
-def pack(model: schema.ModelT) -> bytes:
-  """Writes a model with every constant aligned to 16 bytes."""
-  builder = _AlignedBuilder(1 << 16)
-  builder.Finish(model.Pack(builder), IDENTIFIER)
-  return bytes(builder.Output())
-
-
 def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
   """An unpacked operator's builtin name, or its custom code."""
   number = _builtin(model, op)
@@ -353,12 +336,3 @@ def _span(buffer: schema.Buffer) -> tuple[int, int]:
     return outside.place(buffer)
   table = buffer._tab
   return int(table.Vector(table.Offset(4))), int(buffer.DataLength())
-
-
-ALIGNMENT = 16
-"""Constants start on this boundary: some microcontrollers fault otherwise."""
-
-
-def align(position: int, to: int = ALIGNMENT) -> int:
-  """The next position on a boundary."""
-  return -(-position // to) * to

@@ -10,7 +10,7 @@ import struct
 from ai_edge_litert import schema_py_generated as schema
 
 from tflm_fg.tflite import outside
-from tflm_fg.tflite.model_file import align
+from tflm_fg.tflite.packing import align
 from tflm_fg.tflite.verify.structure import IDENTIFIER
 
 # Slots of the Model table that a copied root carries over.

@@ -17,7 +17,8 @@ from tflm_fg.fixed_point.layout import Layout
 from tflm_fg.tflite import outside
 from tflm_fg.tflite.choice.outputs import like
 from tflm_fg.tflite.layers import TRAINABLE_OPS, logits_before
-from tflm_fg.tflite.model_file import ALIGNMENT, ModelFile, Source, align
+from tflm_fg.tflite.model_file import ModelFile, Source
+from tflm_fg.tflite.packing import ALIGNMENT, align
 from tflm_fg.tflite.prepend import prepend_metadata
 from tflm_fg.tflite.subgraph import Subgraph
 from tflm_fg.tflite.tensors import describe

@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests import zoo
 from tflm_fg.tflite import outside
-from tflm_fg.tflite.model_file import pack
+from tflm_fg.tflite.packing import pack
 
 
 class Edit(NamedTuple):
