@@ -5062,6 +5062,13 @@ MUTANTS = (
     ("tests/detection/test_near_misses.py",),
   ),
   Mutant(
+    "detection: more false accepts for little recall",
+    "tflm_fg/detection/guard.py",
+    "  gains = after.heard - before.heard >= _WORTH * after.positives",
+    "  gains = True",
+    ("tests/detection/test_guard.py", "-kspeaks"),
+  ),
+  Mutant(
     "detection: phrases alike are not counted",
     "tflm_fg/detection/guard.py",
     "  if after.alike_events > before.alike_events + borne:",

@@ -1,7 +1,7 @@
 """tflm-fg-wake demo: a published model misses a voice, and then hears it.
 
   tflm-fg-wake demo
-  tflm-fg-wake demo --word=alexa --out_dir=alexa
+  tflm-fg-wake demo --word=hey_mycroft --out_dir=mycroft
   tflm-fg-wake demo --recordings=3 --seed=1
 
 Takes a wake word model that pip installed with pymicro-wakeword, lets two
@@ -39,7 +39,7 @@ from tflm_fg.types import TflmFgError
 
 cli.section(cli.OFTEN)
 _WORD = flags.DEFINE_enum(
-  "word", "hey_jarvis", list(example.MISSED), "which model"
+  "word", "alexa", list(example.MISSED), "which model"
 )
 _RECORDINGS = flags.DEFINE_integer(
   "recordings", 10, "recordings of each voice to adapt to", 3, 100

@@ -217,10 +217,10 @@ def test_the_demo_adapts_to_two_voices_and_leaves_what_a_device_takes(tmp_path):
   assert result.stdout.count("heard of voices as it was trained for") == 2
   told = json.loads((tmp_path / "out/report.json").read_text())
   assert sorted(told) == ["a German accent", "a whisper"]
-  for name in ("hey_jarvis", "german_accent", "whisper"):
+  for name in ("alexa", "german_accent", "whisper"):
     manifest = json.loads((tmp_path / f"out/{name}.json").read_text())
     assert manifest["model"] == f"{name}.tflite"
-    assert (tmp_path / f"out/{name}.tflite").stat().st_size == 52272
+    assert (tmp_path / f"out/{name}.tflite").stat().st_size == 55856
   assert "The DET curve" in (tmp_path / "out/whisper.html").read_text()
 
 
