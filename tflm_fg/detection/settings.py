@@ -37,12 +37,12 @@ class Settings:
     folds: into how many parts all streams are split, each of which is kept
       aside in turn for the guard.
     allowed_an_hour: how many false accepts an hour more than at the start the
-      estimate from near misses may say, where recall rises by a fifth; the
+      estimate from near misses may say, where recall rises by a tenth; the
       counts themselves may not rise. The estimate is of heads that trained on
       less than the final one, and is up to twice what is counted later.
     alike_allowed_an_hour: how many false accepts an hour more than at the start
       are borne in phrases that sound like the word, where recall rises by a
-      fifth. An hour of these holds more of them than a home says in weeks.
+      tenth. An hour of these holds more of them than a home says in weeks.
     least_likeness: how likely a positive should have higher odds than as long a
       piece of the negatives, before training; below it the positives are not
       the word. It is 1/2 for other speech.

@@ -38,9 +38,7 @@ from tflm_fg.detection import Settings
 from tflm_fg.types import TflmFgError
 
 cli.section(cli.OFTEN)
-_WORD = flags.DEFINE_enum(
-  "word", "alexa", list(example.MISSED), "which model"
-)
+_WORD = flags.DEFINE_enum("word", "alexa", list(example.MISSED), "which model")
 _RECORDINGS = flags.DEFINE_integer(
   "recordings", 10, "recordings of each voice to adapt to", 3, 100
 )
