@@ -261,15 +261,6 @@ def test_the_guard_says_what_speaks_against_a_head(changed, text):
   assert bool(why_not(BEFORE, after, SETTINGS)) == bool(text)
 
 
-def test_events_that_the_files_own_near_misses_foretell_are_no_rise():
-  likely = dataclasses.replace(BEFORE, events=0, estimated_an_hour=2.0)
-  for events, heard, fit in ((2, 9, True), (3, 9, False), (1, 2, False)):
-    after = dataclasses.replace(BETTER, events=events, heard=heard)
-    assert (not why_not(likely, after, SETTINGS)) == fit
-  silent = dataclasses.replace(likely, estimated_an_hour=float("nan"))
-  assert why_not(silent, dataclasses.replace(BETTER, events=1), SETTINGS)
-
-
 def test_every_weight_of_negatives_is_tried_and_what_hears_most_is_taken():
   found = adapted(settings={"heavier": (3.0, 10.0)})
   assert len({a.negative_seconds for a in found.tried}) == 3
