@@ -34,12 +34,11 @@ from apps.kws.model import shipped
 from tflm_fg import federated, files
 from tflm_fg.types import TflmFgError
 
-QUICK = ("central", "closed-form", "one-round", "signs", "fedavg")
 ALL = "all"
 
 cli.section(cli.OFTEN)
 _ROWS = flags.DEFINE_list(
-  "rows", list(QUICK), f"any of {', '.join(schemes.NAMES)}; or {ALL}"
+  "rows", list(schemes.QUICK), f"any of {', '.join(schemes.NAMES)}; or {ALL}"
 )
 _CLIENTS = flags.DEFINE_integer("clients", 10, "how many", 1, 1000)
 _SPREAD = flags.DEFINE_enum(

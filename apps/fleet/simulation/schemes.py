@@ -70,6 +70,8 @@ FEDAVG_ROUNDS = 43
 """As many as the closed form takes."""
 
 NAMES = (*ROWS, *FEDAVG)
+QUICK = ("central", "closed-form", "one-round", "signs", "fedavg")
+"""Those that take seconds."""
 
 _METHODS = {
   "closed-form": methods.ClosedForm,

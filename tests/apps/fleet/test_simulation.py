@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from apps.fleet import telling
-from apps.fleet.commands import demo
 from apps.fleet.faults import Faults
 from apps.fleet.simulation import clients, fedavg, schemes, speech, table
 from tests import programs
@@ -119,7 +118,7 @@ def test_a_row_that_is_none_is_refused(tmp_path):
   done = programs.run(tmp_path, "apps.fleet", "demo", "--rows=best")
   assert done.returncode == 1
   assert "--rows=best: need some of central" in done.stderr
-  assert set(demo.QUICK) <= set(schemes.NAMES)
+  assert set(schemes.QUICK) <= set(schemes.NAMES)
   assert set(speech.VOICES) == {"whisper", "child", "hungarian"}
 
 

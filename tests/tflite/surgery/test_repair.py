@@ -1,5 +1,6 @@
 """What converters leave untrainable is mended, and said, or refused."""
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -217,7 +218,7 @@ def test_weights_of_minus_128_train_and_never_come_back(wide):
 
 
 def test_constants_off_their_boundary_are_moved_and_the_output_stays():
-  class Plain(model_file.flatbuffers.Builder):
+  class Plain(flatbuffers.Builder):
     pass
 
   model = model_file.read(models.dense_model())
