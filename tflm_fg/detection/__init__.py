@@ -2,6 +2,7 @@
 
 from tflm_fg.detection.adaptation import adapt
 from tflm_fg.detection.curve import Curve, Point, det_curve, point, scored_hours
+from tflm_fg.detection.guard import require_adaptable
 from tflm_fg.detection.model import Head, Model
 from tflm_fg.detection.outcome import Attempt, Outcome
 from tflm_fg.detection.rule import (
@@ -30,6 +31,7 @@ __all__ = [
   "detections",
   "point",
   "probabilities",
+  "require_adaptable",
   "scored_hours",
   "train_head",
 ]

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tflm_fg.detection.folds import pieces, split, split_both
-from tflm_fg.detection.guard import not_the_word, require_probabilities
+from tflm_fg.detection.guard import not_the_word, require_adaptable
 from tflm_fg.detection.model import Model
 from tflm_fg.detection.outcome import Outcome
 from tflm_fg.detection.row import Row, require_streams
@@ -82,8 +82,7 @@ def adapt(
       outputs are no probabilities.
   """
   settings = settings or Settings()
-  row = Row.of(model.head, rule.output)
-  require_probabilities(row)
+  row = require_adaptable(model, rule)
   require_all(row, positives, negatives, keepers, rule, settings)
   require_streams("phrase", alike, len(row.weights), rule.warm_up + 1)
   trial = _trial(

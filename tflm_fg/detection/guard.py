@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tflm_fg.detection.model import Model
 from tflm_fg.detection.row import Row
+from tflm_fg.detection.rule import Rule
 from tflm_fg.detection.settings import Settings
 from tflm_fg.detection.trial import Numbers, Trial
 from tflm_fg.types import TflmFgError
@@ -38,6 +40,24 @@ def require_probabilities(row: Row) -> None:
       f"{head.output_scale:g}; a device compares uint8 or int8 probabilities "
       "in 1/256 with the cutoff, so convert the model with such outputs"
     )
+
+
+def require_adaptable(model: Model, rule: Rule) -> Row:
+  """Refuses a model whose last layer `adapt` cannot train and guard.
+
+  Args:
+    model: a `StreamModel`.
+    rule: names the output of the word.
+
+  Returns:
+    The row that trains.
+
+  Raises:
+    TflmFgError: naming what the model lacks.
+  """
+  row = Row.of(model.head, rule.output)
+  require_probabilities(row)
+  return row
 
 
 def not_the_word(like: Sequence[float]) -> str:

@@ -35,7 +35,7 @@ from apps.wake import (
 from apps.wake.data import manifest
 from tflm_fg import files
 from tflm_fg.callbacks import StopOnInterrupt
-from tflm_fg.detection import Settings
+from tflm_fg.detection import Settings, require_adaptable
 
 cli.section(cli.NEEDED)
 _POSITIVE = flags.DEFINE_string(
@@ -107,6 +107,7 @@ def main() -> None:
   )
   content = files.read_bytes(wake_flags.MODEL.value)
   found = detector.opened(**wake_flags.asked())
+  require_adaptable(found.model, found.rule)
   data = learning.read(
     found, **given, strict=sound_flags.STRICT.value, seed=_SEED.value
   )

@@ -110,6 +110,18 @@ def test_listen_tells_when_the_word_was_said(folder):
       ["evaluate", "--model=spotter.tflite", "--positive=mine"],
       "spotter.tflite: has 12 outputs; say with --output",
     ),
+    (
+      [
+        "adapt",
+        "--model=spotter.tflite",
+        "--output=0",
+        "--cutoff=0.9",
+        "--window=1",
+        "--positive=mine",
+        "--out=out.tflite",
+      ],
+      "the model ends in no LOGISTIC or SOFTMAX",
+    ),
     (["evaluate", "--model=none.tflite", "--positive=mine"], "none.tflite"),
     (["evaluate", "--model=text.tflite", "--positive=mine"], "text.tflite"),
     (["listen", MODEL], "give either --wav=LONG.wav or --device=N"),
