@@ -21,6 +21,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -212,7 +213,13 @@ def over(
   flower: processes.Flower, clients: Sequence[str], config: dict[str, Any]
 ) -> str:
   """Runs the app where --over says; returns its log."""
-  app = pathlib.Path(__file__).parent.parent / "flower"
+  # Flower packs no links, and a build tool may lay sources as such.
+  own = pathlib.Path(__file__).parent.parent / "flower"
+  app = shutil.copytree(
+    own,
+    pathlib.Path(flower.home) / "fleet",
+    ignore=shutil.ignore_patterns("__pycache__"),
+  )
   if _OVER.value not in (SIMULATION, LOOPBACK):
     link = processes.known(flower.home, _OVER.value, _INSECURE.value)
     return processes.submit(link, app, config)
@@ -222,8 +229,8 @@ def over(
     federation = {"num-supernodes": len(clients)}
   else:
     for number, path in enumerate(clients):
-      own = {"data": path, "name": f"client-{number}"}
-      flower.supernode(link, f"node{number}", own)
+      node = {"data": path, "name": f"client-{number}"}
+      flower.supernode(link, f"node{number}", node)
   return processes.submit(link, app, config, federation)
 
 
