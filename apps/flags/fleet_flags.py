@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -82,6 +83,19 @@ CLIP = flags.DEFINE_float(
 )
 SEED = flags.DEFINE_integer("seed", 0, "of directions", 0)
 
+_IN_A_PLAN = (
+  SCHEME,
+  STEPS,
+  TRAINABLE,
+  DIRECTIONS,
+  PERSONAL,
+  MAX_SAMPLES,
+  MAX_WEIGHT,
+  MIN_CLIENTS,
+  EPSILON,
+)
+_OF_NOISE = (DELTA, HIDE, NOISE_AT, CLIP)
+
 _METHODS = {
   "closed-form": methods.ClosedForm,
   "one-round": methods.ClosedForm,
@@ -106,8 +120,7 @@ def plan_of(
     TflmFgError: if flags do not go together, or not with the model.
   """
   if PLAN.value:
-    given = [h.name for h in (SCHEME, STEPS, TRAINABLE, EPSILON) if h.value]
-    if given:
+    if given := named():
       raise TflmFgError(
         f"--{given[0]}: stands in --plan={PLAN.value} already; leave one out"
       )
@@ -115,6 +128,10 @@ def plan_of(
   scheme = SCHEME.value or scheme or DEFAULT_SCHEME
   plan = _plan(model, scheme, None, name)
   if EPSILON.value is None:
+    if given := named(_OF_NOISE):
+      raise TflmFgError(
+        f"--{given[0]}: does nothing without --epsilon; give that too"
+      )
     return plan
   releases = federated.Federation(model, plan).releases
   multiplier = federated.multiplier_for(EPSILON.value, DELTA.value, releases)
@@ -126,6 +143,17 @@ def plan_of(
     delta=DELTA.value,
   )
   return _plan(model, scheme, privacy, name)
+
+
+def named(
+  holders: Sequence[flags.FlagHolder[Any]] = (*_IN_A_PLAN, *_OF_NOISE),
+) -> list[str]:
+  """Names of the flags that were given; by default of all that make a plan.
+
+  Args:
+    holders: flags to look at.
+  """
+  return [holder.name for holder in holders if holder.present]
 
 
 def _plan(

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from tflm_fg.types import TflmFgError
 
 
+def numbered(flag: str, paths: Sequence[str]) -> dict[str, str]:
+  """The files of a flag of several, for `files.require_outputs`."""
+  return {f"{flag} {n}": path for n, path in enumerate(paths)}
+
+
 def files_in(given: Sequence[str]) -> list[str]:
   """The files that are named, and those of folders that are.
 

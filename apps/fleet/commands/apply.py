@@ -59,7 +59,8 @@ def main() -> None:
   if not (_SUMS.value or _TAKEN.value):
     raise TflmFgError("--sums=FILES is missing, or --steps_taken=FILES")
   paths = received.files_in(_SUMS.value) if _SUMS.value else []
-  inputs = {f"sums {n}": path for n, path in enumerate(paths)}
+  inputs = received.numbered("sums", paths)
+  inputs |= received.numbered("steps_taken", _TAKEN.value)
   files.require_outputs(
     cli.values(_OUT, _STEP, _JOURNAL),
     cli.values(_MODEL, fleet_flags.PLAN) | inputs | sample_flags.sources(_TEST),

@@ -29,8 +29,7 @@ _OUT = flags.DEFINE_string("out", None, "the file to write", required=True)
 def main() -> None:
   """Reads, adds up, writes."""
   paths = received.files_in(_SUMS.value)
-  sources = {f"sums {n}": path for n, path in enumerate(paths)}
-  files.require_outputs(cli.values(_OUT), sources)
+  files.require_outputs(cli.values(_OUT), received.numbered("sums", paths))
   contents = [files.read_bytes(path) for path in paths]
   total = federated.combine(contents, paths)
   files.write_atomically(_OUT.value, total)

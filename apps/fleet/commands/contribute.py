@@ -21,6 +21,7 @@ from absl import flags
 
 from apps import cli
 from apps.flags import fleet_flags, sample_flags
+from apps.fleet import received
 from tflm_fg import federated, files
 from tflm_fg.runtimes import NAMES
 
@@ -50,7 +51,9 @@ def main() -> None:
   """Opens, sums up, writes."""
   files.require_outputs(
     cli.values(_OUT, _PLAN_OUT),
-    cli.values(_MODEL, fleet_flags.PLAN) | sample_flags.sources(_DATA),
+    cli.values(_MODEL, fleet_flags.PLAN)
+    | sample_flags.sources(_DATA)
+    | received.numbered("steps_taken", _TAKEN.value),
   )
   plan = fleet_flags.plan_of(_MODEL.value, "one-round")
   samples = sample_flags.load(_DATA.value, _MODEL.value)

@@ -106,6 +106,12 @@ def main() -> None:
       f"--over={_OVER.value}: the model is written there, not here; leave out "
       "--test and --report, and use tflm-fg-evaluate there"
     )
+  made = [name for name in fleet_flags.named() if name != "scheme"]
+  if far and made:
+    raise TflmFgError(
+      f"--over={_OVER.value}: --{made[0]} would not be heard there; write a "
+      "plan with tflm-fg-fleet contribute --plan_out, and name it with --plan"
+    )
   if _OVER.value == SIMULATION:
     require_ray()
   if far:  # the model and all paths are on the SuperLink's machine
@@ -200,7 +206,7 @@ def client_files(folder: str) -> list[str]:
   """
   try:
     names = sorted(os.listdir(folder))
-  except NotADirectoryError:
+  except (FileNotFoundError, NotADirectoryError):
     names = []
   if not names:
     raise TflmFgError(

@@ -113,7 +113,7 @@ def test_a_damaged_file_is_refused_by_name_and_nothing_is_written(folder):
   (folder / "s1.bin").write_bytes(content)
   words = ["apply", MODEL, "--sums=s0.bin,s1.bin", "--out=out.tflite"]
   line = refused(folder, *words)
-  assert "s1.bin" in line and "damaged" in line and "--skip" in line
+  assert "s1.bin: client of no name: damaged" in line and "--skip" in line
   assert not (folder / "out.tflite").exists()
   printed = done(folder, *words, "--skip")
   assert "refused: s1.bin" in printed and "1 devices" in printed
@@ -155,9 +155,31 @@ def test_a_device_of_another_base_is_refused_by_name(folder):
       ["contribute", MODEL, "--data=0.npz", "--out=s.bin", "--max_samples=3"],
       "the plan takes 1 to 3",
     ),
+    (
+      ["contribute", MODEL, "--data=0.npz", "--out=s.bin", "--delta=0.1"],
+      "--delta: does nothing without --epsilon",
+    ),
+    (
+      ["contribute", MODEL, "--data=0.npz", "--out=s.bin", "--epsilon=0"],
+      "epsilon=0.0: need 0.0001 to 10000",
+    ),
+    (
+      ["contribute", MODEL, "--data=0.npz", "--out=1.npz",
+       "--steps_taken=1.npz"],
+      "named by --out and by --steps_taken 0",
+    ),
+    (
+      ["apply", MODEL, "--steps_taken=0.npz", "--step=0.npz", "--out=o.tflite"],
+      "named by --step and by --steps_taken 0",
+    ),
+    (
+      ["run", MODEL, "--over=far:1", "--nodes=2", "--epsilon=1"],
+      "--epsilon would not be heard there",
+    ),
     (["run", MODEL], "--clients=FOLDER is missing"),
     (["run", MODEL, "--over=far:1"], "--nodes is missing"),
     (["run", MODEL, "--clients=0.npz"], "need a folder"),
+    (["run", MODEL, "--clients=nowhere"], "need a folder"),
   ],
 )  # fmt: skip
 def test_bad_input_is_one_line(folder, words, told):
@@ -178,3 +200,8 @@ def test_noise_keeps_to_the_epsilon_that_a_flag_asks_for(folder):
     "--plan=plan.json", "--epsilon=3",
   )  # fmt: skip
   assert "--epsilon: stands in --plan=plan.json already" in line
+  line = refused(
+    folder, "contribute", MODEL, "--data=0.npz", "--out=s.bin",
+    "--plan=plan.json", "--epsilon=0", "--min_clients=2",
+  )  # fmt: skip
+  assert "--min_clients: stands in" in line
