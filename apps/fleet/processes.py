@@ -40,11 +40,16 @@ SETTINGS: Mapping[str, str] = {
   "FLWR_TELEMETRY_ENABLED": "0",
   "FLWR_DISABLE_UPDATE_CHECK": "1",
   "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+  "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
   "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Of the environment: no telemetry, no look for updates, no installation."""
 
 _HOME = "FLWR_HOME"
+
+_WATCH = """\
+import sys; sys.stdin.read()  # until whoever started it has ended
+from apps.fleet import processes; processes.clear(sys.argv[1])"""
 
 
 class Link(NamedTuple):
@@ -77,9 +82,13 @@ class Flower:
   """
 
   def __init__(self) -> None:
-    self._folder = tempfile.TemporaryDirectory(prefix="tflm_fg_fleet_")
-    self.home = pathlib.Path(self._folder.name)
+    self.home = pathlib.Path(tempfile.mkdtemp(prefix="tflm_fg_fleet_"))
     self._processes: list[subprocess.Popen[bytes]] = []
+    self._watcher = subprocess.Popen(
+      [sys.executable, "-c", _WATCH, self.home],
+      stdin=subprocess.PIPE,
+      start_new_session=True,
+    )
 
   def __enter__(self) -> Flower:
     """Itself."""
@@ -89,8 +98,9 @@ class Flower:
     """Ends what runs, and what that has left behind; removes the folder."""
     del unused
     end(self._processes)
-    end_all(self.home)
-    self._folder.cleanup()
+    clear(self.home)
+    end([self._watcher])
+    self._watcher.communicate()  # closes its pipe
 
   def superlink(self, simulation: bool = False) -> Link:
     """Starts a SuperLink and waits until it answers.
@@ -249,6 +259,12 @@ def end_all(folder: pathlib.Path) -> None:
     until = time.monotonic() + END_SECONDS
     while found and _of(folder) and time.monotonic() < until:
       time.sleep(0.05)
+
+
+def clear(folder: str | os.PathLike[str]) -> None:
+  """Ends what is left of a run, and removes its folder."""
+  end_all(pathlib.Path(folder))
+  shutil.rmtree(folder, ignore_errors=True)
 
 
 def _of(folder: pathlib.Path) -> list[int]:

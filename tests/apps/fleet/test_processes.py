@@ -46,6 +46,32 @@ def test_what_was_left_behind_is_ended_at_the_end_of_the_block(fails):
 
 
 @on_linux
+def test_programs_end_also_where_this_one_is_killed(tmp_path):
+  script = tmp_path / "flower-superlink"
+  script.write_text("#!/bin/sh\nexec sleep 60\n")
+  script.chmod(0o755)
+  code = (
+    "from apps.fleet import processes; "
+    f"processes.program = lambda name: {os.fspath(script)!r}; "
+    "flower = processes.Flower(); flower._start('x', 'x'); "
+    "print(flower.home, flush=True); input()"
+  )
+  with subprocess.Popen(
+    [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+  ) as killed:
+    home = pathlib.Path(killed.stdout.readline().decode().strip())
+    killed.kill()
+  until = time.monotonic() + 10
+  try:
+    while home.exists() and time.monotonic() < until:
+      time.sleep(0.02)
+    assert not home.exists()
+    assert not processes._of(home)
+  finally:
+    processes.clear(home)
+
+
+@on_linux
 def test_processes_of_another_folder_are_left_alone():
   with processes.Flower() as other:
     stays = sleeping(other.home)
