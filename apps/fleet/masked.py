@@ -14,7 +14,15 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from apps.fleet.messages import KEYS, MASKED, REVEAL, Exchange, Record, Records
+from apps.fleet.messages import (
+  KEYS,
+  MASKED,
+  REVEAL,
+  Exchange,
+  Record,
+  Records,
+  content_of,
+)
 from tflm_fg.federated import (
   Client,
   Federation,
@@ -22,6 +30,7 @@ from tflm_fg.federated import (
   Sent,
   Share,
   Unmasking,
+  checked_key,
 )
 from tflm_fg.types import TflmFgError
 
@@ -112,11 +121,16 @@ def led(
     there are none, the round was closed.
   """
   answers = yield {n: ask(n, KEYS) for n in sorted(names)}
-  own = {n: a["key"] for n, a in answers.items() if "key" in a}
+  publics: dict[str, bytes] = {}
+
+  def take_key(key: bytes, name: str) -> None:
+    publics[name] = checked_key(name, key)
+
   _tell(names, answers, refused)
+  _taken(answers, names, "key", take_key, refused)
+  own = [n for n in sorted(names) if names[n] in publics]
   if len(own) < max(LEAST, federation.plan.least_clients):
     return sorted(names)
-  publics = {names[n]: bytes(key) for n, key in own.items()}
   round_ = Unmasking(federation, federation.fields(), publics)
   order = sorted(publics)
   roster = {"names": order, "keys": [publics[name] for name in order]}
@@ -124,18 +138,18 @@ def led(
     n: ask(n, MASKED)
     | roster
     | {"position": order.index(names[n]), "clients": len(order)}
-    for n in sorted(own)
+    for n in own
   }
   _tell(names, answers, refused)
   _taken(answers, names, "masked", round_.accept, refused)
   answered = round_.answered
   if len(answered) < max(LEAST, federation.plan.least_clients):
     return sorted(names)
-  here = [n for n in sorted(own) if names[n] in answered]
+  here = [n for n in own if names[n] in answered]
   answers = yield {n: ask(n, REVEAL) | {"answered": answered} for n in here}
   _tell(names, answers, refused)
   _taken(answers, names, "revealed", round_.accept_revealed, refused)
-  silent = [n for n in here if "revealed" not in answers.get(n, {})]
+  silent = [n for n in here if names[n] in round_.silent]
   if not silent:
     federation.close_with(*round_.total())
   return silent
@@ -160,6 +174,6 @@ def _taken(
   came: Sequence[int] = sorted(n for n, a in answers.items() if key in a)
   for n in came:
     try:
-      take(bytes(answers[n][key]), names[n])
+      take(content_of(answers[n], key, names[n]), names[n])
     except TflmFgError as fault:
       refused(str(fault))

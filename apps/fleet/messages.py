@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+from tflm_fg.types import TflmFgError
+
 JOIN, SUMS, MASTERS = "join", "sums", "masters"
 KEYS, MASKED, REVEAL = "keys", "masked", "reveal"
 """What a server asks for."""
@@ -34,6 +36,25 @@ Records = Mapping[int, Record]
 
 Exchange = Generator[Records, Records, Any]
 """Yields what nodes are sent; is sent what those answered who did."""
+
+
+def content_of(record: Mapping[str, Any], key: str, name: str) -> bytes:
+  """Bytes that a device sent; a number would be read as so many zeros.
+
+  Args:
+    record: its answer.
+    key: what they are.
+    name: of the device.
+
+  Raises:
+    TflmFgError: if they are missing, or no bytes.
+  """
+  found = record.get(key)
+  if not isinstance(found, bytes):
+    raise TflmFgError(
+      f"client {name}: sent no {key}; give it this release of tflm-fg"
+    )
+  return found
 
 
 def size(record: Mapping[str, Any]) -> int:

@@ -19,9 +19,10 @@ from apps.fleet.messages import (
   Exchange,
   Record,
   Records,
+  content_of,
   size,
 )
-from tflm_fg.federated import Federation
+from tflm_fg.federated import Federation, checked_name
 from tflm_fg.types import TflmFgError
 
 TRIES = 5
@@ -143,12 +144,15 @@ class Server:
     answers = yield {node: {"ask": JOIN, "plan": plan} for node in new}
     for node in sorted(answers):
       answer = answers[node]
-      name = str(answer.get("name", ""))
-      taken = any(known.name == name for known in self.known.values())
+      try:
+        name = checked_name(str(answer.get("name", "")))
+      except TflmFgError as fault:
+        self._reject(node, str(fault))
+        continue
       if "fault" in answer:
         self._reject(node, f"client {name}: {answer['fault']}")
-      elif taken or not name:
-        self._reject(node, f"client {name or node}: its name is taken or empty")
+      elif any(known.name == name for known in self.known.values()):
+        self._reject(node, f"client {name}: its name is taken")
       else:
         self.known[node] = Known(name, up=size(answer), down=len(plan))
 
@@ -209,7 +213,12 @@ class Server:
     if "fault" in answer:
       self.refused.append(f"client {name}: {answer['fault']}")
       return
-    verdict = self.federation.accept(bytes(answer["sums"]), name)
+    try:
+      sums = content_of(answer, "sums", name)
+    except TflmFgError as fault:
+      self.refused.append(str(fault))
+      return
+    verdict = self.federation.accept(sums, name)
     if not verdict.taken:
       self.refused.append(
         f"round {verdict.number}: client {name}: {verdict.reason}"

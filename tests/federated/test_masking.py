@@ -9,7 +9,7 @@ import pytest
 
 from tests.federated.fleets import fleet
 from tflm_fg import federated, methods
-from tflm_fg.federated import masking, wire
+from tflm_fg.federated import keys, masking, wire
 from tflm_fg.types import TflmFgError
 
 METHOD = methods.ClosedForm(steps=2)
@@ -209,6 +209,6 @@ def test_without_its_package_masks_name_the_cure(monkeypatch):
   def missing(name):
     raise ImportError(name)
 
-  monkeypatch.setattr(masking.importlib, "import_module", missing)
+  monkeypatch.setattr(keys.importlib, "import_module", missing)
   with pytest.raises(TflmFgError, match="pip install 'tflm-fg\\[signed\\]'"):
     federated.Masks("client-0")

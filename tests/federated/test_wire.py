@@ -110,6 +110,14 @@ def test_a_form_that_is_not_the_shortest_or_of_others_is_told(edit, cause):
     read(resealed(edit(content)))
 
 
+def test_zeros_that_would_fill_the_memory_are_told():
+  content = message(senders=("a",)).to_bytes()
+  many = struct.pack("<IB", 1 << 24, 0)
+  head = content[:12] + struct.pack("<I", 1000) + content[16:-4]
+  with pytest.raises(TflmFgError, match="fields of 33554432 numbers"):
+    read(resealed(head + 1000 * many + bytes(4)))
+
+
 def test_a_field_of_more_bits_than_it_needs_is_told():
   content = message([1]).to_bytes()
   assert content[-6:-4] == b"\x02\x01"  # two bits of the number 1

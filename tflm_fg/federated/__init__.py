@@ -14,6 +14,7 @@ and `take` of either takes it. Without a server that runs, `contribute`,
 from tflm_fg.federated.client import Client, Sent, contribute
 from tflm_fg.federated.combining import combine
 from tflm_fg.federated.fields import Field
+from tflm_fg.federated.keys import checked_key
 from tflm_fg.federated.masking import Masks, Unmasking
 from tflm_fg.federated.personal import personal_prompt
 from tflm_fg.federated.plan import SCHEMES, Plan
@@ -29,6 +30,7 @@ from tflm_fg.federated.server import (
   apply,
   closed,
 )
+from tflm_fg.federated.wire import checked_name
 
 __all__ = [
   "SCHEMES",
@@ -45,6 +47,8 @@ __all__ = [
   "Unmasking",
   "Verdict",
   "apply",
+  "checked_key",
+  "checked_name",
   "closed",
   "combine",
   "contribute",

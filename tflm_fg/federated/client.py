@@ -91,7 +91,7 @@ class Client(Replica):
     marked = self.marked
     part = Dataset(array_of(x, "x"), array_of(y, "y"))
     grid = input_spec(marked.file), logits_spec(marked.file, marked.mark)
-    self.x, self.y = checked(part, *grid, client)
+    self.x, self.y = checked(part, *grid, f"client {client}")
     if not 0 < len(self.x) <= plan.most_samples:
       raise TflmFgError(
         f"client {client}: {len(self.x)} samples, and the plan takes 1 to "

@@ -15,7 +15,6 @@ before they reveal; here the round is run again without them.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tflm_fg.federated import wire
+from tflm_fg.federated import keys, wire
 from tflm_fg.federated.fields import Field
 from tflm_fg.federated.plan import Plan
 from tflm_fg.federated.privacy import total_bounds
@@ -56,8 +55,8 @@ class Masks:
     """
     self.client = wire.checked_name(client)
     drawn = secrets.token_bytes(2 * _KEY) if secret is None else secret
-    keys = _x25519()
-    self._private = keys.X25519PrivateKey.from_private_bytes(drawn[:_KEY])
+    own = keys.x25519().X25519PrivateKey
+    self._private = own.from_private_bytes(drawn[:_KEY])
     self._own = drawn[_KEY:]
     self.public: bytes = self._private.public_key().public_bytes_raw()
     self._pairs: dict[str, bytes] = {}
@@ -157,14 +156,7 @@ class Masks:
 
   def _agreed(self, name: str, public: bytes) -> bytes:
     """What this client and another one alone know: 32 bytes."""
-    keys = _x25519()
-    try:
-      other = keys.X25519PublicKey.from_public_bytes(public)
-      shared = self._private.exchange(other)
-    except ValueError:
-      raise TflmFgError(
-        f"client {name}: its key is no X25519 key; have it draw another"
-      ) from None
+    shared = keys.exchanged(self._private, name, public)
     both = b"".join(sorted([self.public, public]))
     return hashlib.sha256(_LABEL + shared + both).digest()
 
@@ -202,6 +194,11 @@ class Unmasking:
     if not self._answered:
       self._answered = tuple(sorted(self._masked))
     return list(self._answered)
+
+  @property
+  def silent(self) -> list[str]:
+    """Who has answered and not yet lifted its masks."""
+    return [name for name in self.answered if name not in self._revealed]
 
   def accept(self, content: bytes, sender: str) -> None:
     """Takes a client's masked sums.
@@ -262,7 +259,7 @@ class Unmasking:
       TflmFgError: if somebody who answered has not revealed.
     """
     names = self.answered
-    if silent := [n for n in names if n not in self._revealed]:
+    if silent := self.silent:
       raise TflmFgError(
         f"client {', '.join(silent)}: has not revealed its mask, without which "
         "no sum can be read; run the round again without it"
@@ -331,12 +328,3 @@ def _words(key: bytes) -> Int64:
 
 def _bytes(words: Int64) -> bytes:
   return words.astype("<i8").tobytes()
-
-
-def _x25519() -> Any:
-  try:
-    return importlib.import_module(
-      "cryptography.hazmat.primitives.asymmetric.x25519"
-    )
-  except ImportError:
-    raise TflmFgError("masks need: pip install 'tflm-fg[signed]'") from None

@@ -135,7 +135,8 @@ class Federation(Replica):
     try:
       came = wire.read(content, f"client {who}", [wire.SUMS])
     except TflmFgError as fault:
-      return self._refused(who, str(fault))
+      reason = str(fault).removeprefix(f"client {who}: ")  # told once
+      return self._refused(who, reason)
     names = ", ".join(came.senders)
     if sender and came.senders != (sender,):
       return self._refused(who, f"sent sums in the name of {names or 'nobody'}")

@@ -128,6 +128,7 @@ class _Rest:
   body: bytes
   at: int
   name: str
+  numbers: int = 0
 
   def taken(self, size: int) -> bytes:
     """The next bytes."""
@@ -150,10 +151,11 @@ class _Rest:
   def field(self) -> Int64:
     """The next numbers."""
     count, bits = _FIELD.unpack(self.taken(_FIELD.size))
-    if count > _MOST_NUMBERS or bits > 64:
+    self.numbers += count  # zeros take no bytes, and memory all the same
+    if self.numbers > _MOST_NUMBERS or bits > 64:
       raise TflmFgError(
-        f"{self.name}: a field of {count} numbers of {bits} bits, need at most "
-        f"{_MOST_NUMBERS} of 64"
+        f"{self.name}: fields of {self.numbers} numbers, the last of {bits} "
+        f"bits, need at most {_MOST_NUMBERS} of 64"
       )
     raw = self.taken((count * bits + 7) // 8)
     found = unpacked(raw, count, bits)
@@ -188,6 +190,8 @@ def width(numbers: Int64) -> int:
 
 def packed(numbers: Int64, bits: int) -> bytes:
   """Numbers one behind the other, the lowest bit of the first one first."""
+  if not bits:
+    return b""
   raw = numbers.astype("<i8").view(np.uint8).reshape(-1, 8)
   each = np.unpackbits(raw, axis=1, bitorder="little")[:, :bits]
   return np.packbits(each.reshape(-1), bitorder="little").tobytes()

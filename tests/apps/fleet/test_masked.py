@@ -58,6 +58,32 @@ def test_a_device_that_does_not_lift_its_mask_is_left_out_of_a_new_round():
   assert keys == [{0, 1, 2}, {0, 1}] * 4
 
 
+@pytest.mark.parametrize(
+  ("ask", "key", "sent", "told"),
+  [
+    ("keys", "key", bytes(32), "no X25519 key"),
+    ("keys", "key", b"short", "no X25519 key"),
+    ("keys", "key", 1 << 60, "sent no key"),
+    ("masked", "masked", 7, "sent no masked"),
+    ("reveal", "revealed", b"", "begins as no message"),
+    ("reveal", "revealed", "x", "sent no revealed"),
+  ],
+)
+def test_a_device_that_breaks_its_masks_is_left_out(ask, key, sent, told):
+  hidden, plain = fleets.server(secure=True), fleets.server()
+  led(plain, fleets.devices()[:2])
+
+  def meddle(number, request, answer):
+    breaks = number == 2 and request["ask"] == ask
+    return answer | {key: sent} if breaks else answer
+
+  led_by_hand(hidden, dict(enumerate(fleets.devices())), meddle)
+  own = hidden.federation.masters_sha256
+  assert own == plain.federation.masters_sha256
+  assert len(hidden.refused) == 4
+  assert all("client-2" in line and told in line for line in hidden.refused)
+
+
 def test_a_single_device_is_not_summed_up():
   server = fleets.server(secure=True)
   with pytest.raises(TflmFgError, match="fewer than 2 devices"):

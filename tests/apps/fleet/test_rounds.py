@@ -146,7 +146,7 @@ def test_two_devices_of_one_name_are_one():
   server, devices = fleets.server(), dict(enumerate(fleets.devices()))
   devices[2] = fleets.device(1)
   led_by_hand(server, devices)
-  assert server.refused == ["client client-1: its name is taken or empty"]
+  assert server.refused == ["client client-1: its name is taken"]
   assert server.report()["clients"] == 2
 
 
@@ -165,6 +165,33 @@ def test_a_device_that_lies_is_refused_by_name_and_the_others_go_on():
   assert all("client client-2" in line for line in server.refused)
   own = server.federation.masters_sha256
   assert own == honest.federation.masters_sha256
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "two\nlines", 7 * "é" * 10])
+def test_a_device_with_a_name_that_is_none_is_left_out(name):
+  server, devices = fleets.server(), dict(enumerate(fleets.devices()))
+  led_by_hand(
+    server, devices, lambda n, _, a: a | {"name": name} if n == 1 else a
+  )
+  (line,) = server.refused
+  assert "need a name of 1 to 64 printable bytes" in line
+  assert server.report()["clients"] == 2
+
+
+@pytest.mark.parametrize("sums", [1 << 60, "text", [1.5], None])
+def test_what_is_no_sums_is_refused_by_name_and_the_others_go_on(sums):
+  server, devices = fleets.server(), dict(enumerate(fleets.devices()))
+
+  def meddle(number, request, answer):
+    if number == 2 and request["ask"] == messages.SUMS:
+      return answer | {"sums": sums, "masters": ""}
+    return answer
+
+  led_by_hand(server, devices, meddle)
+  assert server.refused == 4 * [
+    "client client-2: sent no sums; give it this release of tflm-fg"
+  ]
+  assert server.report()["contributions"] == 8
 
 
 def test_sums_in_anothers_name_are_refused():

@@ -95,8 +95,9 @@ def exchange(
     for reply in grid.pull_messages(waiting):
       waiting.discard(reply.metadata.reply_to_message_id)
       if not reply.has_error():
-        record = reply.content.config_records[RECORD]
-        answers[reply.metadata.src_node_id] = dict(record)
+        record = reply.content.config_records.get(RECORD)
+        if record is not None:  # else another app has answered
+          answers[reply.metadata.src_node_id] = dict(record)
     if waiting:
       time.sleep(PULL_SECONDS)
   return answers
